@@ -1,0 +1,1 @@
+"""The checks: one property of a healthy training per file, found by walking this folder."""

@@ -1,0 +1,67 @@
+"""How a recipe's factory becomes test items: one per check and variant. Nothing is built here."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from pytest_dlcheck.plugin.items import CheckItem
+from pytest_dlcheck.plugin.policies import policy_of, wanted_checks
+from pytest_dlcheck.session import Subject
+
+
+@contextmanager
+def collected(
+    collector: pytest.Module | pytest.Class, name: str, obj: Any
+) -> Iterator[Callable[[Any], Any]]:
+    """Let pytest's own collection make the variants of a factory, then wrap them.
+
+    Yields:
+        ``what pytest made -> what is collected instead``.
+    """
+    if isinstance(collector, pytest.Module) and obj.__module__ != collector.obj.__name__:
+        yield lambda _: []  # imported here, collected where it is defined
+        return
+    function = inspect.unwrap(getattr(obj, "__func__", obj))
+    before = getattr(function, "__test__", None)
+    function.__test__ = True
+    try:
+        yield lambda made: _wrapped(collector, name, made)
+    finally:
+        if before is None:
+            del function.__test__
+        else:
+            function.__test__ = before
+
+
+def _wrapped(collector: pytest.Module | pytest.Class, name: str, made: Any) -> Any:
+    made = made if isinstance(made, list) else [made]
+    variants = [variant for variant in made if isinstance(variant, pytest.Function)]
+    if not variants:
+        return made
+    return [RecipeCollector.from_parent(collector, name=name, variants=variants)]
+
+
+class RecipeCollector(pytest.Collector):
+    """A recipe's factory: gives an item per check and variant, causes first."""
+
+    def __init__(self, *, variants: list[pytest.Function], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.variants = variants
+        self.obj = variants[0].obj
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """The items."""
+        for variant in self.variants:
+            policy = policy_of(variant)
+            names = wanted_checks(policy, self.config)
+            suffix = f"[{variant.callspec.id}]" if hasattr(variant, "callspec") else ""
+            subject = Subject(f"{self.name}{suffix}", policy, names)
+            for check in names:
+                yield CheckItem.from_parent(
+                    self, name=f"{check}{suffix}", check=check, subject=subject, variant=variant
+                )

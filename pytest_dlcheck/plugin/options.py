@@ -1,0 +1,107 @@
+"""The command line's options, each with its ini twin, and what of them is policy."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+
+MARKER = (
+    "dlcheck(steps, seeds, select, ignore, expected, device, timeout, on_inconclusive): "
+    "how pytest-dlcheck judges a recipe; on a recipe, a class or a module, the nearest wins"
+)
+STRICT = ("inconclusive", "advice")
+ON_THE_COMMAND_LINE = "ignored on the command line"
+_HAS_TYPED_INI = pytest.version_tuple >= (8, 4)
+_Ini = Literal["string", "args", "bool", "int", "float"]
+
+
+def declare(parser: pytest.Parser) -> None:
+    """Declare everything."""
+    group = parser.getgroup("dlcheck", "find what breaks a PyTorch training silently")
+    group.addoption("--dlcheck", action="store_true", help="collect recipes and check them")
+    _ini(parser, "dlcheck", "bool", "collect recipes and check them", default=False)
+    for name, kind, metavar, text in (
+        ("device", "string", "DEVICE", "auto, cpu, cuda, cuda:N, mps or xpu (default: auto)"),
+        ("steps", "int", "N", "optimizer steps of a short training (default: 100)"),
+        ("seeds", "int", "N", "seeds that a short training is run with (default: 1)"),
+        ("timeout", "float", "S", "seconds that one trial may take, looked at between steps"),
+    ):
+        group.addoption(f"--dlcheck-{name}", metavar=metavar, default=None, help=text)
+        _ini(parser, f"dlcheck_{name}", kind, text)  # type: ignore[arg-type]
+    for name, text in (
+        ("select", "only these checks or families, separated by commas"),
+        ("ignore", "not these checks or families, separated by commas"),
+    ):
+        group.addoption(f"--dlcheck-{name}", action="append", metavar="NAMES", help=text)
+        _ini(parser, f"dlcheck_{name}", "args", text)
+    text = "fail also on what is inconclusive or advised against (default: both)"
+    group.addoption("--dlcheck-strict", nargs="?", const=",".join(STRICT), metavar="WHAT", help=text)
+    _ini(parser, "dlcheck_strict", "args", text)
+
+
+def enabled(config: pytest.Config) -> bool:
+    """Whether recipes are to be checked."""
+    return bool(config.getoption("--dlcheck") or config.getini("dlcheck"))
+
+
+def given(config: pytest.Config) -> dict[str, Any]:
+    """What the command line, or else the ini file, says as policy."""
+    found: dict[str, Any] = {}
+    for name, read in (
+        ("device", str),
+        ("steps", _whole),
+        ("seeds", _whole),
+        ("timeout", _seconds),
+    ):
+        value = _value(config, name)
+        if value not in {None, ""}:
+            found[name] = read(value)
+    if names := names_of(config, "select"):
+        found["select"] = names
+    return found
+
+
+def names_of(config: pytest.Config, name: str) -> tuple[str, ...]:
+    """The names that ``--dlcheck-select``, ``--dlcheck-ignore`` or their ini twins list."""
+    values = config.getoption(f"--dlcheck-{name}") or config.getini(f"dlcheck_{name}") or ()
+    return tuple(part for value in values for part in value.replace(",", " ").split())
+
+
+def strict(config: pytest.Config) -> frozenset[str]:
+    """What else is to fail: ``inconclusive``, ``advice``, both or nothing.
+
+    Raises:
+        pytest.UsageError: something else is named.
+    """
+    value = config.getoption("--dlcheck-strict")
+    words = [value] if value is not None else config.getini("dlcheck_strict")
+    chosen = {part for word in words or () for part in word.replace(",", " ").split()}
+    if wrong := chosen - set(STRICT):
+        raise pytest.UsageError(
+            f"--dlcheck-strict: {', '.join(sorted(wrong))} is unknown (valid: {', '.join(STRICT)})"
+        )
+    return frozenset(chosen)
+
+
+def _value(config: pytest.Config, name: str) -> Any:
+    value = config.getoption(f"--dlcheck-{name}")
+    return config.getini(f"dlcheck_{name}") if value is None else value
+
+
+def _whole(value: Any) -> Any:
+    text = str(value)
+    return int(text) if text.removeprefix("-").isdecimal() else value
+
+
+def _seconds(value: Any) -> Any:
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def _ini(parser: pytest.Parser, name: str, kind: _Ini, text: str, *, default: object = None) -> None:
+    if kind in {"int", "float"} and not _HAS_TYPED_INI:
+        kind = "string"
+    parser.addini(name, text, type=kind, default=[] if kind == "args" else default)

@@ -1,0 +1,78 @@
+"""The policy of one recipe, from its markers and the command line, with usage errors that teach."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from pytest_dlcheck.check import UnknownCheckError, select
+from pytest_dlcheck.plugin import options
+from pytest_dlcheck.policy import Policy, PolicyError, merge
+from pytest_dlcheck.recipe import RecipeError
+from pytest_dlcheck.session import all_checks, resolve_device
+
+
+def policy_of(item: pytest.Item) -> Policy:
+    """The policy that holds for a test item.
+
+    Raises:
+        pytest.UsageError: a key or a name does not exist, or a value is impossible.
+    """
+    try:
+        markers = [_keywords(marker) for marker in item.iter_markers("dlcheck")]
+        policy = merge(markers, options.given(item.config))
+        for key in ("select", "ignore", "expected"):
+            select(getattr(policy, key) or (), option=f"dlcheck({key}=...)")
+    except (PolicyError, UnknownCheckError) as error:
+        path, line, _ = item.reportinfo()
+        place = f"{path}:{(line or 0) + 1}"
+        raise pytest.UsageError(f"dlcheck policy of {item.name} ({place}): {error}") from None
+    return policy
+
+
+def _keywords(marker: pytest.Mark) -> Mapping[str, Any]:
+    if marker.args:
+        raise PolicyError(f"takes keyword arguments only, not {marker.args[0]!r}")
+    return marker.kwargs
+
+
+def wanted_checks(policy: Policy, config: pytest.Config) -> tuple[str, ...]:
+    """The names of the checks that a policy and the command line leave, causes first."""
+    chosen = all_checks() if policy.select is None else select(policy.select, option="select")
+    ignored = {
+        *select(policy.ignore, option="ignore"),
+        *select(options.names_of(config, "ignore"), option="--dlcheck-ignore"),
+    }
+    return tuple(name for name in chosen if name not in ignored)
+
+
+def check_command_line(config: pytest.Config) -> None:
+    """Refuse names and values on the command line that do not exist, before anything is collected.
+
+    Raises:
+        pytest.UsageError: says what is valid and what is nearest.
+    """
+    options.strict(config)
+    try:
+        merge([], options.given(config))
+        for name in ("select", "ignore"):
+            select(options.names_of(config, name), option=f"--dlcheck-{name}")
+    except (PolicyError, UnknownCheckError) as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def check_device(config: pytest.Config) -> None:
+    """Refuse a device on the command line that is not there, before anything is trained.
+
+    Raises:
+        pytest.UsageError: says which devices there are.
+    """
+    device = options.given(config).get("device")
+    if device is None:
+        return
+    try:
+        resolve_device(device)
+    except RecipeError as error:
+        raise pytest.UsageError(f"--dlcheck-device: {error}") from None

@@ -1,0 +1,49 @@
+"""A live line while a trial lasts, on terminals only: recipe, trial, step, loss."""
+
+from __future__ import annotations
+
+import os
+from time import monotonic
+
+import pytest
+
+from pytest_dlcheck.trial import Trial
+
+PATIENCE = 2.0
+"""Seconds that a trial may last before it is talked about."""
+_SAVE, _RESTORE, _ERASE = "\x1b7", "\x1b8", "\x1b[K"
+
+
+class ProgressLine:
+    """Draws behind pytest's dots and takes itself back; silent in CI logs, pipes and workers."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._began: dict[tuple[str, Trial], float] = {}
+        self._drawn = False
+
+    def tell(self, recipe: str, trial: Trial, step: int, loss: float) -> None:
+        """A trial has come so far."""
+        began = self._began.setdefault((recipe, trial), monotonic())
+        if monotonic() - began < PATIENCE or not self._on_a_terminal():
+            return
+        writer = self._config.get_terminal_writer()
+        text = f" {recipe} {trial}: step {step + 1}/{trial.steps}, loss {loss:.4g}"
+        room = writer.fullwidth - writer.width_of_current_line - 1
+        writer._file.write(f"{_SAVE}{text[: max(0, room)]}{_ERASE}{_RESTORE}")  # noqa: SLF001
+        writer.flush()
+        self._drawn = True
+
+    def clear(self) -> None:
+        """Take the line back."""
+        if self._drawn:
+            writer = self._config.get_terminal_writer()
+            writer._file.write(_ERASE)  # noqa: SLF001  control codes must not count as width
+            writer.flush()
+            self._drawn = False
+
+    def _on_a_terminal(self) -> bool:
+        if hasattr(self._config, "workerinput") or "CI" in os.environ:
+            return False
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        return reporter is not None and self._config.get_terminal_writer().hasmarkup

@@ -1,0 +1,88 @@
+"""What can stop a trial or an experiment, and how a user's error is told: what, where, what to do."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from types import FrameType, TracebackType
+
+import torch
+from torch import nn
+
+from pytest_dlcheck.recipe import RecipeError
+from pytest_dlcheck.trace import Ending
+
+_OURS = str(Path(__file__).resolve().parents[1])
+_TORCH = str(Path(torch.__file__).resolve().parent)
+_MESSAGE_LIMIT = 2_000
+
+
+class NotApplicableError(Exception):
+    """The recipe's facts rule this trial or experiment out; the message says why."""
+
+
+class CannotTellError(Exception):
+    """This experiment cannot be decided here; the message says why."""
+
+
+def ending_of(
+    error: Exception, phase: str, step: int | None, model: nn.Module | None, batch: str = ""
+) -> Ending:
+    """How a trial ended that an error stopped.
+
+    Args:
+        error: what was raised.
+        phase: what was being done, for example ``"backward"``.
+        step: the step in flight, or None.
+        model: to name the module in whose forward it was raised.
+        batch: the shapes of the batch in flight, in words.
+    """
+    if isinstance(error, NotApplicableError):
+        return Ending("not_applicable", message=str(error))
+    module = _innermost_module(error.__traceback__, model)
+    where = f"{phase}, in {module}" if module else phase
+    if isinstance(error, torch.OutOfMemoryError):
+        remedy = "use a smaller batch or model, or another device"
+        return Ending("out_of_memory", step, f"{_first_line(error)}; {remedy}", where)
+    message = message_of(error)
+    if batch and not isinstance(error, RecipeError):
+        message = f"{message}\nthe batch: {batch}"
+    return Ending("raised", step, message, where, user_traceback(error))
+
+
+def message_of(error: BaseException) -> str:
+    """The error in words: its type unless it is ours, and its message."""
+    text = str(error).strip()[:_MESSAGE_LIMIT]
+    if isinstance(error, RecipeError):
+        return text
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name
+
+
+def user_traceback(error: BaseException) -> str:
+    """The frames of the user's own files, outermost first; empty when there are none."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((_OURS, _TORCH, "<"))
+    ]
+    return "".join(traceback.format_list(frames[-4:])).rstrip()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _innermost_module(trace: TracebackType | None, model: nn.Module | None) -> str:
+    if model is None:
+        return ""
+    names = {id(module): name for name, module in model.named_modules()}
+    found = ""
+    while trace is not None:
+        found = names.get(id(_self_of(trace.tb_frame)), found)
+        trace = trace.tb_next
+    return found
+
+
+def _self_of(frame: FrameType) -> object:
+    return frame.f_locals.get("self")

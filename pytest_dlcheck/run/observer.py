@@ -1,0 +1,94 @@
+"""Tells probes what a training loop does. It knows events, not channels, and never touches tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_dlcheck.run.probe import Probe
+from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.trial import Trial
+
+EVENTS = (
+    "step_begins",
+    "batch",
+    "loss",
+    "gradients",
+    "before_update",
+    "after_update",
+    "step_ends",
+    "flush",
+    "end",
+)
+
+
+class Observer:
+    """Passes each event on to the probes that override it; the others cost nothing.
+
+    Args:
+        probes: who listens.
+    """
+
+    def __init__(self, probes: Iterable[Probe]) -> None:
+        self.probes = list(probes)
+        self._heard: dict[str, list[Callable[..., None]]] = {
+            event: [
+                getattr(probe, event)
+                for probe in self.probes
+                if getattr(type(probe), event) is not getattr(Probe, event)
+            ]
+            for event in EVENTS
+        }
+
+    def begin(self, rig: Rig, trial: Trial) -> None:
+        """The trial begins."""
+        for probe in self.probes:
+            probe.begin(rig, trial)
+
+    def step_begins(self, step: int) -> None:
+        """A step begins."""
+        for hear in self._heard["step_begins"]:
+            hear(step)
+
+    def batch(self, step: int, batch: Any) -> None:
+        """A batch was read."""
+        for hear in self._heard["batch"]:
+            hear(step, batch)
+
+    def loss(self, step: int, loss: Tensor) -> None:
+        """A loss is about to be propagated back."""
+        for hear in self._heard["loss"]:
+            hear(step, loss)
+
+    def gradients(self, step: int, optimizer: torch.optim.Optimizer | None = None) -> None:
+        """Gradients are complete and unscaled."""
+        for hear in self._heard["gradients"]:
+            hear(step, optimizer)
+
+    def before_update(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """The optimizer is about to step."""
+        for hear in self._heard["before_update"]:
+            hear(step, optimizer)
+
+    def after_update(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """The optimizer has stepped."""
+        for hear in self._heard["after_update"]:
+            hear(step, optimizer)
+
+    def step_ends(self, step: int) -> None:
+        """All optimizers have stepped."""
+        for hear in self._heard["step_ends"]:
+            hear(step)
+
+    def flush(self) -> None:
+        """Read back what is kept on the device."""
+        for hear in self._heard["flush"]:
+            hear()
+
+    def end(self) -> None:
+        """The trial ends."""
+        for hear in self._heard["end"]:
+            hear()

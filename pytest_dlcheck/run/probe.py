@@ -1,0 +1,145 @@
+"""What a probe is: it hears the events of a trial and fills channels, without waiting for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.trace import Channel, Matrix, Row, Series
+from pytest_dlcheck.trial import Trial
+
+
+class Probe:
+    """Fills the channels it names. Every event is optional: a subclass overrides what it needs.
+
+    No event may read a tensor's value: that waits for the device. Keep tensors there and read them
+    back in :meth:`flush`, which is called every few dozen steps and at the end.
+
+    Attributes:
+        channels: the channels and facts that it fills.
+    """
+
+    channels: ClassVar[frozenset[str]] = frozenset()
+
+    def begin(self, rig: Rig, trial: Trial) -> None:
+        """The trial begins."""
+
+    def step_begins(self, step: int) -> None:
+        """A step begins; its batches are not read yet."""
+
+    def batch(self, step: int, batch: Any) -> None:
+        """A batch was read and is on its device."""
+
+    def loss(self, step: int, loss: Tensor) -> None:
+        """A loss of shape ``[]`` is about to be propagated back."""
+
+    def gradients(self, step: int, optimizer: torch.optim.Optimizer | None) -> None:
+        """Gradients are complete and unscaled, and not clipped yet.
+
+        ``optimizer`` is None where one loss feeds all optimizers.
+        """
+
+    def before_update(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """The optimizer is about to step."""
+
+    def after_update(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """The optimizer has stepped."""
+
+    def step_ends(self, step: int) -> None:
+        """All optimizers have stepped."""
+
+    def flush(self) -> None:
+        """Read back what was kept on the device."""
+
+    def end(self) -> None:
+        """The trial ends; the model is as the last step left it."""
+
+    def filled(self) -> Mapping[str, Channel | Sequence[Row] | str]:
+        """What was recorded: channels, rows of facts, or the reason why it could not be observed."""
+        return {}
+
+
+class ScalarBuffer:
+    """One number per step, kept on the device until it is read back in bulk."""
+
+    def __init__(self) -> None:
+        self._steps: list[int] = []
+        self._pending: list[Tensor] = []
+        self._values: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def append(self, step: int, value: Tensor) -> None:
+        """Keep a tensor of shape ``[]``."""
+        self._steps.append(step)
+        self._pending.append(value)
+
+    def flush(self) -> list[float]:
+        """Read back; returns what was read just now."""
+        if not self._pending:
+            return []
+        fresh: list[float] = torch.stack([v.to(torch.float64) for v in self._pending]).tolist()
+        self._values += fresh
+        self._pending.clear()
+        return fresh
+
+    def series(self) -> Series:
+        """Everything recorded; repeated steps are averaged (micro-batches)."""
+        self.flush()
+        sums: dict[int, list[float]] = {}
+        for step, value in zip(self._steps, self._values, strict=True):
+            sums.setdefault(step, []).append(value)
+        return Series(tuple(sums), tuple(sum(values) / len(values) for values in sums.values()))
+
+
+class TableBuffer:
+    """One number per step and site, kept on the device until it is read back in bulk.
+
+    Args:
+        sites: the names of all columns.
+    """
+
+    def __init__(self, sites: Sequence[str]) -> None:
+        self._column = {site: index for index, site in enumerate(sites)}
+        self._pending: list[tuple[int, tuple[int, ...], Tensor]] = []
+        self._rows: dict[int, list[float | None]] = {}
+
+    def append(self, step: int, sites: Sequence[str], values: Sequence[Tensor]) -> None:
+        """Keep the values of some sites at a step: 0-dim tensors, on any devices."""
+        by_device: dict[torch.device, tuple[list[int], list[Tensor]]] = {}
+        for site, value in zip(sites, values, strict=True):
+            columns, tensors = by_device.setdefault(value.device, ([], []))
+            columns.append(self._column[site])
+            tensors.append(value)
+        self._rows.setdefault(step, [])
+        for columns, tensors in by_device.values():
+            self._pending.append((step, tuple(columns), torch.stack(tensors)))
+
+    def drop(self, step: int) -> None:
+        """Forget a step."""
+        self._pending = [entry for entry in self._pending if entry[0] != step]
+        self._rows.pop(step, None)
+
+    def flush(self) -> None:
+        """Read back."""
+        for step, columns, tensor in self._pending:
+            row = self._rows[step] = self._rows[step] or [None] * len(self._column)
+            for column, value in zip(columns, tensor.tolist(), strict=True):
+                row[column] = value
+        self._pending.clear()
+
+    def matrix(self) -> Matrix:
+        """Everything recorded."""
+        self.flush()
+        width = len(self._column)
+        rows = sorted(self._rows.items())
+        return Matrix(
+            tuple(step for step, _ in rows),
+            tuple(self._column),
+            tuple(tuple(row) if row else (None,) * width for _, row in rows),
+        )

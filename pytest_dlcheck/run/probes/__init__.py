@@ -1,0 +1,21 @@
+"""Probes: what is recorded while a trial runs, one group of channels per file, found by walking."""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib import import_module
+
+from pytest_dlcheck.run.probe import Probe
+
+
+def all_probes() -> list[type[Probe]]:
+    """Every probe in this folder, in the order of their files."""
+    return [
+        value
+        for info in pkgutil.iter_modules(__path__, f"{__name__}.")
+        for value in vars(import_module(info.name)).values()
+        if isinstance(value, type)
+        and issubclass(value, Probe)
+        and value.__module__ == info.name
+        and value.channels
+    ]

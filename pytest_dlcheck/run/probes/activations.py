@@ -1,0 +1,104 @@
+"""What leaves each module without children: its scale and its share of zeros, on sampled steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from pytest_dlcheck.run.probe import Probe, TableBuffer
+from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.sampling import EVERY, TENSORS
+from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.trace import Matrix
+from pytest_dlcheck.trial import Trial
+
+SAMPLES = 8
+"""Samples of a batch that are looked at; all of them in a dense trial."""
+
+
+class ActivationProbe(Probe):
+    """Fills ``activation_rms`` and ``activation_zero_share`` (ratio), per module without children.
+
+    Hooks hang on the modules only during the sampled steps.
+    """
+
+    channels = frozenset({"activation_rms", "activation_zero_share"})
+
+    def begin(self, rig: Rig, trial: Trial) -> None:
+        """Find the modules."""
+        self._schedule = EVERY if trial.dense else TENSORS
+        self._limit = None if trial.dense else SAMPLES
+        self._modules = [
+            (name or "model", module)
+            for name, module in rig.model.named_modules()
+            if next(module.children(), None) is None
+        ]
+        self._compiled = any(hasattr(m, "_orig_mod") for m in rig.model.modules())
+        sites = [name for name, _ in self._modules]
+        self._rms, self._zeros = TableBuffer(sites), TableBuffer(sites)
+        self._handles: list[RemovableHandle] = []
+        self._seen: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def step_begins(self, step: int) -> None:
+        """Hang the hooks."""
+        if step in self._schedule and not self._compiled:
+            self._handles = [
+                module.register_forward_hook(self._hook(name)) for name, module in self._modules
+            ]
+
+    def step_ends(self, step: int) -> None:
+        """Take them off, and keep what they saw."""
+        self._unhook()
+        if not self._seen:
+            return
+        sites, pairs = list(self._seen), list(self._seen.values())
+        self._rms.append(step, sites, [rms for rms, _ in pairs])
+        self._zeros.append(step, sites, [zeros for _, zeros in pairs])
+        self._seen = {}
+
+    def flush(self) -> None:
+        """Read back."""
+        self._rms.flush()
+        self._zeros.flush()
+
+    def end(self) -> None:
+        """Leave no hook behind, also when a step was broken off."""
+        self._unhook()
+
+    def filled(self) -> Mapping[str, Matrix | str]:
+        """Both channels."""
+        if self._compiled:
+            reason = "the model is compiled: activations inside it are not observed"
+            return dict.fromkeys(self.channels, reason)
+        return {
+            "activation_rms": self._rms.matrix(),
+            "activation_zero_share": self._zeros.matrix(),
+        }
+
+    def _unhook(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def _hook(self, name: str) -> Any:
+        def look(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            for tensor in tensors(output)[:1]:
+                if tensor.is_floating_point() and tensor.numel():
+                    part = tensor.detach()
+                    part = part[: self._limit] if part.dim() else part
+                    self._seen[name] = (_rms(part), _zero_share(part))
+
+        return look
+
+
+def _rms(tensor: Tensor) -> Tensor:
+    norm = torch.linalg.vector_norm(tensor, dtype=torch.float32)
+    return torch.div(norm, tensor.numel() ** 0.5)
+
+
+def _zero_share(tensor: Tensor) -> Tensor:
+    return 1 - torch.count_nonzero(tensor).to(torch.float32) / tensor.numel()

@@ -1,0 +1,77 @@
+"""The gradient norm of every parameter, on sampled steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from pytest_dlcheck.run.probe import Probe, TableBuffer
+from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.sampling import EVERY, GRADIENTS
+from pytest_dlcheck.trace import Matrix
+from pytest_dlcheck.trial import Trial
+
+
+class GradientProbe(Probe):
+    """Fills ``gradient_norm``: L2, unscaled, before clipping; None where there is no gradient."""
+
+    channels = frozenset({"gradient_norm"})
+
+    def begin(self, rig: Rig, trial: Trial) -> None:
+        """Find the parameters, per optimizer and over all."""
+        self._schedule = EVERY if trial.dense else GRADIENTS
+        self._all = list(rig.parameters.items())
+        names = {id(p): name for name, p in self._all}
+        self._of = {
+            id(optimizer): [
+                (names[id(p)], p)
+                for group in optimizer.param_groups
+                for p in group["params"]
+                if id(p) in names
+            ]
+            for optimizer in rig.optimizers
+        }
+        self._buffer = TableBuffer([name for name, _ in self._all])
+
+    def gradients(self, step: int, optimizer: torch.optim.Optimizer | None) -> None:
+        """Norm all gradients at once."""
+        if step not in self._schedule:
+            return
+        wanted = self._all if optimizer is None else self._of.get(id(optimizer), [])
+        present = [(name, p.grad) for name, p in wanted if p.grad is not None]
+        self._buffer.append(step, [name for name, _ in present], norms([g for _, g in present]))
+
+    def flush(self) -> None:
+        """Read back."""
+        self._buffer.flush()
+
+    def filled(self) -> Mapping[str, Matrix]:
+        """The norms."""
+        return {"gradient_norm": self._buffer.matrix()}
+
+
+_foreach_norm = torch._foreach_norm  # noqa: SLF001  torch's optimizers and clipping stand on it
+
+
+def norms(tensors: list[Tensor]) -> list[Tensor]:
+    """The L2 norm of each tensor, as float32 of shape ``[]``, sparse and complex ones included."""
+    plain = [_plain(tensor.detach()) for tensor in tensors]
+    found: list[Tensor] = [torch.empty(())] * len(plain)
+    by_device: dict[torch.device, list[int]] = {}
+    for index, tensor in enumerate(plain):
+        by_device.setdefault(tensor.device, []).append(index)
+    for indices in by_device.values():
+        group = [plain[index] for index in indices]
+        for index, norm in zip(indices, _foreach_norm(group, 2, dtype=torch.float32), strict=True):
+            found[index] = norm
+    return found
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    if tensor.is_sparse:
+        tensor = tensor.coalesce().values()
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor)
+    return tensor.float() if tensor.dtype == torch.float64 else tensor

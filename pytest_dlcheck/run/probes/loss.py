@@ -1,0 +1,42 @@
+"""The loss of every step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from pytest_dlcheck.run.probe import Probe, ScalarBuffer
+from pytest_dlcheck.trace import Series
+
+
+class LossProbe(Probe):
+    """Fills ``loss``: per step, averaged over micro-batches and a generator's objectives."""
+
+    channels = frozenset({"loss"})
+
+    def __init__(self) -> None:
+        self._buffer = ScalarBuffer()
+
+    def loss(self, step: int, loss: Tensor) -> None:
+        """Keep the loss on its device."""
+        self._buffer.append(step, loss.detach())
+
+    def flush(self) -> None:
+        """Read back."""
+        self._buffer.flush()
+
+    def so_far(self) -> Series:
+        """What was recorded until now."""
+        return self._buffer.series()
+
+    def diverged_at(self) -> int | None:
+        """The first step whose loss was not finite."""
+        series = self.so_far()
+        broken = (s for s, v in zip(series.steps, series.values, strict=True) if not math.isfinite(v))
+        return next(broken, None)
+
+    def filled(self) -> Mapping[str, Series]:
+        """The loss."""
+        return {"loss": self.so_far()}

@@ -1,0 +1,261 @@
+"""A recipe set up for one trial: placed, validated, its data at hand. It trains nothing itself."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from pytest_dlcheck.recipe import Recipe, RecipeError
+from pytest_dlcheck.run.data import Stream
+from pytest_dlcheck.run.errors import CannotTellError
+from pytest_dlcheck.run.objective import Call, Objective
+from pytest_dlcheck.run.seeding import same_draws
+from pytest_dlcheck.run.tree import batch_size, map_tensors, take
+
+_MIXED = {"bf16-mixed": torch.bfloat16, "fp16-mixed": torch.float16}
+
+
+class Rig:
+    """A recipe set up on a device.
+
+    Args:
+        recipe: the facts, fresh from the factory.
+        device: where to place a model that its factory left on the CPU.
+        seed: the trial's seed, for draws that must repeat.
+
+    Raises:
+        RecipeError: a part of the recipe is not what it should be.
+    """
+
+    def __init__(self, recipe: Recipe, device: str, seed: int) -> None:
+        self.recipe, self.seed = recipe, seed
+        self.phase = "setting up"
+        """What is being done, for the message of an error."""
+        if not isinstance(recipe.model, nn.Module):
+            raise RecipeError(f"model= is a {type(recipe.model).__name__}, not a torch.nn.Module")
+        self.optimizers = _optimizers(recipe.optimizer)
+        self.schedulers = _listed(recipe.scheduler)
+        self.model = recipe.model
+        self.device = _place(self.model, torch.device(device))
+        self.loss_module = recipe.loss if isinstance(recipe.loss, nn.Module) else None
+        if self.loss_module is not None:
+            self.loss_module.to(self.device)
+        self.objective = Objective(recipe, self.model)
+        self.stream = Stream(recipe.train_data, "train_data", self.device)
+        self.phase = "the first batch of train_data"
+        self.batch = self.stream.next()
+        """The first batch, held fixed for experiments; the stream gives it again first."""
+        self.current = self.batch
+        """The batch in flight, for the message of an error."""
+        self._unread: list[tuple[Any, bool]] = [(self.batch, self.stream.epoch_ended)]
+        self.epoch_ended = False
+        """Whether the batch last given was the last one of its epoch."""
+        self._materialize()
+        if not self.model.training:
+            self.model.train()
+
+    # -- data ---------------------------------------------------------------------------------
+
+    def next_batch(self) -> Any:
+        """The next batch of the training stream.
+
+        Raises:
+            StopIteration: the data is a one-shot iterator and has ended.
+        """
+        if not self._unread:
+            self._read_one()
+        self.current, self.epoch_ended = self._unread.pop(0)
+        return self.current
+
+    def look_ahead(self, count: int) -> list[Any]:
+        """Up to ``count`` batches that the stream is about to give; it will still give them."""
+        while len(self._unread) < count:
+            try:
+                self._read_one()
+            except StopIteration:
+                break
+        return [batch for batch, _ in self._unread[:count]]
+
+    def _read_one(self) -> None:
+        batch = self.stream.next()
+        self._unread.append((batch, self.stream.epoch_ended))
+
+    @property
+    def batch_size(self) -> int | None:
+        """Samples in the first batch, or None where samples do not stand alone."""
+        dim = self.recipe.batch_dim
+        return None if dim is None else batch_size(self.batch, dim)
+
+    def samples(self, count: int) -> Any:
+        """A batch of ``count`` samples, evenly spread over the first batch.
+
+        Raises:
+            CannotTellError: the batch cannot be taken apart into samples.
+        """
+        size, dim = self.batch_size, self.recipe.batch_dim
+        if size is None or dim is None:
+            raise CannotTellError("samples do not stand alone (batch_dim=None)")
+        indices = torch.linspace(0, size - 1, min(count, size)).round().long()
+        return take(self.batch, indices, dim)
+
+    # -- parameters ---------------------------------------------------------------------------
+
+    @cached_property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """Every parameter that may train, by name: the model's, the loss's, the optimizers' others."""
+        named = dict(self.model.named_parameters())
+        if self.loss_module is not None:
+            named |= {f"loss.{name}": p for name, p in self.loss_module.named_parameters()}
+        known = {id(p) for p in named.values()}
+        for i, optimizer in enumerate(self.optimizers):
+            for g, group in enumerate(optimizer.param_groups):
+                for k, parameter in enumerate(group["params"]):
+                    if id(parameter) not in known:
+                        known.add(id(parameter))
+                        place = f"[{i}]" if len(self.optimizers) > 1 else ""
+                        named[f"optimizer{place}.param_groups[{g}].params[{k}]"] = parameter
+        return named
+
+    def is_frozen(self, name: str) -> bool:
+        """Whether the recipe declares that this parameter or buffer must not train."""
+        return any(
+            fnmatchcase(name, pattern) or name.startswith(f"{pattern}.")
+            for pattern in self.recipe.frozen
+        )
+
+    # -- calling the model --------------------------------------------------------------------
+
+    @cached_property
+    def call(self) -> Call:
+        """The model's call on the first batch; raises CannotTellError where it cannot be repeated."""
+        return self.objective.call(self.batch)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Mixed precision as the recipe declares it."""
+        dtype = _MIXED.get(self.recipe.precision)
+        return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype)
+
+    @contextmanager
+    def undisturbed(self, *, training: bool | None = None) -> Iterator[None]:
+        """Let the model be called without a trace: modes, buffers, gradients and draws are put back.
+
+        Args:
+            training: the mode for every module meanwhile; None leaves the modes as they are.
+        """
+        modes = {module: module.training for module in self.model.modules()}
+        buffers = {name: b.detach().clone() for name, b in self.model.named_buffers()}
+        gradients = {p: p.grad for p in self.parameters.values()}
+        try:
+            if training is not None:
+                self.model.train(training)
+            with same_draws(self.seed):
+                yield
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+            with torch.no_grad():
+                for name, buffer in self.model.named_buffers():
+                    if name in buffers and buffers[name].shape == buffer.shape:
+                        buffer.copy_(buffers[name])
+            for parameter, gradient in gradients.items():
+                parameter.grad = gradient
+
+    @contextmanager
+    def in_double(self) -> Iterator[Callable[[Any], Any]]:
+        """Calls of the model in double precision, as far as it goes.
+
+        Yields:
+            ``inputs -> outputs`` that casts floating inputs and runs in float64, or in the model's
+            own precision where the model does not run in float64.
+        """
+        call, dtypes = self.call, _dtypes(self.model)
+        if self.device.type == "mps" or any(dtype.is_complex for dtype in dtypes.values()):
+            yield call.function
+            return
+        cast = _double_inputs(call.function)
+        try:
+            self.model.double()
+            try:
+                with torch.no_grad(), same_draws(self.seed):
+                    cast(call.inputs)
+                usable = True
+            except Exception:  # noqa: BLE001  the user's model may refuse float64 in any way
+                usable = False
+                _restore(self.model, dtypes)
+            yield cast if usable else call.function
+        finally:
+            _restore(self.model, dtypes)
+
+    def _materialize(self) -> None:
+        lazy = any(is_lazy(p) for p in self.model.parameters())
+        if not lazy:
+            return
+        self.phase = "the first forward, which materialises lazy modules"
+        with torch.no_grad():
+            self.model.eval()
+            self.call()
+            self.model.train()
+
+
+def _place(model: nn.Module, device: torch.device) -> torch.device:
+    placed = {p.device for p in model.parameters()} | {b.device for b in model.buffers()}
+    if placed <= {torch.device("cpu")}:
+        if device.type != "cpu":
+            model.to(device)
+        return device
+    return next(p.device for p in (*model.parameters(), *model.buffers()) if p.device.type != "cpu")
+
+
+def _optimizers(given: Any) -> list[torch.optim.Optimizer]:
+    optimizers = _listed(given)
+    for optimizer in optimizers:
+        if not (hasattr(optimizer, "step") and hasattr(optimizer, "param_groups")):
+            raise RecipeError(
+                f"optimizer= is a {type(optimizer).__name__}, not a torch.optim.Optimizer: "
+                "give one built over this model's parameters"
+            )
+        if not any(group["params"] for group in optimizer.param_groups):
+            raise RecipeError(
+                f"optimizer= ({type(optimizer).__name__}) holds no parameters: "
+                "build it over model.parameters()"
+            )
+    return optimizers
+
+
+def _listed(given: Any) -> list[Any]:
+    if given is None:
+        return []
+    return list(given) if isinstance(given, Sequence) else [given]
+
+
+def takes_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether its step needs a closure that evaluates the loss anew (LBFGS)."""
+    parameters = inspect.signature(optimizer.step).parameters
+    closure = parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
+
+
+def _double_inputs(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def cast(tensor: Tensor) -> Tensor:
+        return tensor.double() if tensor.is_floating_point() else tensor
+
+    return lambda inputs: function(map_tensors(inputs, cast))
+
+
+def _dtypes(model: nn.Module) -> dict[str, torch.dtype]:
+    tensors: Iterable[tuple[str, Tensor]] = (*model.named_parameters(), *model.named_buffers())
+    return {name: tensor.dtype for name, tensor in tensors}
+
+
+def _restore(model: nn.Module, dtypes: dict[str, torch.dtype]) -> None:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if name in dtypes and tensor.dtype != dtypes[name]:
+            tensor.data = tensor.data.to(dtypes[name])

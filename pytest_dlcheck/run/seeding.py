@@ -1,0 +1,102 @@
+"""A trial's own world: seeded random numbers, and everything global put back afterwards."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+_NUMPY_SEEDS = 2**32
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed python, numpy and torch; on leaving, put back all global state that training may touch.
+
+    Put back are the random states of python, numpy (where loaded), torch and its accelerator, the
+    default dtype and device, the grad mode, the deterministic and TF32 flags, and torch's threads.
+    """
+    undo = _global_state()
+    try:
+        seed_everything(seed)
+        with torch.enable_grad():
+            yield
+    finally:
+        for restore, value in undo:
+            restore(value)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed python, numpy (where loaded) and torch on every device."""
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed % _NUMPY_SEEDS)
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def same_draws(seed: int) -> Iterator[None]:
+    """Random numbers as after seeding, and the stream outside continued as if nothing was drawn."""
+    undo = _random_state()
+    try:
+        seed_everything(seed)
+        yield
+    finally:
+        for restore, value in undo:
+            restore(value)
+
+
+def _random_state() -> list[tuple[Any, Any]]:
+    undo: list[tuple[Any, Any]] = [
+        (random.setstate, random.getstate()),
+        (torch.set_rng_state, torch.get_rng_state()),
+    ]
+    if "numpy" in sys.modules:
+        numpy_random = sys.modules["numpy"].random
+        undo.append((numpy_random.set_state, numpy_random.get_state()))
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        undo.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
+    if torch.backends.mps.is_available():
+        undo.append((torch.mps.set_rng_state, torch.mps.get_rng_state()))
+    return undo
+
+
+def _global_state() -> list[tuple[Any, Any]]:
+    return [
+        *_random_state(),
+        (torch.set_default_dtype, torch.get_default_dtype()),
+        (torch.set_default_device, _explicit_default_device()),
+        (torch.set_grad_enabled, torch.is_grad_enabled()),
+        (_set_deterministic, (_deterministic(), _warns_only())),
+        (_set_flag("deterministic"), torch.backends.cudnn.deterministic),
+        (_set_flag("benchmark"), torch.backends.cudnn.benchmark),
+        (torch.set_float32_matmul_precision, torch.get_float32_matmul_precision()),
+        (torch.set_num_threads, torch.get_num_threads()),
+        (torch.autograd.set_detect_anomaly, torch.is_anomaly_enabled()),
+    ]
+
+
+def _explicit_default_device() -> torch.device | None:
+    device = torch.get_default_device()
+    return None if device.type == "cpu" else device
+
+
+def _deterministic() -> bool:
+    return torch.are_deterministic_algorithms_enabled()
+
+
+def _warns_only() -> bool:
+    return torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+def _set_deterministic(state: tuple[bool, bool]) -> None:
+    mode, warn_only = state
+    torch.use_deterministic_algorithms(mode, warn_only=warn_only)
+
+
+def _set_flag(name: str) -> Any:
+    return lambda value: setattr(torch.backends.cudnn, name, value)

@@ -1,0 +1,101 @@
+"""Nested tensors: tuples, lists, dicts, dataclasses, walked and mapped. No model is called here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def map_tensors(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same nest with every tensor changed; what is no tensor stays as it is."""
+    if isinstance(tree, Tensor):
+        return change(tree)
+    if isinstance(tree, Mapping):
+        return _rebuilt_mapping(tree, {k: map_tensors(v, change) for k, v in tree.items()})
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(map_tensors(v, change) for v in tree))
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(map_tensors(v, change) for v in tree)
+    if is_dataclass(tree) and not isinstance(tree, type):
+        parts = {f.name: map_tensors(getattr(tree, f.name), change) for f in fields(tree) if f.init}
+        return replace(tree, **parts)
+    return tree
+
+
+def named_tensors(tree: Any, root: str) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of a nest with its place: ``output``, ``output[1]``, ``output.logits``."""
+    if isinstance(tree, Tensor):
+        yield root, tree
+    elif isinstance(tree, Mapping):
+        for key, value in tree.items():
+            yield from named_tensors(value, f"{root}.{key}")
+    elif isinstance(tree, (list, tuple)):
+        for index, value in enumerate(tree):
+            yield from named_tensors(value, f"{root}[{index}]")
+    elif is_dataclass(tree) and not isinstance(tree, type):
+        for f in fields(tree):
+            yield from named_tensors(getattr(tree, f.name), f"{root}.{f.name}")
+
+
+def tensors(tree: Any) -> list[Tensor]:
+    """Every tensor of a nest."""
+    return [tensor for _, tensor in named_tensors(tree, "")]
+
+
+def to_device(tree: Any, device: torch.device) -> Any:
+    """The nest with every tensor on the device, copied without blocking where it can be."""
+    return map_tensors(tree, lambda t: t if t.device == device else t.to(device, non_blocking=True))
+
+
+def detached(tree: Any) -> Any:
+    """The nest cut from the graph, sharing memory."""
+    return map_tensors(tree, Tensor.detach)
+
+
+def batch_size(tree: Any, dim: int) -> int | None:
+    """The number of samples: the size along ``dim`` of the first tensor that has one."""
+    for tensor in tensors(tree):
+        if tensor.dim() > dim:
+            return tensor.size(dim)
+    return None
+
+
+def take(tree: Any, samples: Tensor, dim: int) -> Any:
+    """The nest with only those samples: tensors as long as the batch along ``dim`` are indexed.
+
+    Args:
+        tree: a batch or a part of one.
+        samples: indices of samples, int64 of shape ``[k]``, on any device; may repeat.
+        dim: the axis of samples.
+    """
+    size = batch_size(tree, dim)
+
+    def pick(tensor: Tensor) -> Tensor:
+        if tensor.dim() <= dim or tensor.size(dim) != size:
+            return tensor
+        return tensor.index_select(dim, samples.to(tensor.device))
+
+    return map_tensors(tree, pick)
+
+
+def shape_text(tree: Any) -> str:
+    """The nest's shapes and dtypes in words, for messages: ``(64, 1, 8, 8) float32``."""
+    parts = [
+        f"{name or 'tensor'} {tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}"
+        for name, t in named_tensors(tree, "")
+    ]
+    return ", ".join(part.strip() for part in parts) if parts else f"a {type(tree).__name__}"
+
+
+def _rebuilt_mapping(old: Mapping[Any, Any], new: dict[Any, Any]) -> Any:
+    if type(old) is dict:
+        return new
+    build: Callable[..., Any] = type(old)
+    try:
+        return build(**new) if hasattr(old, "__dataclass_fields__") else build(new)
+    except TypeError:
+        return new

@@ -1,0 +1,151 @@
+"""Runs one trial of a recipe to its trace, whatever happens on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from pytest_dlcheck.recipe import Recipe, RecipeError
+from pytest_dlcheck.run import overfit
+from pytest_dlcheck.run.errors import ending_of
+from pytest_dlcheck.run.inspection import inspect
+from pytest_dlcheck.run.loop import Limits, Loop, Progress
+from pytest_dlcheck.run.observer import Observer
+from pytest_dlcheck.run.probe import Probe
+from pytest_dlcheck.run.probes import all_probes
+from pytest_dlcheck.run.probes.loss import LossProbe
+from pytest_dlcheck.run.record import Record
+from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.seeding import seeded
+from pytest_dlcheck.run.tree import shape_text
+from pytest_dlcheck.trace import Ending, Row, Trace
+from pytest_dlcheck.trial import Trial
+
+Factory = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A trial that is to be run.
+
+    Attributes:
+        trial: what to run.
+        wanted: the channels and facts that must be recorded.
+        timeout: seconds that it may take, looked at between steps; None for no limit.
+        progress: told ``(step, loss)`` now and then.
+    """
+
+    trial: Trial
+    wanted: frozenset[str]
+    timeout: float | None = None
+    progress: Progress | None = None
+
+
+def run_trial(factory: Factory, request: Request) -> Trace:
+    """Run a trial.
+
+    All global state (random numbers, flags, default dtype, threads) is as before afterwards. Errors
+    of the user's code become the trace's ending; only ``KeyboardInterrupt`` and its like pass.
+
+    Args:
+        factory: builds a fresh recipe; called once, under the trial's seed.
+        request: what to run and to record.
+
+    Returns:
+        What happened.
+    """
+    began = perf_counter()
+    with seeded(request.trial.seed):
+        ending, record = _run(factory, request)
+    return record.trace(request.trial, ending, perf_counter() - began)
+
+
+def _run(factory: Factory, request: Request) -> tuple[Ending, Record]:
+    record, phase = Record(), "the factory"
+    rig: Rig | None = None
+    loop: Loop | None = None
+    try:
+        recipe = checked(factory())
+        phase = "setting up"
+        rig = Rig(recipe, request.trial.device, request.trial.seed)
+        if request.trial.kind == "inspect":
+            _observe_still(rig, request, record)
+            return Ending(), record
+        loop, observer, limits = _prepare(rig, request)
+        try:
+            observer.begin(rig, request.trial)
+            ending = loop.run(limits, request.progress)
+            rig.phase = "after the last step"
+        finally:
+            observer.end()
+        _collect(loop, observer, limits, record)
+    except Exception as error:  # noqa: BLE001  whatever the user's code raises ends its trial only
+        step = loop.step if loop is not None else None
+        ending = (
+            ending_of(error, rig.phase, step, rig.model, shape_text(rig.current))
+            if rig is not None
+            else ending_of(error, phase, step, None)
+        )
+    finally:
+        if rig is not None:
+            rig.stream.close()
+    return ending, record
+
+
+def checked(built: Any) -> Recipe:
+    """What the factory returned, if it is a recipe.
+
+    Raises:
+        RecipeError: it is something else; says what.
+    """
+    if isinstance(built, Recipe):
+        return built
+    hint = "did you forget to return it?" if built is None else "return pytest_dlcheck.Recipe(...)"
+    raise RecipeError(f"the factory returned {_described(built)}, not a Recipe: {hint}")
+
+
+def _described(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _observe_still(rig: Rig, request: Request, record: Record) -> None:
+    probes = [probe() for probe in all_probes() if probe.channels & request.wanted & _STILL]
+    for probe in probes:
+        probe.begin(rig, request.trial)
+    inspect(rig, record, request.wanted)
+    for probe in probes:
+        probe.end()
+    record.collect(probes)
+
+
+_STILL = frozenset({"recipe", "parameters", "buffers", "modules"})
+"""Facts that a trial without steps can hold too."""
+
+
+def _prepare(rig: Rig, request: Request) -> tuple[Loop, Observer, Limits]:
+    trial = request.trial
+    losses = LossProbe()
+    probes: list[Probe] = [losses]
+    probes += [
+        probe() for probe in all_probes() if probe is not LossProbe and probe.channels & request.wanted
+    ]
+    observer = Observer(probes)
+    deadline = None if request.timeout is None else perf_counter() + request.timeout
+    if trial.kind == "overfit":
+        batch = overfit.small_batch(rig)
+        if trial.optimizer == "adam":
+            overfit.plain_adam(rig)
+        overfit.calm(rig)
+        loop = Loop(rig, observer, losses, lambda: batch, schedulers=False)
+        return loop, observer, Limits(trial.steps, trial.until, overfit.floor_of(rig), deadline)
+    loop = Loop(rig, observer, losses, rig.next_batch)
+    return loop, observer, Limits(trial.steps, trial.until, deadline=deadline)
+
+
+def _collect(loop: Loop, observer: Observer, limits: Limits, record: Record) -> None:
+    record.collect(observer.probes)
+    record.facts["steps"] = (
+        Row(asked=limits.steps, skipped_by_scaler=len(loop.skipped), loss_floor=limits.floor),
+    )

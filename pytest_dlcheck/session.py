@@ -1,0 +1,183 @@
+"""The one conductor: plan, run, judge, tell. It knows every room below and none above."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pytest_dlcheck.check import Check, Evidence, registry
+from pytest_dlcheck.diagnosis import Diagnosis, diagnose_verdicts
+from pytest_dlcheck.finding import Finding, TrialSummary
+from pytest_dlcheck.plan import ALWAYS, PlannedTrial, needs, plan
+from pytest_dlcheck.policy import Policy
+from pytest_dlcheck.recipe import Recipe, RecipeError
+from pytest_dlcheck.trace import Trace
+from pytest_dlcheck.trial import Terms, Trial
+from pytest_dlcheck.verdict import Outcome, Verdict
+
+Factory = Callable[[], Any]
+Progress = Callable[[str, Trial, int, float], None]
+"""Told ``(recipe, trial, step, loss)`` now and then while a trial runs."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is examined.
+
+    Attributes:
+        name: the recipe's name, with its parameters.
+        policy: how it is to be judged.
+        checks: the names of the checks to judge it by.
+        rebuild: whether the factory is called afresh for each trial.
+    """
+
+    name: str
+    policy: Policy
+    checks: tuple[str, ...]
+    rebuild: bool = True
+
+
+@dataclass
+class Examination:
+    """One recipe under examination: each distinct trial runs once, each check is judged once.
+
+    Args:
+        subject: what is examined.
+        progress: told how trials get on.
+    """
+
+    subject: Subject
+    progress: Progress | None = None
+    traces: dict[Trial, Trace] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    _told: set[Trial] = field(default_factory=set)
+    _kept: Any = None
+    _last_model: Any = None
+
+    def __post_init__(self) -> None:
+        """Plan."""
+        self._checks = {name: registry()[name] for name in self.subject.checks}
+        self._terms: Terms | None = None
+        self._planned: Mapping[Trial, PlannedTrial] = {}
+
+    def is_concluded(self, check: str) -> bool:
+        """Whether the check has its verdict, so that nothing of the recipe's is needed any more."""
+        return check in self.verdicts
+
+    def judge(self, check: str, factory: Factory) -> Verdict:
+        """The verdict of a check; runs the trials that it asks for and that have not run yet."""
+        if check not in self.verdicts:
+            self.verdicts[check] = self._judged(self._checks[check], factory)
+        return self.verdicts[check]
+
+    def conclude(self, factory: Factory) -> Diagnosis:
+        """Judge by all checks and put causes before consequences."""
+        for name in self._checks:
+            self.judge(name, factory)
+        return self.diagnosis()
+
+    def diagnosis(self) -> Diagnosis:
+        """Causes before consequences among the verdicts there are."""
+        return diagnose_verdicts(self.verdicts[n] for n in self._checks if n in self.verdicts)
+
+    def finding(self, check: str, diagnosis: Diagnosis | None = None) -> Finding:
+        """What is to be told of a check; a trial's summary is told once, with the first of them."""
+        fresh = [trace for trial, trace in self.traces.items() if trial not in self._told]
+        self._told.update(trace.trial for trace in fresh)
+        return Finding(
+            recipe=self.subject.name,
+            verdict=self.verdicts[check],
+            because_of=diagnosis.explained_by.get(check, "") if diagnosis else "",
+            trials=tuple(TrialSummary.of(trace) for trace in fresh),
+        )
+
+    def trace(self, planned: PlannedTrial, factory: Factory) -> Trace:
+        """The trace of a trial, which is run if it has not been."""
+        from pytest_dlcheck.run.trial_runner import Request, run_trial
+
+        trial = planned.trial
+        if trial not in self.traces:
+            request = Request(
+                trial, planned.wanted, self.subject.policy.timeout, self._progress_of(trial)
+            )
+            self.traces[trial] = run_trial(lambda: self._build(factory), request)
+        return self.traces[trial]
+
+    def terms(self) -> Terms:
+        """The policy, as far as trials go.
+
+        Raises:
+            RecipeError: the device is not there.
+        """
+        if self._terms is None:
+            policy = self.subject.policy
+            device = resolve_device(policy.device)
+            self._terms = Terms(steps=policy.steps, seeds=policy.seeds, device=device)
+            self._planned = plan(self._checks.values(), self._terms)
+        return self._terms
+
+    def _judged(self, check: Check, factory: Factory) -> Verdict:
+        try:
+            asked = check.trials(self.terms())
+        except RecipeError as error:
+            return Verdict(
+                check=check.name, outcome=Outcome.ERRORED, because=str(error), cause=str(error)
+            )
+        evidence = Evidence(tuple(self.trace(self._planned[trial], factory) for trial in asked))
+        verdict = check.judge(evidence)
+        further = [
+            self.trace(PlannedTrial(trial, ALWAYS | needs(check)), factory)
+            for trial in check.look_again(verdict, evidence)
+        ]
+        return check.judge(Evidence((*evidence.traces, *further))) if further else verdict
+
+    def _build(self, factory: Factory) -> Any:
+        from pytest_dlcheck.run.snapshot import Snapshot
+
+        if not self.subject.rebuild:
+            if self._kept is None:
+                self._kept = Snapshot(factory())
+            return self._kept.restored()
+        built = factory()
+        model = built.model if isinstance(built, Recipe) else None
+        if model is not None and model is self._last_model:
+            raise RecipeError(
+                "the factory returned the same model object as for the trial before, so that trials "
+                "would share its state: build the model inside the factory, or mark it with "
+                "@recipe(rebuild=False)"
+            )
+        self._last_model = model
+        return built
+
+    def put_back(self) -> None:
+        """Leave a recipe that was built once as its factory had left it."""
+        if self._kept is not None:
+            self._kept.restored()
+
+    def _progress_of(self, trial: Trial) -> Callable[[int, float], None] | None:
+        if self.progress is None:
+            return None
+        tell, name = self.progress, self.subject.name
+        return lambda step, loss: tell(name, trial, step, loss)
+
+
+def all_checks() -> tuple[str, ...]:
+    """The names of all checks, causes first."""
+    return tuple(registry())
+
+
+def resolve_device(name: str) -> str:
+    """The device that a name stands for here, as torch names it.
+
+    Raises:
+        RecipeError: there is no such device.
+    """
+    from pytest_dlcheck.run.device import resolve
+
+    return resolve(name)
+
+
+def waived(finding: Finding, reason: str) -> Finding:
+    """The finding with the reason why its failure was expected."""
+    return replace(finding, waived=reason)
