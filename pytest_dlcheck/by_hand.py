@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_dlcheck.check import registry, select
@@ -15,7 +15,7 @@ from pytest_dlcheck.recipe import Recipe, RecipeError, recipe_tag
 from pytest_dlcheck.reports.text import diagnosis_text, findings_text
 from pytest_dlcheck.session import Examination, Factory, Subject, all_checks
 from pytest_dlcheck.trace import Trace
-from pytest_dlcheck.verdict import Verdict
+from pytest_dlcheck.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,6 +36,7 @@ class Run:
     def __init__(self, factory: Factory, policy: Policy) -> None:
         self._built: list[Recipe] = []
         self._factory = factory
+        policy = replace(policy, seeds=1)
         tag = recipe_tag(factory)
         name = getattr(factory, "__name__", "recipe")
         self._examination = Examination(
@@ -70,7 +71,7 @@ class Run:
         for name in chosen:
             self._examination.judge(name, self._factory)
         diagnosis = self._examination.diagnosis()
-        if any(self._examination.verdicts[name].failed for name in chosen):
+        if not holds(self._examination.verdicts[name] for name in chosen):
             raise CheckFailedError(diagnosis_text(self._examination.subject.name, diagnosis))
 
     def _own(self) -> tuple[str, ...]:
@@ -84,9 +85,16 @@ class Run:
         return built
 
 
+def holds(verdicts: Iterable[Verdict]) -> bool:
+    """Whether none of the properties was found broken, and none could not be tried at all."""
+    return all(v.outcome not in {Outcome.FAILED, Outcome.ERRORED} for v in verdicts)
+
+
 @dataclass(frozen=True)
 class Report:
     """What :func:`diagnose` found.
+
+    ``print`` it for plain text; :meth:`show` and rich render it in colour, notebooks as HTML.
 
     Attributes:
         diagnosis: the verdicts, causes before consequences.
@@ -108,6 +116,25 @@ class Report:
 
     def __str__(self) -> str:
         return findings_text(self.findings)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def __rich__(self) -> Any:
+        from pytest_dlcheck.reports import console
+
+        return console.page(self.findings)
+
+    def _repr_html_(self) -> str:
+        from pytest_dlcheck.reports import notebook
+
+        return notebook.page(self.findings)
+
+    def show(self) -> None:
+        """Print the report with rich: in colour where the terminal has any."""
+        from rich.console import Console
+
+        Console(highlight=False, markup=False, emoji=False).print(self)
 
 
 def diagnose(
@@ -147,9 +174,13 @@ def diagnose(
     checks = tuple(registry()) if select is None else _select(select)
     name = getattr(subject, "__name__", type(subject).__name__)
     examination = Examination(Subject(name, policy, checks, rebuild))
-    diagnosis = examination.conclude(factory)
-    findings = tuple(examination.finding(v.check, diagnosis) for v in diagnosis.verdicts)
-    examination.put_back()
+    try:
+        diagnosis = examination.conclude(factory)
+    finally:
+        examination.put_back()
+    findings = tuple(
+        examination.finding(v.check, diagnosis, examination.fresh_traces()) for v in diagnosis.verdicts
+    )
     return Report(diagnosis, findings)
 
 

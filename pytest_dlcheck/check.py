@@ -15,6 +15,7 @@ from importlib import import_module
 from inspect import cleandoc, isabstract
 from typing import Any, ClassVar, Literal
 
+from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Ending, Row, Trace
 from pytest_dlcheck.trial import Kind, Terms, Trial
 from pytest_dlcheck.verdict import Measure, Outcome, Suspect, Verdict
@@ -31,6 +32,7 @@ class Effect(StrEnum):
 
     RUN = "the recipe runs"
     OUTPUTS = "the outputs are usable"
+    INDEPENDENCE = "samples stay apart"
     START = "the loss starts where it should"
     GRADIENTS = "gradients arrive"
     STABILITY = "the training stays stable"
@@ -181,6 +183,18 @@ class Check(ABC):
             leads_to=frozenset(self.leads_to if leads_to is None else leads_to),
         )
 
+    def failed_by(self, fault: Fault, *more: Effect, advice: Iterable[str] = ()) -> Verdict:
+        """A verdict: the property surely does not hold, by a fault that can lead to more effects."""
+        return self.failed(
+            fault.because,
+            *fault.measures,
+            suspects=fault.suspects,
+            cause=fault.cause,
+            remedy=fault.remedy,
+            advice=advice,
+            leads_to=(*self.leads_to, *more),
+        )
+
     def inconclusive(self, because: str, *measures: Measure, advice: Iterable[str] = ()) -> Verdict:
         """A verdict: it cannot be told."""
         return self._verdict(Outcome.INCONCLUSIVE, because, measures=measures, advice=tuple(advice))
@@ -317,7 +331,7 @@ def _story(trial: Trial, ending: Ending) -> str:
         "out_of_memory": "ran out of memory",
         "timed_out": "ran out of time",
         "killed": "was killed",
-        "diverged": "diverged",
+        "diverged": "diverged" if ending.step else "was not finite from its first step",
     }[ending.kind]
     return f"the {trial.kind} trial {what}{step}{where}: {ending.message}".rstrip(": ")
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pytest_dlcheck.check import LOCAL, Effect, registry
 from pytest_dlcheck.verdict import Outcome, Verdict
+
+_EVERYWHERE = frozenset({"", "model", "loss", "optimizer", "learning_rate"})
+"""Sites that concern every parameter."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,13 @@ def diagnose_verdicts(verdicts: Iterable[Verdict]) -> Diagnosis:
     order = {name: index for index, name in enumerate(registry())}
     failures = sorted(filter(_bad, verdicts), key=lambda v: order.get(v.check, len(order)))
     reasons = {b.check: [a.check for a in failures if _explains(a, b)] for b in failures}
-    explained = {name: root for name in reasons if (root := _root(name, reasons, order)) is not None}
+    behind = {name: _reach(name, reasons) for name in reasons}
+    causes = _causes(behind)
+    explained = {
+        name: next(cause for cause in causes if cause in behind[name])
+        for name in reasons
+        if name not in causes
+    }
     return Diagnosis(verdicts, explained)
 
 
@@ -54,7 +64,7 @@ def _explains(a: Verdict, b: Verdict) -> bool:
     if a.check == b.check:
         return False
     if b.outcome is Outcome.ERRORED:
-        same_error = a.outcome is Outcome.ERRORED and a.cause == b.cause
+        same_error = a.outcome is Outcome.ERRORED and _error(a) == _error(b)
         return same_error or (a.failed and Effect.RUN in a.leads_to)
     shown = registry()[b.check].shows if b.check in registry() else None
     if not a.failed or shown is None or shown not in a.leads_to:
@@ -62,19 +72,30 @@ def _explains(a: Verdict, b: Verdict) -> bool:
     return shown not in LOCAL or _meet(a.sites, b.sites)
 
 
-def _root(name: str, reasons: Mapping[str, list[str]], order: Mapping[str, int]) -> str | None:
-    """The failure at the end of the chain of reasons; of two that explain each other, the first."""
-    seen, current = {name}, name
-    while True:
-        further = [
-            reason
-            for reason in reasons[current]
-            if reason not in seen and not (current in reasons[reason] and order[current] < order[reason])
-        ]
-        if not further:
-            return None if current == name else current
-        current = further[0]
-        seen.add(current)
+def _error(verdict: Verdict) -> str:
+    """The error without its numbers: trials meet it with batches of different sizes."""
+    return re.sub(r"\d+", "#", verdict.cause.partition("\n")[0])
+
+
+def _reach(name: str, reasons: Mapping[str, list[str]]) -> set[str]:
+    """Everything that explains a failure, over any number of steps."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        fresh = [reason for reason in reasons[waiting.pop()] if reason not in found]
+        found.update(fresh)
+        waiting += fresh
+    return found
+
+
+def _causes(behind: Mapping[str, set[str]]) -> list[str]:
+    """The failures at the root, in order; of several that explain each other in a ring, the first."""
+    place = {name: index for index, name in enumerate(behind)}
+    return [
+        name
+        for name, others in behind.items()
+        if all(name in behind[other] and place[name] <= place[other] for other in others)
+    ]
 
 
 def _meet(one: Iterable[str], other: Iterable[str]) -> bool:
@@ -84,4 +105,4 @@ def _meet(one: Iterable[str], other: Iterable[str]) -> bool:
 
 
 def _inside(a: str, b: str) -> bool:
-    return not b or a == b or a.startswith(f"{b}.")
+    return b in _EVERYWHERE or a == b or a.startswith(f"{b}.")

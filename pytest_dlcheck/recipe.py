@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from pytest_dlcheck.shapes import ShapeContract, parse_shapes
-
 if TYPE_CHECKING:
     import torch
+
+    from pytest_dlcheck.shapes import ShapeContract
 
 PRECISIONS = ("fp32", "bf16-mixed", "fp16-mixed")
 INTERVALS = ("step", "epoch")
@@ -92,6 +92,59 @@ class Recipe:
     batch_dim: int | None = 0
     frozen: Iterable[str] = ()
 
+    @classmethod
+    def from_lightning(cls, module: Any, data: Any = None, **options: Any) -> Recipe:
+        """A LightningModule with automatic optimization, trained as its Trainer would.
+
+        Its hooks around batches, set-up and optimizer steps are called; ``self.log`` logs nothing,
+        and ``self.trainer`` knows steps, epochs and the length of the training. A scheduler that
+        monitors a metric is given the training loss.
+
+        Args:
+            module: the LightningModule, of ``lightning`` or of ``pytorch_lightning``.
+            data: its LightningDataModule, a training ``DataLoader``, or None where the module has a
+                ``train_dataloader()`` of its own.
+            options: ``gradient_clip_val``, ``accumulate_grad_batches``, ``precision``, ``max_epochs``
+                and ``max_steps`` as the Trainer takes them; ``val_data``, ``shapes``, ``causal``,
+                ``batch_dim``, ``frozen``, ``forward``, ``targets`` and ``metrics`` as a recipe does.
+
+        Raises:
+            RecipeError: the module optimizes manually, or lacks an optimizer or data.
+
+        Example:
+            >>> Recipe.from_lightning(LitDigits(), DigitsDataModule(), gradient_clip_val=1.0)
+        """
+        from pytest_dlcheck.frameworks.lightning import recipe_from_lightning
+
+        return recipe_from_lightning(module, data, options)
+
+    @classmethod
+    def from_transformers(cls, model: Any, dataset: Any, **options: Any) -> Recipe:
+        """A Hugging Face model that returns ``.loss``, trained with the defaults of their Trainer.
+
+        These are AdamW with a learning rate of 5e-5, batches of 8, a gradient norm clipped to 1; there
+        is no scheduler unless one is given. Columns that the model does not take are dropped.
+
+        Args:
+            model: a model whose ``forward`` takes labels and returns ``.loss``.
+            dataset: a data set of dicts of tensors, lists or numbers, labels among them; or a
+                ``DataLoader``, or batches.
+            options: ``tokenizer`` (to pad with) or ``collator``, ``batch_size``; ``optimizer``, or
+                ``learning_rate`` and ``weight_decay`` for AdamW; ``scheduler`` and
+                ``scheduler_interval``; ``val_data``, ``max_grad_norm``, ``accumulate``, ``precision``,
+                ``shapes``, ``causal`` (1 for a causal language model), ``batch_dim``, ``frozen``,
+                ``forward``, ``targets`` and ``metrics`` as a recipe takes them.
+
+        Raises:
+            RecipeError: an option is unknown, or there is nothing to train.
+
+        Example:
+            >>> Recipe.from_transformers(model, tokenized, tokenizer=tokenizer, learning_rate=3e-4)
+        """
+        from pytest_dlcheck.frameworks.transformers import recipe_from_transformers
+
+        return recipe_from_transformers(model, dataset, options)
+
     def __post_init__(self) -> None:
         """Refuse what contradicts itself, before anything is built on it."""
         frozen = (self.frozen,) if isinstance(self.frozen, str) else tuple(self.frozen)
@@ -100,6 +153,8 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not callable(value):
                 raise RecipeError(f"{name}= takes a callable, not {value!r}")
+        if isinstance(self.loss, type):
+            raise RecipeError(f"loss= is {described(self.loss)}")
         _choice("precision", self.precision, PRECISIONS)
         _choice("scheduler_interval", self.scheduler_interval, INTERVALS)
         self._refuse_contradictions()
@@ -123,7 +178,21 @@ class Recipe:
     @property
     def shape_contract(self) -> ShapeContract | None:
         """The parsed ``shapes``, or None when none are declared."""
-        return None if self.shapes is None else parse_shapes(self.shapes)
+        if self.shapes is None:
+            return None
+        from pytest_dlcheck.shapes import parse_shapes  # not before: every pytest run loads this file
+
+        return parse_shapes(self.shapes)
+
+
+def described(value: object) -> str:
+    """A value of the wrong kind in words, for messages: ``a str``, ``the class Adam, ...``."""
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        name = value.__name__
+        return f"the class {name}, not an instance of it: write {name}(...)"
+    return f"a {type(value).__name__}"
 
 
 def _choice(name: str, value: str, valid: tuple[str, ...]) -> None:
@@ -168,7 +237,7 @@ def recipe(factory: Factory | None = None, /, *, rebuild: bool = True) -> Any:
     def tag(function: Factory) -> Factory:
         if not inspect.isroutine(function):
             raise TypeError(f"@recipe marks a function that returns a Recipe, not {function!r}")
-        setattr(function, _TAG, RecipeTag(rebuild=rebuild))
+        setattr(getattr(function, "__func__", function), _TAG, RecipeTag(rebuild=rebuild))
         return function
 
     return tag if factory is None else tag(factory)
@@ -176,5 +245,9 @@ def recipe(factory: Factory | None = None, /, *, rebuild: bool = True) -> Any:
 
 def recipe_tag(obj: object) -> RecipeTag | None:
     """What ``@recipe`` wrote on the object, or None where it is no recipe's factory."""
-    tag = getattr(obj, _TAG, None) if callable(obj) else None
+    try:
+        function = getattr(obj, "__func__", obj)
+        tag = getattr(function, _TAG, None) if callable(function) else None
+    except Exception:  # noqa: BLE001  any object of a test module is asked, lazy proxies too
+        return None
     return tag if isinstance(tag, RecipeTag) else None

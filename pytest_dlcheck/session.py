@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pytest_dlcheck.check import Check, Evidence, registry
@@ -12,7 +13,7 @@ from pytest_dlcheck.finding import Finding, TrialSummary
 from pytest_dlcheck.plan import ALWAYS, PlannedTrial, needs, plan
 from pytest_dlcheck.policy import Policy
 from pytest_dlcheck.recipe import Recipe, RecipeError
-from pytest_dlcheck.trace import Trace
+from pytest_dlcheck.trace import Ending, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Outcome, Verdict
 
@@ -53,7 +54,7 @@ class Examination:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     _told: set[Trial] = field(default_factory=set)
     _kept: Any = None
-    _last_model: Any = None
+    _last_model: Callable[[], Any] = field(default=lambda: None)
 
     def __post_init__(self) -> None:
         """Plan."""
@@ -81,16 +82,33 @@ class Examination:
         """Causes before consequences among the verdicts there are."""
         return diagnose_verdicts(self.verdicts[n] for n in self._checks if n in self.verdicts)
 
-    def finding(self, check: str, diagnosis: Diagnosis | None = None) -> Finding:
-        """What is to be told of a check; a trial's summary is told once, with the first of them."""
-        fresh = [trace for trial, trace in self.traces.items() if trial not in self._told]
+    def fresh_traces(self) -> tuple[Trace, ...]:
+        """The traces that were added since this was last asked."""
+        fresh = tuple(trace for trial, trace in self.traces.items() if trial not in self._told)
         self._told.update(trace.trial for trace in fresh)
+        return fresh
+
+    def finding(
+        self, check: str, diagnosis: Diagnosis | None = None, fresh: tuple[Trace, ...] = ()
+    ) -> Finding:
+        """What is to be told of a check.
+
+        Args:
+            check: its name; it must have been judged.
+            diagnosis: causes and consequences, where something failed.
+            fresh: the traces that it had to wait for.
+        """
         return Finding(
             recipe=self.subject.name,
             verdict=self.verdicts[check],
             because_of=diagnosis.explained_by.get(check, "") if diagnosis else "",
             trials=tuple(TrialSummary.of(trace) for trace in fresh),
         )
+
+    def asked(self) -> dict[str, Any]:
+        """What is asked of the recipe, as JSON: enough to judge its traces again."""
+        terms = None if self._terms is None else asdict(self._terms)
+        return {"recipe": self.subject.name, "terms": terms, "checks": list(self._checks)}
 
     def trace(self, planned: PlannedTrial, factory: Factory) -> Trace:
         """The trace of a trial, which is run if it has not been."""
@@ -124,13 +142,17 @@ class Examination:
             return Verdict(
                 check=check.name, outcome=Outcome.ERRORED, because=str(error), cause=str(error)
             )
-        evidence = Evidence(tuple(self.trace(self._planned[trial], factory) for trial in asked))
-        verdict = check.judge(evidence)
-        further = [
-            self.trace(PlannedTrial(trial, ALWAYS | needs(check)), factory)
-            for trial in check.look_again(verdict, evidence)
-        ]
-        return check.judge(Evidence((*evidence.traces, *further))) if further else verdict
+        return judged(
+            check,
+            [self.trace(self._planned[trial], factory) for trial in asked],
+            lambda trial: self.trace(self._further(trial, check), factory),
+        )
+
+    def _further(self, trial: Trial, check: Check) -> PlannedTrial:
+        """A second look; where others have planned the same trial, it records what they want too."""
+        planned = self._planned.get(trial)
+        wanted = ALWAYS if planned is None else planned.wanted
+        return PlannedTrial(trial, wanted | needs(check))
 
     def _build(self, factory: Factory) -> Any:
         from pytest_dlcheck.run.snapshot import Snapshot
@@ -140,14 +162,16 @@ class Examination:
                 self._kept = Snapshot(factory())
             return self._kept.restored()
         built = factory()
-        model = built.model if isinstance(built, Recipe) else None
-        if model is not None and model is self._last_model:
+        model: object = built.model if isinstance(built, Recipe) else None
+        if isinstance(model, type) or not hasattr(model, "parameters"):
+            return built  # refused when the trial begins
+        if self._last_model() is model:
             raise RecipeError(
                 "the factory returned the same model object as for the trial before, so that trials "
                 "would share its state: build the model inside the factory, or mark it with "
                 "@recipe(rebuild=False)"
             )
-        self._last_model = model
+        self._last_model = weakref.ref(model)
         return built
 
     def put_back(self) -> None:
@@ -162,9 +186,69 @@ class Examination:
         return lambda step, loss: tell(name, trial, step, loss)
 
 
+def judged(check: Check, traces: Iterable[Trace], obtain: Callable[[Trial], Trace]) -> Verdict:
+    """The verdict of a check, with the second look that it may ask for.
+
+    Args:
+        check: who judges.
+        traces: those of the trials that it asks for.
+        obtain: gives the trace of a further trial.
+    """
+    evidence = Evidence(tuple(traces))
+    verdict = check.judge(evidence)
+    further = [obtain(trial) for trial in check.look_again(verdict, evidence)]
+    return check.judge(Evidence((*evidence.traces, *further))) if further else verdict
+
+
+def judge_again(
+    recipe: str, asked: Mapping[str, Any], traces: Iterable[Trace], checks: Mapping[str, Check]
+) -> tuple[Finding, ...]:
+    """Judge stored traces, for example with other thresholds; nothing is run.
+
+    Args:
+        recipe: the recipe's name.
+        asked: what :meth:`Examination.asked` wrote.
+        traces: the recipe's traces.
+        checks: the checks by name.
+    """
+    stored = {trace.trial: trace for trace in traces}
+    if asked["terms"] is None:
+        return ()
+    terms = Terms(**asked["terms"])
+
+    def obtain(trial: Trial) -> Trace:
+        missing = Ending("killed", message="the journal ends before this trial")
+        return stored.get(trial) or Trace(trial, missing)
+
+    known = [checks[name] for name in asked["checks"] if name in checks]
+    verdicts = [judged(check, map(obtain, check.trials(terms)), obtain) for check in known]
+    diagnosis = diagnose_verdicts(verdicts)
+    summaries = tuple(TrialSummary.of(trace) for trace in stored.values())
+    return tuple(
+        Finding(
+            recipe=recipe,
+            verdict=verdict,
+            because_of=diagnosis.explained_by.get(verdict.check, ""),
+            trials=summaries if index == 0 else (),
+        )
+        for index, verdict in enumerate(verdicts)
+    )
+
+
 def all_checks() -> tuple[str, ...]:
     """The names of all checks, causes first."""
     return tuple(registry())
+
+
+def share_processors(workers: int) -> None:
+    """Divide torch's threads among the test processes of one machine, unless the user has chosen.
+
+    Args:
+        workers: how many test processes run side by side.
+    """
+    from pytest_dlcheck.run.device import share_threads
+
+    share_threads(workers)
 
 
 def resolve_device(name: str) -> str:

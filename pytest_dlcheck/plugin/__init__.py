@@ -64,4 +64,4 @@ def dlcheck_device(pytestconfig: pytest.Config) -> str:
     """The device that ``--dlcheck-device`` selects, as torch names it: ``"cpu"``, ``"cuda"``."""
     from pytest_dlcheck.session import resolve_device
 
-    return resolve_device(options.given(pytestconfig).get("device", "auto"))
+    return resolve_device(options.device(pytestconfig))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from pytest_dlcheck.plugin.items import CheckItem
 from pytest_dlcheck.plugin.policies import policy_of, wanted_checks
+from pytest_dlcheck.policy import Policy
 from pytest_dlcheck.session import Subject
 
 
@@ -26,21 +26,20 @@ def collected(
     if isinstance(collector, pytest.Module) and obj.__module__ != collector.obj.__name__:
         yield lambda _: []  # imported here, collected where it is defined
         return
-    function = inspect.unwrap(getattr(obj, "__func__", obj))
-    before = getattr(function, "__test__", None)
-    function.__test__ = True
+    before = vars(obj).get("__test__")
+    obj.__test__ = True
     try:
         yield lambda made: _wrapped(collector, name, made)
     finally:
         if before is None:
-            del function.__test__
+            del obj.__test__
         else:
-            function.__test__ = before
+            obj.__test__ = before
 
 
 def _wrapped(collector: pytest.Module | pytest.Class, name: str, made: Any) -> Any:
-    made = made if isinstance(made, list) else [made]
-    variants = [variant for variant in made if isinstance(variant, pytest.Function)]
+    nodes = made if isinstance(made, list) else [made]
+    variants = [node for node in nodes if isinstance(node, pytest.Function)]
     if not variants:
         return made
     return [RecipeCollector.from_parent(collector, name=name, variants=variants)]
@@ -53,11 +52,19 @@ class RecipeCollector(pytest.Collector):
         super().__init__(**kwargs)
         self.variants = variants
         self.obj = variants[0].obj
+        self._policies: list[Policy] = []
+
+    def read_policies(self) -> None:
+        """Read what the markers say.
+
+        Raises:
+            pytest.UsageError: they say what is not understood.
+        """
+        self._policies = [policy_of(variant) for variant in self.variants]
 
     def collect(self) -> Iterator[pytest.Item]:
         """The items."""
-        for variant in self.variants:
-            policy = policy_of(variant)
+        for variant, policy in zip(self.variants, self._policies, strict=True):
             names = wanted_checks(policy, self.config)
             suffix = f"[{variant.callspec.id}]" if hasattr(variant, "callspec") else ""
             subject = Subject(f"{self.name}{suffix}", policy, names)

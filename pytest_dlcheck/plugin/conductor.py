@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from typing import Any
 
 import pytest
 
 from pytest_dlcheck.finding import Finding
+from pytest_dlcheck.plugin import options
+from pytest_dlcheck.plugin.collect import RecipeCollector
 from pytest_dlcheck.plugin.items import CheckItem
+from pytest_dlcheck.plugin.journaling import is_worker, journal_of
 from pytest_dlcheck.plugin.policies import check_command_line, check_device
 from pytest_dlcheck.plugin.progress import ProgressLine
 from pytest_dlcheck.plugin.summary import write_summary
-from pytest_dlcheck.session import Examination, Subject, all_checks
+from pytest_dlcheck.session import Examination, Subject, all_checks, share_processors
 
 
 class Conductor:
@@ -29,6 +33,8 @@ class Conductor:
         self._findings: list[Finding] = []
         self._items = 0
         self._progress = ProgressLine(config)
+        self._reports = options.reports(config)
+        self._journal = None if is_worker(config) else journal_of(self._reports)
 
     def examination(self, item: CheckItem) -> Examination:
         """The examination of the item's variant, by the checks that were selected of it."""
@@ -39,6 +45,15 @@ class Conductor:
             self._examinations[key] = Examination(subject, self._progress.tell)
         return self._examinations[key]
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Read markers out here: inside, a usage error would become a test file's own error."""
+        if isinstance(collector, RecipeCollector):
+            collector.read_policies()
+        return (yield)
+
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note which checks are left of each recipe after all deselection, causes first."""
@@ -48,6 +63,8 @@ class Conductor:
                 self._selected.setdefault(item.variant.nodeid, []).append(item.check)
         if self._items:
             check_device(self._config)
+            if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+                share_processors(workers)
         for key, names in self._selected.items():
             order = {name: i for i, name in enumerate(all_checks())}
             self._selected[key] = sorted(names, key=order.__getitem__)
@@ -61,16 +78,26 @@ class Conductor:
             self._progress.clear()
             item.properties()
         report = yield
-        if isinstance(item, CheckItem) and call.when == "call" and item.finding is not None:
-            report.dlcheck = item.finding.to_json()  # type: ignore[attr-defined]
+        if isinstance(item, CheckItem) and call.when == "call":
+            report.dlcheck = item.news(traces=bool(self._reports))  # type: ignore[attr-defined]
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Collect the finding from a report, whichever process it comes from."""
-        data: dict[str, Any] | None = getattr(report, "dlcheck", None)
-        if data is not None:
-            self._findings.append(Finding.from_json(data))
+        """Collect what a report tells, whichever process it comes from."""
+        news: dict[str, Any] | None = getattr(report, "dlcheck", None)
+        if news is not None:
+            self._findings.append(Finding.from_json(news["finding"]))
+            if self._journal is not None:
+                self._journal.tell(news)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Close the journal; one that was asked for and could not be written fails the session."""
+        if self._journal is not None and self._journal.finish() and not session.exitstatus:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Write the table, the causes, what stays open, or how to begin."""
         write_summary(terminalreporter, self._findings, items=self._items)
+        if self._journal is not None and self._journal.error:
+            terminalreporter.write_line(f"ERROR: {self._journal.error}", red=True)

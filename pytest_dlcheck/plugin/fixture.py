@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from pytest_dlcheck.by_hand import CheckFailedError, Run, diagnose_all
-from pytest_dlcheck.plugin.policies import policy_of
+from pytest_dlcheck.plugin.policies import policy_of, wanted_checks
 
 
 class DLCheck:
     """What the fixture gives. Policy comes from the test's markers and the command line."""
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._config = request.config
         self._policy = policy_of(request.node)
 
     def train(self, factory: Callable[[], Any], *, steps: int | None = None) -> Run:
@@ -40,6 +41,8 @@ class DLCheck:
         Raises:
             AssertionError: with the diagnosis, where a check does not hold.
         """
+        __tracebackhide__ = True
+        names = names or wanted_checks(self._policy, self._config)
         text = diagnose_all(factory, self._policy, names)
         if text:
             raise CheckFailedError(text)

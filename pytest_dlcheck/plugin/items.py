@@ -13,6 +13,7 @@ from pytest_dlcheck.recipe import RecipeTag, recipe_tag
 from pytest_dlcheck.reports import junit
 from pytest_dlcheck.reports.text import verdict_text
 from pytest_dlcheck.session import Examination, Subject, waived
+from pytest_dlcheck.trace import Trace
 from pytest_dlcheck.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class CheckItem(pytest.Function):
         self.check, self.subject, self.variant = check, subject, variant
         self.tag = recipe_tag(variant.obj) or RecipeTag()
         self.finding: Finding | None = None
+        self.fresh: tuple[Trace, ...] = ()
         self._filled = False
         if not any(mark.name == "dlcheck" for mark in self.iter_markers()):
             self.add_marker("dlcheck")
@@ -53,6 +55,11 @@ class CheckItem(pytest.Function):
         conductor: Conductor | None = self.config.pluginmanager.get_plugin("dlcheck-conductor")
         assert conductor is not None
         return conductor.examination(self)
+
+    @property
+    def instance(self) -> Any:
+        """The instance that a method's variant is bound to; fixtures of the class ask for it."""
+        return self.variant.instance
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Where the recipe stands, and ``recipe::check``."""
@@ -72,7 +79,8 @@ class CheckItem(pytest.Function):
         bad = verdict.outcome in {Outcome.FAILED, Outcome.ERRORED}
         # A failure is told with its cause, which may be another check's that has not run yet.
         diagnosis = examination.conclude(self._build) if bad else None
-        self.finding = examination.finding(self.check, diagnosis)
+        self.fresh = examination.fresh_traces()
+        self.finding = examination.finding(self.check, diagnosis, self.fresh)
         self._conclude(verdict)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
@@ -120,6 +128,20 @@ class CheckItem(pytest.Function):
         self._fill()
         names = self._fixtureinfo.argnames
         return self.obj(**{name: self.funcargs[name] for name in names})
+
+    def news(self, *, traces: bool) -> dict[str, Any] | None:
+        """What this item has to tell, as plain data; None before it has concluded anything.
+
+        Args:
+            traces: whether its traces are wanted too.
+        """
+        if self.finding is None:
+            return None
+        told: dict[str, Any] = {"finding": self.finding.to_json()}
+        if traces:
+            told["asked"] = self.examination.asked()
+            told["traces"] = [trace.to_json() for trace in self.fresh]
+        return told
 
     def properties(self) -> None:
         """Write the finding into JUnit's properties."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import pytest
@@ -12,6 +13,7 @@ MARKER = (
 )
 STRICT = ("inconclusive", "advice")
 ON_THE_COMMAND_LINE = "ignored on the command line"
+REPORTS = ("json",)
 _HAS_TYPED_INI = pytest.version_tuple >= (8, 4)
 _Ini = Literal["string", "args", "bool", "int", "float"]
 
@@ -35,6 +37,9 @@ def declare(parser: pytest.Parser) -> None:
     ):
         group.addoption(f"--dlcheck-{name}", action="append", metavar="NAMES", help=text)
         _ini(parser, f"dlcheck_{name}", "args", text)
+    text = "write a report, KIND[:PATH]; KIND is json, the journal (default: dlcheck.jsonl)"
+    group.addoption("--dlcheck-report", action="append", metavar="KIND[:PATH]", help=text)
+    _ini(parser, "dlcheck_report", "args", text)
     text = "fail also on what is inconclusive or advised against (default: both)"
     group.addoption("--dlcheck-strict", nargs="?", const=",".join(STRICT), metavar="WHAT", help=text)
     _ini(parser, "dlcheck_strict", "args", text)
@@ -46,7 +51,21 @@ def enabled(config: pytest.Config) -> bool:
 
 
 def given(config: pytest.Config) -> dict[str, Any]:
-    """What the command line, or else the ini file, says as policy."""
+    """What the command line says as policy; it overrides every marker."""
+    return _policy(lambda name: config.getoption(f"--dlcheck-{name}"))
+
+
+def defaults(config: pytest.Config) -> dict[str, Any]:
+    """What the ini file says as policy; every marker overrides it."""
+    return _policy(lambda name: config.getini(f"dlcheck_{name}"))
+
+
+def device(config: pytest.Config) -> str:
+    """The device that the command line, or else the ini file, names."""
+    return str({**defaults(config), **given(config)}.get("device", "auto"))
+
+
+def _policy(value_of: Callable[[str], Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, read in (
         ("device", str),
@@ -54,18 +73,34 @@ def given(config: pytest.Config) -> dict[str, Any]:
         ("seeds", _whole),
         ("timeout", _seconds),
     ):
-        value = _value(config, name)
+        value = value_of(name)
         if value not in {None, ""}:
             found[name] = read(value)
-    if names := names_of(config, "select"):
+    if names := _names(value_of("select")):
         found["select"] = names
     return found
 
 
 def names_of(config: pytest.Config, name: str) -> tuple[str, ...]:
     """The names that ``--dlcheck-select``, ``--dlcheck-ignore`` or their ini twins list."""
-    values = config.getoption(f"--dlcheck-{name}") or config.getini(f"dlcheck_{name}") or ()
-    return tuple(part for value in values for part in value.replace(",", " ").split())
+    return _names(config.getoption(f"--dlcheck-{name}") or config.getini(f"dlcheck_{name}"))
+
+
+def reports(config: pytest.Config) -> dict[str, str]:
+    """The reports that are asked for: kind -> path, empty for the kind's own default.
+
+    Raises:
+        pytest.UsageError: a kind is unknown.
+    """
+    found = {}
+    for text in config.getoption("--dlcheck-report") or config.getini("dlcheck_report") or ():
+        kind, _, path = text.partition(":")
+        if kind not in REPORTS:
+            raise pytest.UsageError(
+                f"--dlcheck-report: unknown kind {kind!r} (valid: {', '.join(REPORTS)})"
+            )
+        found[kind] = path
+    return found
 
 
 def strict(config: pytest.Config) -> frozenset[str]:
@@ -84,9 +119,8 @@ def strict(config: pytest.Config) -> frozenset[str]:
     return frozenset(chosen)
 
 
-def _value(config: pytest.Config, name: str) -> Any:
-    value = config.getoption(f"--dlcheck-{name}")
-    return config.getini(f"dlcheck_{name}") if value is None else value
+def _names(values: Iterable[str] | None) -> tuple[str, ...]:
+    return tuple(part for value in values or () for part in value.replace(",", " ").split())
 
 
 def _whole(value: Any) -> Any:

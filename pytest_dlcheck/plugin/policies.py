@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
 
-from pytest_dlcheck.check import UnknownCheckError, select
+from pytest_dlcheck.check import UnknownCheckError, select, unknown
 from pytest_dlcheck.plugin import options
 from pytest_dlcheck.policy import Policy, PolicyError, merge
 from pytest_dlcheck.recipe import RecipeError
@@ -22,14 +22,22 @@ def policy_of(item: pytest.Item) -> Policy:
     """
     try:
         markers = [_keywords(marker) for marker in item.iter_markers("dlcheck")]
+        markers.append(options.defaults(item.config))
         policy = merge(markers, options.given(item.config))
-        for key in ("select", "ignore", "expected"):
+        for key in ("select", "ignore"):
             select(getattr(policy, key) or (), option=f"dlcheck({key}=...)")
+        _refuse_unknown(policy.expected)
     except (PolicyError, UnknownCheckError) as error:
         path, line, _ = item.reportinfo()
         place = f"{path}:{(line or 0) + 1}"
         raise pytest.UsageError(f"dlcheck policy of {item.name} ({place}): {error}") from None
     return policy
+
+
+def _refuse_unknown(expected: Iterable[str]) -> None:
+    for name in expected:
+        if name not in all_checks():
+            raise UnknownCheckError(unknown("dlcheck(expected=...)", name, all_checks()))
 
 
 def _keywords(marker: pytest.Mark) -> Mapping[str, Any]:
@@ -56,7 +64,7 @@ def check_command_line(config: pytest.Config) -> None:
     """
     options.strict(config)
     try:
-        merge([], options.given(config))
+        merge([options.defaults(config)], options.given(config))
         for name in ("select", "ignore"):
             select(options.names_of(config, name), option=f"--dlcheck-{name}")
     except (PolicyError, UnknownCheckError) as error:
@@ -64,15 +72,12 @@ def check_command_line(config: pytest.Config) -> None:
 
 
 def check_device(config: pytest.Config) -> None:
-    """Refuse a device on the command line that is not there, before anything is trained.
+    """Refuse a device that is asked for and not there, before anything is trained.
 
     Raises:
         pytest.UsageError: says which devices there are.
     """
-    device = options.given(config).get("device")
-    if device is None:
-        return
     try:
-        resolve_device(device)
+        resolve_device(options.device(config))
     except RecipeError as error:
         raise pytest.UsageError(f"--dlcheck-device: {error}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from io import StringIO
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +17,9 @@ from pytest_dlcheck.verdict import Outcome
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARKS = 12
 _NAME = 12
+_GAP = 2
+_NARROW = 72
+"""Columns from which on the loss fits in."""
 _ROOMY = 95
 """Columns from which on the throughput fits in."""
 _WIDE = 120
@@ -45,17 +49,22 @@ def table(findings: Iterable[Finding], *, width: int, colour: bool) -> str:
         colour: whether to use ANSI colours.
     """
     lines = Table(box=None, pad_edge=False, header_style="bold")
-    lines.add_column("recipe", overflow="ellipsis", no_wrap=True, min_width=_NAME)
-    lines.add_column("verdicts", no_wrap=True)
-    lines.add_column("train loss", no_wrap=True)
-    if width >= _ROOMY:
-        lines.add_column("samples/s", justify="right", no_wrap=True)
-    lines.add_column("seconds", justify="right", no_wrap=True)
+    rows: list[dict[str, str | Text]] = []
     for recipe, group in by_recipe(findings).items():
         trials = [trial for finding in group for trial in finding.trials]
-        cells: list[str | Text] = [recipe, _counts(group), _loss(trials)]
-        cells += [_throughput(trials)] if width >= _ROOMY else []
-        lines.add_row(*cells, _seconds(trials, wide=width >= _WIDE))
+        row: dict[str, str | Text] = {"recipe": recipe, "verdicts": _counts(group)}
+        row |= {"train loss": _loss(trials)} if width >= _NARROW else {}
+        row |= {"samples/s": _throughput(trials)} if width >= _ROOMY else {}
+        rows.append({**row, "seconds": _seconds(trials, wide=width >= _WIDE)})
+    titles = list(rows[0]) if rows else []
+    taken = sum(_GAP + max(len(title), *(len(row[title]) for row in rows)) for title in titles[1:])
+    for title in titles:
+        # Only the recipe's name gives way.
+        room = max(_NAME, width - taken) if title == "recipe" else None
+        side: Literal["left", "right"] = "right" if title in {"samples/s", "seconds"} else "left"
+        lines.add_column(title, justify=side, overflow="ellipsis", no_wrap=True, max_width=room)
+    for row in rows:
+        lines.add_row(*row.values())
     return _rendered(lines, width=width, colour=colour)
 
 
@@ -63,10 +72,11 @@ def causes(findings: Iterable[Finding], *, width: int, colour: bool) -> str:
     """The problems there are: a line per cause, its consequences after it. Empty if all is well."""
     lines = Text()
     for recipe, group in by_recipe(findings).items():
+        # A cause may be expected to fail, or not have had its turn: then its consequence speaks.
+        listed = {finding.verdict.check for finding in group if _is_bad(finding)}
         for finding in group:
             verdict = finding.verdict
-            bad = verdict.outcome in {Outcome.FAILED, Outcome.ERRORED}
-            if not bad or finding.because_of or finding.waived:
+            if not _is_bad(finding) or finding.because_of in listed:
                 continue
             led_to = [f.verdict.check for f in group if f.because_of == verdict.check]
             lines.append(f"{recipe}::{verdict.check}", style="bold red")
@@ -108,6 +118,10 @@ def sparkline(values: Sequence[float], width: int = _SPARKS) -> str:
         return _BARS[round((value - low) / span * (len(_BARS) - 1))]
 
     return "".join(map(bar, points))
+
+
+def _is_bad(finding: Finding) -> bool:
+    return finding.verdict.outcome in {Outcome.FAILED, Outcome.ERRORED} and not finding.waived
 
 
 def _counts(group: Sequence[Finding]) -> Text:

@@ -21,11 +21,11 @@ def verdict_text(verdict: Verdict, because_of: str = "") -> str:
         because_of: the check whose failure explains this one; then it is one line.
     """
     if because_of:
-        return f"because of {because_of}: {verdict.because}"
+        return f"because of {because_of}: {verdict.because.splitlines()[0]}"
     lines = [verdict.because]
     if verdict.outcome is Outcome.ERRORED:
         return "\n".join([*lines, *(line for s in verdict.suspects for line in _indented(s.finding))])
-    lines += _suspects(verdict.suspects)
+    lines += _suspects(verdict.suspects, verdict.remedy)
     if verdict.cause:
         lines += _labelled("likely cause", verdict.cause)
     if verdict.remedy:
@@ -68,13 +68,13 @@ def findings_text(findings: Iterable[Finding]) -> str:
     return "\n".join(lines)
 
 
-def _suspects(suspects: tuple[Suspect, ...]) -> list[str]:
+def _suspects(suspects: tuple[Suspect, ...], remedy: str) -> list[str]:
     shown = suspects[:SUSPECTS_SHOWN]
     width = max((len(s.site) for s in shown), default=0)
     lines = []
     for suspect in shown:
         lines.append(f"  {suspect.site or 'the model':<{width}}   {suspect.finding}")
-        if suspect.remedy:
+        if suspect.remedy and suspect.remedy != remedy:
             lines.append(f"  {'':<{width}}   -> {suspect.remedy}")
     hidden = len(suspects) - len(shown)
     return [*lines, f"  and {hidden} more"] if hidden else lines

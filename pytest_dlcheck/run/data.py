@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 import torch
@@ -15,6 +15,10 @@ from pytest_dlcheck.run.tree import to_device
 BATCH_SIZE = 32
 """Samples a batch where the user gives a data set or tensors rather than a loader."""
 _FORMS = "give a DataLoader, a Dataset, a tuple of tensors, or an iterable of batches"
+
+
+class ExhaustedError(Exception):
+    """A one-shot iterator has given all it had; not StopIteration, which a user's step may raise."""
 
 
 class Stream:
@@ -50,7 +54,7 @@ class Stream:
         """The next batch, on the device.
 
         Raises:
-            StopIteration: a one-shot iterator has given all it had.
+            ExhaustedError: a one-shot iterator has given all it had.
             RecipeError: the data is empty.
         """
         if self._iterator is None:
@@ -58,8 +62,8 @@ class Stream:
             self._ahead = self._read(1)
             if not self._ahead:
                 if self.epoch:
-                    raise StopIteration
-                raise RecipeError(f"{self.name} is empty: it gave no batch")
+                    raise ExhaustedError
+                raise RecipeError(f"{self.name} is empty: it gave no batch{_why_empty(self.loader)}")
         batch = self._ahead.pop()
         self._ahead = self._read(1)
         self.epoch_ended = not self._ahead
@@ -69,13 +73,27 @@ class Stream:
         return to_device(batch, self.device)
 
     def close(self) -> None:
-        """Let the loader's workers go."""
+        """Let the loader's workers go.
+
+        Now, because a loader whose worker raised keeps itself alive until the garbage is collected,
+        and a worker that was forked meanwhile holds on to its pipes: five seconds of waiting each.
+        """
+        if not getattr(self.loader, "persistent_workers", False):
+            getattr(self._iterator, "_shutdown_workers", lambda: None)()
         self._iterator = None
         self._ahead = []
 
     def _read(self, count: int) -> list[Any]:
         assert self._iterator is not None
         return [batch for _, batch in zip(range(count), self._iterator, strict=False)]
+
+
+def _why_empty(loader: Iterable[Any]) -> str:
+    if isinstance(loader, Iterator):
+        return "; an iterator can be read only once: build it inside the factory, or give a loader"
+    if isinstance(loader, DataLoader) and loader.drop_last and isinstance(loader.dataset, Sized):
+        return f", of {len(loader.dataset)} samples by {loader.batch_size} with drop_last=True"
+    return ""
 
 
 def as_loader(source: Any, name: str) -> Iterable[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from pytest_dlcheck.recipe import RecipeError
@@ -29,6 +31,12 @@ def resolve(name: str) -> str:
     if accelerator is None or device.type != accelerator.type or (device.index or 0) >= count:
         raise RecipeError(f"device {name!r} is not there; {_available()}")
     return name
+
+
+def share_threads(workers: int) -> None:
+    """Give torch its share of the processors, where ``OMP_NUM_THREADS`` does not say otherwise."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
 
 
 def synchronize(device: torch.device) -> None:

@@ -26,7 +26,7 @@ class CannotTellError(Exception):
 
 
 def ending_of(
-    error: Exception, phase: str, step: int | None, model: nn.Module | None, batch: str = ""
+    error: BaseException, phase: str, step: int | None, model: nn.Module | None, batch: str = ""
 ) -> Ending:
     """How a trial ended that an error stopped.
 
@@ -50,6 +50,13 @@ def ending_of(
     return Ending("raised", step, message, where, user_traceback(error))
 
 
+def let_go(error: BaseException | None) -> None:
+    """Empty the frames of an error that has been told: they hold tensors, and loaders' workers."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
 def message_of(error: BaseException) -> str:
     """The error in words: its type unless it is ours, and its message."""
     text = str(error).strip()[:_MESSAGE_LIMIT]
@@ -67,6 +74,12 @@ def user_traceback(error: BaseException) -> str:
         if not frame.filename.startswith((_OURS, _TORCH, "<"))
     ]
     return "".join(traceback.format_list(frames[-4:])).rstrip()
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether it was raised in our own code, not in the user's or in what either of us called."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and frames[-1].filename.startswith(_OURS)
 
 
 def _first_line(error: BaseException) -> str:

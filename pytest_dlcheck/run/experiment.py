@@ -20,6 +20,8 @@ class Experiment(ABC):
     """
 
     fact: ClassVar[str]
+    needs_loss: ClassVar[bool] = True
+    """Whether it is left out where the first forward and loss raise."""
 
     @abstractmethod
     def run(self, rig: Rig) -> Iterable[Row]:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError, message_of
+from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError, is_ours, message_of
 from pytest_dlcheck.run.experiments import all_experiments
 from pytest_dlcheck.run.record import Record
 from pytest_dlcheck.run.rig import Rig
+
+FIRST = "the first forward and loss"
+"""The phase in which a recipe shows that it runs at all."""
+OUR_FAULT = "pytest-dlcheck failed here, please report it"
 
 
 def inspect(rig: Rig, record: Record, wanted: frozenset[str]) -> None:
     """Run the experiments whose facts are wanted.
 
     First the batch goes through forward and loss once, so that a recipe that does not run at all is
-    told as such, once.
+    told as such, once; what can be found out without a loss is, before its error is raised.
     """
-    _runs_at_all(rig)
+    broken = _what_breaks(rig)
     for experiment in all_experiments():
-        if experiment.fact not in wanted:
+        if experiment.fact not in wanted or (broken and experiment.needs_loss):
             continue
         rig.phase = f"the experiment {experiment.fact!r}"
         try:
@@ -28,18 +32,26 @@ def inspect(rig: Rig, record: Record, wanted: frozenset[str]) -> None:
         except CannotTellError as error:
             record.unobserved[experiment.fact] = str(error)
         except Exception as error:  # noqa: BLE001  the user's model can fail in any way when perturbed
-            record.unobserved[experiment.fact] = f"could not be tried: {message_of(error)}"
+            told = OUR_FAULT if is_ours(error) else "could not be tried"
+            record.unobserved[experiment.fact] = f"{told}: {message_of(error)}"
         else:
             record.facts[experiment.fact] = rows
+    if broken is not None:
+        rig.phase = FIRST
+        raise broken
 
 
-def _runs_at_all(rig: Rig) -> None:
-    rig.phase = "the first forward and loss"
-    with rig.undisturbed(), rig.autocast():
-        if rig.objective.is_generator:
-            _drain(rig.objective.objectives(rig.batch))
-        else:
-            rig.objective.raw_loss(rig.batch)
+def _what_breaks(rig: Rig) -> Exception | None:
+    rig.phase = FIRST
+    try:
+        with rig.undisturbed(), rig.autocast():
+            if rig.objective.is_generator:
+                _drain(rig.objective.objectives(rig.batch))
+            else:
+                rig.objective.raw_loss(rig.batch)
+    except Exception as error:  # noqa: BLE001  kept, and raised when the experiments are through
+        return error
+    return None
 
 
 def _drain(pairs: Iterable[object]) -> None:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.recipe import RecipeError
+from pytest_dlcheck.run.attainable import NOTHING_KNOWN, Attainable
+from pytest_dlcheck.run.data import ExhaustedError
 from pytest_dlcheck.run.observer import Observer
 from pytest_dlcheck.run.probes.loss import LossProbe
 from pytest_dlcheck.run.rig import Rig, takes_closure
@@ -37,13 +39,14 @@ class Limits:
     Attributes:
         steps: optimizer steps at most.
         until: a stopping rule on the loss.
-        floor: the least loss that is possible, in the loss's unit; what ``until`` counts from.
+        reach: what loss is possible, and what is without looking at inputs: ``until`` counts from
+            the second to the first.
         deadline: a ``time.perf_counter`` second to stop at, or None.
     """
 
     steps: int
     until: Until | None = None
-    floor: float = 0.0
+    reach: Attainable = NOTHING_KNOWN
     deadline: float | None = None
 
 
@@ -86,13 +89,18 @@ class Loop:
                 self.observer.step_begins(self.step)
                 self._take_step()
                 self.observer.step_ends(self.step)
-            except StopIteration:
+            except ExhaustedError:
                 return self._exhausted()
             self._step_schedulers()
             if (self.step + 1) % every == 0 and (ending := self._look(limits, progress)):
                 return ending
             if limits.deadline is not None and perf_counter() > limits.deadline:
                 return Ending("timed_out", self.step, "its time limit was reached", "between steps")
+        if self.rig.objective.is_generator and not len(self.losses.so_far()):
+            raise RecipeError(
+                f"training_step yielded nothing in {limits.steps} steps: "
+                "yield (optimizer, loss) once per optimizer step"
+            )
         return self._look(limits, progress) or Ending()
 
     # -- one step, in its four forms ------------------------------------------------------------
@@ -242,7 +250,7 @@ class Loop:
         for step, loss in zip(series.steps, series.values, strict=True):
             if not math.isfinite(loss) and step not in self.skipped:
                 return Ending("diverged", step, f"the loss became {loss}", f"step {step}")
-        if limits.until is not None and _progress(series.values, limits.floor) >= limits.until.progress:
+        if limits.until is not None and _progress(series.values, limits.reach) >= limits.until.progress:
             return Ending("completed", self.step)
         return None
 
@@ -265,10 +273,13 @@ class _counting:  # noqa: N801  a context manager that reads as a phrase
         self._handle.remove()
 
 
-def _progress(losses: tuple[float, ...], floor: float) -> float:
-    """The share of its way from the first loss to the floor that the smoothed loss has covered."""
+def _progress(losses: tuple[float, ...], reach: Attainable) -> float:
+    """The share of its way to the floor that the smoothed loss has covered.
+
+    Its way begins where it began itself, or at what is reached without looking at the inputs.
+    """
     if len(losses) < SMOOTHED:
         return 0.0
-    reducible = losses[0] - floor
+    start = reach.start(losses[0])
     recent = sum(losses[-SMOOTHED:]) / SMOOTHED
-    return (losses[0] - recent) / reducible if reducible > 0 else 0.0
+    return (start - recent) / (start - reach.floor) if start > reach.floor else 0.0

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.recipe import Recipe, RecipeError
+from pytest_dlcheck.recipe import Recipe, RecipeError, described
 from pytest_dlcheck.run.errors import CannotTellError
 from pytest_dlcheck.run.tree import detached, shape_text
 
@@ -64,7 +64,7 @@ class Objective:
         """
         loss, outputs = self.raw_loss(batch)
         if not isinstance(loss, Tensor):
-            raise RecipeError(f"the loss is a {type(loss).__name__}, not a tensor: do not call .item()")
+            raise RecipeError(f"the loss is {described(loss)}, not a tensor{_loss_hint(loss)}")
         if loss.numel() != 1:
             raise RecipeError(
                 f"the loss has the shape {tuple(loss.shape)}, not one number: "
@@ -126,6 +126,8 @@ class Objective:
             pair = isinstance(result, tuple) and len(result) == _PAIR
             return cast("tuple[Any, Any]", result) if pair else (result, None)
         outputs = self.call(batch)()
+        if outputs is None:
+            raise RecipeError("the model returned None: does its forward return the outputs?")
         if self.recipe.loss is not None:
             targets = self.targets(batch)
             if targets is None and self.recipe.targets is None:
@@ -158,7 +160,7 @@ class Objective:
 
         handle = self.model.register_forward_pre_hook(record, with_kwargs=True)
         try:
-            with torch.no_grad() if not self.is_generator else torch.enable_grad():
+            with torch.enable_grad():  # for steps that differentiate by themselves
                 self._run_step(batch)
         except RuntimeError as error:
             raise CannotTellError(f"the training step could not be replayed: {error}") from error
@@ -194,6 +196,12 @@ def _apply(model: nn.Module, inputs: Any) -> Any:
 
 
 def _name(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor of shape {tuple(value.shape)}"
-    return f"a {type(value).__name__}"
+    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else described(value)
+
+
+def _loss_hint(loss: Any) -> str:
+    if loss is None:
+        return ": return it"
+    if isinstance(loss, (int, float)):
+        return ": do not call .item()"
+    return ": return one tensor, or (loss, outputs) from training_step"

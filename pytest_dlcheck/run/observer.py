@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -35,18 +35,15 @@ class Observer:
     def __init__(self, probes: Iterable[Probe]) -> None:
         self.probes = list(probes)
         self._heard: dict[str, list[Callable[..., None]]] = {
-            event: [
-                getattr(probe, event)
-                for probe in self.probes
-                if getattr(type(probe), event) is not getattr(Probe, event)
-            ]
-            for event in EVENTS
+            event: list(self._listeners(event)) for event in EVENTS
         }
 
     def begin(self, rig: Rig, trial: Trial) -> None:
         """The trial begins."""
         for probe in self.probes:
             probe.begin(rig, trial)
+        for event in EVENTS:
+            self._heard[event] = list(self._listeners(event))
 
     def step_begins(self, step: int) -> None:
         """A step begins."""
@@ -92,3 +89,10 @@ class Observer:
         """The trial ends."""
         for hear in self._heard["end"]:
             hear()
+
+    def _listeners(self, event: str) -> Iterator[Callable[..., None]]:
+        for probe in self.probes:
+            if getattr(type(probe), event) is getattr(Probe, event):
+                continue
+            if not probe.idle or event == "end":
+                yield getattr(probe, event)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.tree import take
 
 SAMPLES = 8
 """Samples to learn by heart: enough to be no accident, few enough to be quick."""
 ADAM_RATE = 1e-3
 """Adam's own default learning rate."""
+WARM_UP = 20
+"""Steps over which the rate rises to its peak where the recipe has a schedule: it may need one."""
+HORIZON = 1_000
+"""Steps of a schedule among which its peak is looked for."""
 _DROPOUTS = (
     nn.Dropout,
     nn.Dropout1d,
@@ -26,7 +32,7 @@ _DROPOUTS = (
 
 
 def small_batch(rig: Rig) -> Any:
-    """The samples to learn: up to 8, evenly spread over the first batch, or all of it.
+    """The samples to learn: up to 8 of the first batch, of as many classes as it has, or all of it.
 
     Raises:
         NotApplicableError: the recipe trains several objectives against each other.
@@ -36,25 +42,48 @@ def small_batch(rig: Rig) -> Any:
             "several objectives are trained against each other: no batch can be learned by heart"
         )
     try:
-        return rig.samples(SAMPLES)
+        samples = rig.samples(SAMPLES)
     except CannotTellError:
         return rig.batch
+    labels = rig.objective.targets(rig.batch)
+    if rig.recipe.batch_dim == 0 and _are_labels(labels) and len(labels) == rig.batch_size:
+        return take(rig.batch, _of_every_class(labels), 0)
+    return samples
 
 
 def calm(rig: Rig) -> None:
-    """Take out what keeps a batch from being learned by heart: dropout, and a rate in warm-up."""
+    """Take out what keeps a batch from being learned by heart: dropout, and a rate off its peak."""
     for module in rig.model.modules():
         if isinstance(module, _DROPOUTS):
             module.p = 0.0
         for name in ("dropout", "dropout_p", "drop_prob"):
             if isinstance(getattr(module, name, None), float):
                 setattr(module, name, 0.0)
+    peaks = _peaks(rig)
     for optimizer in rig.optimizers:
         for group in optimizer.param_groups:
-            rates = [group.get(key) for key in ("lr", "initial_lr", "max_lr")]
-            known = [rate for rate in rates if isinstance(rate, (int, float))]
-            if known:
-                group["lr"] = max(known)
+            if id(group) in peaks:
+                group["lr"] = peaks[id(group)]
+
+
+def feeder(rig: Rig, batch: Any) -> Callable[[], Any]:
+    """Gives the same batch for ever, and raises the learning rate meanwhile where it was scheduled."""
+    if not rig.schedulers:
+        return lambda: batch
+    peaks = _rates(rig)
+    given = 0
+
+    def give() -> Any:
+        nonlocal given
+        share = min(1.0, (given // rig.recipe.accumulate + 1) / WARM_UP)
+        for optimizer in rig.optimizers:
+            for group in optimizer.param_groups:
+                if id(group) in peaks:
+                    group["lr"] = share * peaks[id(group)]
+        given += 1
+        return batch
+
+    return give
 
 
 def plain_adam(rig: Rig) -> None:
@@ -66,20 +95,38 @@ def plain_adam(rig: Rig) -> None:
     rig.schedulers = []
 
 
-def floor_of(rig: Rig) -> float:
-    """The least loss that is possible on this batch, in the loss's unit, where it is known.
+def _peaks(rig: Rig) -> dict[int, float]:
+    """The highest rate of every parameter group over its schedule, by the group's identity.
 
-    Known for cross-entropy: label smoothing leaves the entropy of the smoothed targets. Zero for all
-    other losses, which makes the stopping rule strict and nothing else.
+    The schedule is played to its end without training; the trial does not use it afterwards.
     """
-    loss = rig.recipe.loss
-    smoothing = getattr(loss, "label_smoothing", 0.0)
-    if not isinstance(loss, nn.CrossEntropyLoss) or not smoothing:
-        return 0.0
-    with torch.no_grad(), rig.undisturbed(training=False):
-        outputs = rig.call()
-    logits = tensors(outputs)[0]
-    classes = logits.size(1) if logits.dim() > 1 else logits.size(0)
-    right, other = 1 - smoothing + smoothing / classes, smoothing / classes
-    entropy = torch.tensor([right] + [other] * (classes - 1)).clamp_min(1e-12)
-    return float(-(entropy * entropy.log()).sum())
+    peaks = _rates(rig)
+    for _ in range(HORIZON if rig.schedulers else 0):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch warns that the optimizer has not stepped
+                for scheduler in rig.schedulers:
+                    scheduler.step()
+        except Exception:  # noqa: BLE001  past its end, or waiting for a metric
+            break
+        peaks = {key: max(rate, peaks.get(key, rate)) for key, rate in _rates(rig).items()}
+    return peaks
+
+
+def _rates(rig: Rig) -> dict[int, float]:
+    groups = [group for optimizer in rig.optimizers for group in optimizer.param_groups]
+    return {id(g): float(g["lr"]) for g in groups if isinstance(g.get("lr"), (int, float))}
+
+
+def _are_labels(targets: Any) -> bool:
+    return isinstance(targets, Tensor) and targets.dim() == 1 and not targets.is_floating_point()
+
+
+def _of_every_class(labels: Tensor) -> Tensor:
+    """Indices of up to 8 samples: the first of every class, then the second, and so on."""
+    seen: dict[int, int] = {}
+    order = []
+    for index, label in enumerate(labels.tolist()):
+        seen[label] = seen.get(label, 0) + 1
+        order.append((seen[label], index))
+    return torch.tensor([index for _, index in sorted(order)[:SAMPLES]])

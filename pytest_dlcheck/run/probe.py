@@ -21,9 +21,11 @@ class Probe:
 
     Attributes:
         channels: the channels and facts that it fills.
+        idle: set by :meth:`begin` where this trial has nothing for it: it hears no event but the end.
     """
 
     channels: ClassVar[frozenset[str]] = frozenset()
+    idle: bool = False
 
     def begin(self, rig: Rig, trial: Trial) -> None:
         """The trial begins."""
@@ -69,32 +71,42 @@ class ScalarBuffer:
     def __init__(self) -> None:
         self._steps: list[int] = []
         self._pending: list[Tensor] = []
-        self._values: list[float] = []
+        self._sums: dict[int, float] = {}
+        self._repeats: dict[int, int] = {}
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._sums)
 
     def append(self, step: int, value: Tensor) -> None:
         """Keep a tensor of shape ``[]``."""
         self._steps.append(step)
         self._pending.append(value)
 
-    def flush(self) -> list[float]:
-        """Read back; returns what was read just now."""
-        if not self._pending:
-            return []
-        fresh: list[float] = torch.stack([v.to(torch.float64) for v in self._pending]).tolist()
-        self._values += fresh
+    def flush(self) -> None:
+        """Read back."""
+        for step, value in zip(self._steps, _read_back(self._pending), strict=True):
+            if step in self._sums:
+                self._sums[step] += value
+                self._repeats[step] = self._repeats.get(step, 1) + 1
+            else:
+                self._sums[step] = value
+        self._steps.clear()
         self._pending.clear()
-        return fresh
 
     def series(self) -> Series:
         """Everything recorded; repeated steps are averaged (micro-batches)."""
         self.flush()
-        sums: dict[int, list[float]] = {}
-        for step, value in zip(self._steps, self._values, strict=True):
-            sums.setdefault(step, []).append(value)
-        return Series(tuple(sums), tuple(sum(values) / len(values) for values in sums.values()))
+        means = self._sums
+        if self._repeats:
+            means = {step: total / self._repeats.get(step, 1) for step, total in means.items()}
+        return Series(tuple(means), tuple(means.values()))
+
+
+def _read_back(scalars: Sequence[Tensor]) -> list[float]:
+    if len({(scalar.device, scalar.dtype) for scalar in scalars}) == 1:
+        together: list[float] = torch.stack(list(scalars)).tolist()  # waits for the device once
+        return together
+    return [float(scalar) for scalar in scalars]
 
 
 class TableBuffer:
@@ -106,19 +118,37 @@ class TableBuffer:
 
     def __init__(self, sites: Sequence[str]) -> None:
         self._column = {site: index for index, site in enumerate(sites)}
-        self._pending: list[tuple[int, tuple[int, ...], Tensor]] = []
+        self._pending: list[tuple[int, list[int], list[float], Tensor]] = []
         self._rows: dict[int, list[float | None]] = {}
 
-    def append(self, step: int, sites: Sequence[str], values: Sequence[Tensor]) -> None:
-        """Keep the values of some sites at a step: 0-dim tensors, on any devices."""
-        by_device: dict[torch.device, tuple[list[int], list[Tensor]]] = {}
-        for site, value in zip(sites, values, strict=True):
-            columns, tensors = by_device.setdefault(value.device, ([], []))
-            columns.append(self._column[site])
-            tensors.append(value)
+    def append(
+        self,
+        step: int,
+        sites: Sequence[str],
+        values: Sequence[Tensor],
+        scales: Sequence[float] | None = None,
+    ) -> None:
+        """Keep the values of some sites at a step: 0-dim tensors, on any devices.
+
+        Args:
+            step: when.
+            sites: which columns.
+            values: a tensor of shape ``[]`` per site.
+            scales: what each is multiplied by once it is on the host, where that costs nothing.
+        """
         self._rows.setdefault(step, [])
-        for columns, tensors in by_device.values():
-            self._pending.append((step, tuple(columns), torch.stack(tensors)))
+        columns = [self._column[site] for site in sites]
+        factors = [1.0] * len(columns) if scales is None else list(scales)
+        for device in {value.device for value in values}:
+            here = [i for i, value in enumerate(values) if value.device == device]
+            self._pending.append(
+                (
+                    step,
+                    [columns[i] for i in here],
+                    [factors[i] for i in here],
+                    torch.stack([values[i] for i in here]),
+                )
+            )
 
     def drop(self, step: int) -> None:
         """Forget a step."""
@@ -127,10 +157,10 @@ class TableBuffer:
 
     def flush(self) -> None:
         """Read back."""
-        for step, columns, tensor in self._pending:
+        for step, columns, factors, tensor in self._pending:
             row = self._rows[step] = self._rows[step] or [None] * len(self._column)
-            for column, value in zip(columns, tensor.tolist(), strict=True):
-                row[column] = value
+            for column, factor, value in zip(columns, factors, tensor.tolist(), strict=True):
+                row[column] = value * factor
         self._pending.clear()
 
     def matrix(self) -> Matrix:

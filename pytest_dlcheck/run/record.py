@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from pytest_dlcheck.run.probe import Probe
@@ -30,6 +30,13 @@ class Record:
                 else:
                     self.facts[name] = tuple(filling)
 
+    def forget(self, steps: Collection[int]) -> None:
+        """Leave out steps that did not take place: those that the gradient scaler skipped."""
+        if not steps:
+            return
+        for name, channel in self.channels.items():
+            self.channels[name] = _without(channel, steps)
+
     def trace(self, trial: Trial, ending: Ending, seconds: float) -> Trace:
         """The finished trace."""
         return Trace(
@@ -41,3 +48,11 @@ class Record:
             inapplicable=self.inapplicable,
             seconds=seconds,
         )
+
+
+def _without(channel: Channel, steps: Collection[int]) -> Channel:
+    kept = [i for i, step in enumerate(channel.steps) if step not in steps]
+    left = tuple(channel.steps[i] for i in kept)
+    if isinstance(channel, Series):
+        return Series(left, tuple(channel.values[i] for i in kept))
+    return Matrix(left, channel.sites, tuple(channel.values[i] for i in kept))

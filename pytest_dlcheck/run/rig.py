@@ -13,13 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from pytest_dlcheck.recipe import Recipe, RecipeError
-from pytest_dlcheck.run.data import Stream
+from pytest_dlcheck.recipe import Recipe, RecipeError, described
+from pytest_dlcheck.run.compare import relative_change
+from pytest_dlcheck.run.data import ExhaustedError, Stream
 from pytest_dlcheck.run.errors import CannotTellError
 from pytest_dlcheck.run.objective import Call, Objective
 from pytest_dlcheck.run.seeding import same_draws
-from pytest_dlcheck.run.tree import batch_size, map_tensors, take
+from pytest_dlcheck.run.tree import batch_size, map_tensors, take, tensors
 
+_AGREEMENT = 0.05
+"""Relative difference up to which float64 and the model's own precision, bfloat16 included, agree."""
 _MIXED = {"bf16-mixed": torch.bfloat16, "fp16-mixed": torch.float16}
 
 
@@ -40,9 +43,9 @@ class Rig:
         self.phase = "setting up"
         """What is being done, for the message of an error."""
         if not isinstance(recipe.model, nn.Module):
-            raise RecipeError(f"model= is a {type(recipe.model).__name__}, not a torch.nn.Module")
+            raise RecipeError(_instead("model=", recipe.model, "a torch.nn.Module"))
         self.optimizers = _optimizers(recipe.optimizer)
-        self.schedulers = _listed(recipe.scheduler)
+        self.schedulers = _schedulers(recipe.scheduler)
         self.model = recipe.model
         self.device = _place(self.model, torch.device(device))
         self.loss_module = recipe.loss if isinstance(recipe.loss, nn.Module) else None
@@ -50,17 +53,23 @@ class Rig:
             self.loss_module.to(self.device)
         self.objective = Objective(recipe, self.model)
         self.stream = Stream(recipe.train_data, "train_data", self.device)
-        self.phase = "the first batch of train_data"
-        self.batch = self.stream.next()
+        self.batch: Any = None
         """The first batch, held fixed for experiments; the stream gives it again first."""
-        self.current = self.batch
+        self.current: Any = None
         """The batch in flight, for the message of an error."""
-        self._unread: list[tuple[Any, bool]] = [(self.batch, self.stream.epoch_ended)]
+        self._unread: list[tuple[Any, bool]] = []
         self.epoch_ended = False
         """Whether the batch last given was the last one of its epoch."""
+
+    def open(self) -> None:
+        """Read the first batch and make the model ready to train."""
+        self.phase = "reading train_data"
+        self.batch = self.current = self.stream.next()
+        self._unread.append((self.batch, self.stream.epoch_ended))
         self._materialize()
-        if not self.model.training:
-            self.model.train()
+        self.phase = "setting up"
+        self._enter_train_mode()
+        self._modes = {module: module.training for module in self.model.modules()}
 
     # -- data ---------------------------------------------------------------------------------
 
@@ -68,7 +77,7 @@ class Rig:
         """The next batch of the training stream.
 
         Raises:
-            StopIteration: the data is a one-shot iterator and has ended.
+            ExhaustedError: the data is a one-shot iterator and has ended.
         """
         if not self._unread:
             self._read_one()
@@ -80,7 +89,7 @@ class Rig:
         while len(self._unread) < count:
             try:
                 self._read_one()
-            except StopIteration:
+            except ExhaustedError:
                 break
         return [batch for batch, _ in self._unread[:count]]
 
@@ -135,8 +144,14 @@ class Rig:
 
     @cached_property
     def call(self) -> Call:
-        """The model's call on the first batch; raises CannotTellError where it cannot be repeated."""
-        return self.objective.call(self.batch)
+        """The model's call on the first batch; raises CannotTellError where it cannot be repeated.
+
+        A ``training_step`` is run once to find it, in the modes that it is made for.
+        """
+        with self.undisturbed():
+            for module, mode in self._modes.items():
+                module.training = mode
+            return self.objective.call(self.batch)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Mixed precision as the recipe declares it."""
@@ -174,25 +189,45 @@ class Rig:
 
         Yields:
             ``inputs -> outputs`` that casts floating inputs and runs in float64, or in the model's
-            own precision where the model does not run in float64.
+            own precision where the model does not run in float64, or gives something else there
+            (torch's attention, for one, misreads a float32 mask beside float64 queries).
         """
         call, dtypes = self.call, _dtypes(self.model)
         if self.device.type == "mps" or any(dtype.is_complex for dtype in dtypes.values()):
             yield call.function
             return
         cast = _double_inputs(call.function)
+        with torch.no_grad(), same_draws(self.seed):
+            expected = call()
         try:
             self.model.double()
-            try:
-                with torch.no_grad(), same_draws(self.seed):
-                    cast(call.inputs)
-                usable = True
-            except Exception:  # noqa: BLE001  the user's model may refuse float64 in any way
-                usable = False
+            usable = self._agrees(cast, expected)
+            if not usable:
                 _restore(self.model, dtypes)
             yield cast if usable else call.function
         finally:
             _restore(self.model, dtypes)
+
+    def _agrees(self, cast: Callable[[Any], Any], expected: Any) -> bool:
+        try:
+            with torch.no_grad(), same_draws(self.seed):
+                given = tensors(cast(self.call.inputs))
+        except Exception:  # noqa: BLE001  the user's model may refuse float64 in any way
+            return False
+        pairs = zip(tensors(expected), given, strict=False)
+        return all(relative_change(a, b) <= _AGREEMENT for a, b in pairs if a.is_floating_point())
+
+    def _enter_train_mode(self) -> None:
+        """As a user's loop does, but modes that the factory set stay.
+
+        Modules with a ``train`` of their own (a frozen backbone that goes back to eval) have it called.
+        """
+        if not self.model.training:
+            self.model.train()
+            return
+        for module in self.model.modules():
+            if type(module).train is not nn.Module.train:
+                module.train(module.training)
 
     def _materialize(self) -> None:
         lazy = any(is_lazy(p) for p in self.model.parameters())
@@ -201,7 +236,7 @@ class Rig:
         self.phase = "the first forward, which materialises lazy modules"
         with torch.no_grad():
             self.model.eval()
-            self.call()
+            self.objective.call(self.batch)()
             self.model.train()
 
 
@@ -218,10 +253,8 @@ def _optimizers(given: Any) -> list[torch.optim.Optimizer]:
     optimizers = _listed(given)
     for optimizer in optimizers:
         if not (hasattr(optimizer, "step") and hasattr(optimizer, "param_groups")):
-            raise RecipeError(
-                f"optimizer= is a {type(optimizer).__name__}, not a torch.optim.Optimizer: "
-                "give one built over this model's parameters"
-            )
+            wanted = "a torch.optim.Optimizer: give one built over this model's parameters"
+            raise RecipeError(_instead("optimizer=", optimizer, wanted))
         if not any(group["params"] for group in optimizer.param_groups):
             raise RecipeError(
                 f"optimizer= ({type(optimizer).__name__}) holds no parameters: "
@@ -230,10 +263,24 @@ def _optimizers(given: Any) -> list[torch.optim.Optimizer]:
     return optimizers
 
 
+def _schedulers(given: Any) -> list[Any]:
+    schedulers = _listed(given)
+    for scheduler in schedulers:
+        if isinstance(scheduler, type) or not hasattr(scheduler, "step"):
+            wanted = "a learning rate scheduler: give one built over this recipe's optimizer"
+            raise RecipeError(_instead("scheduler=", scheduler, wanted))
+    return schedulers
+
+
+def _instead(field: str, given: object, wanted: str) -> str:
+    found = described(given)
+    return f"{field} is {found}" if isinstance(given, type) else f"{field} is {found}, not {wanted}"
+
+
 def _listed(given: Any) -> list[Any]:
     if given is None:
         return []
-    return list(given) if isinstance(given, Sequence) else [given]
+    return list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
 
 
 def takes_closure(optimizer: torch.optim.Optimizer) -> bool:
@@ -247,7 +294,15 @@ def _double_inputs(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def cast(tensor: Tensor) -> Tensor:
         return tensor.double() if tensor.is_floating_point() else tensor
 
-    return lambda inputs: function(map_tensors(inputs, cast))
+    def call(inputs: Any) -> Any:
+        default = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)  # for masks and constants made in the forward
+        try:
+            return function(map_tensors(inputs, cast))
+        finally:
+            torch.set_default_dtype(default)
+
+    return call
 
 
 def _dtypes(model: nn.Module) -> dict[str, torch.dtype]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 
-def map_tensors(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def map_tensors(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:  # noqa: PLR0911  a case each
     """The same nest with every tensor changed; what is no tensor stays as it is."""
     if isinstance(tree, Tensor):
         return change(tree)
@@ -23,6 +24,8 @@ def map_tensors(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if is_dataclass(tree) and not isinstance(tree, type):
         parts = {f.name: map_tensors(getattr(tree, f.name), change) for f in fields(tree) if f.init}
         return replace(tree, **parts)
+    if isinstance(tree, SimpleNamespace):
+        return SimpleNamespace(**{k: map_tensors(v, change) for k, v in vars(tree).items()})
     return tree
 
 
@@ -39,6 +42,8 @@ def named_tensors(tree: Any, root: str) -> Iterator[tuple[str, Tensor]]:
     elif is_dataclass(tree) and not isinstance(tree, type):
         for f in fields(tree):
             yield from named_tensors(getattr(tree, f.name), f"{root}.{f.name}")
+    elif isinstance(tree, SimpleNamespace):
+        yield from named_tensors(vars(tree), root)
 
 
 def tensors(tree: Any) -> list[Tensor]:

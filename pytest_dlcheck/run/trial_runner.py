@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from pytest_dlcheck.recipe import Recipe, RecipeError
+from pytest_dlcheck.recipe import Recipe, RecipeError, described
 from pytest_dlcheck.run import overfit
-from pytest_dlcheck.run.errors import ending_of
+from pytest_dlcheck.run.attainable import attainable
+from pytest_dlcheck.run.errors import ending_of, let_go
 from pytest_dlcheck.run.inspection import inspect
 from pytest_dlcheck.run.loop import Limits, Loop, Progress
 from pytest_dlcheck.run.observer import Observer
@@ -70,6 +71,7 @@ def _run(factory: Factory, request: Request) -> tuple[Ending, Record]:
         recipe = checked(factory())
         phase = "setting up"
         rig = Rig(recipe, request.trial.device, request.trial.seed)
+        rig.open()
         if request.trial.kind == "inspect":
             _observe_still(rig, request, record)
             return Ending(), record
@@ -81,13 +83,14 @@ def _run(factory: Factory, request: Request) -> tuple[Ending, Record]:
         finally:
             observer.end()
         _collect(loop, observer, limits, record)
-    except Exception as error:  # noqa: BLE001  whatever the user's code raises ends its trial only
+    except (Exception, SystemExit) as error:  # noqa: BLE001  the user's code may raise anything
         step = loop.step if loop is not None else None
         ending = (
-            ending_of(error, rig.phase, step, rig.model, shape_text(rig.current))
+            ending_of(error, rig.phase, step, rig.model, _batch_in_words(rig))
             if rig is not None
             else ending_of(error, phase, step, None)
         )
+        let_go(error)
     finally:
         if rig is not None:
             rig.stream.close()
@@ -103,11 +106,11 @@ def checked(built: Any) -> Recipe:
     if isinstance(built, Recipe):
         return built
     hint = "did you forget to return it?" if built is None else "return pytest_dlcheck.Recipe(...)"
-    raise RecipeError(f"the factory returned {_described(built)}, not a Recipe: {hint}")
+    raise RecipeError(f"the factory returned {described(built)}, not a Recipe: {hint}")
 
 
-def _described(value: object) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
+def _batch_in_words(rig: Rig) -> str:
+    return "" if rig.current is None else shape_text(rig.current)
 
 
 def _observe_still(rig: Rig, request: Request, record: Record) -> None:
@@ -138,14 +141,22 @@ def _prepare(rig: Rig, request: Request) -> tuple[Loop, Observer, Limits]:
         if trial.optimizer == "adam":
             overfit.plain_adam(rig)
         overfit.calm(rig)
-        loop = Loop(rig, observer, losses, lambda: batch, schedulers=False)
-        return loop, observer, Limits(trial.steps, trial.until, overfit.floor_of(rig), deadline)
+        reach = attainable(rig, batch)
+        loop = Loop(rig, observer, losses, overfit.feeder(rig, batch), schedulers=False)
+        return loop, observer, Limits(trial.steps, trial.until, reach, deadline)
     loop = Loop(rig, observer, losses, rig.next_batch)
     return loop, observer, Limits(trial.steps, trial.until, deadline=deadline)
 
 
 def _collect(loop: Loop, observer: Observer, limits: Limits, record: Record) -> None:
     record.collect(observer.probes)
+    record.forget(loop.skipped)
     record.facts["steps"] = (
-        Row(asked=limits.steps, skipped_by_scaler=len(loop.skipped), loss_floor=limits.floor),
+        Row(
+            asked=limits.steps,
+            skipped_by_scaler=len(loop.skipped),
+            loss_floor=limits.reach.floor,
+            uninformed_loss=limits.reach.uninformed,
+            loss_noise=limits.reach.noise,
+        ),
     )

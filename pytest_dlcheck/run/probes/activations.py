@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -39,9 +40,9 @@ class ActivationProbe(Probe):
         ]
         self._compiled = any(hasattr(m, "_orig_mod") for m in rig.model.modules())
         sites = [name for name, _ in self._modules]
-        self._rms, self._zeros = TableBuffer(sites), TableBuffer(sites)
+        self._rms, self._nonzero = TableBuffer(sites), TableBuffer(sites)
         self._handles: list[RemovableHandle] = []
-        self._seen: dict[str, tuple[Tensor, Tensor]] = {}
+        self._seen: dict[str, tuple[Tensor, Tensor, int]] = {}
 
     def step_begins(self, step: int) -> None:
         """Hang the hooks."""
@@ -55,15 +56,15 @@ class ActivationProbe(Probe):
         self._unhook()
         if not self._seen:
             return
-        sites, pairs = list(self._seen), list(self._seen.values())
-        self._rms.append(step, sites, [rms for rms, _ in pairs])
-        self._zeros.append(step, sites, [zeros for _, zeros in pairs])
+        sites, (norms, counts, sizes) = list(self._seen), zip(*self._seen.values(), strict=True)
+        self._rms.append(step, sites, norms, [size**-0.5 for size in sizes])
+        self._nonzero.append(step, sites, counts, [1 / size for size in sizes])
         self._seen = {}
 
     def flush(self) -> None:
         """Read back."""
         self._rms.flush()
-        self._zeros.flush()
+        self._nonzero.flush()
 
     def end(self) -> None:
         """Leave no hook behind, also when a step was broken off."""
@@ -76,7 +77,7 @@ class ActivationProbe(Probe):
             return dict.fromkeys(self.channels, reason)
         return {
             "activation_rms": self._rms.matrix(),
-            "activation_zero_share": self._zeros.matrix(),
+            "activation_zero_share": _complement(self._nonzero.matrix()),
         }
 
     def _unhook(self) -> None:
@@ -90,15 +91,13 @@ class ActivationProbe(Probe):
                 if tensor.is_floating_point() and tensor.numel():
                     part = tensor.detach()
                     part = part[: self._limit] if part.dim() else part
-                    self._seen[name] = (_rms(part), _zero_share(part))
+                    wide = torch.promote_types(part.dtype, torch.float32)
+                    norm = torch.linalg.vector_norm(part, dtype=wide).float()
+                    self._seen[name] = (norm, torch.count_nonzero(part), part.numel())
 
         return look
 
 
-def _rms(tensor: Tensor) -> Tensor:
-    norm = torch.linalg.vector_norm(tensor, dtype=torch.float32)
-    return torch.div(norm, tensor.numel() ** 0.5)
-
-
-def _zero_share(tensor: Tensor) -> Tensor:
-    return 1 - torch.count_nonzero(tensor).to(torch.float32) / tensor.numel()
+def _complement(shares: Matrix) -> Matrix:
+    rows = (tuple(None if v is None else 1 - v for v in row) for row in shares.values)
+    return replace(shares, values=tuple(rows))

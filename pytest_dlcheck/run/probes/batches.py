@@ -27,8 +27,7 @@ class BatchProbe(Probe):
 
     def batch(self, step: int, batch: Any) -> None:
         """Weigh a sample of the first tensor."""
-        found = tensors(batch)
-        if found and step in GRADIENTS:
+        if step in GRADIENTS and (found := tensors(batch)):
             self._buffer.append(step, fingerprint(found[0]))
 
     def flush(self) -> None:

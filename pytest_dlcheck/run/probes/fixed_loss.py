@@ -46,12 +46,13 @@ class FixedLossProbe(Probe):
         return {"fixed_loss": self._why_not or self._buffer.matrix()}
 
     def _evaluate(self, step: int) -> None:
-        losses = [self._loss(batch) for batch in self._batches]
+        with self._rig.undisturbed():
+            losses = [self._loss(batch) for batch in self._batches]
         self._buffer.append(step, [f"batch {i}" for i in range(len(losses))], losses)
 
     def _loss(self, batch: Any) -> Tensor:
         rig = self._rig
-        with rig.undisturbed(), rig.autocast():
+        with rig.autocast():
             try:
                 with torch.no_grad():
                     return rig.objective.loss(batch)[0].detach()

@@ -58,18 +58,21 @@ _foreach_norm = torch._foreach_norm  # noqa: SLF001  torch's optimizers and clip
 def norms(tensors: list[Tensor]) -> list[Tensor]:
     """The L2 norm of each tensor, as float32 of shape ``[]``, sparse and complex ones included."""
     plain = [_plain(tensor.detach()) for tensor in tensors]
+    devices = {tensor.device for tensor in plain}
+    if len(devices) == 1:
+        return list(_foreach_norm(plain, 2, dtype=torch.float32))
     found: list[Tensor] = [torch.empty(())] * len(plain)
-    by_device: dict[torch.device, list[int]] = {}
-    for index, tensor in enumerate(plain):
-        by_device.setdefault(tensor.device, []).append(index)
-    for indices in by_device.values():
-        group = [plain[index] for index in indices]
-        for index, norm in zip(indices, _foreach_norm(group, 2, dtype=torch.float32), strict=True):
-            found[index] = norm
+    for device in devices:
+        here = [i for i, tensor in enumerate(plain) if tensor.device == device]
+        group = [plain[i] for i in here]
+        for i, norm in zip(here, _foreach_norm(group, 2, dtype=torch.float32), strict=True):
+            found[i] = norm
     return found
 
 
 def _plain(tensor: Tensor) -> Tensor:
+    if tensor.dtype == torch.float32 and not tensor.is_sparse:
+        return tensor
     if tensor.is_sparse:
         tensor = tensor.coalesce().values()
     if tensor.is_complex():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -20,10 +21,14 @@ class LearningRateProbe(Probe):
 
     def before_update(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Read the groups; a rate that is kept in a tensor is read on the CPU only."""
-        rates = [group.get("lr") for group in optimizer.param_groups]
-        known = [float(rate) for rate in rates if rate is not None and _on_host(rate)]
-        if known:
-            self._rates[step] = max([self._rates.get(step, 0.0), *known])
+        for group in optimizer.param_groups:
+            rate: Any = group.get("lr")
+            if type(rate) is not float:  # reading a tensor's value may wait for the device
+                if not _on_host(rate):
+                    continue
+                rate = float(rate)
+            if rate >= self._rates.get(step, 0.0):
+                self._rates[step] = rate
 
     def filled(self) -> Mapping[str, Series | str]:
         """The rates."""

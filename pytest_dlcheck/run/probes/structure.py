@@ -12,6 +12,8 @@ from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.trial import Trial
 
+_PART = 1 << 20
+"""Elements that are fingerprinted at once."""
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -28,6 +30,7 @@ class StructureProbe(Probe):
         del trial
         self._rig = rig
         self._modes = {name: m.training for name, m in rig.model.named_modules()}
+        self._frozen = {name: _all_frozen(m) for name, m in rig.model.named_modules()}
         self._before = _fingerprints(rig)
         self._zero = {name: ~p.detach().any() for name, p in rig.parameters.items()}
         self._trainable = {name: p.requires_grad for name, p in rig.parameters.items()}
@@ -76,7 +79,7 @@ class StructureProbe(Probe):
             name=name,
             module=type(owner).__name__,
             owner_training=self._modes.get(name.rpartition(".")[0]),
-            owner_frozen=_all_frozen(owner),
+            owner_frozen=self._frozen.get(name.rpartition(".")[0], _all_frozen(owner)),
             declared_frozen=self._rig.is_frozen(name),
             changed=self._changed(name),
         )
@@ -100,6 +103,7 @@ def recipe_row(rig: Rig) -> Row:
         several_objectives=rig.objective.is_generator,
         optimizer=", ".join(type(o).__name__ for o in rig.optimizers) or None,
         optimizers=len(rig.optimizers),
+        maximize=any(group.get("maximize") for o in rig.optimizers for group in o.param_groups),
         scheduler=bool(rig.schedulers),
         precision=recipe.precision,
         accumulate=recipe.accumulate,
@@ -128,4 +132,8 @@ def _bits(tensor: Tensor) -> Tensor:
     flat = torch.view_as_real(flat) if flat.is_complex() else flat
     if flat.is_floating_point():
         flat = flat.view(_BITS[flat.element_size()])
-    return flat.sum(dtype=torch.int64)
+    if not torch.ops.aten.is_non_overlapping_and_dense(flat):
+        flat = flat.contiguous()
+    flat = flat.as_strided((flat.numel(),), (1,))
+    # Summed at once, the CPU would widen a copy of the whole tensor first.
+    return torch.stack([part.sum(dtype=torch.int64) for part in torch.split(flat, _PART)]).sum()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -30,31 +31,28 @@ class UpdateProbe(Probe):
         self._names = {id(p): name for name, p in rig.parameters.items()}
         self._updates = TableBuffer(list(rig.parameters))
         self._sizes = TableBuffer(list(rig.parameters))
-        self._before: dict[int, list[tuple[str, nn.Parameter, Tensor]]] = {}
+        self._before: dict[int, list[_Sampled]] = {}
 
     def before_update(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Keep a sample of each parameter."""
         if step not in self._schedule:
             return
-        self._before[id(optimizer)] = [
-            (self._names[id(p)], p, sample_of(p).clone())
-            for group in optimizer.param_groups
-            for p in group["params"]
-            if id(p) in self._names and p.requires_grad
-        ]
+        alike: dict[tuple[torch.device, torch.dtype], dict[str, nn.Parameter]] = {}
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                if id(p) in self._names and p.requires_grad:
+                    alike.setdefault((p.device, p.dtype), {})[self._names[id(p)]] = p
+        self._before[id(optimizer)] = [_Sampled(parameters) for parameters in alike.values()]
 
     def after_update(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Compare."""
-        kept = self._before.pop(id(optimizer), None)
-        if not kept:
-            return
-        names = [name for name, _, _ in kept]
-        scales = [math.sqrt(p.numel() / max(1, old.numel())) for _, p, old in kept]
-        olds = [old.float() if old.is_floating_point() else old for _, _, old in kept]
-        moves = [sample_of(p).to(old.dtype) - old for (_, p, _), old in zip(kept, olds, strict=True)]
-        for buffer, tensors in ((self._updates, moves), (self._sizes, olds)):
-            scaled = [n * s for n, s in zip(norms(tensors), scales, strict=True)]
-            buffer.append(step, names, scaled)
+        for sampled in self._before.pop(id(optimizer), ()):
+            for buffer, values in (
+                (self._updates, sampled.moves()),
+                (self._sizes, sampled.values),
+            ):
+                parts = norms(list(torch.split(values, sampled.lengths)))
+                buffer.append(step, list(sampled.parameters), parts, sampled.scales)
 
     def flush(self) -> None:
         """Read back."""
@@ -66,6 +64,33 @@ class UpdateProbe(Probe):
         return {"update_norm": self._updates.matrix(), "parameter_norm": self._sizes.matrix()}
 
 
+class _Sampled:
+    """Samples of parameters of one device and dtype, end to end, so that few operations do for all.
+
+    Args:
+        parameters: by name.
+    """
+
+    def __init__(self, parameters: dict[str, nn.Parameter]) -> None:
+        self.parameters = parameters
+        samples = [sample_of(p) for p in parameters.values()]
+        self.lengths = [sample.numel() for sample in samples]
+        self.scales = [
+            math.sqrt(p.numel() / max(1, length))
+            for p, length in zip(parameters.values(), self.lengths, strict=True)
+        ]
+        self.values = _widened(torch.cat(samples))
+
+    def moves(self) -> Tensor:
+        """How far each sampled element has moved since."""
+        now = torch.cat([sample_of(p) for p in self.parameters.values()])
+        return now - self.values
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in {torch.float16, torch.bfloat16} else tensor
+
+
 def sample_of(parameter: Tensor) -> Tensor:
     """Up to about 1,024 elements, evenly strided over its memory; shares memory where it can.
 
@@ -74,10 +99,15 @@ def sample_of(parameter: Tensor) -> Tensor:
     """
     flat = parameter.detach()
     numel = flat.numel()
-    if not flat.is_contiguous():
-        dense = torch.ops.aten.is_non_overlapping_and_dense(flat)
-        flat = flat.as_strided((numel,), (1,)) if dense else flat.reshape(-1)
+    if not flat.is_contiguous() and not torch.ops.aten.is_non_overlapping_and_dense(flat):
+        flat = flat.reshape(-1)
+    stride = _stride(numel)
+    return flat.as_strided((-(-numel // stride),), (stride,))
+
+
+@lru_cache(maxsize=1024)
+def _stride(numel: int) -> int:
     stride = max(1, numel // SAMPLE)
     while math.gcd(stride, numel) > 1:
         stride += 1
-    return flat.view(-1)[::stride]
+    return stride

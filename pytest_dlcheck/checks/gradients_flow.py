@@ -1,0 +1,150 @@
+"""Gradients flow: every trainable parameter is reached, and the depth does not swallow the signal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
+from pytest_dlcheck.faults import gradient as faults
+from pytest_dlcheck.trace import Matrix, Row, Trace
+from pytest_dlcheck.trial import Terms, Trial
+from pytest_dlcheck.verdict import Measure, Outcome, Suspect, Verdict
+
+
+@dataclass(frozen=True)
+class GradientsFlow(Check):
+    """The training sends a gradient to every parameter that it is meant to train.
+
+    A parameter without one never learns, and the loss still falls: the rest works around it.
+
+    A trainable parameter in an optimizer that has no gradient, or exactly zero, in every recorded
+    step is looked into: on one batch its values are perturbed. If the loss changes although no
+    gradient comes back, the graph is cut there, or the derivative is zero everywhere: a failure,
+    with the place of the cut. A module whose result its caller throws away, and one that is never
+    called while its sister of the same form is called twice, fail too. What is merely not used (a
+    head without a loss, an expert that no sample chose) is advice, and so is a copy of a module
+    that trains (a target network). Against the depth, the gradient relative to its weight (median
+    over the steps, matrices and kernels, no embeddings) must not fall by more than
+    ``vanishing_ratio`` from the best layer to all of the first ones.
+
+    It cannot see inside compiled models, and judges what one batch and a short training show.
+
+    Source: Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural
+    networks" (2010), for the decay along depth.
+    """
+
+    family: ClassVar = "dynamics"
+    reads: ClassVar = frozenset({"gradient_norm", "parameters"})
+    glances: ClassVar = frozenset({"flow", "parameter_norm", "modules"})
+    shows: ClassVar = Effect.GRADIENTS
+    leads_to: ClassVar = frozenset({Effect.UPDATES, Effect.FITTING, Effect.PROGRESS})
+
+    vanishing_ratio: float = 1e-6
+    """Gradient over weight of the first layers, relative to the best layer (ratio). The first layers
+    of 55 healthy recipes, from MLPs over recurrent nets to transformers, stay above 4e-4."""
+
+    def trials(self, terms: Terms) -> tuple[Trial, ...]:
+        """One batch to look for cuts, a short training to look for gradients."""
+        return (terms.inspect(), *terms.train())
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        """As every check, but a loss without any graph is told as the cut that it is."""
+        verdict = super().judge(evidence)
+        places = [row for trace in evidence.of("inspect") for row in trace.rows("flow")]
+        if verdict.outcome is Outcome.ERRORED and places and places[0].text("state") == "cut":
+            cut, count = places[1:], places[0].integer("parameters")
+            return self._fails(cut, count, count) if cut else verdict
+        return verdict
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        """Missing and zero gradients first, then their decay along the depth."""
+        rows = [row for trace in evidence.of("train") for row in trace.rows("parameters")]
+        asked = {r.text("name"): r for r in rows if r.flag("requires_grad") and r.integer("optimizers")}
+        if not asked:
+            return self.not_applicable("no optimizer holds a trainable parameter")
+        silent = faults.silent_parameters(evidence.of("train"), asked)
+        looked = [row for t in evidence.of("inspect") for row in t.rows("flow")]
+        places = [row for row in looked[1:] if any(faults.covers(row, n, silent) for n in silent)]
+        broken = [row for row in places if faults.is_broken(row, silent, asked)]
+        if not broken and faults.is_blocked(evidence.of("train"), silent, asked):
+            broken = [row for row in places if row.text("state") == "zero"]
+        if broken:
+            return self._fails(
+                broken, len(asked), sum(faults.covered(broken, n, silent) for n in silent)
+            )
+        if not looked and (lost := [n for n in silent if not asked[n].flag("changed")]):
+            return self.inconclusive(
+                f"{len(lost)} of {len(asked)} trainable parameters have no gradient in any step (0 "
+                f"expected), such as {lost[0]}; whether the loss depends on them was not tried"
+            )
+        for trace in evidence.of("train"):
+            if verdict := self._vanishing(trace, [n for n in asked if n not in silent]):
+                return verdict
+        return self.passed(
+            f"{len(asked) - len(silent)} of {len(asked)} trainable parameters receive gradients, "
+            "0 are cut off",
+            Measure("parameters cut off", 0, "count", 0),
+            advice=filter(None, map(faults.advice, places)),
+        )
+
+    def _fails(self, places: list[Row], count: int, silent: int) -> Verdict:
+        places = sorted(places, key=faults.is_far_from_its_cut)
+        return self.failed(
+            f"{silent} of {count} trainable parameters receive no gradient in any step "
+            "(0 expected), though they should train",
+            Measure("parameters without gradient", silent, "count", 0),
+            suspects=map(faults.suspect, places),
+            cause=faults.cause(places[0]),
+            remedy=faults.remedy(places[0]),
+        )
+
+    def _vanishing(self, trace: Trace, names: list[str]) -> Verdict | None:
+        found = faults.strengths(trace, names)
+        best = max(found.values(), default=0.0)
+        weak = [name for name, strength in found.items() if strength < self.vanishing_ratio * best]
+        if not weak or weak != list(found)[: len(weak)]:
+            return None
+        ratio = min(found[name] for name in weak) / best
+        return self.failed(
+            f"gradients vanish along the depth: relative to its weight, {weak[0]} receives "
+            f"{ratio:.1e} of what the best layer does (at least {self.vanishing_ratio:.0e})",
+            Measure("gradient over weight, first to best", ratio, "ratio", self.vanishing_ratio, ">="),
+            suspects=[Suspect(n, f"gradient over weight {found[n]:.1e}, best {best:.1e}") for n in weak],
+            cause=f"the first {len(weak)} of {len(found)} weights are too deep for the signal: "
+            "saturating activations, a small initialisation, or no normalisation on the way",
+            remedy="use ReLU or GELU, residual connections or normalisation, or another init",
+        )
+
+    @classmethod
+    def healthy(cls) -> Iterable[Example]:
+        """All reached, or all but a head that the loss does not use."""
+        yield Example("all reached", _example({}))
+        pooler = Row(site="body.fc1", state="absent", type="Linear", called=1, returned=True)
+        yield Example("unused head", _example({"body.fc1.weight": (None, None)}, pooler))
+        yield Example("zero in one step", _example({"body.fc1.weight": (0.0, 0.1)}))
+
+    @classmethod
+    def sick(cls) -> Iterable[Example]:
+        """A cut, a rounding, and a depth that swallows the signal."""
+        cut = Row(site="body.fc1", state="absent", influences=True, cut_before="body.fc2")
+        yield Example("detached", _example({"body.fc1.weight": (None, None)}, cut), ("body.fc1",))
+        flat = Row(cut, state="zero")
+        yield Example("rounded", _example({"body.fc1.weight": (0.0, 0.0)}, flat), ("body.fc1",))
+        small = _example({"body.fc1.weight": (1e-9, 1e-9)})
+        yield Example("vanishing", small, ("body.fc1.weight",))
+
+
+def _example(
+    gradients: Mapping[str, tuple[float | None, float | None]], *places: Row
+) -> tuple[Trace, Trace]:
+    names = ("body.fc1.weight", "body.fc2.weight", "head.weight")
+    first, second = zip(*(gradients.get(name, (0.1, 0.2)) for name in names), strict=True)
+    loss = Row(site="loss", state="connected", parameters=len(names))
+    trained = example_trace(
+        parameters=[Row(name=n, shape="(8, 8)", requires_grad=True, optimizers=1) for n in names],
+        gradient_norm=Matrix((0, 1), names, (first, second)),
+        parameter_norm=Matrix((0, 1), names, ((1.0,) * 3,) * 2),
+    )
+    return example_trace(Terms().inspect(), flow=(loss, *places)), trained

@@ -1,0 +1,135 @@
+"""Every parameter that gets a gradient is in exactly one optimizer, and nothing stale is in any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
+from pytest_dlcheck.faults import coverage as faults
+from pytest_dlcheck.trace import Row, Trace
+from pytest_dlcheck.trial import Terms, Trial
+from pytest_dlcheck.verdict import Measure, Verdict
+
+
+@dataclass(frozen=True)
+class OptimizerCoversModel(Check):
+    """Every parameter that gets a gradient is in exactly one optimizer, and nothing stale is in any.
+
+    It matters because what no optimizer holds never trains, silently: a head replaced after the
+    optimizer was built, a layer forgotten in a hand-written list, a loss with weights of its own.
+
+    It decides by walking the autograd graph of each loss to its leaves and holding them against the
+    groups of the optimizers. It fails on: parameters with a gradient in no optimizer; parameters in
+    an optimizer that no module holds and no loss reaches (stale copies); parameters that two
+    optimizers step on one loss; an optimizer whose parameters are all frozen; frozen layers in an
+    optimizer that `frozen=` does not declare, where it declares others, or that stand alone, at their
+    random initialisation, among layers that train.
+
+    Training only what lies downstream of the parameters left out is feature extraction, and advice,
+    unless those are evidently at their random initialisation (uniform, or normal with a usual
+    standard deviation): nobody means to extract features with those.
+
+    It cannot see gradients inside reentrant checkpoints. Parameters in an optimizer that get no
+    gradient in this one pass are `gradients_flow`'s business.
+
+    Source: PyTorch documentation of `torch.optim` ("constructing it"); TrainCheck, OSDI 2025.
+    """
+
+    family = "contract"
+    reads = frozenset({"coverage"})
+    leads_to = frozenset({Effect.GRADIENTS, Effect.UPDATES, Effect.FITTING, Effect.PROGRESS})
+
+    few: float = 0.25
+    """Share of a model's layers up to which frozen ones count as exceptions; chosen."""
+    fresh: float = 0.8
+    """Share of the weights left out that must look untrained; chosen, as initialisations vary."""
+
+    def trials(self, terms: Terms) -> tuple[Trial, ...]:
+        """One batch, no training."""
+        return (terms.inspect(),)
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        """The verdict on each way in which optimizers and model can miss each other."""
+        rows = evidence.the("inspect").rows("coverage")
+        left_out = [row for row in rows if faults.is_left_out(row)]
+        stale = [row for row in rows if faults.is_stale(row)]
+        if idle := faults.idle_optimizer(rows):
+            return self.failed_by(faults.frozen(idle, "the whole optimizer is frozen"), Effect.RUN)
+        if stale or (left_out and self._is_mistake(rows, left_out)):
+            return self.failed_by(faults.missed(rows, left_out, stale))
+        if twice := [row for row in rows if faults.is_stepped_twice(row)]:
+            return self.failed_by(faults.stepped_twice(rows, twice))
+        if frozen := self._frozen_by_mistake(rows):
+            return self.failed_by(faults.frozen(frozen, "it was frozen by mistake"))
+        reached = sum(row.flag("gets_gradient") for row in rows)
+        return self.passed(
+            f"0 of {reached} parameters that get a gradient are in no optimizer by mistake (bound 0)",
+            Measure("parameters left out of the optimizers by mistake", 0, "count", 0),
+            advice=faults.advice_on(rows, left_out),
+        )
+
+    def _is_mistake(self, rows: Sequence[Row], left_out: list[Row]) -> bool:
+        covered = [row for row in rows if row.integer("optimizers") and row.flag("gets_gradient")]
+        if not covered or any(row.text("origin") == "loss" for row in left_out):
+            return True
+        first = min(row.integer("order") for row in covered)
+        if any(row.integer("order") > first for row in left_out):
+            return True
+        told = [row.flag("untrained") for row in left_out if row.get("untrained") is not None]
+        return bool(told) and sum(told) >= self.fresh * len(told)
+
+    def _frozen_by_mistake(self, rows: Sequence[Row]) -> list[Row]:
+        frozen = [row for row in rows if faults.is_frozen(row)]
+        if any(row.flag("declared_frozen") for row in rows):
+            return frozen
+        layers = {row.text("module") for row in rows if row.flag("layer")}
+        alone = {row.text("module") for row in frozen}
+        trained = [row.integer("order") for row in rows if row.flag("gets_gradient")]
+        fresh = [row for row in frozen if row.flag("untrained")]
+        late = [row for row in fresh if trained and row.integer("order") > min(trained)]
+        parents = [name.rpartition(".")[0] for name in alone]
+        scattered = len(parents) == len(set(parents))
+        return late if scattered and len(alone) <= self.few * len(layers) else []
+
+    @classmethod
+    def healthy(cls) -> Iterable[Example]:
+        """Covered, frozen, feature extraction."""
+        body, head = _row("body.weight", 1), _row("head.weight", 2)
+        yield Example("covered", (_trace(body, head),))
+        features = Row(body, optimizers=0, untrained=False)
+        yield Example("feature extraction, not frozen", (_trace(features, head),))
+        teacher = _row("teacher.weight", 3, optimizers=0, gets_gradient=False)
+        yield Example("an EMA teacher", (_trace(body, head, teacher),))
+
+    @classmethod
+    def sick(cls) -> Iterable[Example]:
+        """A swapped head, a forgotten layer, everything frozen."""
+        body, head = _row("body.weight", 1), _row("head.weight", 2)
+        lost = Row(head, optimizers=0)
+        stale = _row("optimizer.param_groups[0].params[1]", None, gets_gradient=False)
+        stale = Row(stale, origin="optimizer", asked=True)
+        sites = ("head", "optimizer.param_groups[0].params[1]")
+        yield Example("head replaced after the optimizer", (_trace(body, lost, stale),), sites)
+        yield Example("a forgotten head", (_trace(body, lost),), ("head",))
+        frozen = [Row(r, requires_grad=False, gets_gradient=False) for r in (body, head)]
+        yield Example("all frozen", (_trace(*frozen),), ("body.weight", "head.weight"))
+
+
+def _row(name: str, order: int | None, *, optimizers: int = 1, gets_gradient: bool = True) -> Row:
+    return Row(
+        name=name,
+        module=name.rpartition(".")[0],
+        shape="(10, 8)",
+        origin="model",
+        requires_grad=True,
+        gets_gradient=gets_gradient,
+        optimizers=optimizers,
+        optimizer=0 if optimizers else None,
+        one_loss=True,
+        order=order,
+    )
+
+
+def _trace(*rows: Row) -> Trace:
+    return example_trace(Terms().inspect(), coverage=rows)

@@ -1,0 +1,148 @@
+"""Whether the training stays within finite and sensible numbers, and where it breaks first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import ClassVar
+
+from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
+from pytest_dlcheck.faults.breakage import LARGE_UPDATE, cause_of
+from pytest_dlcheck.faults.readings import update_ratio
+from pytest_dlcheck.trace import Ending, Matrix, Row, Series, Trace
+from pytest_dlcheck.trial import Terms, Trial
+from pytest_dlcheck.verdict import Measure, Outcome, Suspect, Verdict
+
+
+@dataclass(frozen=True)
+class TrainingIsStable(Check):
+    """Numbers stay finite, and the loss does not explode.
+
+    **Why it matters.** A training that breaks late costs what it had cost until then, and the first
+    NaN spreads over all weights in one step, which hides where it came from.
+
+    **How it decides.** Fails where the loss or a gradient is not finite (steps that a gradient scaler
+    skips excepted, unless it skips most), or where the loss rises ``exploded``-fold, ends no lower
+    than it began or had risen that far twice over, and the steps are as large as the weights. Then
+    the same seed runs again up to that step with every module, gradient and parameter watched, to
+    name the first place that turned finite numbers into others, and to tell a large learning rate
+    from a large initialisation or large data.
+
+    **What it cannot see.** What happens after the last step; a rise in small steps, which is
+    ``loss_decreases``' business.
+
+    **Source.** Goodfellow et al., "Deep Learning" (2016), 11.5, for the method of looking; ours.
+    """
+
+    family: ClassVar[Family] = "dynamics"
+    reads: ClassVar[frozenset[str]] = frozenset({"loss", "steps"})
+    glances: ClassVar[frozenset[str]] = frozenset(
+        {"gradient_norm", "update_norm", "parameter_norm", "breakage"}
+    )
+    shows: ClassVar[Effect | None] = Effect.STABILITY
+    leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.FITTING, Effect.PROGRESS})
+    judges_divergence: ClassVar[bool] = True
+
+    exploded: float = 10.0
+    """Rise of the loss against its first value that is called an explosion (ratio)."""
+    skipped: float = 0.5
+    """Share of steps skipped by the gradient scaler above which it never finds a scale (ratio); its
+    search takes about 16 steps."""
+    fewest: int = 10
+    """Steps below which nothing is concluded."""
+
+    def trials(self, terms: Terms) -> tuple[Trial, ...]:
+        """A short training."""
+        return terms.train()
+
+    def look_again(self, verdict: Verdict, evidence: Evidence) -> tuple[Trial, ...]:
+        """The same seed up to the step that broke, with everything watched."""
+        bad = next((t for t in evidence.of("train") if self._one(t, None).failed), None)
+        if not verdict.failed or bad is None:
+            return ()
+        step = _broken_at(bad)
+        wanted = self.fewest if step is None else step + 2
+        return (replace(bad.trial, dense=True, steps=min(bad.trial.steps, wanted)),)
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        """By the worst seed; localised by the second look."""
+        dense = next(iter(evidence.of("train", dense=True)), None)
+        verdicts = [self._one(trace, dense) for trace in evidence.of("train")]
+        order = (Outcome.FAILED, Outcome.INCONCLUSIVE, Outcome.PASSED)
+        return min(verdicts, key=lambda verdict: order.index(verdict.outcome))
+
+    def _one(self, trace: Trace, dense: Trace | None) -> Verdict:
+        steps, losses = trace.row("steps"), trace.series("loss").values
+        skips, asked = steps.integer("skipped_by_scaler"), steps.integer("asked", len(losses))
+        if skips > max(self.skipped * asked, 20):
+            return self.failed(
+                f"the gradient scaler skipped {skips} of {asked} steps (at most {self.skipped:.0%})",
+                Measure("skipped steps", skips / asked, "ratio", self.skipped),
+                suspects=[Suspect("loss", "it or its gradients overflow in fp16 at every scale")],
+                cause="the loss or its gradients overflow in fp16, whatever the scale",
+                remedy='use precision="bf16-mixed", or compute the loss in fp32',
+            )
+        if (broken := _broken_at(trace)) is not None:
+            story = f"numbers stopped being finite at step {broken}: 0 of {asked} steps may do so"
+            measure = Measure("finite steps", float(broken), "count", float(asked), ">=")
+            return self._named(story, measure, dense or trace)
+        if len(losses) < self.fewest:
+            return self.inconclusive(f"{len(losses)} steps are too few to tell")
+        first, end = losses[0], median(losses[-len(losses) // 5 :])
+        peak = max(median(losses[i : i + 3]) for i in range(len(losses) - 2))
+        growth = 1 + (peak - first) / max(abs(first), 1e-12)
+        story = (
+            f"{len(losses)} finite losses, from {first:.4g} over at most {peak:.4g} to {end:.4g}: "
+            f"{growth:.3g} times the first (at most {self.exploded:g} while updates are large)"
+        )
+        measure = Measure("growth of the loss", growth, "ratio", self.exploded)
+        lasting = end >= first or growth >= self.exploded**2
+        if growth >= self.exploded and lasting and update_ratio(trace) >= LARGE_UPDATE:
+            return self._named(story, measure, dense or trace)
+        rose = "the loss rose steeply in between: a lower learning rate or a warm-up may be better"
+        return self.passed(story, measure, advice=[rose] if growth >= self.exploded else [])
+
+    def _named(self, story: str, measure: Measure, trace: Trace) -> Verdict:
+        found = cause_of(trace)
+        return self.failed(
+            story, measure, suspects=found.suspects, cause=found.cause, remedy=found.remedy
+        )
+
+    @classmethod
+    def healthy(cls) -> Iterable[Example]:
+        """A smooth fall; a spike that recovers."""
+        losses = [2.3 * 0.98**i for i in range(100)]
+        yield Example("smooth", (_example(losses),))
+        yield Example("a spike", (_example([*losses[:40], *[50.0] * 4, *losses[44:]]),))
+
+    @classmethod
+    def sick(cls) -> Iterable[Example]:
+        """An explosion by the learning rate; a logarithm of zero."""
+        yield Example("exploded", (_example([2.3, *[400.0] * 99], ratio=2.0),), ("optimizer",))
+        nan = _example([2.3] * 7 + [math.nan] * 3, Ending("diverged", 7, "the loss became nan"))
+        place = Row(kind="forward", step=7, site="head.log", value="nan", input_peak=3.0)
+        dense = replace(nan.trial, dense=True)
+        again = replace(nan, trial=dense, facts={**nan.facts, "breakage": (place,)})
+        yield Example("log of zero", (nan, again), ("head.log",))
+
+
+def _broken_at(trace: Trace) -> int | None:
+    """The first step with a loss or gradient that is not finite."""
+    at = [trace.ending.step or 0] if trace.ending.kind == "diverged" else []
+    losses, norms = trace.series("loss"), trace.matrix("gradient_norm")
+    at += [s for s, v in zip(losses.steps, losses.values, strict=True) if not math.isfinite(v)]
+    rows = zip(norms.steps, norms.values, strict=True)
+    at += [s for s, row in rows if not all(math.isfinite(v) for v in row if v is not None)]
+    return min(at, default=None)
+
+
+def _example(losses: list[float], ending: Ending | None = None, ratio: float = 1e-3) -> Trace:
+    return example_trace(
+        loss=Series(tuple(range(len(losses))), tuple(losses)),
+        steps=Row(asked=100, skipped_by_scaler=0),
+        update_norm=Matrix((0, 50), ("weight",), ((ratio,), (ratio,))),
+        parameter_norm=Matrix((0, 50), ("weight",), ((1.0,), (1.0,))),
+        ending=ending or Ending(),
+    )

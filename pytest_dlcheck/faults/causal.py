@@ -1,0 +1,77 @@
+"""Views of the future and targets that are not shifted, told as faults. Whether surely: the check's."""
+
+from __future__ import annotations
+
+from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.trace import Row
+from pytest_dlcheck.verdict import Measure, Suspect
+
+_CONVENTION = (
+    "mind the convention: True means masked out in nn.MultiheadAttention, taking part in "
+    "scaled_dot_product_attention"
+)
+_SHIFT = "shift by one: inputs tokens[:, :-1], targets tokens[:, 1:]"
+
+
+def change(row: Row) -> Measure:
+    """How much the outputs before a position changed with the inputs after it."""
+    name = "relative change of past outputs"
+    return Measure(name, row.number("change"), "ratio", row.number("bound"))
+
+
+def finding(row: Row) -> str:
+    """The largest change in one line."""
+    where = f"outputs up to position {row.integer('position')} of {row.integer('steps')}"
+    return (
+        f"{where} change by {row.number('change'):.2g} (bound {row.number('bound'):.2g}) when later "
+        f"values of {row.text('input')} are replaced"
+    )
+
+
+def leak(row: Row) -> Fault:
+    """An input that is seen before its time."""
+    site, what = row.text("output"), f"depends on inputs after position {row.integer('position')}"
+    if row.get("culprit") is not None:
+        site = row.text("culprit")
+        what = f"{row.text('culprit_type')}: first whose output at a position depends on later inputs"
+    cause, remedy = _story(row)
+    return Fault(finding(row), (change(row),), [Suspect(site, what, remedy)], cause, remedy)
+
+
+def unshifted(row: Row, bound: float) -> Fault:
+    """Logits that are scored against what they were given, more of them than the bound (ratio)."""
+    share = row.number("scored_now")
+    return Fault(
+        f"{share:.0%} of logits are scored against the very token they were given (bound {bound:.0%})",
+        measures=(
+            Measure("logits scored against the token at their own position", share, "ratio", bound),
+        ),
+        suspects=[Suspect("data", "targets equal the inputs, position by position", _SHIFT)],
+        cause="the targets are not shifted against the inputs: the model learns to copy",
+        remedy=_SHIFT,
+    )
+
+
+def _story(row: Row) -> tuple[str, str]:
+    """The likely cause and its remedy, from the mechanism that is known best."""
+    name, kind = row.text("culprit") or "the model's forward", row.text("culprit_type")
+    if row.get("bidirectional") is True:
+        return f"{name} runs in both directions", "bidirectional=False there"
+    if "Conv" in kind:
+        return (
+            f"{name} is padded on both sides of time",
+            "pad the past only: F.pad(x, (kernel - 1, 0))",
+        )
+    if "Norm" in kind:
+        return f"{name} normalises over time", "normalise each position by itself"
+    if row.get("sees_past") is False:
+        return f"the mask in {name} is inverted: outputs see the future and not the past", _CONVENTION
+    if row.flag("one_ahead"):
+        return (
+            f"{name} sees exactly one position ahead: its mask is one diagonal too far",
+            "mask from the first diagonal on: triu(diagonal=1), or tril() of what may be seen",
+        )
+    return (
+        f"no causal mask takes effect in {name}",
+        "mask the future: is_causal=True, or an upper triangular mask, applied before the softmax",
+    )

@@ -1,0 +1,143 @@
+"""How optimizers and a model miss each other, told as faults. Whether by mistake is the check's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+
+from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.trace import Row
+from pytest_dlcheck.verdict import Measure, Suspect
+
+_REBUILD = "build the optimizer after the last change of the model's modules, over this very model"
+_ADD = "add it to the optimizer, or freeze it on purpose: requires_grad_(False), frozen=[...]"
+_ONE = "give each parameter to one optimizer"
+_THAW = "requires_grad_(True) there, or leave it out of the optimizer and declare frozen="
+
+
+def is_left_out(row: Row) -> bool:
+    """Whether it gets a gradient and no optimizer holds it."""
+    wanted = row.flag("gets_gradient") and not row.flag("declared_frozen")
+    return wanted and not row.integer("optimizers") and row.text("origin") != "optimizer"
+
+
+def is_stale(row: Row) -> bool:
+    """Whether only an optimizer knows it: no module holds it and the loss does not reach it."""
+    waits = row.flag("asked") and row.flag("requires_grad") and not row.flag("gets_gradient")
+    return waits and row.text("origin") == "optimizer"
+
+
+def is_stepped_twice(row: Row) -> bool:
+    """Whether several optimizers step on it for one loss."""
+    return row.integer("optimizers") > 1 and row.flag("one_loss") and row.flag("gets_gradient")
+
+
+def is_frozen(row: Row) -> bool:
+    """Whether it is in an optimizer that cannot move it, as a part of a layer that was not declared."""
+    held = bool(row.integer("optimizers")) and not row.flag("requires_grad")
+    return held and row.flag("layer") and not row.flag("declared_frozen")
+
+
+def idle_optimizer(rows: Sequence[Row]) -> list[Row]:
+    """The parameters of the first optimizer that holds frozen ones only."""
+    held = [row for row in rows if row.integer("optimizers")]
+    for index in {row.integer("optimizer") for row in held}:
+        own = [row for row in held if row.integer("optimizer") == index]
+        if not any(row.flag("requires_grad") or row.flag("gets_gradient") for row in own):
+            return own
+    return []
+
+
+def missed(rows: Sequence[Row], left_out: list[Row], stale: list[Row]) -> Fault:
+    """Parameters in no optimizer, or an optimizer over what is not the model."""
+    sites = _sites(rows, left_out)
+    names = ", ".join(sites[:3])
+    if stale and any(row.integer("optimizers") and row.text("origin") == "model" for row in rows):
+        cause = f"the optimizer was built before {names or 'a module'} was replaced"
+    elif stale:
+        cause = "the optimizer was built over another copy of the model"
+    else:
+        cause = f"left out when the optimizer was built: {names}"
+    remedy = _REBUILD if stale else _ADD
+    suspects = [Suspect(site, "gets a gradient and is in no optimizer", remedy) for site in sites]
+    for row in stale:
+        finding = f"stale: {row.text('shape')}, in no module, never reached"
+        suspects.append(Suspect(row.text("name"), finding, remedy))
+    extra = f", and {len(stale)} in the optimizer belong to no module" if stale else ""
+    reached = sum(row.flag("gets_gradient") for row in rows)
+    return Fault(
+        f"{len(left_out)} of {reached} parameters that get a gradient are in no optimizer "
+        f"(bound 0){extra}",
+        measures=(
+            Measure("parameters that get a gradient in no optimizer", len(left_out), "count", 0),
+            Measure("stale parameters in optimizers", len(stale), "count", 0),
+        ),
+        suspects=suspects,
+        cause=cause,
+        remedy=remedy,
+    )
+
+
+def stepped_twice(rows: Sequence[Row], twice: list[Row]) -> Fault:
+    """Optimizers that overlap."""
+    finding = "two optimizers step on it for one loss"
+    return Fault(
+        f"{len(twice)} parameters are in more than one optimizer (bound 0)",
+        measures=(Measure("parameters in several optimizers", len(twice), "count", 0),),
+        suspects=[Suspect(site, finding, _ONE) for site in _sites(rows, twice)],
+        cause="optimizers overlap: every step updates these parameters twice",
+        remedy=_ONE,
+    )
+
+
+def frozen(rows: list[Row], cause: str) -> Fault:
+    """Parameters that an optimizer holds and cannot move."""
+    finding = "requires_grad=False in an optimizer"
+    return Fault(
+        f"{len(rows)} parameters are in an optimizer and frozen (bound 0)",
+        measures=(Measure("frozen parameters in optimizers", len(rows), "count", 0),),
+        suspects=[Suspect(row.text("name"), finding, _THAW) for row in rows],
+        cause=cause,
+        remedy=_THAW,
+    )
+
+
+def advice_on(rows: Sequence[Row], left_out: list[Row]) -> Iterator[str]:
+    """What is suspicious, but can be meant: features that are extracted, layers that are frozen."""
+    held = [row for row in rows if is_frozen(row)]
+    for chosen, what in (
+        (left_out, "get a gradient but are in no optimizer"),
+        (held, "are in an optimizer though frozen"),
+    ):
+        if chosen:
+            yield f"{len(chosen)} parameters {what}: {', '.join(_sites(rows, chosen)[:5])}"
+
+
+def _sites(rows: Sequence[Row], chosen: list[Row]) -> list[str]:
+    """The chosen parameters, by the deepest modules that hold them and none that fares otherwise."""
+    names = [row.text("name") for row in chosen]
+    others = {row.text("name") for row in rows if row.flag("gets_gradient")} - set(names)
+    inside: dict[str, list[list[str]]] = {}
+    for name in names:
+        outermost = _outermost(name, others)
+        inside.setdefault(outermost or name, []).append(name.split(".")[: -1 if outermost else None])
+    return [".".join(_common(paths)) for paths in inside.values()]
+
+
+def _common(paths: list[list[str]]) -> list[str]:
+    """What all paths begin with."""
+    steps = zip(*paths, strict=False)  # as far as the shortest goes
+    return [names[0] for names in takewhile(lambda names: len(set(names)) == 1, steps)]
+
+
+def _outermost(name: str, others: set[str]) -> str:
+    """The outermost module around a parameter that holds no other; empty where there is none.
+
+    The loss is none: what it holds are not the layers of a model.
+    """
+    parts = name.split(".")
+    for depth in range(1, len(parts)):
+        module = ".".join(parts[:depth])
+        if module != "loss" and not any(other.startswith(f"{module}.") for other in others):
+            return module
+    return ""

@@ -1,0 +1,172 @@
+"""Places without gradient, told in words, and how strongly gradients arrive. Thresholds: the check's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pytest_dlcheck.trace import Matrix, Row, Trace
+from pytest_dlcheck.verdict import Suspect
+
+_ZERO_STEPS = 5
+"""Recorded steps after which a zero initialisation no longer explains a gradient of zero."""
+
+
+def silent_parameters(traces: tuple[Trace, ...], asked: Mapping[str, Row]) -> dict[str, str]:
+    """The parameters that had a gradient in no step of any seed, and whether it was zero."""
+    found: dict[str, set[str]] = {name: set() for name in asked}
+    for trace in traces:
+        for name, values in trace.matrix("gradient_norm").columns():
+            if name in found:
+                found[name] |= {_state(value) for value in values}
+    return {
+        name: "zero" if "zero" in states else "absent"
+        for name, states in found.items()
+        if states and "flows" not in states
+    }
+
+
+def _state(value: float | None) -> str:
+    if value is None:
+        return "absent"
+    return "zero" if value == 0 else "flows"
+
+
+def covers(row: Row, name: str, silent: Mapping[str, str]) -> bool:
+    """Whether a silent parameter lies in that place, and fares as the place does."""
+    site = row.text("site")
+    inside = not site or name == site or name.startswith(f"{site}.")
+    return inside and row.text("state") == silent[name]
+
+
+def covered(rows: list[Row], name: str, silent: Mapping[str, str]) -> bool:
+    """Whether a silent parameter lies in any of the places."""
+    return any(covers(row, name, silent) for row in rows)
+
+
+def is_broken(row: Row, silent: Mapping[str, str], asked: Mapping[str, Row]) -> bool:
+    """Whether a place without gradient is surely a fault."""
+    mine = [asked[name] for name in silent if covers(row, name, silent)]
+    moved_by_hand = row.text("state") == "absent" and any(p.flag("changed") for p in mine)
+    if moved_by_hand or row.text("copy_of"):
+        return False
+    return row.flag("influences") or _is_discarded(row) or bool(row.text("doubled"))
+
+
+def is_blocked(traces: tuple[Trace, ...], silent: Mapping[str, str], asked: Mapping[str, Row]) -> bool:
+    """Whether exactly the first weights, at least half of all, have a gradient of zero."""
+    weights = [name for name, row in asked.items() if row.text("shape").count(", ")]
+    zero = [name for name in weights if silent.get(name) == "zero"]
+    long_enough = all(len(trace.matrix("gradient_norm")) >= _ZERO_STEPS for trace in traces)
+    return long_enough and 2 * len(zero) >= len(weights) > 0 and zero == weights[: len(zero)]
+
+
+def _is_discarded(row: Row) -> bool:
+    called = row.integer("called") > 0 and row.text("state") == "absent"
+    return called and row.get("influences") is False and row.get("returned") is False
+
+
+def suspect(row: Row) -> Suspect:
+    """The place under suspicion."""
+    what = "no gradient" if row.text("state") == "absent" else "a gradient of exactly 0"
+    if row.flag("influences"):
+        why = "the loss changes when it is perturbed"
+    elif row.text("doubled"):
+        why = f"never called, while {row.text('doubled')}, of the same form, is called twice"
+    elif row.text("state") == "zero":
+        why = "no signal gets past it"
+    else:
+        why = "what it computes is thrown away where it is called"
+    return Suspect(row.text("site"), f"{what} in any step; {why}")
+
+
+def is_far_from_its_cut(row: Row) -> bool:
+    """Sorts places: those next to the cut come first."""
+    site, last = row.text("site"), row.text("cut_after")
+    return bool(site and last) and not f"{last}.".startswith(f"{site}.")
+
+
+def cause(row: Row) -> str:
+    """The likely cause of what was found at the place."""
+    before, after = row.text("cut_before"), row.text("cut_after") or row.text("site") or "the model"
+    if row.text("doubled"):
+        return f"{row.text('doubled')} is called in the place of {row.text('site')}"
+    if row.text("state") == "zero" and not row.flag("influences"):
+        return "nothing gets through behind them: dead or saturated activations, or a product with 0"
+    if not row.flag("influences"):
+        return f"the output of {row.text('site')} is computed and never used"
+    where = f"between `{after}` and `{before}`" if before else f"between `{after}` and the loss"
+    if row.text("state") == "zero":
+        return (
+            f"{where} the derivative is 0 everywhere: a rounding, a sign, a comparison, or an "
+            "activation that is saturated or dead"
+        )
+    if row.flag("grad_off"):
+        return f"`{row.text('site') or 'the model'}` is called under torch.no_grad()"
+    detail = f": the input of `{before}` does not require grad" if row.flag("blind") else ""
+    if row.flag("indices"):
+        detail = f": the input of `{before}` is whole numbers, which have no gradient"
+    return f"the graph is cut {where}{detail}"
+
+
+def remedy(row: Row) -> str:
+    """What to do about it."""
+    site = row.text("site") or "the model"
+    if row.text("doubled"):
+        return f"call {site} in its place, or remove it"
+    if row.text("state") == "zero" and not row.flag("influences"):
+        return "look for activations that are 0 for every sample behind the last of them"
+    if not row.flag("influences"):
+        return f"use what {site} returns, or remove it"
+    if row.text("state") == "zero":
+        return "use a differentiable operation there, or a straight-through estimator"
+    return (
+        "remove .detach(), .item(), .data, no_grad or argmax there, or freeze "
+        f"{site} on purpose (requires_grad_(False))"
+    )
+
+
+def advice(row: Row) -> str:
+    """What to say of a place without gradient that is no sure fault; empty where it is right."""
+    site, what = row.text("site"), row.text("type")
+    if row.text("copy_of"):
+        return f"{site} is a copy of {row.text('copy_of')} without gradients: freeze it"
+    if row.text("state") == "zero" and row.get("called") is None:
+        return ""  # a bias that its surroundings take out again: right as it is
+    if row.text("state") == "zero":
+        return f"{site} ({what}) has a gradient of exactly 0 in all steps: nothing depends on it yet"
+    if row.get("called") == 0:
+        return f"{site} ({what}) is never called in the forward: remove it, or freeze it"
+    return f"{site} ({what}) receives no gradient: the loss does not use it"
+
+
+def strengths(trace: Trace, names: list[str]) -> dict[str, float]:
+    """Gradient over weight of each matrix or kernel, against the best one's, in the best step (ratio).
+
+    In the order of registration. The best step, because a depth that swallows the signal does so from
+    the first step on, while steps that are too large saturate units that let it pass before.
+    """
+    gradients, weights = trace.matrix("gradient_norm"), trace.matrix("parameter_norm")
+    types = {row.text("name"): row.text("type") for row in trace.rows("modules")}
+    shapes = {r.text("name"): r for r in trace.rows("parameters")}
+    found = {}
+    for name in names:
+        row = shapes.get(name)
+        if row is None or row.flag("zero_at_start") or row.text("shape").count(", ") == 0:
+            continue
+        if "Embedding" in types.get(name.rpartition(".")[0], "") or name not in weights.sites:
+            continue
+        if ratios := _ratios(gradients, weights, name):
+            found[name] = ratios
+    best = {
+        step: max(ratios.get(step, 0.0) for ratios in found.values())
+        for step in {step for ratios in found.values() for step in ratios}
+    }
+    return {
+        name: max(ratio / best[step] for step, ratio in ratios.items()) for name, ratios in found.items()
+    }
+
+
+def _ratios(gradients: Matrix, weights: Matrix, name: str) -> dict[int, float]:
+    sizes = dict(zip(weights.steps, weights.column(name), strict=True))
+    pairs = zip(gradients.steps, gradients.column(name), strict=True)
+    return {step: g / size for step, g in pairs if g and (size := sizes.get(step))}

@@ -1,0 +1,148 @@
+"""Quantities that several checks read off a trace. No judgement: thresholds are the checks' own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import fmean, median
+
+from pytest_dlcheck.statistics import Interval, blocks, mean_interval, trend
+from pytest_dlcheck.trace import Trace
+
+FEWEST = 10
+"""Losses below which no trend is read."""
+EARLY = 8
+"""Recorded steps that tell how large the steps are."""
+RECENT = 5
+"""Losses that the end of a training is averaged over."""
+TELLING = 0.01
+"""Share of the way from the first loss to the floor below which one output serves all samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How far an ``overfit`` trial came.
+
+    Attributes:
+        first: the first loss, in the loss's unit, as all losses here.
+        recent: the loss at the end, averaged over a few steps.
+        start: where progress is counted from: the loss of one output for all samples, where known.
+        floor: the least loss that outputs could reach.
+        progress: the share of the way from ``start`` to ``floor`` that was covered (ratio).
+        gained: the progress made over the second half of the steps (ratio).
+        noise: the noise of the objective at fixed weights (ratio of the way).
+        tells: whether the batch holds anything that inputs could tell apart.
+    """
+
+    first: float
+    recent: float
+    start: float
+    floor: float
+    progress: float
+    gained: Interval
+    noise: float
+    tells: bool
+
+    def learns(self, enough: float, asked: float) -> bool:
+        """Whether it has covered ``enough`` of its way, or surely gained ``asked`` of it lately."""
+        falls = self.gained.low > 0 and self.gained.estimate >= asked
+        return self.tells and (self.progress >= enough or falls)
+
+    @property
+    def rises(self) -> bool:
+        """Whether the loss ended clearly above where it began."""
+        return self.recent > self.first + 0.1 * abs(self.first)
+
+    @classmethod
+    def of(cls, trace: Trace) -> Fit | None:
+        """What the trace shows; None where it has too few losses, or some that are not finite."""
+        losses, steps = trace.series("loss").values, trace.row("steps")
+        floor, uninformed = steps.number("loss_floor"), steps.number("uninformed_loss")
+        if len(losses) < RECENT or not all(map(math.isfinite, losses)):
+            return None
+        recent = fmean(losses[-RECENT:])
+        tells = uninformed - floor > TELLING * (losses[0] - floor)
+        start = uninformed if tells else losses[0]
+        # A loss below its supposed floor has none (a log density): it is measured by itself.
+        way = start - floor if start > floor else max(abs(start), 1e-12)
+        return cls(
+            first=losses[0],
+            recent=recent,
+            start=start,
+            floor=floor,
+            progress=(start - recent) / way,
+            gained=-trend(losses[len(losses) // 2 :]) / way,
+            noise=steps.number("loss_noise") / way,
+            tells=tells or math.isnan(uninformed),
+        )
+
+
+def update_ratio(trace: Trace, first: int = EARLY) -> float:
+    """How far a step moves the weights, relative to their size: the median over early steps.
+
+    All parameters are taken together, so that those that start at zero do not count. Later steps
+    would hide a learning rate that has blown the weights up.
+
+    Args:
+        trace: what was recorded.
+        first: how many recorded steps.
+
+    Returns:
+        The ratio; NaN where it was not recorded.
+    """
+    updates, weights = trace.matrix("update_norm"), trace.matrix("parameter_norm")
+    ratios = []
+    for moves, sizes in zip(updates.values, weights.values, strict=False):
+        size = math.hypot(*(w for w in sizes if w is not None))
+        if size > 0:
+            ratios.append(math.hypot(*(u for u in moves if u is not None)) / size)
+    finite = [ratio for ratio in ratios if math.isfinite(ratio)]
+    return median(finite[:first]) if finite else math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Fall:
+    """How far the loss fell over a ``train`` trial.
+
+    Attributes:
+        before: the mean loss on the fixed batches before the first step, in the loss's unit.
+        after: the same after the last step.
+        batches: how many batches were fixed.
+        drop: from before to after, paired by batch (ratio of the loss before, or of the largest
+            loss where any is below zero); exact where there is one batch only.
+        stream: the drop that the trend of the stream of losses shows (ratio of the same).
+        noisy: whether the loss has no known floor and noise, so that standing still proves nothing.
+        endless: whether it falls below zero, ever faster.
+    """
+
+    before: float
+    after: float
+    batches: int
+    drop: Interval
+    stream: Interval
+    noisy: bool
+    endless: bool
+
+    @classmethod
+    def of(cls, trace: Trace) -> Fall | None:
+        """What the trace shows; None where it has too few losses, or some that are not finite."""
+        fixed, losses = trace.matrix("fixed_loss"), trace.series("loss").values
+        before, after = ([v for v in row if v is not None] for row in fixed.values or ((), ()))
+        every = (*before, *after, *losses)
+        if len(before) != len(after) or not before or not all(map(math.isfinite, every)):
+            return None
+        unit = median(before) if min(every) >= 0 else max(map(abs, every))
+        if len(losses) < FEWEST or not unit > 0:
+            return None
+        drops = [(a - b) / unit for a, b in zip(before, after, strict=True)]
+        drop = mean_interval(drops)
+        early, middle, late = blocks(losses, 3)
+        return cls(
+            before=fmean(before),
+            after=fmean(after),
+            batches=len(drops),
+            drop=drop if len(drops) > 1 else Interval(drops[0], drops[0], drops[0]),
+            stream=-trend(losses) / unit,
+            noisy=min(every) < 0 and drop.low != drop.high,
+            endless=late < 0 and middle - late > 1.5 * abs(early - middle),
+        )

@@ -1,0 +1,1 @@
+"""How the objects of training frameworks become a Recipe. One framework a file; nothing trains here."""

@@ -1,0 +1,147 @@
+"""How low a loss can get on a batch when the outputs themselves are free. The model is not trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.seeding import reseed
+from pytest_dlcheck.run.tree import detached, map_tensors, tensors
+
+ITERATIONS = 200
+"""L-BFGS iterations at most: cross-entropy of free logits is below 1e-3 after about 20."""
+LARGEST = 1 << 20
+"""Output elements beyond which this is not tried."""
+
+TELLING = 0.01
+"""Share of the way from the first loss to the floor below which one output serves all samples as
+well as any: then there is nothing in the batch that inputs could tell apart."""
+
+
+@dataclass(frozen=True)
+class Attainable:
+    """What free outputs reach on a batch, in the loss's unit.
+
+    Attributes:
+        floor: the least loss of outputs chosen for each sample, the same where inputs are the same;
+            label smoothing, soft targets and contradicting targets keep it above zero. Zero where
+            it is not known.
+        uninformed: the least loss of one output chosen for all samples: what can be reached without
+            looking at the inputs. None where it is not known.
+        noise: standard deviation of the loss over draws of the model's own random numbers, at fixed
+            weights; zero where it has none.
+    """
+
+    floor: float = 0.0
+    uninformed: float | None = None
+    noise: float = 0.0
+
+    def start(self, first: float) -> float:
+        """Where progress is counted from: the uninformed loss where it tells anything."""
+        if self.uninformed is None:
+            return first
+        tells = self.uninformed - self.floor > TELLING * (first - self.floor)
+        return self.uninformed if tells else first
+
+
+NOTHING_KNOWN = Attainable()
+
+
+def attainable(rig: Rig, batch: Any) -> Attainable:
+    """What free outputs reach on this batch; the loss is asked, the model is left as it was."""
+    noise = _noise(rig, batch)
+    if rig.recipe.loss is None or rig.recipe.batch_dim != 0:
+        return Attainable(noise=noise)
+    try:
+        with rig.undisturbed(), torch.no_grad(), rig.autocast():
+            call = rig.objective.call(batch)
+            outputs = map_tensors(detached(call()), _widened)
+        targets = rig.objective.targets(batch)
+        size, groups = _same_inputs(call.inputs)
+    except Exception:  # noqa: BLE001  the user's code may refuse in any way: then nothing is known
+        return Attainable(noise=noise)
+    if not _has_samples(outputs, size):
+        return Attainable(noise=noise)
+
+    def loss(values: Any) -> Tensor:
+        return rig.objective.loss_of_outputs(values, targets)
+
+    one_for_all = torch.zeros_like(groups)
+    return Attainable(
+        floor=_least(loss, outputs, groups) or 0.0,
+        uninformed=_least(loss, outputs, one_for_all),
+        noise=noise,
+    )
+
+
+def _least(loss: Callable[[Any], Tensor], outputs: Any, groups: Tensor) -> float | None:
+    """The least loss over outputs that are free but equal within groups; None where not found."""
+    count = int(groups.max()) + 1
+    sizes = torch.bincount(groups, minlength=count)
+    free: list[Tensor] = []
+
+    def begin(tensor: Tensor) -> Tensor:
+        if tensor.is_floating_point():
+            sums = tensor.new_zeros((count, *tensor.shape[1:])).index_add_(0, groups, tensor)
+            share = sizes.to(tensor.dtype).view(-1, *[1] * (tensor.dim() - 1))
+            free.append((sums / share).requires_grad_())
+        return tensor
+
+    map_tensors(outputs, begin)
+    optimizer = torch.optim.LBFGS(free, max_iter=ITERATIONS, line_search_fn="strong_wolfe")
+    best = math.inf
+
+    def closure() -> Tensor:
+        nonlocal best
+        optimizer.zero_grad()
+        given = iter(free)
+        values = map_tensors(outputs, lambda t: next(given)[groups] if t.is_floating_point() else t)
+        value = loss(values)
+        value.backward()  # type: ignore[no-untyped-call]
+        best = min(best, float(value.detach()))
+        return value
+
+    try:
+        with torch.enable_grad():
+            optimizer.step(closure)  # type: ignore[no-untyped-call]
+    except Exception:  # noqa: BLE001  a loss that cannot be asked like this is simply not known
+        return None
+    # A loss without a floor (a log density) runs away: then there is nothing to count from.
+    return best if 0 <= best < math.inf else None
+
+
+def _noise(rig: Rig, batch: Any) -> float:
+    losses = []
+    try:
+        for draw in range(4):
+            with rig.undisturbed(), rig.autocast():
+                reseed(rig.seed + draw)
+                losses.append(float(rig.objective.loss(batch)[0].detach()))
+    except Exception:  # noqa: BLE001  the trial itself will tell what is wrong with the step
+        return 0.0
+    spread = torch.tensor(losses, dtype=torch.float64).std().item()
+    return float(spread) if math.isfinite(spread) else 0.0
+
+
+def _same_inputs(inputs: Any) -> tuple[int, Tensor]:
+    """The number of samples, and for each the number of its group of equal inputs."""
+    parts = [t.reshape(len(t), -1) for t in tensors(inputs) if t.dim()]
+    size = len(parts[0])
+    flat = torch.cat([part.to(torch.float64) for part in parts if len(part) == size], dim=1)
+    return size, torch.unique(flat, dim=0, return_inverse=True)[1]
+
+
+def _has_samples(outputs: Any, size: int) -> bool:
+    found = [t for t in tensors(outputs) if t.is_floating_point()]
+    fits = bool(found) and all(t.dim() and len(t) == size for t in found)
+    return fits and sum(t.numel() for t in found) <= LARGEST
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in {torch.float16, torch.bfloat16} else tensor

@@ -1,0 +1,117 @@
+"""Which parameters get a gradient, and which optimizers know them?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor, nn
+
+from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
+from pytest_dlcheck.run.experiment import Experiment
+from pytest_dlcheck.run.freshness import is_untrained
+from pytest_dlcheck.run.graph import leaves, losses
+from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.witness import calling_order
+from pytest_dlcheck.trace import Row
+
+
+class Coverage(Experiment):
+    """Walks the graph of each loss to its leaves, and holds them against the optimizers' groups.
+
+    Fills ``coverage``, one row per parameter of the model, the loss and the optimizers.
+    """
+
+    fact = "coverage"
+
+    def run(self, rig: Rig) -> Iterable[Row]:
+        """The rows."""
+        frozen_before = {id(p) for p in rig.parameters.values() if not p.requires_grad}
+        reached: set[int] = set()
+        optimizers = list(rig.optimizers)
+        asked: list[Any] = []
+
+        def step() -> None:
+            try:
+                for optimizer, loss in losses(rig, rig.batch):
+                    reached.update(map(id, leaves(loss)))
+                    asked.extend([] if optimizer is None else [optimizer])
+            except CannotTellError:
+                if not _all_frozen(optimizers):
+                    raise
+
+        with rig.undisturbed():
+            order = calling_order(rig.model, step)
+        optimizers += [o for o in asked if not any(o is known for known in optimizers)]
+        if not optimizers:
+            raise NotApplicableError("the recipe declares no optimizer")
+        groups = [(i, g) for i, o in enumerate(optimizers) for g in o.param_groups]
+        named = _named(rig, groups)
+        shared = not rig.objective.is_generator
+        return [
+            Row(
+                name=name,
+                module=name.rpartition(".")[0],
+                shape=str(tuple(p.shape)) if not nn.parameter.is_lazy(p) else "",
+                numel=0 if nn.parameter.is_lazy(p) else p.numel(),
+                origin=origin,
+                requires_grad=id(p) not in frozen_before,
+                gets_gradient=id(p) in reached,
+                declared_frozen=rig.is_frozen(name),
+                optimizers=len({i for i, group in groups if _holds(group, p)}),
+                optimizer=next((i for i, group in groups if _holds(group, p)), None),
+                asked=shared
+                or any(_holds(group, p) and _is_in(optimizers[i], asked) for i, group in groups),
+                one_loss=shared,
+                order=_order(name, order) if origin == "model" else None,
+                layer=origin == "model"
+                and name.rpartition(".")[0] in order
+                and _is_layer(rig.model, name),
+                untrained=is_untrained(p),
+            )
+            for name, (p, origin) in named.items()
+        ]
+
+
+def _named(rig: Rig, groups: list[tuple[int, dict[str, Any]]]) -> dict[str, tuple[Tensor, str]]:
+    own = {id(p) for p in rig.model.parameters()}
+    lossy = {id(p) for p in rig.loss_module.parameters()} if rig.loss_module is not None else set()
+    named: dict[str, tuple[Tensor, str]] = {
+        name: (p, "model" if id(p) in own else "loss" if id(p) in lossy else "optimizer")
+        for name, p in rig.parameters.items()
+    }
+    known = {id(p) for p, _ in named.values()}
+    for i, group in groups:
+        for k, parameter in enumerate(group["params"]):
+            if id(parameter) not in known:
+                known.add(id(parameter))
+                named[f"optimizer[{i}].params[{k}]"] = (parameter, "optimizer")
+    return named
+
+
+def _holds(group: dict[str, Any], parameter: Tensor) -> bool:
+    return any(p is parameter for p in group["params"])
+
+
+def _is_in(optimizer: Any, asked: list[Any]) -> bool:
+    return any(optimizer is other for other in asked)
+
+
+def _order(name: str, order: dict[str, int]) -> int:
+    """When its module is first called: its own call, or that of the nearest module around it."""
+    while name:
+        name = name.rpartition(".")[0]
+        if name in order:
+            return order[name]
+    return 0
+
+
+def _is_layer(model: nn.Module, name: str) -> bool:
+    """Whether it belongs to one of torch's own layers, embeddings (often fixed tables) aside."""
+    owner = model.get_submodule(name.rpartition(".")[0])
+    return type(owner).__module__.startswith("torch.") and not isinstance(owner, nn.Embedding)
+
+
+def _all_frozen(optimizers: list[Any]) -> bool:
+    parameters = [p for o in optimizers for group in o.param_groups for p in group["params"]]
+    return bool(parameters) and not any(p.requires_grad for p in parameters)

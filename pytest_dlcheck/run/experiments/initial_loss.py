@@ -1,0 +1,87 @@
+"""The loss at initialisation beside that of a model that knows nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from pytest_dlcheck.run.errors import NotApplicableError
+from pytest_dlcheck.run.experiment import Experiment
+from pytest_dlcheck.run.loss_calls import CLASSES, REGRESSION, LossCall, computed, last_operation
+from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.trace import Row
+
+_FEW = 2
+_SURE = 1e-6
+
+
+class InitialLoss(Experiment):
+    """Fills ``initial_loss``: a row per loss function of torch that is given the model's outputs.
+
+    ``uninformed`` is the same loss of the best answer that looks at nothing: all logits zero, or the
+    mean of the targets; ``spread`` is how large logits are (standard deviation within a row), or how
+    large outputs are (root mean square).
+    """
+
+    fact = "initial_loss"
+
+    def run(self, rig: Rig) -> Iterable[Row]:
+        """Compute the loss once, in train mode, and ask each loss function again."""
+        if rig.objective.is_generator:
+            raise NotApplicableError("several objectives are trained against each other")
+        if rig.recipe.batch_dim is None:
+            raise NotApplicableError("samples do not stand alone (batch_dim=None): chance is not known")
+        with rig.undisturbed(), torch.enable_grad():
+            result = computed(rig)
+            made = [last_operation(t)[1] for t in tensors(result.outputs)]
+            own_loss = rig.recipe.loss is None and rig.recipe.training_step is None
+            calls = [
+                call
+                for call in result.calls
+                if own_loss or not made or any(last_operation(call.outputs)[1] is m for m in made)
+            ]
+        rows = [row for call in calls for row in _row(call)]
+        if not rows:
+            raise NotApplicableError(
+                "the loss is none whose value without knowledge is known "
+                "(cross-entropy, binary cross-entropy, squared or absolute error)"
+            )
+        return rows
+
+
+def _row(call: LossCall) -> Iterable[Row]:
+    outputs, targets = call.outputs.detach().float(), call.targets.detach()
+    if call.kind in CLASSES and outputs.dim() >= _FEW and outputs.size(1) >= _FEW:
+        flat = torch.zeros_like(outputs)
+        flat = flat.log_softmax(1) if call.kind == "nll_loss" else flat
+        yield _against(call, outputs, flat, spread=outputs.std(1).mean())
+    elif call.kind == "binary_cross_entropy_with_logits":
+        yield _against(call, outputs, torch.zeros_like(outputs), spread=outputs.pow(2).mean().sqrt())
+    elif call.kind == "binary_cross_entropy":
+        logits = outputs.logit(_SURE)
+        yield _against(call, outputs, outputs * 0 + 0.5, spread=logits.pow(2).mean().sqrt())
+    elif call.kind in REGRESSION and outputs.shape == targets.shape and len(targets) >= _FEW:
+        goal = targets.float()
+        yield Row(
+            kind=call.kind,
+            loss=call.with_outputs(outputs),
+            uninformed=call.with_outputs(goal.mean(0, keepdim=True).expand_as(goal)),
+            zero=call.with_outputs(torch.zeros_like(outputs)),
+            spread=float(outputs.pow(2).mean().sqrt()),
+            target_scale=float(goal.pow(2).mean().sqrt()),
+            target_mean=float(goal.mean().abs()),
+            target_spread=float(goal.std()),
+        )
+
+
+def _against(call: LossCall, outputs: Tensor, flat: Tensor, *, spread: Tensor) -> Row:
+    finite = outputs[outputs.isfinite()]
+    return Row(
+        kind=call.kind,
+        loss=call.with_outputs(outputs),
+        uninformed=call.with_outputs(flat),
+        spread=float(spread if spread.isfinite() else finite.std()),
+    )

@@ -1,0 +1,274 @@
+"""How the loss behaves: what it is given, what it ignores, and which answers it likes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pytest_dlcheck.run.crossings import crossings
+from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
+from pytest_dlcheck.run.experiment import Experiment
+from pytest_dlcheck.run.loss_calls import CLASSES, Computed, LossCall, computed, last_operation
+from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.tree import batch_size, map_tensors, take, tensors
+from pytest_dlcheck.trace import Row
+
+_ROWS = 2
+_SHIFTS = (1, 2, 3)
+SHARP = 10.0
+"""Logit of a sure answer: its cross-entropy is below 1e-3 for up to ten classes."""
+
+
+class LossSoundness(Experiment):
+    """Fills ``loss_soundness``: one row of the loss itself, one per loss function seen, one per test.
+
+    ``part`` tells them apart: ``value``, ``call``, ``pairing``, ``answers``, ``doubling``.
+    """
+
+    fact = "loss_soundness"
+
+    def run(self, rig: Rig) -> Iterable[Row]:
+        """Compute the loss once with its graph, then ask the loss alone."""
+        if rig.objective.is_generator:
+            raise NotApplicableError("several objectives are trained against each other")
+        with rig.undisturbed(), torch.enable_grad(), crossings(rig.model, list) as path:
+            result = computed(rig)
+            makers = {
+                tensor.data_ptr(): crossing.site
+                for crossing in reversed(path)
+                if not crossing.entering
+                for tensor in crossing.seen
+            }
+            rows = [_value(rig, result)]
+            rows += [_call(rig, result, call, makers) for call in result.calls]
+        rows += _asked_alone(rig, result)
+        rows += _doubling(rig)
+        return rows
+
+
+def _value(rig: Rig, result: Computed) -> Row:
+    loss = result.loss
+    if not isinstance(loss, Tensor):
+        return Row(part="value", tensor=False, type=type(loss).__name__)
+    trainable = [p for p in rig.parameters.values() if p.requires_grad]
+    reached = 0
+    if loss.requires_grad and trainable:
+        total = loss.sum()
+        found = torch.autograd.grad(total, trainable, allow_unused=True, retain_graph=True)
+        reached = sum(g is not None for g in found)
+    broadcast = next((w for w in result.warned if "Using a target size" in w), "")
+    return Row(
+        part="value",
+        tensor=True,
+        numel=loss.numel(),
+        shape=str(tuple(loss.shape)),
+        finite=bool(loss.detach().isfinite().all()),
+        trainable=len(trainable),
+        reached=reached,
+        broadcast=_sizes(broadcast) if broadcast else "",
+        squared=bool(broadcast) and any(_squares(c.outputs, c.targets) for c in result.calls),
+    )
+
+
+def _sizes(warning: str) -> str:
+    return warning.partition(" This will")[0].rstrip(".")
+
+
+def _squares(one: Tensor, other: Tensor) -> bool:
+    """Whether broadcasting pairs every sample with every other, rather than repeating one side."""
+    try:
+        together = torch.broadcast_tensors(one, other)[0].numel()  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        return False
+    return int(together) > max(one.numel(), other.numel())
+
+
+# -- loss functions of torch, as they were called ----------------------------------------------
+
+
+def _call(rig: Rig, result: Computed, call: LossCall, makers: dict[int, str]) -> Row:
+    outputs, targets = call.outputs, call.targets
+    values = outputs.detach().float()
+    values = values[values.isfinite()] if values.isfinite().any() else torch.zeros(1)
+    by_class = _rows_of_classes(call)
+    site = makers.get(outputs.data_ptr())
+    sign = _sign(result, call)
+    row: dict[str, Any] = {
+        "part": "call",
+        "kind": call.kind,
+        "of_model": site is not None,
+        "site": "loss" if site is None else site or "model",
+        "last": last_operation(outputs)[0],
+        "least": float(values.min()),
+        "most": float(values.max()),
+        "sign": sign,
+        "shape": str(tuple(outputs.shape)),
+        "target_shape": str(tuple(targets.shape)),
+        "target_float": targets.is_floating_point(),
+        "samples": outputs.size(0) if outputs.dim() else 0,
+        "batch_as_classes": _batch_as_classes(rig, call),
+        "squared": _squares(outputs, targets) and call.kind not in CLASSES,
+    }
+    known = targets.detach()
+    if targets.is_floating_point():
+        row |= {"target_least": float(known.min()), "target_most": float(known.max())}
+    if by_class is not None and by_class.size(0) >= _ROWS:
+        row["classes"] = by_class.size(1)
+        row |= _normalised(by_class)
+    return Row(row)
+
+
+def _rows_of_classes(call: LossCall) -> Tensor | None:
+    """The outputs as ``(rows, classes)``, or None where the loss knows no classes."""
+    outputs = call.outputs.detach().float()
+    if call.kind not in CLASSES | {"kl_div"} or outputs.dim() < _ROWS:
+        return None
+    if call.kind == "kl_div":
+        return outputs.reshape(-1, outputs.size(-1))
+    return outputs.movedim(1, -1).reshape(-1, outputs.size(1))
+
+
+def _normalised(rows: Tensor) -> dict[str, float]:
+    """How far rows and columns are from probabilities, and from logarithms of such."""
+    ones = torch.ones(())
+    inside = bool((rows >= 0).all() and (rows <= 1 + 1e-4).all())
+    far = float("1e9")
+
+    def distance(values: Tensor, axis: int) -> float:
+        return float((values.sum(axis) - ones.to(values)).abs().max().clamp(max=far).nan_to_num(far))
+
+    logs = rows.clamp(max=SHARP).exp()
+    return {
+        "rows_off": distance(rows, 1) if inside else far,
+        "columns_off": distance(rows, 0) if inside else far,
+        "log_rows_off": distance(logs, 1),
+        "log_columns_off": distance(logs, 0),
+    }
+
+
+def _sign(result: Computed, call: LossCall) -> float | None:
+    loss = result.loss
+    if not (isinstance(loss, Tensor) and loss.requires_grad and loss is not call.value):
+        return 1.0
+    found: tuple[Tensor | None, ...] = torch.autograd.grad(
+        loss.sum(), call.value, allow_unused=True, retain_graph=True
+    )
+    slope = found[0]
+    if slope is None or (slope.numel() > 1 and not bool((slope == slope.flatten()[0]).all())):
+        return None
+    return float(slope.sum())
+
+
+def _batch_as_classes(rig: Rig, call: LossCall) -> bool:
+    size = rig.batch_size
+    return call.kind in CLASSES and call.outputs.dim() == 1 and size == call.outputs.size(0) != 1
+
+
+# -- the loss asked apart from the model -------------------------------------------------------
+
+
+def _asked_alone(rig: Rig, result: Computed) -> Iterator[Row]:
+    targets = rig.objective.targets(rig.batch)
+    if rig.recipe.loss is None or not isinstance(targets, Tensor):
+        return
+    main = next((t for t in tensors(result.outputs) if t.is_floating_point() and t.dim()), None)
+    if main is None or len(main) < _ROWS:
+        return
+
+    def ask(outputs: Tensor, wanted: Tensor = targets) -> float:
+        nest = map_tensors(result.outputs, lambda t: outputs if t is main else t.detach())
+        with torch.no_grad(), rig.undisturbed():
+            return float(rig.objective.loss_of_outputs(nest, wanted))
+
+    for test in (_pairing, _answers):
+        try:
+            yield from test(ask, main.detach(), targets)
+        except (RuntimeError, ValueError, IndexError, TypeError, CannotTellError):
+            continue
+
+
+def _pairing(ask: Any, main: Tensor, targets: Tensor) -> Iterator[Row]:
+    """Whether it matters which target belongs to which output, where shapes would broadcast."""
+    if main.shape == targets.shape or not _squares(main, targets):
+        return
+    free = torch.rand_like(main)
+    base = ask(free)
+    moved = [abs(ask(free, targets.roll(k, 0)) - base) for k in _SHIFTS]
+    other = abs(ask(free, targets.flip(0) * 0 + targets[:1]) - base)
+    scale = max(abs(base), 1e-12)
+    yield Row(
+        part="pairing",
+        shape=str(tuple(main.shape)),
+        target_shape=str(tuple(targets.shape)),
+        moved=max(moved) / scale,
+        changed=other / scale,
+    )
+
+
+def _answers(ask: Any, main: Tensor, targets: Tensor) -> Iterator[Row]:
+    """The loss of right answers and of wrong ones, in every way in which answers may be given."""
+    pairs = _of_classes(main, targets) if not targets.is_floating_point() else _of_values(main, targets)
+    found = [(ask(right), ask(wrong)) for right, wrong in pairs]
+    if found:
+        lower = sum(right < wrong for right, wrong in found)
+        # Outputs may be distances, right when small: only a loss that is never positive is flipped.
+        higher = sum(wrong < right <= 1e-6 * abs(wrong) for right, wrong in found)
+        right, wrong = found[0][0] + 0.0, found[0][1] + 0.0  # no negative zero
+        yield Row(part="answers", right=right, wrong=wrong, ways=len(found), lower=lower, higher=higher)
+
+
+def _of_classes(main: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    known = targets.clamp_min(0)
+    if main.dim() == targets.dim() + 1:
+        axis = next((a for a in (1, -1) if _without(main, a) == tuple(targets.shape)), None)
+        if axis is None or int(targets.max()) >= main.size(axis) or main.size(axis) < _ROWS:
+            return
+        count = main.size(axis)
+        right = F.one_hot(known.long(), count).movedim(-1, axis).to(main)
+        wrong = F.one_hot((known.long() + 1) % count, count).movedim(-1, axis).to(main)
+        for sharp in (SHARP, 1.0):
+            yield right * sharp, wrong * sharp
+        yield (right * SHARP).log_softmax(axis), (wrong * SHARP).log_softmax(axis)
+        yield (right * SHARP).softmax(axis), (wrong * SHARP).softmax(axis)
+
+
+def _of_values(main: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    if main.shape != targets.shape or targets.numel() < _ROWS:
+        return
+    goal = targets.to(main)
+    if bool(((goal == 0) | (goal == 1)).all()):
+        yield (2 * goal - 1) * SHARP, (1 - 2 * goal) * SHARP
+        yield goal * 0.98 + 0.01, (1 - goal) * 0.98 + 0.01
+        return
+    spread = goal.std().clamp_min(1e-3 * float(goal.abs().max().clamp_min(1e-3)))
+    for step in (spread, -spread, 3 * spread):
+        yield goal, goal + step
+
+
+def _without(tensor: Tensor, axis: int) -> tuple[int, ...]:
+    sizes = list(tensor.shape)
+    sizes.pop(axis)
+    return tuple(sizes)
+
+
+def _doubling(rig: Rig) -> Iterator[Row]:
+    """The loss of some samples and of the same samples twice, in eval mode."""
+    dim = rig.recipe.batch_dim
+    size = None if dim is None else batch_size(rig.batch, dim)
+    if dim is None or size is None or rig.recipe.training_step is not None:
+        return
+    half = torch.arange(max(1, size // 2))
+    try:
+        with rig.undisturbed(training=False), torch.no_grad(), rig.autocast():
+            once, twice = (
+                rig.objective.loss(take(rig.batch, index, dim))[0]
+                for index in (half, torch.cat([half, half]))
+            )
+    except Exception:  # noqa: BLE001  the user's model may refuse another number of samples in any way
+        return
+    if bool(once.isfinite() & twice.isfinite()) and float(once) != 0:
+        yield Row(part="doubling", ratio=float(twice / once))

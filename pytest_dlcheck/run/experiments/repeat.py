@@ -1,0 +1,223 @@
+"""Does the same input give the same output twice in eval mode?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import takewhile
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pytest_dlcheck.run.compare import relative_change
+from pytest_dlcheck.run.errors import CannotTellError
+from pytest_dlcheck.run.experiment import Experiment
+from pytest_dlcheck.run.operations import Operation, first_operation, operations
+from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.seeding import same_draws
+from pytest_dlcheck.run.tree import batch_size, named_tensors, take, tensors
+from pytest_dlcheck.run.witness import witnessed
+from pytest_dlcheck.trace import Row
+
+_SAMPLES = 4
+_ROUNDINGS = {"cpu": 8.0}
+_ROUNDINGS_ELSEWHERE = 64.0
+"""Roundings of the output's dtype that repeated sums may differ by: threads on the CPU, atomics
+elsewhere."""
+_LARGEST_BOUND = 0.1
+_ZEROED = 0.005
+"""Share of elements that must be exactly zeroed before an operation counts as dropout."""
+_CONSTANT = 1e-3
+"""Relative spread up to which the scale of the kept elements counts as one number."""
+_RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
+
+
+class Repeat(Experiment):
+    """Calls the model repeatedly on one batch in eval mode, under other and under the same draws.
+
+    Fills ``repeat``, one row: the relative ``change`` between calls, its ``bound``, and where it
+    differs the first operation at fault, its module and line, and its ``kind``: ``zeroing`` (dropout,
+    dropped paths), ``skipping`` (modules left out at random), ``noise`` or ``state``.
+    """
+
+    fact = "repeat"
+
+    def run(self, rig: Rig) -> Iterable[Row]:
+        """The row."""
+        with rig.undisturbed(training=False), rig.autocast(), torch.no_grad():
+            return [_Trial(rig).row()]
+
+
+class _Trial:
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.inputs = _few(rig)
+
+    def call(self, seed: int = 0) -> Any:
+        with same_draws(self.rig.seed + seed):
+            return self.rig.call(self.inputs)
+
+    def row(self) -> Row:
+        one = dict(named_tensors(self.call(), "output"))
+        if not one:
+            raise CannotTellError("the model gives no tensor that could be compared")
+        state = _Attributes(self.rig.model)
+        again, redrawn = self.call(), self.call(seed=1)
+        carried = state.changed()
+        same, place, bound = _worst(one, again)
+        change, place, bound = max((same, place, bound), _worst(one, redrawn), key=_beyond)
+        row = Row(output=place, change=change, bound=bound, device=self.rig.device.type)
+        if change <= bound:
+            return row
+        if same > _limit(one[place]) and carried:
+            return Row(row, kind="state", culprit=carried[0][0], attribute=carried[0][1])
+        return Row(row, **self.place())
+
+    def place(self) -> dict[str, Any]:
+        """Where it differs first, and how."""
+        try:
+            one, other = (operations(self.rig.model, partial(self.call, s)) for s in (0, 1))
+            skipping = _skipped(*(_names(self.rig.model, partial(self.call, s)) for s in (0, 1)))
+        except Exception:  # noqa: BLE001  some modules refuse hooks; then the place is not known
+            return {"kind": "noise", "culprit": None}
+        found = first_operation(one, other, _equal)
+        if found is None:
+            return {"kind": "noise" if skipping is None else "skipping", "culprit": skipping}
+        kind = _kind(found, one, other)
+        module = self.rig.model.get_submodule(found.module)
+        return {
+            "kind": "skipping" if skipping is not None and kind == "noise" else kind,
+            "culprit": found.module,
+            "culprit_type": type(module).__name__,
+            "culprit_training": module.training,
+            "operation": found.name,
+            "line": found.line,
+        }
+
+
+def _kind(found: Operation, one: list[Operation], other: list[Operation]) -> str:
+    """``zeroing`` where units are dropped; ``noise`` for any other draw."""
+    drops = "dropout" in found.name or found.name in _RECURRENT or found.name == "rrelu"
+    if drops or float(found.options.get("dropout_p") or 0.0) > 0:
+        return "zeroing"
+    start = next(i for i, operation in enumerate(one) if operation is found)
+    for a, b in zip(one[start:], other[start:], strict=False):
+        if a.name != b.name:
+            break
+        if _zeroes(a, b):
+            return "zeroing"
+    return "noise"
+
+
+def _skipped(one: list[str], other: list[str]) -> str | None:
+    """The module inside which other modules were called the second time; None where none were."""
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            pairs = zip(a.split("."), b.split("."), strict=False)
+            return ".".join(x for x, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return None if len(one) == len(other) else ""
+
+
+def _zeroes(a: Operation, b: Operation) -> bool:
+    """Whether it takes a float tensor that agrees and zeroes other parts of it in each call."""
+    if len(a.inputs) != len(b.inputs) or not a.outputs or not b.outputs:
+        return False
+    y, z = a.outputs[0], b.outputs[0]
+    agreeing = [x for x, w in zip(a.inputs, b.inputs, strict=True) if _equal(x, w)]
+    if _equal(y, z) or y.shape != z.shape or not y.is_floating_point():
+        return False
+    for x in agreeing:
+        if x.shape != y.shape or not x.is_floating_point():
+            continue
+        live = x != 0
+        dropped = ((y == 0) != (z == 0)) & live
+        kept = live & (y != 0)
+        if float(dropped.double().mean()) < _ZEROED or not bool(kept.any()):
+            continue
+        scales = (y[kept] / x[kept]).double()
+        constant = float(scales.max() - scales.min()) <= _CONSTANT * float(scales.abs().max())
+        if constant and not (_masks_tokens(live, y) and abs(float(scales[0]) - 1) <= _CONSTANT):
+            return True
+    return False
+
+
+def _masks_tokens(live: Tensor, y: Tensor) -> bool:
+    """Whether whole tokens of a sequence are left out, as masked pretraining does on purpose."""
+    if y.dim() < 3:  # noqa: PLR2004  (batch, time, features)
+        return False
+    gone = (y == 0) & live
+    tokens = gone.any(-1)
+    whole_tokens = bool((gone == (tokens.unsqueeze(-1) & live)).all())
+    samples = tokens.flatten(1)
+    return whole_tokens and bool((samples.any(1) & ~samples.all(1)).any())
+
+
+class _Attributes:
+    """Tensors that modules hold beside their parameters, to see which of them a call changes."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.before = self._held()
+
+    def changed(self) -> list[tuple[str, str]]:
+        """Module and attribute of those that differ now."""
+        return [
+            place
+            for place, values in self._held().items()
+            if not _alike(values, self.before.get(place, []))
+        ]
+
+    def _held(self) -> dict[tuple[str, str], list[Tensor]]:
+        return {
+            (name, attribute): [t.detach().clone() for t in tensors(value)]
+            for name, module in self.model.named_modules()
+            for attribute, value in {**vars(module), **module._buffers}.items()  # noqa: SLF001
+            if not attribute.startswith("_") and tensors(value)
+        }
+
+
+def _few(rig: Rig) -> Any:
+    inputs, dim = rig.call.inputs, rig.recipe.batch_dim
+    size = None if dim is None else batch_size(inputs, dim)
+    if dim is None or size is None or size <= _SAMPLES:
+        return inputs
+    few = take(inputs, torch.linspace(0, size - 1, _SAMPLES).round().long(), dim)
+    try:
+        with same_draws(rig.seed):
+            rig.call(few)
+    except Exception:  # noqa: BLE001  a model may insist on one batch size
+        return inputs
+    return few
+
+
+def _names(model: nn.Module, call: Callable[[], object]) -> list[str]:
+    return [found.name for found in witnessed(model, call)]
+
+
+def _worst(one: dict[str, Tensor], outputs: Any) -> tuple[float, str, float]:
+    other = dict(named_tensors(outputs, "output"))
+    found = [
+        (relative_change(a, other[place]) if place in other else 1.0, place, _limit(a))
+        for place, a in one.items()
+    ]
+    return max(found, key=_beyond)
+
+
+def _beyond(found: tuple[float, str, float]) -> float:
+    change, _, bound = found
+    return change / bound
+
+
+def _limit(tensor: Tensor) -> float:
+    dtype = tensor.dtype if tensor.is_floating_point() or tensor.is_complex() else torch.float32
+    roundings = _ROUNDINGS.get(tensor.device.type, _ROUNDINGS_ELSEWHERE)
+    return min(_LARGEST_BOUND, max(1e-9, roundings * float(torch.finfo(dtype).eps)))
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and relative_change(a, b) <= _limit(a)
+
+
+def _alike(one: list[Tensor], other: list[Tensor]) -> bool:
+    return len(one) == len(other) and all(_equal(a, b) for a, b in zip(one, other, strict=True))

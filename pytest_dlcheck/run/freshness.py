@@ -1,0 +1,47 @@
+"""Is a weight still as its initialisation drew it? A trained one has lost the draw's exact shape."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+
+_FEWEST = 256
+"""Elements below which a uniform draw cannot be told, and"""
+_FEWEST_NORMAL = 2_000
+"""below which a normal one cannot: its standard deviation is then known to 5 % (3 standard errors)."""
+_UNIFORM = 1 / sqrt(3)
+"""Standard deviation over largest magnitude of a uniform draw; below 0.4 for a bell."""
+_STANDARD_ERRORS = 3.0
+_NORMAL_KURTOSIS = (2.2, 3.4)
+"""From truncated to sampled normal; trained weights have heavier tails."""
+
+
+def is_untrained(parameter: Tensor) -> bool | None:
+    """Whether it looks like a fresh draw of a usual initialisation; None where it cannot be told.
+
+    Args:
+        parameter: any shape; vectors (biases, scales) cannot be told.
+    """
+    if nn.parameter.is_lazy(parameter) or parameter.dim() < 2 or parameter.numel() < _FEWEST:  # noqa: PLR2004
+        return None
+    weights = parameter.detach().to("cpu", torch.float64)
+    spread, largest = float(weights.std()), float(weights.abs().max())
+    if largest == 0:
+        return None
+    error = _STANDARD_ERRORS / sqrt(2 * weights.numel())
+    if abs(spread / largest - _UNIFORM) <= error * _UNIFORM:
+        return True
+    if weights.numel() < _FEWEST_NORMAL:
+        return None
+    kurtosis = float(((weights - weights.mean()) / spread).pow(4).mean())
+    bell = _NORMAL_KURTOSIS[0] <= kurtosis <= _NORMAL_KURTOSIS[1]
+    return bell and any(abs(spread / usual - 1) <= error for usual in _usual(weights))
+
+
+def _usual(weights: Tensor) -> list[float]:
+    field = weights[0, 0].numel()
+    into, out = weights.size(1) * field, weights.size(0) * field
+    fans = [1 / into, 2 / into, 1 / out, 2 / out, 2 / (into + out)]
+    return [1.0, 0.02, 0.01, *map(sqrt, fans)]

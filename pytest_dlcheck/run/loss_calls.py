@@ -1,0 +1,154 @@
+"""The loss functions of torch that are called while a loss is computed, with what they were given."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from pytest_dlcheck.run.rig import Rig
+
+_KNOWN: dict[Callable[..., Any], str] = {
+    F.cross_entropy: "cross_entropy",
+    F.nll_loss: "nll_loss",
+    F.binary_cross_entropy: "binary_cross_entropy",
+    F.binary_cross_entropy_with_logits: "binary_cross_entropy_with_logits",
+    F.mse_loss: "mse_loss",
+    F.l1_loss: "l1_loss",
+    F.smooth_l1_loss: "smooth_l1_loss",
+    F.huber_loss: "huber_loss",
+    F.kl_div: "kl_div",
+}
+_SHAPING = frozenset(
+    [
+        "View",
+        "Reshape",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+        "Permute",
+        "T",
+        "Select",
+        "Slice",
+        "ToCopy",
+        "Clone",
+        "Alias",
+        "UnsafeView",
+        "Expand",
+        "AsStrided",
+        "ReshapeAlias",
+        "Index",
+    ]
+)
+_DEEPEST = 12
+CLASSES = frozenset({"cross_entropy", "nll_loss"})
+REGRESSION = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
+
+
+@dataclass
+class LossCall:
+    """One call of a loss function of torch.
+
+    Attributes:
+        kind: its name.
+        outputs, targets: what it compared.
+        options: its other arguments.
+        value: what it gave.
+    """
+
+    kind: str
+    outputs: Tensor
+    targets: Tensor
+    options: Mapping[str, Any]
+    value: Tensor
+    function: Callable[..., Any]
+
+    def with_outputs(self, outputs: Tensor) -> float:
+        """The mean loss of other outputs, all else equal."""
+        options = {k: v for k, v in self.options.items() if k not in {"size_average", "reduce"}}
+        with torch.no_grad():
+            value = self.function(outputs, self.targets, **{**options, "reduction": "mean"})
+        return float(value)
+
+
+@dataclass
+class Computed:
+    """One computation of the loss.
+
+    Attributes:
+        loss: whatever the recipe gives as loss.
+        outputs: the outputs, or None where the step gives none.
+        calls: the loss functions called with something that requires grad.
+        warned: the warnings that torch gave meanwhile.
+    """
+
+    loss: Any = None
+    outputs: Any = None
+    calls: list[LossCall] = field(default_factory=list)
+    warned: list[str] = field(default_factory=list)
+
+
+def computed(rig: Rig) -> Computed:
+    """Compute the loss of the first batch, in the modes the modules are in, and listen."""
+    result = Computed()
+    with warnings.catch_warnings(record=True) as caught, rig.autocast(), _listening(result.calls):
+        warnings.simplefilter("always")
+        result.loss, result.outputs = rig.objective.raw_loss(rig.batch)
+    result.warned = [str(w.message) for w in caught]
+    return result
+
+
+def last_operation(tensor: Tensor) -> tuple[str, Any]:
+    """The last operation of the graph that changes values, and its node.
+
+    Returns:
+        Its name as ``"Softmax"``, ``"Sigmoid"``, ``"Addmm"``; empty where there is no graph.
+    """
+    node: Any = tensor.grad_fn
+    for _ in range(_DEEPEST):
+        if node is None:
+            break
+        name = re.sub(r"Backward\d*$", "", node.name()).lstrip("_")
+        if name not in _SHAPING:
+            return name, node
+        node = node.next_functions[0][0] if node.next_functions else None
+    return "", None
+
+
+@contextmanager
+def _listening(calls: list[LossCall]) -> Iterator[None]:
+    class Listener(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+        ) -> Any:
+            del types
+            value = func(*args, **(kwargs or {}))
+            if func in _KNOWN:
+                call = _call(func, args, kwargs or {}, value)
+                if call is not None:
+                    calls.append(call)
+            return value
+
+    with Listener():
+        yield
+
+
+def _call(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], value: Any
+) -> LossCall | None:
+    options = dict(kwargs)
+    given = list(args)
+    outputs = given.pop(0) if given else options.pop("input", None)
+    targets = given.pop(0) if given else options.pop("target", None)
+    both = isinstance(outputs, Tensor) and isinstance(targets, Tensor)
+    if given or not both or not outputs.requires_grad or not isinstance(value, Tensor):
+        return None
+    return LossCall(_KNOWN[func], outputs, targets, options, value, func)

@@ -1,0 +1,121 @@
+"""Every torch operation of a call, with its line of the user's code, to find a fault's place."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.witness import Agrees
+
+_NOT_THEIRS = (str(Path(torch.__file__).resolve().parent), str(Path(__file__).resolve().parents[1]))
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One torch function or method, as it was called.
+
+    Attributes:
+        name: its name: ``softmax``, ``view``, ``rand_like``.
+        module: the dotted name of the innermost module in whose forward it ran.
+        line: ``file.py:42``, outside of torch; empty where there is none.
+        inputs: copies of its tensor arguments.
+        outputs: copies of the tensors that it gave.
+        options: its keyword arguments.
+    """
+
+    name: str
+    module: str
+    line: str
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    options: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.line})" if self.line else self.name
+
+
+def operations(model: nn.Module, call: Callable[[], object]) -> list[Operation]:
+    """Every operation that gives a tensor, in order."""
+    recorder = _Recorder()
+    handles = []
+
+    def leave(*_: Any) -> None:
+        recorder.modules.pop()
+
+    for name, module in model.named_modules():
+
+        def enter(_: nn.Module, __: tuple[Any, ...], name: str = name) -> None:
+            recorder.modules.append(name)
+
+        handles.append(module.register_forward_pre_hook(enter))
+        handles.append(module.register_forward_hook(leave))
+    try:
+        with recorder:
+            call()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return recorder.found
+
+
+def first_operation(
+    before: Iterable[Operation], after: Iterable[Operation], agrees: Agrees, module: str | None = None
+) -> Operation | None:
+    """The first operation whose inputs agree between two calls and whose outputs do not.
+
+    Args:
+        before: the operations of the first call.
+        after: those of the second.
+        agrees: told a tensor of the first call and its like of the second.
+        module: look only at operations that ran directly in this module.
+    """
+    for a, b in zip(before, after, strict=False):
+        if (a.name, a.line, len(a.inputs)) != (b.name, b.line, len(b.inputs)):
+            return None
+        if module is not None and a.module != module:
+            continue
+        if all(agrees(x, y) is True for x, y in zip(a.inputs, b.inputs, strict=True)) and not all(
+            agrees(x, y) is True for x, y in zip(a.outputs, b.outputs, strict=False)
+        ):
+            return a
+    return None
+
+
+class _Recorder(TorchFunctionMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[Operation] = []
+        self.modules: list[str] = [""]
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        options = kwargs or {}
+        inputs = _copies((args, options))
+        result = func(*args, **options)
+        outputs = _copies(result)
+        if outputs:
+            name = getattr(func, "__name__", type(func).__name__)
+            line = _line(sys._getframe(1))  # noqa: SLF001  the cheapest way to the caller's line
+            self.found.append(Operation(name, self.modules[-1], line, inputs, outputs, dict(options)))
+        return result
+
+
+def _line(frame: FrameType | None) -> str:
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(_NOT_THEIRS):
+            return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
+
+
+def _copies(tree: Any) -> list[Tensor]:
+    return [tensor.detach().clone() for tensor in tensors(tree)]

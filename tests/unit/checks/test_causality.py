@@ -1,0 +1,166 @@
+"""Outputs that see the future, and targets not shifted, are found and named."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from pytest_dlcheck.recipe import Recipe
+
+VOCABULARY = 23
+
+
+class Attention(nn.Module):
+    def __init__(self, reach):
+        super().__init__()
+        self.qkv, self.reach = nn.Linear(16, 48), reach
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).chunk(3, -1)
+        time = torch.arange(x.size(1))
+        seen = self.reach(time[None], time[:, None])
+        weights = (q @ k.transpose(1, 2) / 4).masked_fill(~seen, float("-inf"))
+        return weights.softmax(-1) @ v
+
+
+class Convolution(nn.Module):
+    def __init__(self, *, both_sides):
+        super().__init__()
+        self.conv = nn.Conv1d(16, 16, 3, padding=1 if both_sides else 0)
+        self.both_sides = both_sides
+
+    def forward(self, x):
+        x = x.transpose(1, 2)
+        return self.conv(x if self.both_sides else F.pad(x, (2, 0))).transpose(1, 2)
+
+
+class Recurrent(nn.Module):
+    def __init__(self, *, bidirectional):
+        super().__init__()
+        self.rnn = nn.LSTM(16, 8 if bidirectional else 16, batch_first=True, bidirectional=bidirectional)
+
+    def forward(self, x):
+        return self.rnn(x)[0]
+
+
+class LanguageModel(nn.Module):
+    def __init__(self, mixer, *, shifts=False):
+        super().__init__()
+        self.tokens, self.mixer = nn.Embedding(VOCABULARY, 16), mixer
+        self.head, self.shifts = nn.Linear(16, VOCABULARY), shifts
+
+    def forward(self, input_ids, labels=None):
+        h = self.tokens(input_ids)
+        if self.shifts:
+            h = F.pad(h[:, :-1], (0, 0, 1, 0))
+        logits = self.head(h + self.mixer(h))
+        if labels is None:
+            return logits
+        return {"loss": cross_entropy(logits[:, :-1], labels[:, 1:]), "logits": logits}
+
+
+def cross_entropy(logits, targets):
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+def tokens():
+    return torch.randint(0, VOCABULARY, (32, 13))
+
+
+def language(mixer, *, causal=1, shifted=True, **options):
+    def build():
+        text = tokens()
+        data = (text[:, :-1], text[:, 1:] if shifted else text[:, :-1])
+        model = LanguageModel(mixer(), **options)
+        return Recipe(model=model, train_data=data, loss=cross_entropy, causal=causal)
+
+    return build
+
+
+def sound():
+    return Attention(lambda key, query: key <= query)
+
+
+FAULTS = {
+    "no mask": (lambda: Attention(lambda k, q: k < 99 + q), "mixer", "no causal mask"),
+    "inverted mask": (lambda: Attention(lambda k, q: k >= q), "mixer", "inverted"),
+    "one too far": (lambda: Attention(lambda k, q: k <= q + 1), "mixer", "one position ahead"),
+    "bidirectional": (lambda: Recurrent(bidirectional=True), "mixer.rnn", "both directions"),
+    "padding": (lambda: Convolution(both_sides=True), "mixer.conv", "both sides"),
+}
+HEALTHY = {
+    "attention": sound,
+    "recurrent": lambda: Recurrent(bidirectional=False),
+    "convolution": lambda: Convolution(both_sides=False),
+}
+
+
+@pytest.mark.parametrize("causal", [1, None], ids=["declared", "told by the data"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_view_of_the_future_is_found_and_named(verdict_on, fault, causal):
+    mixer, site, cause = FAULTS[fault]
+    verdict = verdict_on(language(mixer, causal=causal))
+    assert verdict.failed
+    assert verdict.sites == (site,)
+    assert cause in verdict.cause
+
+
+@pytest.mark.parametrize("causal", [1, None], ids=["declared", "told by the data"])
+@pytest.mark.parametrize("mixer", HEALTHY)
+def test_a_causal_model_passes(verdict_on, mixer, causal):
+    assert verdict_on(language(HEALTHY[mixer], causal=causal)).outcome == "passed"
+
+
+def test_targets_that_are_not_shifted_are_found(verdict_on):
+    verdict = verdict_on(language(sound, shifted=False))
+    assert verdict.failed
+    assert verdict.sites == ("data",)
+
+
+def test_targets_need_no_shift_where_the_model_shifts_its_inputs(verdict_on):
+    assert verdict_on(language(sound, shifted=False, shifts=True)).outcome == "passed"
+
+
+def test_labels_may_be_the_inputs_where_the_model_shifts_its_labels(verdict_on):
+    def build():
+        text = tokens()
+        batches = [{"input_ids": part, "labels": part} for part in text.split(8)]
+        return Recipe(model=LanguageModel(sound()), train_data=batches, causal=1)
+
+    assert verdict_on(build).outcome == "passed"
+
+
+def test_a_model_that_tags_tokens_may_see_all_of_them(verdict_on):
+    def build():
+        text = tokens()
+        model = LanguageModel(FAULTS["no mask"][0]())
+        return Recipe(model=model, train_data=(text, text % 7), loss=cross_entropy)
+
+    assert verdict_on(build).outcome == "not applicable"
+
+
+class Translator(nn.Module):
+    def __init__(self, *, masked):
+        super().__init__()
+        self.tokens, self.head = nn.Embedding(VOCABULARY, 16), nn.Linear(16, VOCABULARY)
+        self.body = nn.Transformer(16, 2, 1, 1, 32, batch_first=True)
+        self.masked = masked
+
+    def forward(self, source, target):
+        mask = nn.Transformer.generate_square_subsequent_mask(target.size(1))
+        mask = mask if self.masked else None
+        return self.head(self.body(self.tokens(source), self.tokens(target), tgt_mask=mask))
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_an_encoder_may_see_its_whole_input_and_a_decoder_may_not(verdict_on, masked):
+    def build():
+        batches = [((a[:, :-1], b[:, :-1]), b[:, 1:]) for a, b in [(tokens(), tokens())]]
+        model = Translator(masked=masked)
+        return Recipe(model=model, train_data=batches, loss=cross_entropy, causal=1)
+
+    verdict = verdict_on(build)
+    assert verdict.outcome == ("passed" if masked else "failed")
+    assert masked or "decoder" in verdict.sites[0]

@@ -1,0 +1,118 @@
+"""The loss falls, stays or rises, on real small recipes and on traces."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from pytest_dlcheck.check import Evidence, registry
+from pytest_dlcheck.recipe import Recipe
+from pytest_dlcheck.trace import Row, Series
+from pytest_dlcheck.verdict import Outcome
+
+CHECK = registry()["loss_decreases"]
+
+
+def recipe(optimizer=torch.optim.Adam, scheduler=None, trained=0, **options):
+    def factory():
+        x = torch.randn(256, 10)
+        y = (x[:, 0] > 0).long()
+        model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 2))
+        loss = nn.CrossEntropyLoss()
+        teacher = torch.optim.Adam(model.parameters(), lr=0.01)
+        for _ in range(trained):
+            teacher.zero_grad()
+            loss(model(x), y).backward()
+            teacher.step()
+        made = optimizer(model.parameters(), **{"lr": 3e-3, **options})
+        return Recipe(
+            model=model,
+            train_data=torch.utils.data.DataLoader(
+                torch.utils.data.TensorDataset(x, y), batch_size=32, shuffle=True
+            ),
+            loss=loss,
+            optimizer=made,
+            scheduler=scheduler(made) if scheduler else None,
+        )
+
+    return factory
+
+
+def fading(optimizer):
+    return torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.1)
+
+
+def test_a_healthy_training_passes(verdict_on):
+    assert verdict_on(recipe()).outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize(
+    ("factory", "site"),
+    [
+        (recipe(lr=1e-9), ""),
+        (recipe(torch.optim.SGD, lr=1e-9), ""),
+        (recipe(maximize=True), "optimizer"),
+        (recipe(lr=1e-4, scheduler=fading), "scheduler"),
+    ],
+    ids=["Adam 1e-9", "SGD 1e-9", "maximize", "schedule per step"],
+)
+def test_a_training_that_goes_nowhere_fails(verdict_on, factory, site):
+    verdict = verdict_on(factory)
+    assert verdict.outcome is Outcome.FAILED, verdict.because
+    assert verdict.sites[0] == site
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [
+        recipe(lr=1e-5),
+        recipe(torch.optim.SGD, lr=1e-3),
+        recipe(lr=1e-5, trained=200),
+        recipe(scheduler=lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda k: k / 1e5)),
+    ],
+    ids=["small rate", "plain SGD", "trained before", "long warm-up"],
+)
+def test_slow_or_finished_is_no_failure(verdict_on, factory):
+    assert verdict_on(factory).outcome in {Outcome.PASSED, Outcome.INCONCLUSIVE}
+
+
+def test_noise_around_zero_is_no_failure(verdict_on):
+    def factory():
+        model = nn.Linear(4, 1)
+
+        def step(model, batch):
+            return (model(batch[0]).squeeze(1) * torch.randn(len(batch[0]))).mean()
+
+        return Recipe(
+            model=model,
+            train_data=(torch.randn(64, 4),),
+            training_step=step,
+            optimizer=torch.optim.SGD(model.parameters(), lr=1e-3),
+        )
+
+    assert verdict_on(factory).outcome is Outcome.INCONCLUSIVE
+
+
+def test_several_objectives_are_not_expected_to_fall():
+    example = next(iter(CHECK.healthy()))
+    trace = example.traces[0]
+    trace = replace(trace, facts={**trace.facts, "recipe": (Row(several_objectives=True),)})
+    assert CHECK.judge(Evidence((trace,))).outcome is Outcome.NOT_APPLICABLE
+
+
+def test_one_step_against_another_proves_nothing():
+    trace = next(iter(CHECK.sick())).traces[0]
+    losses = trace.series("loss").values
+    ends_low = Series(trace.series("loss").steps, (*losses[:-1], 0.0))
+    trace = replace(trace, channels={**trace.channels, "loss": ends_low})
+    assert CHECK.judge(Evidence((trace,))).outcome is Outcome.FAILED
+
+
+def test_the_worst_seed_counts():
+    good = next(iter(CHECK.healthy())).traces[0]
+    bad = next(iter(CHECK.sick())).traces[0]
+    bad = replace(bad, trial=replace(bad.trial, seed=1))
+    assert CHECK.judge(Evidence((good, bad))).outcome is Outcome.FAILED

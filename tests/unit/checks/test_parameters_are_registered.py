@@ -1,0 +1,140 @@
+"""Layers and tensors that no module knows are found and named."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from pytest_dlcheck.recipe import Recipe
+
+
+class Holder:
+    def __init__(self):
+        self.layer = nn.Linear(16, 16)
+
+
+class Net(nn.Module):
+    def __init__(self, hidden, use):
+        super().__init__()
+        self.first, self.head, self.use = nn.Linear(20, 16), nn.Linear(16, 3), use
+        hidden(self)
+
+    def forward(self, x):
+        return self.head(self.use(self, torch.relu(self.first(x))))
+
+
+def recipe_of(hidden, use, optimize=lambda m: m.parameters()):
+    def build():
+        model = Net(hidden, use)
+        return Recipe(
+            model=model,
+            train_data=(torch.randn(32, 20), torch.randint(0, 3, (32,))),
+            loss=nn.CrossEntropyLoss(),
+            optimizer=torch.optim.Adam(optimize(model)),
+        )
+
+    return build
+
+
+def hold(name, make):
+    return lambda model: setattr(model, name, make())
+
+
+def a_list():
+    return [nn.Linear(16, 16), nn.Linear(16, 16)]
+
+
+def in_turn(model, h):
+    for layer in model.layers:
+        h = layer(h)
+    return h
+
+
+def scaled(model, h):
+    return h * model.scale
+
+
+def buffered(model):
+    model.register_buffer("scale", torch.ones(16, requires_grad=True))
+
+
+FAULTS = {
+    "a list": (hold("layers", a_list), in_turn, "layers[0].bias", "plain list"),
+    "a dict": (
+        hold("layers", lambda: {"a": nn.Linear(16, 16)}),
+        lambda model, h: model.layers["a"](h),
+        "layers['a'].bias",
+        "plain dict",
+    ),
+    "an object": (
+        hold("holder", Holder),
+        lambda model, h: model.holder.layer(h),
+        "holder.layer.bias",
+        "Holder",
+    ),
+    "a tensor": (
+        hold("scale", lambda: torch.ones(16, requires_grad=True)),
+        scaled,
+        "scale",
+        "no nn.Parameter",
+    ),
+    "a product": (
+        hold("scale", lambda: nn.Parameter(torch.ones(16)) * 0.5),
+        scaled,
+        "scale",
+        "computed",
+    ),
+    "a buffer": (buffered, scaled, "scale", "buffer"),
+}
+HEALTHY = {
+    "a module list": (hold("layers", lambda: nn.ModuleList(a_list())), in_turn),
+    "a parameter": (hold("scale", lambda: nn.Parameter(torch.ones(16))), scaled),
+    "a constant": (hold("scale", lambda: torch.ones(16)), scaled),
+    "a perturbation": (
+        hold("size", lambda: 0.1),
+        lambda model, h: h + model.size * torch.zeros_like(h).requires_grad_(),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_is_hidden_is_found_and_named(verdict_on, fault):
+    hidden, use, site, cause = FAULTS[fault]
+    verdict = verdict_on(recipe_of(hidden, use))
+    assert verdict.failed
+    assert verdict.sites[0] == site
+    assert cause in verdict.cause
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_what_is_registered_or_needs_not_be_passes(verdict_on, name):
+    verdict = verdict_on(recipe_of(*HEALTHY[name]))
+    assert verdict.outcome == "passed"
+    assert not verdict.advice
+
+
+def test_a_hidden_layer_given_to_the_optimizer_is_advice(verdict_on):
+    def everything(model):
+        return [*model.parameters(), *(p for layer in model.layers for p in layer.parameters())]
+
+    verdict = verdict_on(recipe_of(hold("layers", a_list), in_turn, everything))
+    assert verdict.outcome == "passed"
+    assert "state_dict" in verdict.advice[0]
+
+
+def test_a_network_of_the_loss_that_is_not_frozen_is_advice(verdict_on):
+    def build():
+        critic = nn.Linear(3, 3)
+        recipe = recipe_of(lambda model: None, lambda model, h: h)()
+        return Recipe(
+            model=recipe.model,
+            train_data=recipe.train_data,
+            loss=lambda outputs, labels: F.cross_entropy(critic(outputs), labels),
+            optimizer=recipe.optimizer,
+        )
+
+    verdict = verdict_on(build)
+    assert verdict.outcome == "passed"
+    assert "outside of the model" in verdict.advice[0]

@@ -1,0 +1,150 @@
+"""What breaks a training is found, with its place; what only shakes it is not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from pytest_dlcheck.check import registry
+from pytest_dlcheck.recipe import Recipe
+from pytest_dlcheck.verdict import Outcome
+
+CHECK = registry()["training_is_stable"]
+
+
+def mlp():
+    return nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 2))
+
+
+def recipe(build=mlp, loss=nn.functional.cross_entropy, scale=1.0, *, poison=False, sgd=None, **more):
+    def factory():
+        x = torch.randn(256, 10) * scale
+        y = (x[:, 0] > 0).long()
+        if poison:
+            x[100, 3] = torch.nan
+        model = build()
+        parameters = model.parameters()
+        return Recipe(
+            model=model,
+            train_data=torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=32),
+            loss=loss,
+            optimizer=torch.optim.SGD(parameters, lr=sgd)
+            if sgd
+            else torch.optim.Adam(parameters, lr=more.get("adam", 1e-3)),
+            precision=more.get("precision", "fp32"),
+        )
+
+    return factory
+
+
+class Log(nn.Module):
+    def forward(self, x):
+        return torch.log(x)
+
+
+class NormGradient(nn.Module):
+    """The norm of nothing has no derivative."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.head = nn.Linear(10, 32), nn.Linear(32, 2)
+
+    def forward(self, x):
+        hidden = self.encoder(x)
+        return self.head(hidden + torch.sqrt(hidden * 0))
+
+
+class Inline(nn.Module):
+    """Takes the logarithm between two of its modules."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Linear(10, 32)
+        self.block = nn.ModuleDict({"head": nn.Linear(32, 2)})
+
+    def forward(self, x):
+        return self.block["head"](torch.log(torch.relu(self.encoder(x))))
+
+
+def with_log():
+    return nn.Sequential(nn.Linear(10, 32), nn.ReLU(), Log(), nn.Linear(32, 2))
+
+
+def huge():
+    model = nn.Sequential(nn.Linear(10, 32), nn.ELU(), nn.Linear(32, 32), nn.ELU(), nn.Linear(32, 2))
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, 0, 5)
+    return model
+
+
+def squares(outputs, targets):
+    return ((outputs[:, 0] - targets) ** 2).mean()
+
+
+def log_of_probabilities(outputs, targets):
+    return -torch.log((outputs.softmax(1) - 0.5).gather(1, targets[:, None])).mean()
+
+
+@pytest.mark.parametrize(
+    ("factory", "site", "cause"),
+    [
+        (recipe(sgd=100.0), "optimizer", "learning rate is too high"),
+        (recipe(adam=3.0), "optimizer", "learning rate is too high"),
+        (recipe(with_log), "2", "log"),
+        (recipe(Inline), "", "log"),
+        (recipe(NormGradient), "encoder.bias", "derivative"),
+        (recipe(loss=log_of_probabilities), "loss", "log"),
+        (recipe(huge, squares, sgd=0.1), "0", "initialisation"),
+        (recipe(scale=1e3, sgd=0.1), "data", "not normalised"),
+        (recipe(poison=True), "data", "not finite"),
+    ],
+    ids=[
+        "SGD 100", "Adam 3", "log module", "log inline", "sqrt at zero", "log in the loss",
+        "huge weights", "huge inputs", "NaN in the data",
+    ],
+)  # fmt: skip
+def test_what_breaks_is_named(verdict_on, factory, site, cause):
+    verdict = verdict_on(factory)
+    assert verdict.outcome is Outcome.FAILED, verdict.because
+    assert verdict.sites[0] == site, verdict
+    assert cause in verdict.cause
+
+
+def test_code_between_modules_is_told_by_its_neighbours(verdict_on):
+    assert "between encoder and block.head" in verdict_on(recipe(Inline)).suspects[0].finding
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [
+        recipe(),
+        recipe(sgd=0.1),
+        recipe(precision="fp16-mixed"),
+        recipe(precision="bf16-mixed"),
+        recipe(adam=0.03),
+        recipe(loss=lambda o, t: (o.sum(1) * torch.randn(len(o))).mean()),
+    ],
+    ids=["Adam", "SGD", "fp16", "bf16", "a lively rate", "noise around zero"],
+)
+def test_a_healthy_training_passes(verdict_on, factory):
+    verdict = verdict_on(factory)
+    assert verdict.outcome is Outcome.PASSED, verdict
+
+
+def test_scores_masked_with_infinity_are_no_breakage(verdict_on):
+    class Mask(nn.Module):
+        def forward(self, x):
+            return x.masked_fill(x < 0, -torch.inf)
+
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scores, self.mask, self.head = nn.Linear(10, 8), Mask(), nn.Linear(8, 2)
+
+        def forward(self, x):
+            return self.head(torch.exp(self.mask(self.scores(x)).clamp(max=3)))
+
+    assert verdict_on(recipe(Masked)).outcome is Outcome.PASSED
+    verdict = verdict_on(recipe(Masked, loss=log_of_probabilities))
+    assert verdict.sites[0] == "loss"

@@ -1,0 +1,77 @@
+"""The diagnosis in words, line by line."""
+
+from __future__ import annotations
+
+from pytest_dlcheck.diagnosis import Diagnosis
+from pytest_dlcheck.finding import Finding
+from pytest_dlcheck.reports.text import SUSPECTS_SHOWN, diagnosis_text, findings_text, verdict_text
+from pytest_dlcheck.verdict import Measure, Outcome, Suspect, Verdict
+
+CUT = Verdict(
+    check="gradients_flow",
+    outcome=Outcome.FAILED,
+    because="2 of 4 parameters receive no gradient",
+    measures=(Measure("without", 2, "count", 0), Measure("steps", 100, "count")),
+    suspects=(Suspect("encoder.weight", "none", "keep it"), Suspect("", "all", "detach nothing")),
+    cause="the graph is cut",
+    remedy="detach nothing",
+    advice=("look around",),
+)
+SLOW = Verdict(check="loss_decreases", outcome=Outcome.FAILED, because="it does not\nat all")
+ERROR = Verdict(
+    check="loss_decreases",
+    outcome=Outcome.ERRORED,
+    because="the train trial raised an error",
+    suspects=(Suspect("forward", "File x\n  line y"),),
+    cause="KeyError",
+)
+FINE = Verdict(check="causality", outcome=Outcome.PASSED, because="0 of 3", advice=("one",))
+
+
+def test_a_failure_says_what_where_why_and_what_to_do():
+    assert verdict_text(CUT).splitlines() == [
+        "2 of 4 parameters receive no gradient",
+        "  encoder.weight   none",
+        "                   -> keep it",
+        "  the model        all",
+        "likely cause   the graph is cut",
+        "remedy         detach nothing",
+        "advice         look around",
+        "measured       without 2 (must be <= 0)",
+    ]
+
+
+def test_a_consequence_is_one_line():
+    assert verdict_text(SLOW, "gradients_flow") == "because of gradients_flow: it does not"
+
+
+def test_an_error_shows_the_users_frames():
+    assert verdict_text(ERROR) == "the train trial raised an error\n  File x\n    line y"
+
+
+def test_many_suspects_are_counted():
+    many = tuple(Suspect(f"layer{i}", "none") for i in range(SUSPECTS_SHOWN + 3))
+    lines = verdict_text(
+        Verdict(check="x", outcome=Outcome.FAILED, because="so", suspects=many)
+    ).splitlines()
+    assert len(lines) == 1 + SUSPECTS_SHOWN + 1
+    assert lines[-1] == "  and 3 more"
+
+
+def test_a_diagnosis_tells_causes_and_names_consequences():
+    text = diagnosis_text("digits", Diagnosis((CUT, SLOW, FINE), {"loss_decreases": "gradients_flow"}))
+    first, *_, last = text.splitlines()
+    assert first == "digits::gradients_flow FAILED"
+    assert last == "digits::loss_decreases FAILED   because of gradients_flow"
+    assert "causality" not in text
+
+
+def test_findings_tell_of_everything():
+    text = findings_text([Finding("digits", FINE), Finding("digits", SLOW)])
+    assert text.splitlines() == [
+        "digits::causality PASSED   0 of 3",
+        "  advice   one",
+        "digits::loss_decreases FAILED",
+        "  it does not",
+        "  at all",
+    ]

@@ -1,0 +1,64 @@
+"""A recipe that is built once is put back as its factory left it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from pytest_dlcheck import Recipe
+from pytest_dlcheck.run.snapshot import Snapshot
+
+X, Y = torch.randn(16, 4), torch.randint(2, (16,))
+
+
+def built():
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.3), nn.Linear(4, 2))
+    model[0].weight.requires_grad_(requires_grad=False)
+    model[2].eval()
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    generator = torch.Generator().manual_seed(3)
+    return Recipe(
+        model=model,
+        train_data=DataLoader(TensorDataset(X, Y), batch_size=4, shuffle=True, generator=generator),
+        loss=nn.CrossEntropyLoss(),
+        optimizer=optimizer,
+        scheduler=torch.optim.lr_scheduler.StepLR(optimizer, 1),
+    )
+
+
+def state(recipe):
+    return (
+        {name: t.tolist() for name, t in recipe.model.state_dict().items()},
+        [(p.requires_grad, p.grad) for p in recipe.model.parameters()],
+        [m.training for m in recipe.model.modules()],
+        recipe.model[2].p,
+        str(recipe.optimizer.state_dict()),
+        str(recipe.scheduler.state_dict()),
+        recipe.train_data.generator.get_state().tolist(),
+    )
+
+
+def disturb(recipe):
+    for x, y in recipe.train_data:
+        recipe.loss(recipe.model(x), y).backward()
+        recipe.optimizer.step()
+        recipe.scheduler.step()
+    recipe.model.requires_grad_(requires_grad=True).train()
+    recipe.model[2].p = 0.0
+
+
+def test_everything_that_training_touches_is_put_back_every_time():
+    recipe = built()
+    before = state(recipe)
+    snapshot = Snapshot(recipe)
+    for _ in range(2):
+        disturb(recipe)
+        assert state(recipe) != before
+        assert snapshot.restored() is recipe
+        assert state(recipe) == before
+
+
+def test_what_is_no_recipe_is_handed_back_as_it_is():
+    assert Snapshot(3).restored() == 3
+    assert Snapshot(None).restored() is None

@@ -1,0 +1,76 @@
+"""Intervals hold what they should as often as they say, and shrug at outliers."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from pytest_dlcheck.statistics import Interval, blocks, jitter, mean_interval, trend
+
+
+def noisy(seed: int, slope: float, count: int = 100) -> list[float]:
+    rng = random.Random(seed)
+    return [slope * i / (count - 1) + rng.gauss(0, 1) for i in range(count)]
+
+
+def test_the_mean_lies_inside_as_often_as_promised():
+    rng = random.Random(0)
+    hits = 0
+    for _ in range(400):
+        interval = mean_interval([rng.gauss(3, 2) for _ in range(4)])
+        hits += interval.low <= 3 <= interval.high
+    assert 0.92 <= hits / 400 <= 0.98
+
+
+def test_a_single_value_has_no_limits():
+    assert mean_interval([2.0]) == Interval(2.0, -math.inf, math.inf)
+    assert math.isnan(mean_interval([]).estimate)
+
+
+def test_equal_values_leave_no_doubt():
+    assert mean_interval([1.5] * 4) == Interval(1.5, 1.5, 1.5)
+    assert trend([1.5] * 50) == Interval(0.0, 0.0, 0.0)
+
+
+def test_a_flat_series_is_seldom_called_a_trend():
+    called = 0
+    for seed in range(200):
+        change = trend(noisy(seed, slope=0))
+        called += not change.low <= 0 <= change.high
+    assert called / 200 < 0.1
+
+
+@pytest.mark.parametrize("slope", [-3.0, 3.0])
+def test_a_trend_is_found_in_noise(slope):
+    change = trend(noisy(1, slope))
+    assert change.low < slope < change.high
+    assert change.low * change.high > 0
+
+
+def test_a_trend_shrugs_at_a_spike():
+    straight = [float(i) for i in range(100)]
+    spiked = [*straight[:50], 1e6, *straight[51:]]
+    assert trend(spiked).estimate == pytest.approx(trend(straight).estimate, rel=0.05)
+
+
+def test_too_few_values_have_no_trend():
+    assert trend([3.0, 2.0, 1.0]).low == -math.inf
+
+
+def test_blocks_cover_everything_once():
+    assert blocks([1.0, 1.0, 2.0, 2.0], 2) == [1.0, 2.0]
+    assert blocks([1.0, 2.0], 20) == [1.0, 2.0]
+
+
+def test_jitter_is_the_noise_and_not_the_trend():
+    rng = random.Random(2)
+    series = [0.5 * i + rng.gauss(0, 0.1) for i in range(500)]
+    assert jitter(series) == pytest.approx(0.1, rel=0.2)
+    assert jitter([1.0, 2.0]) == 0.0
+
+
+def test_an_interval_turns_around_and_scales():
+    assert -Interval(1.0, 0.0, 3.0) == Interval(-1.0, -3.0, 0.0)
+    assert Interval(1.0, 0.0, 3.0) / 2 == Interval(0.5, 0.0, 1.5)

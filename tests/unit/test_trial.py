@@ -1,0 +1,42 @@
+"""Trials are values: equal ones run once, and survive JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pytest_dlcheck.trial import Terms, Trial, Until
+
+TRIALS = [
+    Trial("inspect"),
+    Trial("train", 100, 3, "cuda:1", dense=True),
+    Trial("overfit", 200, until=Until(0.95), optimizer="adam"),
+]
+
+
+@pytest.mark.parametrize("trial", TRIALS, ids=str)
+def test_a_trial_survives_json(trial):
+    assert Trial.from_json(json.loads(json.dumps(trial.to_json()))) == trial
+
+
+def test_equal_terms_ask_for_equal_trials():
+    assert {*Terms().train(), *Terms().train(), Terms().inspect()} == {
+        Terms().inspect(),
+        *Terms().train(),
+    }
+    assert Terms().overfit(0.9) != Terms().overfit(0.95)
+
+
+def test_every_seed_trains_once_and_is_inspected_once():
+    terms = Terms(steps=7, seeds=3, seed=5)
+    assert [(t.seed, t.steps) for t in terms.train()] == [(5, 7), (6, 7), (7, 7)]
+    assert terms.inspect().seed == 5
+
+
+def test_a_trial_in_words():
+    assert list(map(str, TRIALS)) == [
+        "inspect",
+        "train (100 steps, seed 3, dense)",
+        "overfit (200 steps, plain Adam)",
+    ]
