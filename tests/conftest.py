@@ -105,6 +105,8 @@ def memory(tmp_path_factory):
 def project(memory, pytester, monkeypatch):
     """An empty project with toy checks: ``data``, ``dynamics``, and two of ``learning``."""
     monkeypatch.delenv("CI", raising=False)
+    for name in ("conftest", "kit", "test_it"):  # other tests may have run a pytest in here too
+        monkeypatch.delitem(sys.modules, name, raising=False)
     own = list(pytest_dlcheck.checks.__path__)
     yield Project(pytester, memory)
     pytest_dlcheck.checks.__path__[:] = own

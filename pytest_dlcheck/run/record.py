@@ -9,6 +9,9 @@ from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.trace import Channel, Ending, Matrix, Row, Series, Trace
 from pytest_dlcheck.trial import Trial
 
+BETWEEN_STEPS = frozenset({"fixed_loss"})
+"""Channels that are measured before the first step and after the last, whatever became of these."""
+
 
 @dataclass
 class Record:
@@ -32,10 +35,8 @@ class Record:
 
     def forget(self, steps: Collection[int]) -> None:
         """Leave out steps that did not take place: those that the gradient scaler skipped."""
-        if not steps:
-            return
-        for name, channel in self.channels.items():
-            self.channels[name] = _without(channel, steps)
+        for name in self.channels.keys() - BETWEEN_STEPS if steps else ():
+            self.channels[name] = _without(self.channels[name], steps)
 
     def trace(self, trial: Trial, ending: Ending, seconds: float) -> Trace:
         """The finished trace."""

@@ -6,9 +6,10 @@ import copy
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader
 
-from pytest_dlcheck.recipe import Recipe
+from pytest_dlcheck.recipe import Recipe, RecipeError
 from pytest_dlcheck.run.tree import map_tensors
 
 _PLAIN = (bool, int, float, str)
@@ -22,6 +23,9 @@ class Snapshot:
 
     Args:
         recipe: what the factory returned; anything else is handed back as it is.
+
+    Raises:
+        RecipeError: the state cannot be put back, because it is not there yet.
     """
 
     def __init__(self, recipe: Any) -> None:
@@ -29,6 +33,11 @@ class Snapshot:
         if not isinstance(recipe, Recipe) or not isinstance(recipe.model, torch.nn.Module):
             return
         model = recipe.model
+        if any(is_lazy(parameter) for parameter in model.parameters()):
+            raise RecipeError(
+                "a model with lazy modules that are not made yet cannot be put back to its start: "
+                "call it on a batch inside the factory, or leave out rebuild=False"
+            )
         self._weights = _on_cpu(model.state_dict())
         self._flags = {p: p.requires_grad for p in model.parameters()}
         self._gradients = {p: p.grad for p in model.parameters()}

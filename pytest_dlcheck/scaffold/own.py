@@ -110,9 +110,9 @@ def _imported(module: str) -> ModuleType:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise ScaffoldError(_failed(module, error)) from None
         parent, _, last = error.name.rpartition(".")
-        raise ScaffoldError(
-            nearest(f"there is no module {error.name!r}", last, _siblings(parent))
-        ) from None
+        place = f" in {parent!r}" if parent else ""
+        said = nearest(f"there is no module {last!r}{place}", last, _modules(parent))
+        raise ScaffoldError(said) from None
     except (Exception, SystemExit) as error:  # noqa: BLE001  the user's module may raise anything
         raise ScaffoldError(_failed(module, error)) from None
 
@@ -124,10 +124,9 @@ def _failed(module: str, error: BaseException) -> str:
     return f"{module!r} cannot be imported: {type(error).__name__}: {error}{place}"
 
 
-def _siblings(parent: str) -> list[str]:
-    path = getattr(sys.modules.get(parent), "__path__", None) if parent else None
-    found = [info.name for info in pkgutil.iter_modules(path)]
-    return [f"{parent}.{name}" for name in found] if parent else found
+def _modules(parent: str) -> list[str]:
+    path = getattr(sys.modules.get(parent), "__path__", ()) if parent else None
+    return [info.name for info in pkgutil.iter_modules(path)]
 
 
 def _model(found: ModuleType, name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from torch import Tensor
@@ -30,12 +29,6 @@ class LossProbe(Probe):
     def so_far(self) -> Series:
         """What was recorded until now."""
         return self._buffer.series()
-
-    def diverged_at(self) -> int | None:
-        """The first step whose loss was not finite."""
-        series = self.so_far()
-        broken = (s for s, v in zip(series.steps, series.values, strict=True) if not math.isfinite(v))
-        return next(broken, None)
 
     def filled(self) -> Mapping[str, Series]:
         """The loss."""

@@ -135,5 +135,13 @@ def _bits(tensor: Tensor) -> Tensor:
     if not torch.ops.aten.is_non_overlapping_and_dense(flat):
         flat = flat.contiguous()
     flat = flat.as_strided((flat.numel(),), (1,))
-    # Summed at once, the CPU would widen a copy of the whole tensor first.
-    return torch.stack([part.sum(dtype=torch.int64) for part in torch.split(flat, _PART)]).sum()
+    # Summed at once, the CPU would widen a copy of the whole tensor first; one room serves all parts,
+    # because the allocator does not reliably use those again that are freed.
+    room = torch.empty(min(_PART, flat.numel()), dtype=torch.int64, device=flat.device)
+    # Weighed by place: the two biases of a binary head move by opposite steps, which a sum never sees.
+    places = torch.arange(1, 2 * room.numel() + 1, 2, device=flat.device)
+    total = torch.zeros((), dtype=torch.int64, device=flat.device)
+    for part in torch.split(flat, _PART):
+        weighed = room[: part.numel()].copy_(part).mul_(places[: part.numel()])
+        total.mul_(31).add_(weighed.sum())
+    return total

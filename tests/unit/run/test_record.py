@@ -16,3 +16,10 @@ def test_steps_that_did_not_take_place_are_left_out():
     record.forget([0, 1])
     assert record.channels["loss"] == Series((2,), (0.5,))
     assert record.channels["gradient_norm"] == Matrix((), ("w",), ())
+
+
+def test_what_is_measured_between_steps_outlasts_a_skipped_first_step():
+    fixed = Matrix((0, 10), ("batch 0",), ((2.0,), (1.0,)))
+    record = Record(channels={"fixed_loss": fixed, "loss": Series((0, 1), (9.0, 2.0))})
+    record.forget([0])
+    assert record.channels == {"fixed_loss": fixed, "loss": Series((1,), (2.0,))}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from pytest_dlcheck import Recipe
+from pytest_dlcheck.recipe import RecipeError
 from pytest_dlcheck.run.snapshot import Snapshot
 
 X, Y = torch.randn(16, 4), torch.randint(2, (16,))
@@ -62,3 +64,9 @@ def test_everything_that_training_touches_is_put_back_every_time():
 def test_what_is_no_recipe_is_handed_back_as_it_is():
     assert Snapshot(3).restored() == 3
     assert Snapshot(None).restored() is None
+
+
+def test_lazy_modules_cannot_be_put_back():
+    model = nn.Sequential(nn.LazyLinear(2))
+    with pytest.raises(RecipeError, match="call it on a batch inside the factory"):
+        Snapshot(Recipe(model=model, train_data=[(X, Y)]))
