@@ -25,8 +25,8 @@ class OverfitsABatch(Check):
     to the floor (outputs free for each sample, which knows label smoothing, soft and contradicting
     targets), both found by minimising the loss over outputs alone; where that cannot be asked, from
     the first loss to zero. It passes at ``fitted`` progress, or at ``half`` while still falling; it
-    fails only below ``some`` where the second half of the steps adds less than ``crawl``. Then plain
-    Adam is tried on the same, to tell the optimizer from the rest.
+    fails only below ``some`` where the second half of the steps adds less than ``crawl``, and twice
+    the steps, from this and from another seed, do no better. Plain Adam then tells the optimizer from the rest.
 
     **What it cannot see.** Whether it generalises; faults of data order, dropout or schedule.
     Objectives that draw random numbers are never failed.
@@ -62,9 +62,11 @@ class OverfitsABatch(Check):
         return (terms.overfit(self.fitted),)
 
     def look_again(self, verdict: Verdict, evidence: Evidence) -> tuple[Trial, ...]:
-        """The same with plain Adam, where it failed."""
+        """Plain Adam, and more steps from this and from another start, where it failed."""
         trial = evidence.the("overfit").trial
-        return (replace(trial, optimizer="adam"),) if verdict.failed else ()
+        longer = replace(trial, steps=2 * trial.steps)
+        others = (replace(trial, optimizer="adam"), longer, replace(longer, seed=trial.seed + 1))
+        return others if verdict.failed else ()
 
     def decide(self, evidence: Evidence) -> Verdict:
         """By progress, and by the trend of the second half."""
@@ -99,6 +101,9 @@ class OverfitsABatch(Check):
         measure = Measure("progress", fit.progress, "ratio", self.some, ">=")
         if fit.rises and recipe.flag("training_step") and not ratio > self.high_rate:
             return self.inconclusive(f"{story}; it rises: the step's own targets may move", measure)
+        starts = [Fit.of(other) for other in evidence.of("overfit")[1:]]
+        if any(other and other.learns(self.some, self.crawl) for other in starts):
+            return self.inconclusive(f"{story}; more steps, or another seed, get further", measure)
         second = evidence.of("overfit", optimizer="adam")
         adam = Fit.of(second[0]) if second else None
         better = adam is not None and adam.progress > fit.progress + self.crawl
@@ -111,13 +116,11 @@ class OverfitsABatch(Check):
             found = [fitting.optimizer(fit, ratio, recipe, self.low_rate, self.high_rate)]
             remedy = "change the learning rate, or try Adam"
             return self.failed(story, measure, suspects=found, cause=cause, remedy=remedy)
-        flat = fit.recent > fit.start - 0.1 * abs(fit.start - fit.floor)
-        constant = "the outputs do not follow the inputs: one answer for all samples does as well"
         return self.failed(
             story,
             measure,
             suspects=[Suspect("", f"cannot be fitted{', by plain Adam neither' if adam else ''}")],
-            cause=constant if flat else "model, loss or data rather than the optimizer",
+            cause=fitting.rest(fit),
             remedy="look for cut gradients, dead units, a wrong loss, outputs of the wrong range",
         )
 

@@ -1,4 +1,4 @@
-"""Why an optimizer does not fit what plain Adam fits, told in words. Thresholds are the check's."""
+"""Why a batch is not fitted, told in words. Thresholds are the check's."""
 
 from __future__ import annotations
 
@@ -25,3 +25,10 @@ def optimizer(fit: Fit, ratio: float, recipe: Row, low: float, high: float) -> S
     climbs = fit.rises and (ratio > low or recipe.flag("maximize"))
     sign = ", and the loss climbs: maximize=True, or a gradient of the wrong sign"
     return Suspect("optimizer", f"{finding}{sign if climbs else ''}")
+
+
+def rest(fit: Fit) -> str:
+    """The cause where no optimizer fits it."""
+    if fit.recent > fit.start - 0.1 * abs(fit.start - fit.floor):
+        return "the outputs do not follow the inputs: one answer for all samples does as well"
+    return "model, loss or data rather than the optimizer"

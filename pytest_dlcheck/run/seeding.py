@@ -57,6 +57,8 @@ def _seed_python(seed: int) -> None:
 def _accelerator_awake() -> bool:
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return True
+    if not torch.accelerator.is_available():
+        return False
     accelerator = torch.accelerator.current_accelerator()
     return accelerator is not None and accelerator.type != "cuda"
 
@@ -92,7 +94,7 @@ def _global_state() -> list[tuple[Any, Any]]:
     return [
         *_random_state(),
         (torch.set_default_dtype, torch.get_default_dtype()),
-        (torch.set_default_device, _explicit_default_device()),
+        (_set_default_device, _default_device()),
         (torch.set_grad_enabled, torch.is_grad_enabled()),
         (_set_deterministic, (_deterministic(), _warns_only())),
         (_set_flag("deterministic"), torch.backends.cudnn.deterministic),
@@ -103,9 +105,14 @@ def _global_state() -> list[tuple[Any, Any]]:
     ]
 
 
-def _explicit_default_device() -> torch.device | None:
-    device = torch.get_default_device()
-    return None if device.type == "cpu" else device
+def _default_device() -> torch.device:
+    """Where tensors are made; ``torch.get_default_device`` fails on torch 2.6 once it was set back."""
+    return torch.empty(0).device
+
+
+def _set_default_device(wanted: torch.device) -> None:
+    if wanted != _default_device():
+        torch.set_default_device(None if wanted.type == "cpu" else wanted)
 
 
 def _matmul_precision() -> tuple[str, str]:

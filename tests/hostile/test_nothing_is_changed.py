@@ -38,7 +38,7 @@ def global_state() -> dict[str, object]:
         "numpy": [str(part) for part in np.random.get_state()],  # noqa: NPY002
         "torch": torch.get_rng_state().tolist(),
         "dtype": torch.get_default_dtype(),
-        "device": torch.get_default_device(),
+        "device": torch.empty(0).device,
         "grad": torch.is_grad_enabled(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "warn only": torch.is_deterministic_algorithms_warn_only_enabled(),

@@ -62,7 +62,11 @@ def advised(verdicts: Judged) -> None:
 
 
 def table(verdicts: Judged) -> None:
-    """Per check: alarms, what was inconclusive or advised, and what the alarms' number shows."""
+    """Per check: alarms, what was inconclusive or advised, and what the alarms' number shows.
+
+    The rate is an upper bound (95 %) for runs; seeds of one model are kin, so that for models it is
+    about as many times higher as there are seeds.
+    """
     print(f"\n{'check':28}{'half':6}{'runs':>6}{'alarms':>8}{'incl.':>7}{'n/a':>6}{'advice':>8}  rate")
     for check in registry():
         for half in ("dev", "test"):

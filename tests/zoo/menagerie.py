@@ -12,7 +12,7 @@ from typing import Literal
 from pytest_dlcheck import Recipe
 from pytest_dlcheck.recipe import recipe_tag
 
-APART = {"measure", "menagerie", "report", "test_zoo", "traces"}
+APART = {"measure", "menagerie", "test_zoo", "traces"}
 """Files that hold no recipes, and are not to be imported for them."""
 
 
