@@ -132,5 +132,10 @@ def _torchvision_size(module: Any, name: str) -> int:
 
 
 def _timm_size(timm: Any, name: str) -> int:
+    """The size that it was made for, or the smallest that is sensible where it takes any."""
     configuration = timm.models.get_pretrained_cfg(name)
-    return int(configuration.input_size[-1]) if configuration is not None else 224
+    if configuration is None:
+        return 224
+    if configuration.fixed_input_size:
+        return int(configuration.input_size[-1])
+    return max(_SMALLEST, *(configuration.min_input_size or (0,)))

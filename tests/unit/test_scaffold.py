@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -197,19 +197,20 @@ def test_a_detector_of_torchvision_wants_its_data():
     assert [line.partition(":")[0] for line in made.missing] == ["train_data", "loss"]
 
 
-def test_timm_is_asked_for_names_and_sizes(monkeypatch):
-    class Configuration:
-        input_size = (3, 96, 96)
-
+@pytest.mark.parametrize(
+    ("fixed", "least", "size"), [(True, None, 96), (False, None, 64), (False, (3, 80, 80), 80)]
+)
+def test_timm_is_asked_for_names_and_sizes(monkeypatch, fixed, least, size):
+    configuration = SimpleNamespace(input_size=(3, 96, 96), fixed_input_size=fixed, min_input_size=least)
     timm = ModuleType("timm")
     timm.list_models = lambda: ["resnet10t"]
     timm.models = ModuleType("timm.models")
-    timm.models.get_pretrained_cfg = lambda _: Configuration
+    timm.models.get_pretrained_cfg = lambda _: configuration
     monkeypatch.setitem(sys.modules, "timm", timm)
     made = draft("timm:resnet10t")
 
     assert 'timm.create_model("resnet10t", pretrained=False, num_classes=CLASSES)' in made.text
-    assert "SIZE = 10, 96" in made.text
+    assert f"SIZE = 10, {size}" in made.text
     with pytest.raises(ScaffoldError, match="timm has no model 'resnt10t', did you mean 'resnet10t'"):
         draft("timm:resnt10t")
 
