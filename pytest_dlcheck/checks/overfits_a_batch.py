@@ -26,7 +26,8 @@ class OverfitsABatch(Check):
     targets), both found by minimising the loss over outputs alone; where that cannot be asked, from
     the first loss to zero. It passes at ``fitted`` progress, or at ``half`` while still falling; it
     fails only below ``some`` where the second half of the steps adds less than ``crawl``, and twice
-    the steps, from this and from another seed, do no better. Plain Adam then tells the optimizer from the rest.
+    the steps, from this and from another seed, do no better. Plain Adam tells the optimizer from the
+    rest.
 
     **What it cannot see.** Whether it generalises; faults of data order, dropout or schedule.
     Objectives that draw random numbers are never failed.
