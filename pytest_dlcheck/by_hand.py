@@ -60,14 +60,15 @@ class Run:
         """Judge, and fail with the diagnosis.
 
         Args:
-            names: checks or families; every check that this training alone decides if none is given.
+            names: checks or families; every check if none is given. Those that this training cannot
+                decide alone run what trials they need.
 
         Raises:
             CheckFailedError: (an ``AssertionError``) a check does not hold.
             UnknownCheckError: a name is neither a check's nor a family's.
         """
         __tracebackhide__ = True
-        chosen = select(names, option="check()") if names else self._own()
+        chosen = select(names, option="check()") if names else all_checks()
         for name in chosen:
             self._examination.judge(name, self._factory)
         diagnosis = self._examination.diagnosis()
@@ -191,7 +192,10 @@ def diagnose_all(factory: Factory, policy: Policy, names: Iterable[str]) -> str:
     tag = recipe_tag(factory)
     name = getattr(factory, "__name__", "recipe")
     examination = Examination(Subject(name, policy, checks, tag.rebuild if tag else True))
-    diagnosis = examination.conclude(factory)
+    try:
+        diagnosis = examination.conclude(factory)
+    finally:
+        examination.put_back()
     return diagnosis_text(name, diagnosis) if diagnosis.causes else ""
 
 

@@ -142,11 +142,12 @@ class Examination:
             return Verdict(
                 check=check.name, outcome=Outcome.ERRORED, because=str(error), cause=str(error)
             )
-        return judged(
-            check,
-            [self.trace(self._planned[trial], factory) for trial in asked],
-            lambda trial: self.trace(self._further(trial, check), factory),
-        )
+        traces = [self.trace(self._planned[trial], factory) for trial in asked]
+        try:
+            return judged(check, traces, lambda trial: self.trace(self._further(trial, check), factory))
+        except Exception as error:  # noqa: BLE001  a bug of one check must not hide what others found
+            because = f"pytest-dlcheck failed here, please report it: {error!r}"
+            return Verdict(check=check.name, outcome=Outcome.INCONCLUSIVE, because=because)
 
     def _further(self, trial: Trial, check: Check) -> PlannedTrial:
         """A second look; where others have planned the same trial, it records what they want too."""
@@ -175,9 +176,10 @@ class Examination:
         return built
 
     def put_back(self) -> None:
-        """Leave a recipe that was built once as its factory had left it."""
-        if self._kept is not None:
-            self._kept.restored()
+        """Leave a recipe that was built once as its factory had left it, and let it go."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.restored()
 
     def _progress_of(self, trial: Trial) -> Callable[[int, float], None] | None:
         if self.progress is None:

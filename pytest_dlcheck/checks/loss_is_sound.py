@@ -71,7 +71,8 @@ class LossIsSound(Check):
             text = f"0 faults in {len(rows)} tests (bound 0): {tests}"
             return self.passed(text, measure, advice=advice)
         leads_to = self.leads_to
-        if any("cut from the graph" in fault.finding for fault in found):
+        useless = ("cut from the graph", "not one number", "not a tensor")
+        if any(words in fault.finding for fault in found for words in useless):
             leads_to = _STOPS_ALL
         if any(fault.over_batch for fault in found):
             leads_to |= {Effect.INDEPENDENCE}

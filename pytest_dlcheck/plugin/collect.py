@@ -64,6 +64,11 @@ class RecipeCollector(pytest.Collector):
 
     def collect(self) -> Iterator[pytest.Item]:
         """The items."""
+        if not self._policies:
+            try:
+                self.read_policies()
+            except pytest.UsageError as error:
+                raise self.CollectError(str(error)) from None
         for variant, policy in zip(self.variants, self._policies, strict=True):
             names = wanted_checks(policy, self.config)
             suffix = f"[{variant.callspec.id}]" if hasattr(variant, "callspec") else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Generator
 from typing import Any
 
@@ -13,7 +14,7 @@ from pytest_dlcheck.plugin import options
 from pytest_dlcheck.plugin.collect import RecipeCollector
 from pytest_dlcheck.plugin.items import CheckItem
 from pytest_dlcheck.plugin.journaling import is_worker, journal_of
-from pytest_dlcheck.plugin.policies import check_command_line, check_device
+from pytest_dlcheck.plugin.policies import check_command_line, check_device, refuse_watching
 from pytest_dlcheck.plugin.progress import ProgressLine
 from pytest_dlcheck.plugin.summary import write_summary
 from pytest_dlcheck.session import Examination, Subject, all_checks, share_processors
@@ -31,17 +32,21 @@ class Conductor:
         self._examinations: dict[str, Examination] = {}
         self._selected: dict[str, list[str]] = {}
         self._findings: list[Finding] = []
+        self._names: Counter[str] = Counter()
         self._items = 0
         self._progress = ProgressLine(config)
         self._reports = options.reports(config)
-        self._journal = None if is_worker(config) else journal_of(self._reports)
+        writes = not is_worker(config) and not config.option.collectonly
+        self._journal = journal_of(self._reports) if writes else None
 
     def examination(self, item: CheckItem) -> Examination:
         """The examination of the item's variant, by the checks that were selected of it."""
         key = item.variant.nodeid
         if key not in self._examinations:
             checks = tuple(self._selected.get(key, [item.check]))
-            subject = Subject(item.subject.name, item.subject.policy, checks, item.tag.rebuild)
+            alone = self._names[item.subject.name] <= 1
+            name = item.subject.name if alone else item.qualified_name
+            subject = Subject(name, item.subject.policy, checks, item.tag.rebuild)
             self._examinations[key] = Examination(subject, self._progress.tell)
         return self._examinations[key]
 
@@ -49,8 +54,11 @@ class Conductor:
     def pytest_make_collect_report(
         self, collector: pytest.Collector
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-        """Read markers out here: inside, a usage error would become a test file's own error."""
-        if isinstance(collector, RecipeCollector):
+        """Read markers out here: inside, a usage error would become a test file's own error.
+
+        In a worker it has to be one, because the controller hears of nothing else.
+        """
+        if isinstance(collector, RecipeCollector) and not is_worker(self._config):
             collector.read_policies()
         return (yield)
 
@@ -60,11 +68,16 @@ class Conductor:
         for item in session.items:
             if isinstance(item, CheckItem):
                 self._items += 1
+                if item.variant.nodeid not in self._selected:
+                    self._names[item.subject.name] += 1
                 self._selected.setdefault(item.variant.nodeid, []).append(item.check)
-        if self._items:
-            check_device(self._config)
-            if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
-                share_processors(workers)
+        if not is_worker(self._config):  # whose controller would not hear of a usage error
+            refuse_watching(i for i in session.items if not isinstance(i, CheckItem))
+            if self._items:
+                check_device(self._config)
+        workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))
+        if self._items and workers:
+            share_processors(workers)
         for key, names in self._selected.items():
             order = {name: i for i, name in enumerate(all_checks())}
             self._selected[key] = sorted(names, key=order.__getitem__)
@@ -82,6 +95,14 @@ class Conductor:
             report.dlcheck = item.news(traces=bool(self._reports))  # type: ignore[attr-defined]
         return report
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        """Put back what was built once, and let it go, when another recipe's turn comes."""
+        if isinstance(item, CheckItem) and not (
+            isinstance(nextitem, CheckItem) and nextitem.variant is item.variant
+        ):
+            self.examination(item).put_back()
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect what a report tells, whichever process it comes from."""
         news: dict[str, Any] | None = getattr(report, "dlcheck", None)
@@ -96,8 +117,10 @@ class Conductor:
         if self._journal is not None and self._journal.finish() and not session.exitstatus:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter, exitstatus: int | pytest.ExitCode
+    ) -> None:
         """Write the table, the causes, what stays open, or how to begin."""
-        write_summary(terminalreporter, self._findings, items=self._items)
+        write_summary(terminalreporter, self._findings, items=self._items, exit_code=exitstatus)
         if self._journal is not None and self._journal.error:
             terminalreporter.write_line(f"ERROR: {self._journal.error}", red=True)

@@ -50,6 +50,12 @@ class CheckItem(pytest.Function):
             self.add_marker("dlcheck")
 
     @property
+    def qualified_name(self) -> str:
+        """The recipe's name with its file and class, where the short one is taken twice."""
+        assert self.parent is not None
+        return f"{self.parent.nodeid}{self.name.removeprefix(self.check)}"
+
+    @property
     def examination(self) -> Examination:
         """The examination that the items of this variant share."""
         conductor: Conductor | None = self.config.pluginmanager.get_plugin("dlcheck-conductor")

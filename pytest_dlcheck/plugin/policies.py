@@ -81,3 +81,18 @@ def check_device(config: pytest.Config) -> None:
         resolve_device(options.device(config))
     except RecipeError as error:
         raise pytest.UsageError(f"--dlcheck-device: {error}") from None
+
+
+def refuse_watching(items: Iterable[pytest.Item]) -> None:
+    """Refuse the marker directly on an ordinary test, which will mean: watch what it trains.
+
+    Raises:
+        pytest.UsageError: names the test.
+    """
+    for item in items:
+        own = any(mark.name == "dlcheck" for mark in item.own_markers)
+        if own and "dlcheck" not in getattr(item, "fixturenames", ()):
+            raise pytest.UsageError(
+                f"{item.nodeid}: the marker dlcheck on an ordinary test (to watch its training) is "
+                "not available yet; use it on a recipe, or request the fixture dlcheck"
+            )

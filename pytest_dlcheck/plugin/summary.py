@@ -9,6 +9,7 @@ import pytest
 from pytest_dlcheck.finding import Finding
 from pytest_dlcheck.reports import terminal
 
+_NOTHING_WRONG = {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED}
 HINT = """\
 no recipe was collected; to begin, put this into a file such as tests/test_training.py:
 
@@ -22,12 +23,18 @@ no recipe was collected; to begin, put this into a file such as tests/test_train
 """
 
 
-def write_summary(reporter: pytest.TerminalReporter, findings: Sequence[Finding], *, items: int) -> None:
+def write_summary(
+    reporter: pytest.TerminalReporter,
+    findings: Sequence[Finding],
+    *,
+    items: int,
+    exit_code: int | pytest.ExitCode,
+) -> None:
     """Write the table, the causes and what stays open; or, without any recipe, how to begin."""
     writer = reporter._tw  # noqa: SLF001  no public way to its width and colours
     width, colour = writer.fullwidth, writer.hasmarkup
     if not findings:
-        if not items and not reporter.config.option.collectonly and not _is_xdist(reporter.config):
+        if not items and exit_code in _NOTHING_WRONG and not _is_silent(reporter):
             reporter.section("dlcheck")
             reporter.write_line(HINT)
         return
@@ -45,5 +52,8 @@ def write_summary(reporter: pytest.TerminalReporter, findings: Sequence[Finding]
             reporter.write_line(text)
 
 
-def _is_xdist(config: pytest.Config) -> bool:
-    return bool(config.getoption("numprocesses", None) or config.getoption("tx", None))
+def _is_silent(reporter: pytest.TerminalReporter) -> bool:
+    """Whether nothing was to be collected here, or what was collected was deselected."""
+    option = reporter.config.option
+    workers = getattr(option, "numprocesses", None) or getattr(option, "tx", None)
+    return bool(option.collectonly or workers or reporter.stats.get("deselected"))

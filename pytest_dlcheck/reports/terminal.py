@@ -79,10 +79,16 @@ def causes(findings: Iterable[Finding], *, width: int, colour: bool) -> str:
             if not _is_bad(finding) or finding.because_of in listed:
                 continue
             led_to = [f.verdict.check for f in group if f.because_of == verdict.check]
-            lines.append(f"{recipe}::{verdict.check}", style="bold red")
+            broken = verdict.outcome is Outcome.ERRORED
+            place = f"{recipe} (the recipe itself)" if broken else f"{recipe}::{verdict.check}"
+            lines.append(place, style="bold red")
             told = verdict.cause if verdict.failed and verdict.cause else verdict.because
             lines.append(f"  {told.splitlines()[0]}\n")
-            if led_to:
+            if led_to and broken:
+                lines.append(
+                    f"    so that {len(led_to) + 1} checks could not judge\n", style="bright_black"
+                )
+            elif led_to:
                 lines.append(f"    and so also: {', '.join(led_to)}\n", style="bright_black")
     return _rendered(lines, width=width, colour=colour) if lines else ""
 

@@ -79,7 +79,8 @@ def user_traceback(error: BaseException) -> str:
 def is_ours(error: BaseException) -> bool:
     """Whether it was raised in our own code, not in the user's or in what either of us called."""
     frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and frames[-1].filename.startswith(_OURS)
+    told = isinstance(error, RecipeError)  # raised by us, and about the user's code
+    return bool(frames) and not told and frames[-1].filename.startswith(_OURS)
 
 
 def _first_line(error: BaseException) -> str:

@@ -25,6 +25,7 @@ def inspect(rig: Rig, record: Record, wanted: frozenset[str]) -> None:
         if experiment.fact not in wanted or (broken and experiment.needs_loss):
             continue
         rig.phase = f"the experiment {experiment.fact!r}"
+        rig.renew_batch()
         try:
             rows = tuple(experiment().run(rig))
         except NotApplicableError as error:

@@ -78,16 +78,18 @@ class Loop:
         self.step = 0
         self.skipped: list[int] = []
         """Steps that the gradient scaler skipped because of an overflow."""
-        self._take_step = self._choose()
+        self._choose()  # refuses what cannot be trained
+        self._epochs = 0
         self._wants_loss = {id(s) for s in self.schedulers if "metrics" in signature(s.step).parameters}
 
     def run(self, limits: Limits, progress: Progress | None = None) -> Ending:
         """Train; returns how it ended. Errors of the user's code are raised."""
         every = FLUSH_EVERY if limits.until is None else FLUSH_EVERY_UNTIL
+        take_step = self._choose()  # not an attribute: the loop would hold itself, and its model
         for self.step in range(limits.steps):
             try:
                 self.observer.step_begins(self.step)
-                self._take_step()
+                take_step()
                 self.observer.step_ends(self.step)
             except ExhaustedError:
                 return self._exhausted()
@@ -228,10 +230,11 @@ class Loop:
             nn.utils.clip_grad_norm_(parameters, self.rig.recipe.max_grad_norm)
 
     def _step_schedulers(self) -> None:
-        if self.rig.recipe.scheduler_interval == "epoch" and not self.rig.epoch_ended:
-            return
+        times = 1
+        if self.rig.recipe.scheduler_interval == "epoch":
+            times, self._epochs = self.rig.epochs_ended - self._epochs, self.rig.epochs_ended
         self.rig.phase = "the scheduler's step"
-        for scheduler in self.schedulers:
+        for scheduler in self.schedulers * times:
             if id(scheduler) in self._wants_loss:
                 scheduler.step(self._last_loss())
             else:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pytest_dlcheck.recipe import Recipe, RecipeError, described
 from pytest_dlcheck.run.errors import CannotTellError
-from pytest_dlcheck.run.tree import detached, shape_text
+from pytest_dlcheck.run.tree import copied, detached, shape_text
 
 _PAIR = 2
 _TARGET_KEYS = ("labels", "label", "targets", "target", "y")
@@ -39,7 +39,7 @@ class Call:
 
 
 class Objective:
-    """What a recipe minimises.
+    """What a recipe minimises. The user's functions get copies of a batch, which they may change.
 
     Args:
         recipe: the facts.
@@ -75,7 +75,7 @@ class Objective:
     def objectives(self, batch: Any) -> Iterator[tuple[Any, Tensor]]:
         """The ``(optimizer, loss)`` pairs that a generator ``training_step`` yields."""
         assert self.recipe.training_step is not None
-        for pair in self.recipe.training_step(self.model, batch):
+        for pair in self.recipe.training_step(self.model, copied(batch)):
             if not isinstance(pair, tuple) or len(pair) != _PAIR or not hasattr(pair[0], "step"):
                 raise RecipeError(
                     f"training_step yielded {_name(pair)}, not (optimizer, loss): "
@@ -94,10 +94,10 @@ class Objective:
         """
         forward = self.recipe.forward
         if forward is not None:
-            return Call(batch, lambda inputs: forward(self.model, inputs))
+            return Call(batch, lambda inputs: forward(self.model, copied(inputs)))
         if self.recipe.training_step is not None:
             return self._recorded_call(batch)
-        return Call(self._inputs(batch), lambda inputs: _apply(self.model, inputs))
+        return Call(self._inputs(batch), lambda inputs: _apply(self.model, copied(inputs)))
 
     def targets(self, batch: Any) -> Any:
         """The targets of a batch; None where the recipe does not say which they are."""
@@ -122,7 +122,7 @@ class Objective:
     def raw_loss(self, batch: Any) -> tuple[Any, Any]:
         """What the recipe gives as loss, whatever it is, and the outputs."""
         if self.recipe.training_step is not None:
-            result = self.recipe.training_step(self.model, batch)
+            result = self.recipe.training_step(self.model, copied(batch))
             pair = isinstance(result, tuple) and len(result) == _PAIR
             return cast("tuple[Any, Any]", result) if pair else (result, None)
         outputs = self.call(batch)()
@@ -181,7 +181,7 @@ class Objective:
 
     def _run_step(self, batch: Any) -> None:
         assert self.recipe.training_step is not None
-        result = self.recipe.training_step(self.model, batch)
+        result = self.recipe.training_step(self.model, copied(batch))
         if self.is_generator:
             for _ in result:
                 pass

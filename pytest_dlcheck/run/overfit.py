@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.tree import take
+from pytest_dlcheck.run.tree import copied, take
 
 SAMPLES = 8
 """Samples to learn by heart: enough to be no accident, few enough to be quick."""
@@ -69,7 +69,7 @@ def calm(rig: Rig) -> None:
 def feeder(rig: Rig, batch: Any) -> Callable[[], Any]:
     """Gives the same batch for ever, and raises the learning rate meanwhile where it was scheduled."""
     if not rig.schedulers:
-        return lambda: batch
+        return lambda: copied(batch)
     peaks = _rates(rig)
     given = 0
 
@@ -81,7 +81,7 @@ def feeder(rig: Rig, batch: Any) -> Callable[[], Any]:
                 if id(group) in peaks:
                     group["lr"] = share * peaks[id(group)]
         given += 1
-        return batch
+        return copied(batch)
 
     return give
 

@@ -19,7 +19,7 @@ from pytest_dlcheck.run.data import ExhaustedError, Stream
 from pytest_dlcheck.run.errors import CannotTellError
 from pytest_dlcheck.run.objective import Call, Objective
 from pytest_dlcheck.run.seeding import same_draws
-from pytest_dlcheck.run.tree import batch_size, map_tensors, take, tensors
+from pytest_dlcheck.run.tree import batch_size, copied, map_tensors, take, tensors
 
 _AGREEMENT = 0.05
 """Relative difference up to which float64 and the model's own precision, bfloat16 included, agree."""
@@ -48,6 +48,8 @@ class Rig:
         self.schedulers = _schedulers(recipe.scheduler)
         self.model = recipe.model
         self.device = _place(self.model, torch.device(device))
+        for optimizer in self.optimizers if self.device.type != "cpu" else ():
+            optimizer.load_state_dict(optimizer.state_dict())  # its state follows its parameters
         self.loss_module = recipe.loss if isinstance(recipe.loss, nn.Module) else None
         if self.loss_module is not None:
             self.loss_module.to(self.device)
@@ -58,20 +60,26 @@ class Rig:
         self.current: Any = None
         """The batch in flight, for the message of an error."""
         self._unread: list[tuple[Any, bool]] = []
-        self.epoch_ended = False
-        """Whether the batch last given was the last one of its epoch."""
+        self.epochs_ended = 0
+        """How often a batch that was given was the last one of its epoch."""
 
     def open(self) -> None:
         """Read the first batch and make the model ready to train."""
         self.phase = "reading train_data"
-        self.batch = self.current = self.stream.next()
-        self._unread.append((self.batch, self.stream.epoch_ended))
+        self._first = self.stream.next()
+        self.batch = self.current = copied(self._first)
+        self._unread.append((copied(self._first), self.stream.epoch_ended))
         self._materialize()
         self.phase = "setting up"
         self._enter_train_mode()
         self._modes = {module: module.training for module in self.model.modules()}
 
     # -- data ---------------------------------------------------------------------------------
+
+    def renew_batch(self) -> None:
+        """Give the first batch as it was read, whatever a step of the user's has done to it."""
+        self.batch = copied(self._first)
+        self.__dict__.pop("call", None)
 
     def next_batch(self) -> Any:
         """The next batch of the training stream.
@@ -81,7 +89,8 @@ class Rig:
         """
         if not self._unread:
             self._read_one()
-        self.current, self.epoch_ended = self._unread.pop(0)
+        self.current, ended = self._unread.pop(0)
+        self.epochs_ended += ended
         return self.current
 
     def look_ahead(self, count: int) -> list[Any]:
@@ -199,6 +208,9 @@ class Rig:
         cast = _double_inputs(call.function)
         with torch.no_grad(), same_draws(self.seed):
             expected = call()
+        gradients = {p: p.grad for p in self.model.parameters()}
+        for parameter in gradients:
+            parameter.grad = None  # a cast would change them in place, whoever else holds them
         try:
             self.model.double()
             usable = self._agrees(cast, expected)
@@ -207,6 +219,8 @@ class Rig:
             yield cast if usable else call.function
         finally:
             _restore(self.model, dtypes)
+            for parameter, gradient in gradients.items():
+                parameter.grad = gradient
 
     def _agrees(self, cast: Callable[[Any], Any], expected: Any) -> bool:
         try:
@@ -234,10 +248,12 @@ class Rig:
         if not lazy:
             return
         self.phase = "the first forward, which materialises lazy modules"
+        modes = {module: module.training for module in self.model.modules()}
         with torch.no_grad():
             self.model.eval()
             self.objective.call(self.batch)()
-            self.model.train()
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def _place(model: nn.Module, device: torch.device) -> torch.device:

@@ -99,6 +99,7 @@ def _global_state() -> list[tuple[Any, Any]]:
         (_set_deterministic, (_deterministic(), _warns_only())),
         (_set_flag("deterministic"), torch.backends.cudnn.deterministic),
         (_set_flag("benchmark"), torch.backends.cudnn.benchmark),
+        (_set_flag("enabled"), torch.backends.cudnn.enabled),
         (_set_matmul_precision, _matmul_precision()),
         (torch.set_num_threads, torch.get_num_threads()),
         (torch.autograd.set_detect_anomaly, torch.is_anomaly_enabled()),

@@ -10,7 +10,6 @@ from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader
 
 from pytest_dlcheck.recipe import Recipe, RecipeError
-from pytest_dlcheck.run.tree import map_tensors
 
 _PLAIN = (bool, int, float, str)
 
@@ -18,8 +17,9 @@ _PLAIN = (bool, int, float, str)
 class Snapshot:
     """The state of a recipe as its factory left it.
 
-    Kept are weights and buffers (a copy on the CPU), ``requires_grad``, gradients, modes and other
-    plain attributes of every module, the optimizers', schedulers' and loaders' state.
+    Kept are parameters and buffers of the model and the loss (a copy on the CPU, and where they were),
+    ``requires_grad``, gradients, modes and other plain attributes of every module, what else the
+    optimizers hold, and the optimizers', schedulers' and loaders' state.
 
     Args:
         recipe: what the factory returned; anything else is handed back as it is.
@@ -38,12 +38,22 @@ class Snapshot:
                 "a model with lazy modules that are not made yet cannot be put back to its start: "
                 "call it on a batch inside the factory, or leave out rebuild=False"
             )
-        self._weights = _on_cpu(model.state_dict())
-        self._flags = {p: p.requires_grad for p in model.parameters()}
-        self._gradients = {p: p.grad for p in model.parameters()}
+        roots = [part for part in (model, recipe.loss) if isinstance(part, torch.nn.Module)]
+        modules = [module for root in roots for module in root.modules()]
+        held = [p for o in _listed(recipe.optimizer) for g in o.param_groups for p in g["params"]]
+        parameters = dict.fromkeys([*(p for root in roots for p in root.parameters()), *held])
+        self._parameters = [
+            (p, _kept(p), p.device, p.requires_grad, None if p.grad is None else p.grad.clone())
+            for p in parameters
+        ]
+        self._buffers = [
+            (module, name, _kept(buffer), buffer.device)
+            for module in modules
+            for name, buffer in module.named_buffers(recurse=False)
+        ]
         self._attributes = {
             module: {k: v for k, v in vars(module).items() if isinstance(v, _PLAIN)}
-            for module in model.modules()
+            for module in modules
         }
         self._stateful = [
             (part, copy.deepcopy(part.state_dict()))
@@ -59,14 +69,15 @@ class Snapshot:
 
     def restored(self) -> Any:
         """The recipe, as its factory left it."""
-        if not hasattr(self, "_weights"):
+        if not hasattr(self, "_parameters"):
             return self.recipe
-        model = self.recipe.model
-        with torch.no_grad():
-            model.load_state_dict(self._weights)
-        for parameter, flag in self._flags.items():
+        for parameter, value, device, flag, gradient in self._parameters:
+            parameter.grad = None
+            parameter.data = value.to(device, copy=True)
             parameter.requires_grad_(flag)
-            parameter.grad = self._gradients[parameter]
+            parameter.grad = None if gradient is None else gradient.clone()
+        for module, name, value, device in self._buffers:
+            setattr(module, name, value.to(device, copy=True))
         for module, attributes in self._attributes.items():
             vars(module).update(attributes)
         for part, state in self._stateful:
@@ -76,8 +87,8 @@ class Snapshot:
         return self.recipe
 
 
-def _on_cpu(state: Any) -> Any:
-    return map_tensors(dict(state), lambda tensor: tensor.detach().to("cpu", copy=True))
+def _kept(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().to("cpu", copy=True)
 
 
 def _listed(given: Any) -> list[Any]:

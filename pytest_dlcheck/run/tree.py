@@ -56,6 +56,11 @@ def to_device(tree: Any, device: torch.device) -> Any:
     return map_tensors(tree, lambda t: t if t.device == device else t.to(device, non_blocking=True))
 
 
+def copied(tree: Any) -> Any:
+    """The nest anew, containers and tensors, so that whoever gets it may change it."""
+    return map_tensors(tree, Tensor.clone)
+
+
 def detached(tree: Any) -> Any:
     """The nest cut from the graph, sharing memory."""
     return map_tensors(tree, Tensor.detach)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pytest_dlcheck.run.probe import Probe, TableBuffer
 from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.tree import copied
 from pytest_dlcheck.trace import Matrix
 from pytest_dlcheck.trial import Trial
 
@@ -32,7 +33,7 @@ class FixedLossProbe(Probe):
         if rig.objective.is_generator:
             self._why_not = "several objectives are trained against each other"
             return
-        self._batches = rig.look_ahead(BATCHES)
+        self._batches = [copied(batch) for batch in rig.look_ahead(BATCHES)]
         self._buffer = TableBuffer([f"batch {i}" for i in range(len(self._batches))])
         self._evaluate(0)
 
@@ -47,7 +48,7 @@ class FixedLossProbe(Probe):
 
     def _evaluate(self, step: int) -> None:
         with self._rig.undisturbed():
-            losses = [self._loss(batch) for batch in self._batches]
+            losses = [self._loss(copied(batch)) for batch in self._batches]
         self._buffer.append(step, [f"batch {i}" for i in range(len(losses))], losses)
 
     def _loss(self, batch: Any) -> Tensor:

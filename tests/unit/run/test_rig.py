@@ -43,8 +43,8 @@ def test_epochs_end_where_they_end_though_read_ahead():
     ends = []
     for _ in range(6):
         found.next_batch()
-        ends.append(found.epoch_ended)
-    assert ends == [False, False, True] * 2
+        ends.append(found.epochs_ended)
+    assert ends == [0, 0, 1, 1, 1, 2]
 
 
 def test_samples_are_spread_over_the_batch():
