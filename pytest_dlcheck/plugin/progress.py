@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from time import monotonic
 
 import pytest
 
 from pytest_dlcheck.trial import Trial
 
-PATIENCE = 2.0
-"""Seconds that a trial may last before it is talked about."""
+PATIENCE = 1.0
+"""Seconds after a trial first told of itself, about a second after it began, until it is talked of."""
 _SAVE, _RESTORE, _ERASE = "\x1b7", "\x1b8", "\x1b[K"
 
 
@@ -30,17 +31,22 @@ class ProgressLine:
         writer = self._config.get_terminal_writer()
         text = f" {recipe} {trial}: step {step + 1}/{trial.steps}, loss {loss:.4g}"
         room = writer.fullwidth - writer.width_of_current_line - 1
-        writer._file.write(f"{_SAVE}{text[: max(0, room)]}{_ERASE}{_RESTORE}")  # noqa: SLF001
-        writer.flush()
+        self._write(f"{_SAVE}{text[: max(0, room)]}{_ERASE}{_RESTORE}")
         self._drawn = True
 
     def clear(self) -> None:
         """Take the line back."""
         if self._drawn:
-            writer = self._config.get_terminal_writer()
-            writer._file.write(_ERASE)  # noqa: SLF001  control codes must not count as width
-            writer.flush()
+            self._write(_ERASE)
             self._drawn = False
+
+    def _write(self, text: str) -> None:
+        """Past pytest's capture; and past its writer, because control codes must not count as width."""
+        capture = self._config.pluginmanager.get_plugin("capturemanager")
+        with nullcontext() if capture is None else capture.global_and_fixture_disabled():
+            writer = self._config.get_terminal_writer()
+            writer._file.write(text)  # noqa: SLF001
+            writer.flush()
 
     def _on_a_terminal(self) -> bool:
         if hasattr(self._config, "workerinput") or "CI" in os.environ:

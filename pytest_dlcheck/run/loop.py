@@ -25,6 +25,8 @@ FLUSH_EVERY = 32
 """Steps between two readings from the device; a divergence is seen at most so much later."""
 FLUSH_EVERY_UNTIL = 8
 """The same where a stopping rule waits for the loss."""
+TALK = 1.0
+"""Seconds after which whoever asked to be told of progress is told again."""
 SMOOTHED = 5
 """Losses that a stopping rule averages over."""
 
@@ -80,6 +82,7 @@ class Loop:
         """Steps that the gradient scaler skipped because of an overflow."""
         self._choose()  # refuses what cannot be trained
         self._epochs = 0
+        self._looked = perf_counter()
         self._wants_loss = {id(s) for s in self.schedulers if "metrics" in signature(s.step).parameters}
 
     def run(self, limits: Limits, progress: Progress | None = None) -> Ending:
@@ -94,7 +97,8 @@ class Loop:
             except ExhaustedError:
                 return self._exhausted()
             self._step_schedulers()
-            if (self.step + 1) % every == 0 and (ending := self._look(limits, progress)):
+            due = (self.step + 1) % every == 0 or (progress and perf_counter() - self._looked > TALK)
+            if due and (ending := self._look(limits, progress)):
                 return ending
             if limits.deadline is not None and perf_counter() > limits.deadline:
                 return Ending("timed_out", self.step, "its time limit was reached", "between steps")
@@ -246,6 +250,7 @@ class Loop:
         return self.losses.so_far()[-1]
 
     def _look(self, limits: Limits, progress: Progress | None) -> Ending | None:
+        self._looked = perf_counter()
         self.observer.flush()
         series = self.losses.so_far()
         if progress is not None and len(series):
