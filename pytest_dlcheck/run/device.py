@@ -1,4 +1,4 @@
-"""Which device a trial runs on, and waiting for it. One question, one answer."""
+"""Which device a trial runs on, and its share of the machine. One question, one answer."""
 
 from __future__ import annotations
 
@@ -37,12 +37,6 @@ def share_threads(workers: int) -> None:
     """Give torch its share of the processors, where ``OMP_NUM_THREADS`` does not say otherwise."""
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // workers))
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait until the device has done all that was asked of it."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
 
 
 def peak_memory(device: torch.device) -> int | None:
