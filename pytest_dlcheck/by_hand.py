@@ -13,7 +13,7 @@ from pytest_dlcheck.plan import ALWAYS, PlannedTrial, needs
 from pytest_dlcheck.policy import Policy
 from pytest_dlcheck.recipe import Recipe, RecipeError, recipe_tag
 from pytest_dlcheck.reports.text import diagnosis_text, findings_text
-from pytest_dlcheck.session import Examination, Factory, Subject, all_checks
+from pytest_dlcheck.session import Examination, Factory, Subject, default_checks
 from pytest_dlcheck.trace import Trace
 from pytest_dlcheck.verdict import Outcome, Verdict
 
@@ -68,7 +68,7 @@ class Run:
             UnknownCheckError: a name is neither a check's nor a family's.
         """
         __tracebackhide__ = True
-        chosen = select(names, option="check()") if names else all_checks()
+        chosen = select(names, option="check()") if names else default_checks()
         for name in chosen:
             self._examination.judge(name, self._factory)
         diagnosis = self._examination.diagnosis()
@@ -188,7 +188,7 @@ def diagnose(
 def diagnose_all(factory: Factory, policy: Policy, names: Iterable[str]) -> str:
     """The diagnosis of a recipe by some checks or families, or by all; empty if nothing failed."""
     names = tuple(names)
-    checks = select(names, option="check()") if names else all_checks()
+    checks = select(names, option="check()") if names else default_checks()
     tag = recipe_tag(factory)
     name = getattr(factory, "__name__", "recipe")
     examination = Examination(Subject(name, policy, checks, tag.rebuild if tag else True))

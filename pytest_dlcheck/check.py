@@ -17,10 +17,12 @@ from typing import Any, ClassVar, Literal
 
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Ending, Row, Trace
-from pytest_dlcheck.trial import Kind, Terms, Trial
+from pytest_dlcheck.trial import KINDS, Kind, Terms, Trial
 from pytest_dlcheck.verdict import Measure, Outcome, Suspect, Verdict
 
-Family = Literal["contract", "dynamics", "learning", "data"]
+Family = Literal["contract", "data", "dynamics", "learning", "tuning"]
+OPT_IN: frozenset[Family] = frozenset({"tuning"})
+"""Families that are run only where they, or a check of theirs, are asked for by name."""
 
 
 class Effect(StrEnum):
@@ -31,14 +33,19 @@ class Effect(StrEnum):
     """
 
     RUN = "the recipe runs"
+    DATA = "the data says what it should"
     OUTPUTS = "the outputs are usable"
     INDEPENDENCE = "samples stay apart"
+    INPUTS = "the inputs are used"
+    SIGNAL = "activations carry information"
     START = "the loss starts where it should"
     GRADIENTS = "gradients arrive"
     STABILITY = "the training stays stable"
     UPDATES = "parameters move"
     FITTING = "a batch can be fitted"
     PROGRESS = "the loss falls"
+    LEARNING = "what is learned comes from the inputs"
+    GENERALIZATION = "new data is predicted"
 
 
 LOCAL = frozenset({Effect.GRADIENTS, Effect.UPDATES})
@@ -308,6 +315,11 @@ def select(names: Iterable[str], *, option: str) -> tuple[str, ...]:
     return tuple(name for name in checks if name in chosen)
 
 
+def default_selection() -> tuple[str, ...]:
+    """The checks that run where none are named: all but those of opt-in families, causes first."""
+    return tuple(name for name, check in registry().items() if check.family not in OPT_IN)
+
+
 def unknown(option: str, name: str, valid: Iterable[str]) -> str:
     """The message for a name that does not exist: the nearest match and all valid ones."""
     valid = list(valid)
@@ -318,7 +330,7 @@ def unknown(option: str, name: str, valid: Iterable[str]) -> str:
 
 def _causes_first(check: Check) -> tuple[int, int, str]:
     kinds = {trial.kind for trial in check.trials(Terms())}
-    stage = max(("inspect", "train", "overfit").index(kind) for kind in kinds)
+    stage = max(KINDS.index(kind) for kind in kinds)
     effects = list(Effect)
     return stage, effects.index(check.shows) if check.shows else -1, check.name
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from pytest_dlcheck.check import Check, Evidence, registry
+from pytest_dlcheck.check import Check, Evidence, default_selection, registry
 from pytest_dlcheck.diagnosis import Diagnosis, diagnose_verdicts
 from pytest_dlcheck.finding import Finding, TrialSummary
 from pytest_dlcheck.plan import ALWAYS, PlannedTrial, needs, plan
@@ -240,6 +240,11 @@ def judge_again(
 def all_checks() -> tuple[str, ...]:
     """The names of all checks, causes first."""
     return tuple(registry())
+
+
+def default_checks() -> tuple[str, ...]:
+    """The names of the checks that run where none are named, causes first."""
+    return default_selection()
 
 
 def share_processors(workers: int) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
-Kind = Literal["inspect", "train", "overfit"]
+Kind = Literal["inspect", "train", "overfit", "blind"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+"""In the order in which they are run: what is quick and tells of causes comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,9 @@ class Trial:
     """One way of running a recipe.
 
     Attributes:
-        kind: ``inspect`` (no training, one batch), ``train`` (a short training on the data) or
-            ``overfit`` (training on one fixed small batch, without scheduler, dropout off).
+        kind: ``inspect`` (no training, one batch), ``train`` (a short training on the data),
+            ``overfit`` (training on one fixed small batch, without scheduler, dropout off) or
+            ``blind`` (as ``train``, but inputs and targets of different samples are paired).
         steps: optimizer steps at most.
         seed: seeds python, numpy and torch before the factory is called.
         device: where the model runs, as torch names it.
@@ -87,6 +89,10 @@ class Terms:
         """A short training, once per seed."""
         seeds = range(self.seed, self.seed + self.seeds)
         return tuple(Trial("train", self.steps, seed, self.device) for seed in seeds)
+
+    def blind(self) -> tuple[Trial, ...]:
+        """The same short training with inputs that do not belong to their targets, once per seed."""
+        return tuple(replace(trial, kind="blind") for trial in self.train())
 
     def overfit(self, progress: float) -> Trial:
         """Training on one small batch until the loss has covered ``progress`` of its way."""

@@ -11,7 +11,7 @@ from pytest_dlcheck.check import UnknownCheckError, select, unknown
 from pytest_dlcheck.plugin import options
 from pytest_dlcheck.policy import Policy, PolicyError, merge
 from pytest_dlcheck.recipe import RecipeError
-from pytest_dlcheck.session import all_checks, resolve_device
+from pytest_dlcheck.session import all_checks, default_checks, resolve_device
 
 
 def policy_of(item: pytest.Item) -> Policy:
@@ -48,7 +48,7 @@ def _keywords(marker: pytest.Mark) -> Mapping[str, Any]:
 
 def wanted_checks(policy: Policy, config: pytest.Config) -> tuple[str, ...]:
     """The names of the checks that a policy and the command line leave, causes first."""
-    chosen = all_checks() if policy.select is None else select(policy.select, option="select")
+    chosen = default_checks() if policy.select is None else select(policy.select, option="select")
     ignored = {
         *select(policy.ignore, option="ignore"),
         *select(options.names_of(config, "ignore"), option="--dlcheck-ignore"),

@@ -30,7 +30,7 @@ from pytest_dlcheck.run.observer import Observer
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.seeding import seeded
 from pytest_dlcheck.run.trial_runner import Request, _prepare
-from pytest_dlcheck.session import Examination, Subject, all_checks
+from pytest_dlcheck.session import Examination, Subject, default_checks
 from pytest_dlcheck.trace import Trace
 
 EXAMPLES = Path(__file__).parents[2] / "example_models"
@@ -60,7 +60,7 @@ class Times:
 
 def examine(name: str, factory: Callable[[], Any], policy: Policy) -> Examination:
     """The whole battery."""
-    examination = Examination(Subject(name, policy, all_checks()))
+    examination = Examination(Subject(name, policy, default_checks()))
     examination.conclude(factory)
     return examination
 

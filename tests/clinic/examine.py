@@ -6,7 +6,7 @@ from functools import cache
 
 from pytest_dlcheck.diagnosis import Diagnosis
 from pytest_dlcheck.policy import Policy
-from pytest_dlcheck.session import Examination, Subject, all_checks
+from pytest_dlcheck.session import Examination, Subject, default_checks
 
 from .case import Factory
 
@@ -15,4 +15,4 @@ from .case import Factory
 def examined(factory: Factory, steps: int) -> Diagnosis:
     """The verdicts of all checks, causes before consequences."""
     policy = Policy(steps=steps, device="cpu")
-    return Examination(Subject("clinic", policy, all_checks())).conclude(factory)
+    return Examination(Subject("clinic", policy, default_checks())).conclude(factory)

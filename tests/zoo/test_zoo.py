@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_dlcheck.policy import Policy
-from pytest_dlcheck.session import Examination, Subject, all_checks
+from pytest_dlcheck.session import Examination, Subject, default_checks
 
 from .menagerie import menagerie, split
 
@@ -24,7 +24,7 @@ SLICE = (
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", SLICE)
 def test_a_healthy_model_raises_no_alarm(name):
-    subject = Subject(name, Policy(steps=40, device="cpu"), all_checks())
+    subject = Subject(name, Policy(steps=40, device="cpu"), default_checks())
     diagnosis = Examination(subject).conclude(menagerie()[name])
     assert [f"{v.check}: {v.because}" for v in diagnosis.causes] == []
 

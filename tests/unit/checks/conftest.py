@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pytest_dlcheck.policy import Policy
-from pytest_dlcheck.session import Examination, Subject, all_checks
+from pytest_dlcheck.session import Examination, Subject, default_checks
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +36,6 @@ def diagnosis_of():
     """Gives the verdicts of all checks on what a factory builds, causes before consequences."""
 
     def diagnosis_of(factory, **policy):
-        return examination(factory, all_checks(), **policy).conclude(factory)
+        return examination(factory, default_checks(), **policy).conclude(factory)
 
     return diagnosis_of
