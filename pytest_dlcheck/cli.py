@@ -8,11 +8,13 @@ from dataclasses import fields, replace
 from inspect import cleandoc
 from pathlib import Path
 from shutil import get_terminal_size
+from textwrap import indent
 
 import click
 
 from pytest_dlcheck import scaffold
 from pytest_dlcheck.check import Check, UnknownCheckError, registry, select, unknown
+from pytest_dlcheck.explanation import thresholds
 from pytest_dlcheck.finding import Finding
 from pytest_dlcheck.reports import journal, terminal
 from pytest_dlcheck.session import all_checks, judge_again
@@ -45,6 +47,12 @@ def explain(check: str) -> None:
         found = registry()[name]
         click.echo(click.style(name, bold=True) + f"  ({found.family})\n")
         click.echo(cleandoc(type(found).__doc__ or ""))
+        if numbers := thresholds(found):
+            title = click.style("Thresholds", bold=True)
+            click.echo(f"\n{title} (dlcheck report --set {name}.NAME=VALUE)")
+        for threshold in numbers:
+            click.echo(f"  {threshold.name} = {threshold.value}")
+            click.echo(indent(threshold.text, "    "))
 
 
 @main.command()
