@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_dlcheck.recipe import Recipe, recipe
 
 if TYPE_CHECKING:
-    from pytest_dlcheck.by_hand import Run, diagnose
+    from pytest_dlcheck.at_hand import diagnose
+    from pytest_dlcheck.by_hand import Run
     from pytest_dlcheck.check import Check
     from pytest_dlcheck.trace import Ending, Matrix, Row, Series, Trace
     from pytest_dlcheck.trial import Trial
@@ -31,7 +32,8 @@ _HOME = {
     "Trace": "trace",
     "Trial": "trial",
     "Verdict": "verdict",
-    "diagnose": "by_hand",
+    "diagnose": "at_hand",
+    "watch": "watching",
 }
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "Verdict",
     "diagnose",
     "recipe",
+    "watch",
 ]
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
 
 from pytest_dlcheck.check import registry, select
-from pytest_dlcheck.diagnosis import Diagnosis
-from pytest_dlcheck.finding import Finding
+from pytest_dlcheck.finding import Finding, ruled
 from pytest_dlcheck.plan import ALWAYS, PlannedTrial, needs
 from pytest_dlcheck.policy import Policy
-from pytest_dlcheck.recipe import Recipe, RecipeError, recipe_tag
-from pytest_dlcheck.reports.text import diagnosis_text, findings_text
-from pytest_dlcheck.session import Examination, Factory, Subject, default_checks
+from pytest_dlcheck.recipe import Recipe, RecipeError, described, recipe_tag
+from pytest_dlcheck.reports.text import failures_text
+from pytest_dlcheck.session import Examination, Factory, Subject
 from pytest_dlcheck.trace import Trace
-from pytest_dlcheck.verdict import Outcome, Verdict
+from pytest_dlcheck.verdict import Verdict
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,6 +23,23 @@ if TYPE_CHECKING:
 
 class CheckFailedError(AssertionError):
     """A check that was asked for by hand does not hold; the message is the diagnosis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How recipes are judged by hand.
+
+    Attributes:
+        policy: of the test, of the recipe and of the command line, merged.
+        checks: the names of the checks to judge by where none are asked for.
+        strict: what else is to fail: ``inconclusive``, ``advice``.
+        open: told the findings that do not fail, and still have something to say.
+    """
+
+    policy: Policy
+    checks: tuple[str, ...]
+    strict: Collection[str] = ()
+    open: Callable[[Sequence[Finding]], None] = field(default=lambda _: None)
 
 
 class Run:
@@ -33,23 +50,23 @@ class Run:
         model: the trained model.
     """
 
-    def __init__(self, factory: Factory, policy: Policy) -> None:
+    def __init__(self, factory: Factory, rules: Rules) -> None:
+        __tracebackhide__ = True
         self._built: list[Recipe] = []
-        self._factory = factory
-        policy = replace(policy, seeds=1)
-        tag = recipe_tag(factory)
-        name = getattr(factory, "__name__", "recipe")
-        self._examination = Examination(
-            Subject(name, policy, tuple(registry()), tag.rebuild if tag else True)
-        )
-        (trial, *_) = self._examination.terms().train()
+        self._factory, self._rules = factory, rules
+        policy = replace(rules.policy, seeds=1)
+        self._examination = _examination(factory, policy, tuple(registry()))
+        try:
+            (trial, *_) = self._examination.terms().train()
+        except RecipeError as error:
+            raise RecipeError(str(error)) from None
         wanted = frozenset[str]().union(
             *(needs(c) for c in registry().values() if trial in c.trials(self._examination.terms()))
         )
         self.trace = self._examination.trace(PlannedTrial(trial, ALWAYS | wanted), self._remember)
         self.model: nn.Module | None = self._built[0].model if self._built else None
         if self.trace.ending.kind in {"raised", "out_of_memory"}:
-            raise CheckFailedError(_ending_text(name, self.trace))
+            raise CheckFailedError(_ending_text(self._examination.subject.name, self.trace))
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -60,20 +77,15 @@ class Run:
         """Judge, and fail with the diagnosis.
 
         Args:
-            names: checks or families; every check if none is given. Those that this training cannot
-                decide alone run what trials they need.
+            names: checks or families; those of the policy if none is given. Those that this training
+                cannot decide alone run what trials they need.
 
         Raises:
             CheckFailedError: (an ``AssertionError``) a check does not hold.
             UnknownCheckError: a name is neither a check's nor a family's.
         """
         __tracebackhide__ = True
-        chosen = select(names, option="check()") if names else default_checks()
-        for name in chosen:
-            self._examination.judge(name, self._factory)
-        diagnosis = self._examination.diagnosis()
-        if not holds(self._examination.verdicts[name] for name in chosen):
-            raise CheckFailedError(diagnosis_text(self._examination.subject.name, diagnosis))
+        _hold(self._examination, self._factory, names, self._rules)
 
     def _own(self) -> tuple[str, ...]:
         terms = self._examination.terms()
@@ -86,137 +98,83 @@ class Run:
         return built
 
 
-def holds(verdicts: Iterable[Verdict]) -> bool:
-    """Whether none of the properties was found broken, and none could not be tried at all."""
-    return all(v.outcome not in {Outcome.FAILED, Outcome.ERRORED} for v in verdicts)
-
-
-@dataclass(frozen=True)
-class Report:
-    """What :func:`diagnose` found.
-
-    ``print`` it for plain text; :meth:`show` and rich render it in colour, notebooks as HTML.
-
-    Attributes:
-        diagnosis: the verdicts, causes before consequences.
-        findings: the same with what each trial cost.
-    """
-
-    diagnosis: Diagnosis
-    findings: tuple[Finding, ...]
-
-    @property
-    def verdicts(self) -> tuple[Verdict, ...]:
-        """All verdicts."""
-        return self.diagnosis.verdicts
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing failed."""
-        return not self.diagnosis.causes
-
-    def __str__(self) -> str:
-        return findings_text(self.findings)
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def __rich__(self) -> Any:
-        from pytest_dlcheck.reports import console
-
-        return console.page(self.findings)
-
-    def _repr_html_(self) -> str:
-        from pytest_dlcheck.reports import notebook
-
-        return notebook.page(self.findings)
-
-    def show(self) -> None:
-        """Print the report with rich: in colour where the terminal has any."""
-        from rich.console import Console
-
-        Console(highlight=False, markup=False, emoji=False).print(self)
-
-
-def diagnose(
-    subject: Any,
-    batch: Any = None,
-    /,
-    *,
-    loss: Callable[[Any, Any], Any] | None = None,
-    optimizer: Any = None,
-    steps: int | None = None,
-    select: Iterable[str] | None = None,
-    device: str = "auto",
-) -> Report:
-    """Examine a recipe, or a model at hand, without pytest.
-
-    Args:
-        subject: a recipe's factory, a :class:`Recipe`, or an ``nn.Module``.
-        batch: for a module: one batch, ``(inputs, targets)`` or what the model takes.
-        loss: for a module: ``loss(outputs, targets)``.
-        optimizer: for a module: its optimizer.
-        steps: optimizer steps of the short training; 100 where none are given.
-        select: names of checks or families; all where none are given.
-        device: where to run.
-
-    Returns:
-        The report: ``print`` it. The model and the optimizer are as they were before.
+def check(factory: Factory, names: Sequence[str], rules: Rules) -> None:
+    """Judge a recipe by some checks or families, or by those of the rules.
 
     Raises:
-        RecipeError: the recipe contradicts itself.
-        UnknownCheckError: a selected name does not exist.
-
-    Example:
-        >>> print(diagnose(model, (images, labels), loss=CrossEntropyLoss(), optimizer=adam))
+        CheckFailedError: (an ``AssertionError``) a check does not hold.
+        UnknownCheckError: a name is neither a check's nor a family's.
     """
-    factory, rebuild = _factory_of(subject, batch, loss, optimizer)
-    policy = Policy(device=device) if steps is None else Policy(device=device, steps=steps)
-    checks = tuple(registry()) if select is None else _select(select)
-    name = getattr(subject, "__name__", type(subject).__name__)
-    examination = Examination(Subject(name, policy, checks, rebuild))
+    __tracebackhide__ = True
+    examination = _examination(factory, rules.policy, _chosen(names, rules))
     try:
-        diagnosis = examination.conclude(factory)
+        _hold(examination, factory, names, rules)
     finally:
         examination.put_back()
-    findings = tuple(
-        examination.finding(v.check, diagnosis, examination.fresh_traces()) for v in diagnosis.verdicts
-    )
-    return Report(diagnosis, findings)
 
 
-def diagnose_all(factory: Factory, policy: Policy, names: Iterable[str]) -> str:
-    """The diagnosis of a recipe by some checks or families, or by all; empty if nothing failed."""
-    names = tuple(names)
-    checks = select(names, option="check()") if names else default_checks()
+def the_factory(given: Any, caller: str) -> Factory:
+    """What was given, if it can be called for a fresh recipe.
+
+    Args:
+        given: what a user gave.
+        caller: the function that it was given to, for the message.
+
+    Raises:
+        RecipeError: it is something else; says what to give.
+    """
+    __tracebackhide__ = True
+    if isinstance(given, Recipe):
+        raise RecipeError(
+            f"{caller}() takes the recipe's factory, not the Recipe that it returns: write "
+            f"{caller}(my_recipe) instead of {caller}(my_recipe()), so that it is built under a seed"
+        )
+    if not callable(given) or isinstance(given, type) or hasattr(given, "named_parameters"):
+        raise RecipeError(
+            f"{caller}() takes a recipe's factory, a function that returns a Recipe, "
+            f"not {described(given)}"
+        )
+    return given  # type: ignore[no-any-return]
+
+
+def arguments_of(factory: Factory) -> tuple[str, ...]:
+    """The names of the arguments that a factory cannot be called without."""
+    try:
+        parameters = signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return ()
+    optional = {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}
+    return tuple(p.name for p in parameters if p.default is p.empty and p.kind not in optional)
+
+
+def _examination(factory: Factory, policy: Policy, checks: tuple[str, ...]) -> Examination:
     tag = recipe_tag(factory)
     name = getattr(factory, "__name__", "recipe")
-    examination = Examination(Subject(name, policy, checks, tag.rebuild if tag else True))
-    try:
-        diagnosis = examination.conclude(factory)
-    finally:
-        examination.put_back()
-    return diagnosis_text(name, diagnosis) if diagnosis.causes else ""
+    return Examination(Subject(name, policy, checks, tag.rebuild if tag else True))
 
 
-def _select(names: Iterable[str]) -> tuple[str, ...]:
-    return select(names, option="select")
+def _chosen(names: Sequence[str], rules: Rules) -> tuple[str, ...]:
+    """The checks that are asked for; of a family, those that the policy does not ignore."""
+    __tracebackhide__ = True
+    if not names:
+        return rules.checks
+    ignored = set(select(rules.policy.ignore, option="ignore")) - set(names)
+    return tuple(name for name in select(names, option="check()") if name not in ignored)
 
 
-def _factory_of(
-    subject: Any, batch: Any, loss: Callable[[Any, Any], Any] | None, optimizer: Any
-) -> tuple[Factory, bool]:
-    if isinstance(subject, Recipe):
-        return lambda: subject, False
-    if hasattr(subject, "named_parameters"):
-        if batch is None:
-            raise RecipeError("a model needs a batch to be diagnosed with: diagnose(model, batch, ...)")
-        made = Recipe(model=subject, train_data=[batch], loss=loss, optimizer=optimizer)
-        return lambda: made, False
-    if not callable(subject):
-        raise RecipeError(f"diagnose() takes a recipe or a model, not a {type(subject).__name__}")
-    tag = recipe_tag(subject)
-    return subject, tag.rebuild if tag else True
+def _hold(examination: Examination, factory: Factory, names: Sequence[str], rules: Rules) -> None:
+    """Judge, and fail where the rules say so."""
+    __tracebackhide__ = True
+    chosen = _chosen(names, rules)
+    for name in chosen:
+        examination.judge(name, factory)
+    diagnosis = examination.diagnosis()
+    findings = [
+        ruled(examination.finding(name, diagnosis), rules.policy, rules.strict) for name in chosen
+    ]
+    rules.open([finding for finding in findings if not finding.fails])
+    if text := failures_text(findings):
+        raise CheckFailedError(text)
 
 
 def _ending_text(name: str, trace: Trace) -> str:

@@ -20,9 +20,12 @@ from pytest_dlcheck.trace import Ending, Row, Trace
 from pytest_dlcheck.trial import KINDS, Kind, Terms, Trial
 from pytest_dlcheck.verdict import Measure, Outcome, Suspect, Verdict
 
-Family = Literal["contract", "data", "dynamics", "learning", "tuning"]
-OPT_IN: frozenset[Family] = frozenset({"tuning"})
-"""Families that are run only where they, or a check of theirs, are asked for by name."""
+Family = Literal["contract", "data", "dynamics", "learning", "loop", "tuning"]
+OPT_IN: frozenset[Family] = frozenset({"loop", "tuning"})
+"""Families that are run only where they, or a check of theirs, are asked for by name; ``loop`` also
+wherever a loop is watched."""
+DEFAULT = "default"
+"""The name of all checks that run where none are named: ``select=["default", "tuning"]``."""
 
 
 class Effect(StrEnum):
@@ -34,6 +37,7 @@ class Effect(StrEnum):
 
     RUN = "the recipe runs"
     DATA = "the data says what it should"
+    LOOP = "the loop does its steps in order"
     OUTPUTS = "the outputs are usable"
     INDEPENDENCE = "samples stay apart"
     INPUTS = "the inputs are used"
@@ -67,11 +71,16 @@ class Evidence:
     traces: tuple[Trace, ...]
 
     def of(self, kind: Kind, *, dense: bool = False, optimizer: str = "recipe") -> tuple[Trace, ...]:
-        """The traces of one kind of trial, a seed each."""
+        """The traces of one kind of trial, a seed each.
+
+        A loop that was watched stands for a training and for what an inspection would have found.
+        """
+        kinds = {kind, "watch"} if kind in {"inspect", "train"} else {kind}
         return tuple(
             trace
             for trace in self.traces
-            if (trace.trial.kind, trace.trial.dense, trace.trial.optimizer) == (kind, dense, optimizer)
+            if trace.trial.kind in kinds
+            and (trace.trial.dense, trace.trial.optimizer) == (dense, optimizer)
         )
 
     def the(self, kind: Kind) -> Trace:
@@ -160,6 +169,8 @@ class Check(ABC):
         A run cut short, a channel that was not recorded, or a number that is not finite never pass.
         """
         verdict = self._cut_short(evidence) or self._unobserved(evidence) or self.decide(evidence)
+        if verdict.outcome is Outcome.PASSED and (story := _interruption(evidence)):
+            return self.inconclusive(story)
         if verdict.outcome is Outcome.PASSED and (place := self._non_finite(evidence)):
             return self.inconclusive(f"{place} holds a number that is not finite")
         return verdict
@@ -220,15 +231,13 @@ class Check(ABC):
             ending, trial = trace.ending, trace.trial
             if ending.kind == "not_applicable":
                 return self.not_applicable(ending.message)
-            if ending.kind in {"raised", "out_of_memory"}:
+            if ending.kind in {"raised", "out_of_memory", "timed_out", "killed"}:
                 return self._verdict(
                     Outcome.ERRORED,
                     _story(trial, ending),
                     suspects=(Suspect(ending.where, ending.detail),),
                     cause=ending.message,
                 )
-            if ending.kind in {"timed_out", "killed"}:
-                return self.inconclusive(_story(trial, ending))
             if ending.kind == "diverged" and not self.judges_divergence:
                 return self.inconclusive(_story(trial, ending))
         return None
@@ -296,22 +305,26 @@ def select(names: Iterable[str], *, option: str) -> tuple[str, ...]:
     """The checks that a list of check and family names stands for, causes first.
 
     Args:
-        names: names of checks or of families (``"dynamics"``).
+        names: names of checks or of families (``"dynamics"``); ``"default"`` stands for what runs
+            where none are named.
         option: where the names come from, for the message.
 
     Raises:
         UnknownCheckError: a name is neither; says the nearest match and lists the valid ones.
     """
+    __tracebackhide__ = True
     checks = registry()
     families = {check.family for check in checks.values()}
     chosen: set[str] = set()
     for name in names:
-        if name in families:
+        if name == DEFAULT:
+            chosen.update(default_selection())
+        elif name in families:
             chosen.update(n for n, check in checks.items() if check.family == name)
         elif name in checks:
             chosen.add(name)
         else:
-            raise UnknownCheckError(unknown(option, name, [*checks, *sorted(families)]))
+            raise UnknownCheckError(unknown(option, name, [*checks, *sorted(families), DEFAULT]))
     return tuple(name for name in checks if name in chosen)
 
 
@@ -346,6 +359,12 @@ def _story(trial: Trial, ending: Ending) -> str:
         "diverged": "diverged" if ending.step else "was not finite from its first step",
     }[ending.kind]
     return f"the {trial.kind} trial {what}{step}{where}: {ending.message}".rstrip(": ")
+
+
+def _interruption(evidence: Evidence) -> str:
+    """A run cut short never passes, whatever a check thinks of its ending."""
+    cut = (trace for trace in evidence.traces if trace.ending.kind != "completed")
+    return next((_story(trace.trial, trace.ending) for trace in cut), "")
 
 
 def _recorded(trace: Trace, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -13,11 +14,22 @@ from textwrap import indent
 import click
 
 from pytest_dlcheck import scaffold
-from pytest_dlcheck.check import Check, UnknownCheckError, registry, select, unknown
+from pytest_dlcheck.check import (
+    DEFAULT,
+    OPT_IN,
+    Check,
+    UnknownCheckError,
+    registry,
+    select,
+    unknown,
+)
 from pytest_dlcheck.explanation import thresholds
 from pytest_dlcheck.finding import Finding
 from pytest_dlcheck.reports import journal, terminal
+from pytest_dlcheck.reports.text import failures_text
+from pytest_dlcheck.script import ScriptError, run_watched
 from pytest_dlcheck.session import all_checks, judge_again
+from pytest_dlcheck.watching import Watched
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,10 +41,14 @@ def main() -> None:
 @main.command()
 def checks() -> None:
     """List all checks, causes first."""
-    width = max(map(len, all_checks()))
-    for name in all_checks():
+    names = all_checks()
+    width = max(map(len, names))
+    families = max(len(_family(registry()[name])) for name in names)
+    for name in names:
         check = registry()[name]
-        click.echo(f"{name:<{width}}  {check.family:<9} {check.summary}")
+        click.echo(f"{name:<{width}}  {_family(check):<{families}} {check.summary}")
+    if any(registry()[name].family in OPT_IN for name in names):
+        click.echo(f"\n* only where asked for by name: --dlcheck-select={DEFAULT},{max(OPT_IN)}")
 
 
 @main.command()
@@ -78,7 +94,7 @@ def report(source: Path, thresholds: tuple[str, ...]) -> None:
         for finding in judge_again(recipe, asked, contents.traces.get(recipe, ()), checks)
     ]
     _print(findings)
-    raise SystemExit(any(finding.verdict.failed for finding in findings))
+    raise SystemExit(any(finding.fails for finding in findings))
 
 
 @main.command()
@@ -104,6 +120,50 @@ def init(target: str, output: Path | None) -> None:
         for line in lines:
             click.echo(f"  {title}: {line}")
     click.echo(f"then: pytest --dlcheck {path}")
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("-m", "module", is_flag=True, help="SCRIPT is a module, as in python -m")
+@click.option("--stop-after", type=click.IntRange(1), metavar="N", help="end after N optimizer steps")
+@click.option(
+    "--fail", is_flag=True, help="exit with 1 where a fault was found and the script ended well"
+)
+@click.argument("script")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def watch(
+    script: str, arguments: tuple[str, ...], *, module: bool, stop_after: int | None, fail: bool
+) -> None:
+    """Run SCRIPT with its ARGUMENTS as python would, and say on stderr what is wrong with its training.
+
+    Nothing in it has to change; its output, its exit code and its errors stay its own.
+    """
+    faulty = False
+
+    def tell(seen: Watched) -> None:
+        nonlocal faulty
+        faulty = bool(seen.failures)
+        if os.environ.get("RANK", "0") == "0":
+            _print_seen(seen)
+
+    try:
+        status = run_watched(script, arguments, tell, module=module, stop_after=stop_after)
+    except ScriptError as error:
+        raise click.UsageError(str(error)) from None
+    sys.exit(1 if fail and faulty and not status else status)
+
+
+def _print_seen(seen: Watched) -> None:
+    title = click.style(f"dlcheck watched {seen.name}", bold=True)
+    click.echo(f"\n{title}: {seen.summary}", err=True)
+    if text := failures_text(seen.failures):
+        click.echo(text, err=True)
+    for finding in seen.findings:
+        for line in finding.verdict.advice if not finding.fails else ():
+            click.echo(f"advice   {finding.recipe}::{finding.verdict.check}  {line}", err=True)
+
+
+def _family(check: Check) -> str:
+    return f"{check.family}*" if check.family in OPT_IN else check.family
 
 
 def _print(findings: list[Finding]) -> None:

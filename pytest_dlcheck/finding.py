@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
+from pytest_dlcheck.policy import Policy
 from pytest_dlcheck.trace import Trace, tagged, untagged
-from pytest_dlcheck.verdict import Verdict
+from pytest_dlcheck.verdict import Outcome, Verdict
 
 CURVE_POINTS = 40
 """Losses kept of a curve: as many as a sparkline shows."""
@@ -59,6 +60,7 @@ class Finding:
         because_of: the name of the failed check that explains this failure, or empty.
         trials: the trials that this conclusion had to wait for, in the order they ran.
         waived: why the failure was expected, or empty.
+        objection: why the policy fails what the verdict does not, or empty.
     """
 
     recipe: str
@@ -66,6 +68,13 @@ class Finding:
     because_of: str = ""
     trials: tuple[TrialSummary, ...] = ()
     waived: str = ""
+    objection: str = ""
+
+    @property
+    def fails(self) -> bool:
+        """Whether it counts as a failure, all that the policy says considered."""
+        bad = self.verdict.outcome in {Outcome.FAILED, Outcome.ERRORED}
+        return bool(self.objection) or (bad and not self.waived)
 
     def to_json(self) -> dict[str, Any]:
         """The finding as strict JSON; :meth:`from_json` reads it back."""
@@ -74,6 +83,7 @@ class Finding:
             "verdict": self.verdict.to_json(),
             "because_of": self.because_of,
             "waived": self.waived,
+            "objection": self.objection,
             "trials": [
                 {
                     "name": t.name,
@@ -95,6 +105,7 @@ class Finding:
             verdict=Verdict.from_json(data["verdict"]),
             because_of=data["because_of"],
             waived=data["waived"],
+            objection=data.get("objection", ""),
             trials=tuple(
                 TrialSummary(
                     name=t["name"],
@@ -109,12 +120,51 @@ class Finding:
         )
 
 
+def ruled(finding: Finding, policy: Policy, strict: Collection[str] = ()) -> Finding:
+    """The finding with what its policy makes of it: a failure waived, or something else objected to.
+
+    Args:
+        finding: what was concluded.
+        policy: how the recipe is to be judged.
+        strict: what else is to fail: ``inconclusive``, ``advice``.
+    """
+    verdict = finding.verdict
+    reason = policy.expected.get(verdict.check, "")
+    if reason and verdict.failed:
+        return replace(finding, waived=reason)
+    if reason and verdict.outcome in {Outcome.PASSED, Outcome.NOT_APPLICABLE}:
+        found = f"{verdict.outcome}: {verdict.because}"
+        objection = f"expected to fail ({reason}) but {found}; take it off expected="
+    elif verdict.outcome is Outcome.INCONCLUSIVE and (
+        "inconclusive" in strict or policy.on_inconclusive == "fail"
+    ):
+        objection = f"inconclusive: {verdict.because}"
+    elif verdict.outcome is Outcome.PASSED and verdict.advice and "advice" in strict:
+        objection = "advice, which is to fail here: " + "\n".join(verdict.advice)
+    else:
+        return finding
+    return replace(finding, objection=objection)
+
+
 def by_recipe(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
     """Findings grouped by recipe, in the order of their first appearance."""
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
         groups.setdefault(finding.recipe, []).append(finding)
     return groups
+
+
+def problems(group: Sequence[Finding]) -> list[tuple[Finding, list[Finding]]]:
+    """The failures of one recipe that no other failure listed here explains, each with what it led to.
+
+    A cause may be expected to fail, or not have had its turn: then its consequence speaks for itself.
+    """
+    bad = {finding.verdict.check: finding for finding in group if finding.fails}
+    return [
+        (cause, [f for f in bad.values() if f.because_of == name])
+        for name, cause in bad.items()
+        if cause.because_of not in bad
+    ]
 
 
 def _decimated(values: tuple[float, ...]) -> tuple[float, ...]:

@@ -65,6 +65,12 @@ def merge(markers: Iterable[Mapping[str, Any]], command_line: Mapping[str, Any])
     return replace(Policy(), **merged)
 
 
+def own_marks(factory: object) -> tuple[Any, ...]:
+    """The markers ``dlcheck`` on a factory itself, nearest first: pytest's own objects."""
+    marks = getattr(factory, "pytestmark", ())
+    return tuple(mark for mark in reversed(marks) if getattr(mark, "name", "") == "dlcheck")
+
+
 def _read(key: str, value: Any) -> Any:
     valid = [f.name for f in fields(Policy)]
     if key in LATER:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from pytest_dlcheck.check import Check, Evidence, default_selection, registry
 from pytest_dlcheck.diagnosis import Diagnosis, diagnose_verdicts
@@ -13,13 +13,19 @@ from pytest_dlcheck.finding import Finding, TrialSummary
 from pytest_dlcheck.plan import ALWAYS, PlannedTrial, needs, plan
 from pytest_dlcheck.policy import Policy
 from pytest_dlcheck.recipe import Recipe, RecipeError
+from pytest_dlcheck.seeds import with_seeds
 from pytest_dlcheck.trace import Ending, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Outcome, Verdict
 
+if TYPE_CHECKING:
+    from pytest_dlcheck.run.watch.watcher import Watcher
+
 Factory = Callable[[], Any]
 Progress = Callable[[str, Trial, int, float], None]
 """Told ``(recipe, trial, step, loss)`` now and then while a trial runs."""
+Runner = Callable[[PlannedTrial, float | None, Callable[[int, float], None] | None], Trace]
+"""Runs a trial elsewhere, given its time limit in seconds and whom to tell ``(step, loss)``."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +52,12 @@ class Examination:
     Args:
         subject: what is examined.
         progress: told how trials get on.
+        runner: runs the trials where that is not to be done in this process.
     """
 
     subject: Subject
     progress: Progress | None = None
+    runner: Runner | None = None
     traces: dict[Trial, Trace] = field(default_factory=dict)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     _told: set[Trial] = field(default_factory=set)
@@ -112,15 +120,9 @@ class Examination:
 
     def trace(self, planned: PlannedTrial, factory: Factory) -> Trace:
         """The trace of a trial, which is run if it has not been."""
-        from pytest_dlcheck.run.trial_runner import Request, run_trial
-
-        trial = planned.trial
-        if trial not in self.traces:
-            request = Request(
-                trial, planned.wanted, self.subject.policy.timeout, self._progress_of(trial)
-            )
-            self.traces[trial] = run_trial(lambda: self._build(factory), request)
-        return self.traces[trial]
+        if planned.trial not in self.traces:
+            self.traces[planned.trial] = self._run(planned, factory)
+        return self.traces[planned.trial]
 
     def terms(self) -> Terms:
         """The policy, as far as trials go.
@@ -134,6 +136,15 @@ class Examination:
             self._terms = Terms(steps=policy.steps, seeds=policy.seeds, device=device)
             self._planned = plan(self._checks.values(), self._terms)
         return self._terms
+
+    def _run(self, planned: PlannedTrial, factory: Factory) -> Trace:
+        timeout, progress = self.subject.policy.timeout, self._progress_of(planned.trial)
+        if self.runner is not None:
+            return self.runner(planned, timeout, progress)
+        from pytest_dlcheck.run.trial_runner import Request, run_trial
+
+        request = Request(planned.trial, planned.wanted, timeout, progress)
+        return run_trial(lambda: self._build(factory, planned.trial.seed), request)
 
     def _judged(self, check: Check, factory: Factory) -> Verdict:
         try:
@@ -155,13 +166,9 @@ class Examination:
         wanted = ALWAYS if planned is None else planned.wanted
         return PlannedTrial(trial, wanted | needs(check))
 
-    def _build(self, factory: Factory) -> Any:
-        from pytest_dlcheck.run.snapshot import Snapshot
-
+    def _build(self, factory: Factory, seed: int) -> Any:
         if not self.subject.rebuild:
-            if self._kept is None:
-                self._kept = Snapshot(factory())
-            return self._kept.restored()
+            return self._kept_one(factory, seed).restored()
         built = factory()
         model: object = built.model if isinstance(built, Recipe) else None
         if isinstance(model, type) or not hasattr(model, "parameters"):
@@ -174,6 +181,20 @@ class Examination:
             )
         self._last_model = weakref.ref(model)
         return built
+
+    def _kept_one(self, factory: Factory, seed: int) -> Any:
+        """What is built once, always under the first seed; the trial then begins under its own.
+
+        So a trial is the same whether others ran before it, here or in another process.
+        """
+        from pytest_dlcheck.run.seeding import seed_everything
+        from pytest_dlcheck.run.snapshot import Snapshot
+
+        if self._kept is None:
+            seed_everything(Terms().seed)
+            self._kept = Snapshot(factory())
+            seed_everything(seed)
+        return self._kept
 
     def put_back(self) -> None:
         """Leave a recipe that was built once as its factory had left it, and let it go."""
@@ -199,7 +220,10 @@ def judged(check: Check, traces: Iterable[Trace], obtain: Callable[[Trial], Trac
     evidence = Evidence(tuple(traces))
     verdict = check.judge(evidence)
     further = [obtain(trial) for trial in check.look_again(verdict, evidence)]
-    return check.judge(Evidence((*evidence.traces, *further))) if further else verdict
+    if further:
+        evidence = Evidence((*evidence.traces, *further))
+        verdict = check.judge(evidence)
+    return with_seeds(check, verdict, evidence)
 
 
 def judge_again(
@@ -237,6 +261,58 @@ def judge_again(
     )
 
 
+def judge_watched(name: str, trace: Trace) -> tuple[Finding, ...]:
+    """Judge a loop that was watched, by every check that needs nothing but what was seen.
+
+    There is no second look at a loop that is not ours to run: a failure that would want another trial
+    to be sure is inconclusive.
+
+    Args:
+        name: what was trained.
+        trace: what was seen.
+    """
+    seen = {*trace.channels, *trace.facts, *trace.unobserved, *trace.inapplicable}
+    checks = [check for check in registry().values() if check.reads <= seen and _watches(check)]
+    verdicts = [_seen_once(check, Evidence((trace,))) for check in checks]
+    diagnosis = diagnose_verdicts(verdicts)
+    summary = TrialSummary.of(trace)
+    return tuple(
+        Finding(
+            recipe=name,
+            verdict=verdict,
+            because_of=diagnosis.explained_by.get(verdict.check, ""),
+            trials=(summary,) if index == 0 else (),
+        )
+        for index, verdict in enumerate(verdicts)
+    )
+
+
+def _watches(check: Check) -> bool:
+    """Whether it can be judged on a loop that someone else runs."""
+    kinds = {trial.kind for trial in check.trials(Terms())}
+    return kinds <= {"inspect", "train", "watch"} and check.family != "tuning"
+
+
+def _seen_once(check: Check, evidence: Evidence) -> Verdict:
+    verdict = check.judge(evidence)
+    further = check.look_again(verdict, evidence) if verdict.failed else ()
+    if any(trial.kind not in {"train", "watch"} for trial in further):
+        unsure = f"{verdict.because}; whether that is a fault takes another trial"
+        return check.inconclusive(unsure, *verdict.measures)
+    return verdict
+
+
+def watcher(stop_after: int | None = None) -> Watcher:
+    """Something that watches whatever trains while it listens.
+
+    Args:
+        stop_after: optimizer steps after which the training is ended; None for none.
+    """
+    from pytest_dlcheck.run.watch.watcher import Watcher
+
+    return Watcher(stop_after)
+
+
 def all_checks() -> tuple[str, ...]:
     """The names of all checks, causes first."""
     return tuple(registry())
@@ -258,6 +334,13 @@ def share_processors(workers: int) -> None:
     share_threads(workers)
 
 
+def count_gpus() -> int:
+    """How many GPUs this process could use; asked without waking them."""
+    from pytest_dlcheck.run.device import count_gpus
+
+    return count_gpus()
+
+
 def resolve_device(name: str) -> str:
     """The device that a name stands for here, as torch names it.
 
@@ -267,8 +350,3 @@ def resolve_device(name: str) -> str:
     from pytest_dlcheck.run.device import resolve
 
     return resolve(name)
-
-
-def waived(finding: Finding, reason: str) -> Finding:
-    """The finding with the reason why its failure was expected."""
-    return replace(finding, waived=reason)

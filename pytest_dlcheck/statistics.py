@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from statistics import fmean, median, stdev
 
@@ -45,6 +46,75 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
     half = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * stdev(values)
     half /= math.sqrt(len(values))
     return Interval(mean, mean - half, mean + half)
+
+
+def interval_of(mean: float, error: float, count: int, confidence: float = CONFIDENCE) -> Interval:
+    """Student's t limits of a mean whose standard error is known; unlimited for fewer than two values.
+
+    Args:
+        mean: of the values.
+        error: the standard error of that mean.
+        count: how many values it is the mean of.
+        confidence: of the limits, two-sided.
+    """
+    if count <= 1 or not math.isfinite(error):
+        return Interval(mean, -math.inf, math.inf)
+    from scipy.stats import t
+
+    half = float(t.ppf((1 + confidence) / 2, count - 1)) * error
+    return Interval(mean, mean - half, mean + half)
+
+
+def surely_positive(values: Sequence[float], risk: float) -> bool:
+    """Whether values lie above zero more than below, by Wilcoxon's signed ranks, exactly.
+
+    Args:
+        values: independent of each other; a few dozen.
+        risk: how often it may say so of values that are symmetric about zero.
+    """
+    ordered = sorted((v for v in values if v != 0), key=abs)
+    reached = sum(rank for rank, value in enumerate(ordered, 1) if value > 0)
+    return _rank_sum_tail(len(ordered), reached) < risk
+
+
+@cache
+def _rank_sum_tail(count: int, reached: int) -> float:
+    """How likely signs drawn at random let the ranks 1 to ``count`` sum up to ``reached`` or more."""
+    ways: list[int] = [1]
+    for rank in range(1, count + 1):
+        padded = [*ways, *[0] * rank]
+        ways = [a + b for a, b in zip(padded, [*[0] * rank, *ways], strict=True)]
+    return float(sum(ways[reached:]) / 2**count)
+
+
+def share_interval(hits: int, count: int, confidence: float = CONFIDENCE) -> Interval:
+    """A share with its limits after Wilson; from 0 to 1 where nothing was counted."""
+    if count <= 0:
+        return Interval(math.nan, 0.0, 1.0)
+    from scipy.stats import binomtest
+
+    limits = binomtest(hits, count).proportion_ci(confidence, method="wilson")
+    return Interval(hits / count, float(limits.low), float(limits.high))
+
+
+def best_renaming(pairs: Mapping[tuple[int, int], int]) -> dict[int, int]:
+    """Which predicted class each true class would best be called, one to one.
+
+    Args:
+        pairs: how often each ``(true, predicted)`` was counted.
+
+    Returns:
+        For every true class the predicted class that it is matched to.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    if not pairs:
+        return {}
+    names = sorted({name for pair in pairs for name in pair})
+    counts = [[pairs.get((true, predicted), 0) for predicted in names] for true in names]
+    rows, columns = linear_sum_assignment(counts, maximize=True)
+    present = {true for true, _ in pairs}
+    return {names[r]: names[c] for r, c in zip(rows, columns, strict=True) if names[r] in present}
 
 
 def trend(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:

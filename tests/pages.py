@@ -14,6 +14,8 @@ from pytest_dlcheck.check import OPT_IN, Check, Evidence, Example, registry
 from pytest_dlcheck.explanation import sections, thresholds
 from pytest_dlcheck.reports.text import verdict_text
 
+from .clinic.cases import all_cases
+
 FOLDER = Path(__file__).parents[1] / "docs" / "checks"
 
 
@@ -60,6 +62,9 @@ def _blocks(check: Check) -> Iterator[str]:
             ["| name | value | unit and origin |", "|---|---|---|"]
             + [f"| `{t.name}` | {t.value} | {' '.join(t.text.split())} |" for t in numbers]
         )
+    if cases := [case for case in all_cases().values() if check.name in case.checks]:
+        yield "## Cases in the clinic"
+        yield "\n".join(f"- {case.name} (`{case.healthy.__name__}`)" for case in cases)
     yield "## How a failure reads"
     for example in check.sick():
         yield f"{example.name[0].upper()}{example.name[1:]}:"

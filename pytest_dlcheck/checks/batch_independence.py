@@ -17,21 +17,22 @@ from pytest_dlcheck.verdict import Measure, Verdict
 class BatchIndependence(Check):
     """In eval mode, a sample's output does not depend on its neighbours in the batch.
 
-    It matters because training hides such a leak and serving single samples breaks on it: a `view`
+    **Why it matters.** Training hides such a leak and serving single samples breaks on it: a `view`
     where a `transpose` was meant, time and batch mixed up (`batch_first`), a softmax over dim 0,
     statistics taken over the batch.
 
-    It decides by replacing the samples after, then before some that are kept, and by reversing the
-    batch, in double precision where the model runs in it; outputs of kept samples may change by no
+    **How it decides.** By replacing the samples after, then before some that are kept, and by reversing
+    the batch, in double precision where the model runs in it; outputs of kept samples may change by no
     more than rounding. Zero-initialised parameters get small random values meanwhile. On a leak, the
-    first module whose inputs for the kept samples agree while its outputs do not is named.
+    first module whose inputs for the kept samples agree while its outputs do not is named. A
+    normalisation without running statistics, chosen by `track_running_stats=False`, is advice. A model
+    that draws random numbers in eval mode is only judged on replaced later samples, for which it draws
+    the same.
 
-    It cannot see what a constant output hides, nor judge models whose samples do not stand alone
-    (declare `batch_dim=None`). A normalisation without running statistics, chosen by
-    `track_running_stats=False`, is advice. A model that draws random numbers in eval mode is only
-    judged on replaced later samples, for which it draws the same.
+    **What it cannot see.** What a constant output hides; nor can it judge models whose samples do not
+    stand alone (declare `batch_dim=None`).
 
-    Source: Karpathy, A Recipe for Training Neural Networks, 2019 ("use backprop to chart
+    **Source.** Karpathy, A Recipe for Training Neural Networks, 2019 ("use backprop to chart
     dependencies"); bounds are half of the digits of the output's precision, 1e-6 for float64.
     """
 

@@ -17,23 +17,24 @@ from pytest_dlcheck.verdict import Verdict
 class Causality(Check):
     """Outputs up to a position do not change when inputs after it do.
 
-    It matters because a model that sees the token it is to predict learns to copy it: the loss falls
+    **Why it matters.** A model that sees the token it is to predict learns to copy it: the loss falls
     beautifully and nothing can be generated. The same happens with a sound mask when each logit is
     scored against the token it was just given.
 
-    It decides, where `causal=` declares the axis, by replacing the inputs after five positions (by
-    those of other samples) in eval mode and double precision; outputs up to there may change by
-    rounding only. Zero-initialised parameters get small random values meanwhile. The first module
-    whose inputs agree up to the position while its outputs do not is named. Which token a logit is
-    scored against is read off the gradient of the loss, wherever the labels are shifted. Recipes
-    without `causal=` are judged only if every scored logit's right answer is the next input token: then
-    the data itself declares it, and leaks count where the loss looks.
+    **How it decides.** Where `causal=` declares the axis, by replacing the inputs after five positions
+    (by those of other samples) in eval mode and double precision; outputs up to there may change by
+    rounding only. Zero-initialised parameters get small random values meanwhile. The first module whose
+    inputs agree up to the position while its outputs do not is named. Which token a logit is scored
+    against is read off the gradient of the loss, wherever the labels are shifted. Recipes without
+    `causal=` are judged only if every scored logit's right answer is the next input token (then the data
+    itself declares it, and leaks count where the loss looks), or if it is the token just given to a
+    model that does not see the future.
 
-    It cannot see leaks between positions of an axis that is hidden (patches, strides), nor scoring
-    that is no cross-entropy. Of several inputs, an encoder's may be seen whole: a leak from only some of
-    them is advice, unless the scored tokens are among those.
+    **What it cannot see.** Leaks between positions of an axis that is hidden (patches, strides), and
+    scoring that is no cross-entropy. Of several inputs, an encoder's may be seen whole: a leak from only
+    some of them is advice, unless the scored tokens are among those.
 
-    Source: Karpathy, A Recipe for Training Neural Networks, 2019 ("use backprop to chart
+    **Source.** Karpathy, A Recipe for Training Neural Networks, 2019 ("use backprop to chart
     dependencies"); bounds are half of the digits of the output's precision, 1e-6 for float64.
     """
 
@@ -110,7 +111,7 @@ def _ratio(row: Row) -> float:
 
 def _is_copied(row: Row) -> bool:
     """Whether its tokens are scored at their own position, by a model that has just seen them."""
-    return row.flag("declared") and row.flag("same_token") and row.flag("sees_now")
+    return row.flag("same_token") and row.flag("sees_now")
 
 
 def _surely(rows: tuple[Row, ...], leaking: list[Row]) -> bool:

@@ -20,20 +20,20 @@ _STUCK = "let model.eval() reach it: do not override train() without it, do not 
 class EvalIsDeterministic(Check):
     """In eval mode, the same input gives the same output twice.
 
-    It matters because dropout that stays active degrades every prediction and every validation score:
-    `F.dropout(x)` and `scaled_dot_product_attention(dropout_p=...)` do not know the module's mode, and
-    a module whose `train()` is overridden may never hear of it.
+    **Why it matters.** Dropout that stays active degrades every prediction and every validation score:
+    `F.dropout(x)` and `scaled_dot_product_attention(dropout_p=...)` do not know the module's mode, and a
+    module whose `train()` is overridden may never hear of it.
 
-    It decides by calling the model on one batch in eval mode under the same and under other random
-    draws; outputs may differ by 8 roundings of their dtype on a CPU (sums over threads), 64 elsewhere
-    (atomic additions). Where they differ, the first operation is found whose arguments agree and whose
-    result does not, with its module and line. Units or paths zeroed at random, and modules skipped at
-    random, fail. Other draws (a VAE's reparameterisation, sampled tokens) and state carried from call
-    to call are advice: they may be meant.
+    **How it decides.** By calling the model on one batch in eval mode under the same and under other
+    random draws; outputs may differ by 8 roundings of their dtype on a CPU (sums over threads), 64
+    elsewhere (atomic additions). Where they differ, the first operation is found whose arguments agree
+    and whose result does not, with its module and line. Units or paths zeroed at random, and modules
+    skipped at random, fail. Other draws (a VAE's reparameterisation, sampled tokens) and state carried
+    from call to call are advice: they may be meant.
 
-    It cannot see draws that do not reach the outputs.
+    **What it cannot see.** Draws that do not reach the outputs.
 
-    Source: PyTorch documentation of `torch.nn.functional.dropout` (`training=True` by default); the
+    **Source.** PyTorch documentation of `torch.nn.functional.dropout` (`training=True` by default); the
     bounds are roundings (eps of the dtype), chosen, to be calibrated on accelerators.
     """
 

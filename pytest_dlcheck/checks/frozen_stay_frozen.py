@@ -26,20 +26,21 @@ from pytest_dlcheck.verdict import Measure, Suspect, Verdict
 class FrozenStayFrozen(Check):
     """The training leaves alone what is declared frozen, or does not require grad.
 
-    A backbone that trains although it was meant to be frozen loses what it had learned, and the run
-    still looks healthy. One that is frozen keeps its BatchNorm statistics only in eval mode.
+    **Why it matters.** A backbone that trains although it was meant to be frozen loses what it had
+    learned, and the run still looks healthy. One that is frozen keeps its BatchNorm statistics only in
+    eval mode.
 
-    Every bit is compared before and after a short training. A parameter or buffer that matches
-    ``frozen=`` must not change, whoever changes it. A parameter that does not require grad must not
-    be moved by its optimizer (an old gradient and weight decay do that); one that is written by hand,
-    like a target network's moving average, is no finding. Running statistics of frozen modules,
+    **How it decides.** Every bit is compared before and after a short training. A parameter or buffer
+    that matches ``frozen=`` must not change, whoever changes it. A parameter that does not require grad
+    must not be moved by its optimizer (an old gradient and weight decay do that); one that is written by
+    hand, like a target network's moving average, is no finding. Running statistics of frozen modules,
     declared or not, fail where the module was in eval mode when the training began; in a module that
-    began in train mode, which is common and often meant, they are advice. A pattern that matches
-    nothing is a failure: it protects nothing.
+    began in train mode, which is common and often meant, they are advice. A pattern that matches nothing
+    is a failure: it protects nothing.
 
-    It cannot see a parameter that is changed and put back within the trial.
+    **What it cannot see.** A parameter that is changed and put back within the trial.
 
-    Source: bitwise comparison, as in TrainCheck (Jiang et al., OSDI 2025) for frozen parameters.
+    **Source.** Bitwise comparison, as in TrainCheck (Jiang et al., OSDI 2025) for frozen parameters.
     """
 
     family: ClassVar = "dynamics"
@@ -47,6 +48,7 @@ class FrozenStayFrozen(Check):
     glances: ClassVar = frozenset({"buffers", "gradient_norm", "frozen_patterns"})
     shows: ClassVar = None
     leads_to: ClassVar = frozenset[Effect]()
+    judges_divergence: ClassVar = True
 
     def trials(self, terms: Terms) -> tuple[Trial, ...]:
         """A short training."""
@@ -68,6 +70,10 @@ class FrozenStayFrozen(Check):
             return self._fails(tuple(suspects.values()), frozen, tuple(advice))
         if not frozen:
             return self.not_applicable("nothing is frozen")
+        if any(trace.ending.kind == "diverged" for trace in evidence.of("train")):
+            return self.inconclusive(
+                f"0 of {frozen} frozen parameters and buffers changed until the training diverged"
+            )
         return self.passed(
             f"0 of {frozen} frozen parameters and buffers changed",
             Measure("frozen parameters and buffers changed", 0, "count", 0),

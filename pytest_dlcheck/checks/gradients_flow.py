@@ -7,43 +7,53 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
+from pytest_dlcheck.faults import depth
 from pytest_dlcheck.faults import gradient as faults
 from pytest_dlcheck.trace import Matrix, Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
-from pytest_dlcheck.verdict import Measure, Outcome, Suspect, Verdict
+from pytest_dlcheck.verdict import Measure, Outcome, Verdict
 
 
 @dataclass(frozen=True)
 class GradientsFlow(Check):
     """The training sends a gradient to every parameter that it is meant to train.
 
-    A parameter without one never learns, and the loss still falls: the rest works around it.
+    **Why it matters.** A parameter without one never learns, and the loss still falls: the rest works
+    around it.
 
-    A trainable parameter in an optimizer that has no gradient, or exactly zero, in every recorded
-    step is looked into: on one batch its values are perturbed. If the loss changes although no
-    gradient comes back, the graph is cut there, or the derivative is zero everywhere: a failure,
-    with the place of the cut. A module whose result its caller throws away, and one that is never
-    called while its sister of the same form is called twice, fail too. What is merely not used (a
-    head without a loss, an expert that no sample chose) is advice, and so is a copy of a module
-    that trains (a target network). Against the depth, the gradient relative to its weight (median
-    over the steps, matrices and kernels, no embeddings) must not fall by more than
-    ``vanishing_ratio`` from the best layer to all of the first ones.
+    **How it decides.** A trainable parameter in an optimizer that has no gradient, or exactly zero, in
+    every recorded step is looked into: on one batch its values are perturbed. If the loss changes
+    although no gradient comes back, the graph is cut there, or the derivative is zero everywhere: a
+    failure, with the place of the cut. A module whose result its caller throws away, and one that is
+    never called while its sister of the same form is called twice, fail too. What is merely not used (a
+    head without a loss, an expert that no sample chose) is advice, and so is a copy of a module that
+    trains (a target network). Against the depth, the gradient relative to its weight (median over the
+    steps, matrices and kernels, no embeddings) must not fall by more than ``vanishing_ratio`` from the
+    best layer to all of the first ones; by no more than ``faint_ratio`` where the loss stands still. A
+    dropout must not drop more than ``most_dropped``.
 
-    It cannot see inside compiled models, and judges what one batch and a short training show.
+    **What it cannot see.** The inside of compiled models, and what one batch and a short training do not
+    show.
 
-    Source: Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural
+    **Source.** Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural
     networks" (2010), for the decay along depth.
     """
 
     family: ClassVar = "dynamics"
     reads: ClassVar = frozenset({"gradient_norm", "parameters"})
-    glances: ClassVar = frozenset({"flow", "parameter_norm", "modules"})
+    glances: ClassVar = frozenset({"flow", "parameter_norm", "modules", "fixed_loss", "dropouts"})
     shows: ClassVar = Effect.GRADIENTS
-    leads_to: ClassVar = frozenset({Effect.UPDATES, Effect.FITTING, Effect.PROGRESS})
+    leads_to: ClassVar = frozenset(
+        {Effect.UPDATES, Effect.FITTING, Effect.PROGRESS, Effect.LEARNING, Effect.GENERALIZATION}
+    )
 
     vanishing_ratio: float = 1e-6
     """Gradient over weight of the first layers, relative to the best layer (ratio). The first layers
     of 55 healthy recipes, from MLPs over recurrent nets to transformers, stay above 4e-4."""
+    faint_ratio: float = 1e-4
+    """The same where the loss on fixed batches stands still: the depth learns nothing (ratio)."""
+    most_dropped: float = 0.94
+    """Share of values that a dropout sets to 0 (ratio); the strongest in use is 0.9."""
 
     def trials(self, terms: Terms) -> tuple[Trial, ...]:
         """One batch to look for cuts, a short training to look for gradients."""
@@ -79,14 +89,20 @@ class GradientsFlow(Check):
                 f"{len(lost)} of {len(asked)} trainable parameters have no gradient in any step (0 "
                 f"expected), such as {lost[0]}; whether the loss depends on them was not tried"
             )
+        flowing = [name for name in asked if name not in silent]
         for trace in evidence.of("train"):
-            if verdict := self._vanishing(trace, [n for n in asked if n not in silent]):
-                return verdict
+            if fault := depth.dropped(trace, self.most_dropped) or depth.vanishing(
+                trace, flowing, self.vanishing_ratio, self.faint_ratio
+            ):
+                return self.failed_by(fault)
         return self.passed(
             f"{len(asked) - len(silent)} of {len(asked)} trainable parameters receive gradients, "
             "0 are cut off",
             Measure("parameters cut off", 0, "count", 0),
-            advice=filter(None, map(faults.advice, places)),
+            advice=(
+                *filter(None, map(faults.advice, places)),
+                *depth.drops_much(evidence.the("train"), self.most_dropped),
+            ),
         )
 
     def _fails(self, places: list[Row], count: int, silent: int) -> Verdict:
@@ -98,23 +114,6 @@ class GradientsFlow(Check):
             suspects=map(faults.suspect, places),
             cause=faults.cause(places[0]),
             remedy=faults.remedy(places[0]),
-        )
-
-    def _vanishing(self, trace: Trace, names: list[str]) -> Verdict | None:
-        found = faults.strengths(trace, names)
-        best = max(found.values(), default=0.0)
-        weak = [name for name, strength in found.items() if strength < self.vanishing_ratio * best]
-        if not weak or weak != list(found)[: len(weak)]:
-            return None
-        ratio = min(found[name] for name in weak) / best
-        return self.failed(
-            f"gradients vanish along the depth: relative to its weight, {weak[0]} receives "
-            f"{ratio:.1e} of what the best layer does (at least {self.vanishing_ratio:.0e})",
-            Measure("gradient over weight, first to best", ratio, "ratio", self.vanishing_ratio, ">="),
-            suspects=[Suspect(n, f"gradient over weight {found[n]:.1e}, best {best:.1e}") for n in weak],
-            cause=f"the first {len(weak)} of {len(found)} weights are too deep for the signal: "
-            "saturating activations, a small initialisation, or no normalisation on the way",
-            remedy="use ReLU or GELU, residual connections or normalisation, or another init",
         )
 
     @classmethod

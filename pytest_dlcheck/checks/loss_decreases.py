@@ -47,7 +47,7 @@ class LossDecreases(Check):
     barely: float = 1e-3
     """A clear drop above this is slow, but no failure (ratio): ten times the steps would do."""
     rise: float = 0.05
-    """The rise beyond which the loss is called rising (ratio of the loss before)."""
+    """The rise beyond which the loss is called rising (ratio of the loss before; logarithm)."""
     high_rate: float = 0.1
     """Update per weight and step above which a rise is blamed on the learning rate (ratio)."""
     faded: float = 0.01
@@ -84,7 +84,7 @@ class LossDecreases(Check):
             return self.inconclusive(trace.ending.message or "too few losses before and after")
         drop, stream = fall.drop, fall.stream
         story = (
-            f"the loss on {fall.batches} fixed batches went from {fall.before:.4g} to {fall.after:.4g} "
+            f"the loss on {fall.what} went from {fall.before:.4g} to {fall.after:.4g} "
             f"in {len(trace.series('loss'))} steps: a drop of {100 * drop.estimate:.3g} % "
             f"({100 * drop.low:.3g} to {100 * drop.high:.3g} %; {100 * self.asked:g} % or more is asked)"
         )
@@ -94,8 +94,8 @@ class LossDecreases(Check):
             advice = "it falls below zero, ever faster: if it should have a floor, its sign is wrong"
             return self.passed(story, measure, advice=[advice] if fall.endless else [])
         slow = drop.low > 0 and drop.estimate >= self.barely and not self._faded(trace)
-        why = "too slow, too noisy, or not meant to fall" if slow or fall.noisy else ""
-        why = "noise hides the rest" if drop.high >= self.asked or stream.low > 0 else why
+        why = "too slow, too noisy, or no loss that falls" if slow or fall.noisy else ""
+        why = "noise hides the rest" if fall.may_hide(self.asked, self.rise) else why
         rates = trace.series("learning_rate").values[1:]
         warming = len(rates) > 1 and rates[-1] == max(rates) > rates[-2]
         why = "the learning rate is still in its warm-up" if warming else why

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
 from pytest_dlcheck.faults import loss as faults
+from pytest_dlcheck.faults.loss_fault import Fault
 from pytest_dlcheck.faults.refusal import of_refusal
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
@@ -20,28 +21,27 @@ _STOPS_ALL = frozenset(Effect) - {Effect.OUTPUTS}
 class LossIsSound(Check):
     """The loss is a finite scalar connected to the graph, and is given what it is made for.
 
-    **Asserts** that the loss is one finite number with a gradient; that outputs and targets do not
-    broadcast silently into all pairs of samples (`(n, 1)` against `(n,)`); that targets lie where the
-    loss wants them; that a loss that wants logits gets no probabilities (softmax twice), one that
-    wants log-probabilities gets such, normalised over classes and not over the batch; and that right
-    answers cost less than wrong ones.
+    The loss is one finite number with a gradient; outputs and targets do not broadcast silently into all
+    pairs of samples (`(n, 1)` against `(n,)`); targets lie where the loss wants them; a loss that wants
+    logits gets no probabilities (softmax twice), one that wants log-probabilities gets such, normalised
+    over classes and not over the batch; and right answers cost less than wrong ones.
 
-    **Matters** because each of these trains without an error: slowly, towards the mean, or backwards.
+    **Why it matters.** Each of these trains without an error: slowly, towards the mean, or backwards.
 
-    **Decides** by listening to torch's loss functions while the loss is computed, wherever they are
-    called, and by asking `loss=` alone: with permuted targets, right answers and wrong ones. Sums of
+    **How it decides.** By listening to torch's loss functions while the loss is computed, wherever they
+    are called, and by asking `loss=` alone: with permuted targets, right answers and wrong ones. Sums of
     probabilities are compared with 1; everything else is exact.
 
-    **Cannot see** into losses written by hand inside `training_step`, except their value and sign of
+    **What it cannot see.** Losses written by hand inside `training_step`, except their value and sign of
     the torch losses in them.
 
-    **Source**: TheDeepChecker (Ben Braiek and Khomh, 2023); Karpathy, "A recipe for training".
+    **Source.** TheDeepChecker (Ben Braiek and Khomh, 2023); Karpathy, "A recipe for training".
     """
 
     family = "contract"
     reads = frozenset({"loss_soundness"})
     shows = Effect.OUTPUTS
-    leads_to = frozenset({Effect.START, Effect.STABILITY, Effect.FITTING, Effect.PROGRESS})
+    leads_to = frozenset(Effect) - {Effect.RUN, Effect.DATA, Effect.OUTPUTS, Effect.INDEPENDENCE}
 
     normalised: float = 1e-3
     """Distance of sums from 1 (ratio) up to which rows are probabilities: a float32 softmax over 10
@@ -64,6 +64,7 @@ class LossIsSound(Check):
         found = [fault for row in rows for fault in self._faults(row)]
         found += faults.of_sign(rows)
         found = list({(fault.site, fault.finding): fault for fault in reversed(found)}.values())[::-1]
+        found.sort(key=lambda fault: "NaN" in fault.finding)  # what else is wrong tells why
         advice = [line for row in rows for line in faults.advice_on(row, self.normalised, self.doubling)]
         if not found:
             tests = ", ".join(dict.fromkeys(_name(row) for row in rows))
@@ -78,9 +79,7 @@ class LossIsSound(Check):
             leads_to |= {Effect.INDEPENDENCE}
         return self._told(found, advice, leads_to)
 
-    def _told(
-        self, found: list[faults.Fault], advice: Iterable[str], leads_to: Iterable[Effect]
-    ) -> Verdict:
+    def _told(self, found: list[Fault], advice: Iterable[str], leads_to: Iterable[Effect]) -> Verdict:
         first = found[0]
         return self.failed(
             f"{first.finding} ({first.measure})",
@@ -102,7 +101,7 @@ class LossIsSound(Check):
                     return self._told([fault], (), _STOPS_ALL)
         return super().judge(evidence)
 
-    def _faults(self, row: Row) -> Iterator[faults.Fault]:
+    def _faults(self, row: Row) -> Iterator[Fault]:
         part = row.text("part")
         if part == "value":
             yield from faults.of_value(row)

@@ -16,29 +16,31 @@ from pytest_dlcheck.verdict import Measure, Verdict
 class OptimizerCoversModel(Check):
     """Every parameter that gets a gradient is in exactly one optimizer, and nothing stale is in any.
 
-    It matters because what no optimizer holds never trains, silently: a head replaced after the
+    **Why it matters.** What no optimizer holds never trains, silently: a head replaced after the
     optimizer was built, a layer forgotten in a hand-written list, a loss with weights of its own.
 
-    It decides by walking the autograd graph of each loss to its leaves and holding them against the
-    groups of the optimizers. It fails on: parameters with a gradient in no optimizer; parameters in
-    an optimizer that no module holds and no loss reaches (stale copies); parameters that two
-    optimizers step on one loss; an optimizer whose parameters are all frozen; frozen layers in an
-    optimizer that `frozen=` does not declare, where it declares others, or that stand alone, at their
-    random initialisation, among layers that train.
+    **How it decides.** By walking the autograd graph of each loss to its leaves and holding them against
+    the groups of the optimizers. It fails on: parameters with a gradient in no optimizer; parameters in
+    an optimizer that no module holds and no loss reaches (stale copies); parameters that two optimizers
+    step on one loss; an optimizer whose parameters are all frozen; frozen layers in an optimizer that
+    `frozen=` does not declare, where it declares others, or that stand alone, at their random
+    initialisation, among layers that train.
 
     Training only what lies downstream of the parameters left out is feature extraction, and advice,
     unless those are evidently at their random initialisation (uniform, or normal with a usual
     standard deviation): nobody means to extract features with those.
 
-    It cannot see gradients inside reentrant checkpoints. Parameters in an optimizer that get no
-    gradient in this one pass are `gradients_flow`'s business.
+    **What it cannot see.** Gradients inside reentrant checkpoints. Parameters in an optimizer that get
+    no gradient in this one pass are `gradients_flow`'s business.
 
-    Source: PyTorch documentation of `torch.optim` ("constructing it"); TrainCheck, OSDI 2025.
+    **Source.** PyTorch documentation of `torch.optim` ("constructing it"); TrainCheck, OSDI 2025.
     """
 
     family = "contract"
     reads = frozenset({"coverage"})
-    leads_to = frozenset({Effect.GRADIENTS, Effect.UPDATES, Effect.FITTING, Effect.PROGRESS})
+    leads_to = frozenset(
+        {Effect.GRADIENTS, Effect.UPDATES, Effect.FITTING, Effect.PROGRESS, Effect.LEARNING}
+    )
 
     few: float = 0.25
     """Share of a model's layers up to which frozen ones count as exceptions; chosen."""
@@ -90,7 +92,7 @@ class OptimizerCoversModel(Check):
         late = [row for row in fresh if trained and row.integer("order") > min(trained)]
         parents = [name.rpartition(".")[0] for name in alone]
         scattered = len(parents) == len(set(parents))
-        return late if scattered and len(alone) <= self.few * len(layers) else []
+        return late if scattered and len(alone) <= max(1, self.few * len(layers)) else []
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:

@@ -16,22 +16,22 @@ from pytest_dlcheck.verdict import Measure, Verdict
 class OutputsAreFinite(Check):
     """Outputs, loss and the gradients of the first backward hold no NaN and no infinity.
 
-    **Asserts** that on the first batch, in train and in eval mode, outputs and loss are finite, and
-    that the first backward gives every parameter a finite gradient.
+    On the first batch, in train and in eval mode, outputs and loss are finite, and the first backward
+    gives every parameter a finite gradient.
 
-    **Matters** because one NaN spreads to every weight at the first step, and a backward that is NaN
-    where the forward is finite (`sqrt`, `norm` or `log` at zero, `0/0` behind a `where`) does so
-    without a sign in the loss.
+    **Why it matters.** One NaN spreads to every weight at the first step, and a backward that is NaN
+    where the forward is finite (`sqrt`, `norm` or `log` at zero, `0/0` behind a `where`) does so without
+    a sign in the loss.
 
-    **Decides** by counting: no NaN, no +inf, no -inf. The first module whose output is not finite
-    while all before were is named; for gradients the place is sought in the order of the backward.
-    -inf in outputs whose loss is finite (log-probabilities, masked logits) is advice, and so are
-    infinite gradients in fp16, which a loss scaler skips. Where eval mode is not finite only because
+    **How it decides.** By counting: no NaN, no +inf, no -inf. The first module whose output is not
+    finite while all before were is named; for gradients the place is sought in the order of the
+    backward. -inf in outputs whose loss is finite (log-probabilities, masked logits) is advice, and so
+    are infinite gradients in fp16, which a loss scaler skips. Where eval mode is not finite only because
     BatchNorm has no running statistics yet, they are given a few passes first.
 
-    **Cannot see** numbers that overflow later in the training: that is `training_is_stable`.
+    **What it cannot see.** Numbers that overflow later in the training: that is `training_is_stable`.
 
-    **Source**: anomaly detection as in `torch.autograd.detect_anomaly`, by module instead of by line.
+    **Source.** Anomaly detection as in `torch.autograd.detect_anomaly`, by module instead of by line.
     """
 
     family = "contract"

@@ -37,9 +37,11 @@ class OverfitsABatch(Check):
 
     family: ClassVar[Family] = "learning"
     reads: ClassVar[frozenset[str]] = frozenset({"loss", "steps", "recipe"})
-    glances: ClassVar[frozenset[str]] = frozenset({"update_norm", "parameter_norm"})
+    glances: ClassVar[frozenset[str]] = frozenset({"update_norm", "parameter_norm", "parameters"})
     shows: ClassVar[Effect | None] = Effect.FITTING
-    leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.PROGRESS})
+    leads_to: ClassVar[frozenset[Effect]] = frozenset(
+        {Effect.PROGRESS, Effect.LEARNING, Effect.GENERALIZATION}
+    )
     judges_divergence: ClassVar[bool] = True
 
     fitted: float = 0.8
@@ -82,17 +84,17 @@ class OverfitsABatch(Check):
         )
         if fit.progress >= enough and fit.tells:
             return self.passed(story, measure)
-        if why := self._why_not_told(fit):
+        if why := self._why_not_told(fit, update_ratio(trace)):
             return self.inconclusive(f"{story}; {why}", measure)
         return self._stagnation(f"{story}, and it no longer falls", fit, trace, evidence)
 
-    def _why_not_told(self, fit: Fit) -> str:
+    def _why_not_told(self, fit: Fit, ratio: float) -> str:
         if not fit.tells:
             return "one output serves all samples as well as any"
         if fit.progress >= self.some and fit.gained.estimate < self.crawl:
             return "it levels off: at a floor that is not known, or without some of the samples"
         if not fit.rises and fit.learns(self.half, self.crawl):
-            return "slow, but falling: a higher learning rate may fit it sooner"
+            return fitting.pace(ratio)
         if fit.noise > self.stochastic:
             return f"at fixed weights it varies by {fit.noise:.0%} of the way: it draws random numbers"
         return ""
@@ -113,10 +115,8 @@ class OverfitsABatch(Check):
             if crawls or (recipe.flag("scheduler") and not ratio < self.low_rate):
                 why = "plain Adam fits it, and the recipe's own optimizer may with more steps"
                 return self.inconclusive(f"{story}; {why}, or with its schedule", measure)
-            cause = "the optimizer: plain Adam with learning rate 0.001 fits the same batch"
-            found = [fitting.optimizer(fit, ratio, recipe, self.low_rate, self.high_rate)]
-            remedy = "change the learning rate, or try Adam"
-            return self.failed(story, measure, suspects=found, cause=cause, remedy=remedy)
+            at, cause = fitting.optimizer(fit, ratio, trace, self.low_rate, self.high_rate)
+            return self.failed(story, measure, suspects=[at], cause=cause, remedy=at.remedy)
         return self.failed(
             story,
             measure,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import median
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
+from pytest_dlcheck.faults import decay, schedule, standstill, steps
 from pytest_dlcheck.faults import update as faults
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Matrix, Row, Series, Trace
@@ -19,29 +19,32 @@ from pytest_dlcheck.verdict import Measure, Verdict
 class ParametersUpdate(Check):
     """The training moves its parameters: all that have a gradient, and neither too little nor too far.
 
-    A learning rate that is off by orders of magnitude, updates that half precision rounds away, and
-    weight decay that eats the weights all leave a loop that runs and a loss that may even fall.
+    **Why it matters.** A learning rate off by orders of magnitude, updates that half precision rounds
+    away, weight decay that eats the weights: all leave a loop that runs and a loss that may even fall.
 
-    Every bit is compared before and after a short training; nothing may stand still that an
-    optimizer holds and a gradient reaches. The size of a step is the norm of the update
-    over the norm of the weight, its median over matrices and kernels and over the steps at which the
-    learning rate is at least a tenth of its peak. Too small fails below ``least_ratio`` if the loss
-    on fixed batches did not move by ``least_progress`` either; too large fails above ``most_ratio``
-    if the loss did not fall by ``least_fall``. Of half-precision parameters, no more than
-    ``lost_share`` of the elements may stand still over the whole trial. The weights must not shrink
-    to ``least_weight`` of their size under weight decay, nor forget ``most_decay`` of it a step. A
-    single layer outside is advice, and a learning rate that still rises at the end is inconclusive.
+    **How it decides.** Every bit is compared before and after a short training; nothing may stand still
+    that an optimizer holds and a gradient reaches. The size of a step is the norm of the update over the
+    norm of the weight, its median over matrices and kernels and over the steps at which the learning
+    rate is at least a tenth of its peak. Too small fails below ``least_ratio`` if the loss on fixed
+    batches did not move by ``least_progress`` either; too large fails above ``most_ratio`` if the loss
+    did not fall by ``least_fall``. Of half-precision parameters, no more than ``lost_share`` of the
+    elements may stand still over the whole trial. The weights must not shrink to ``least_weight`` of
+    their size under weight decay, nor forget ``most_decay`` of it a step, and the schedule must not take
+    the rate away. A single layer outside is advice, and a rate that still rises at the end is
+    inconclusive.
 
-    It cannot tell a slow training from one that is too slow for its budget.
+    **What it cannot see.** Whether a slow training is too slow for its budget.
 
-    Source: update-to-weight ratio, Karpathy, CS231n notes, "Learning" (about 1e-3 is healthy).
+    **Source.** Update-to-weight ratio, Karpathy, CS231n notes, "Learning" (about 1e-3 is healthy).
     """
 
     family: ClassVar = "dynamics"
     reads: ClassVar = frozenset({"gradient_norm", "parameters", "update_norm", "parameter_norm"})
-    glances: ClassVar = frozenset({"learning_rate", "loss", "fixed_loss", "rounding", "recipe"})
+    glances: ClassVar = steps.GLANCED
     shows: ClassVar = Effect.UPDATES
-    leads_to: ClassVar = frozenset({Effect.FITTING, Effect.PROGRESS})
+    leads_to: ClassVar = frozenset(
+        {Effect.FITTING, Effect.PROGRESS, Effect.LEARNING, Effect.GENERALIZATION}
+    )
 
     least_ratio: float = 1e-5
     """Update over weight (ratio). 50 healthy recipes lie between 5e-5 and 1e-1."""
@@ -56,8 +59,8 @@ class ParametersUpdate(Check):
     forgets (ratio). Usual are 1e-5 to 1e-3."""
     lost_share: float = 0.75
     """Half-precision elements that stand still (ratio); bfloat16, AdamW: 0 at lr 1e-3, 0.85 at 1e-4."""
-    least_weight: float = 0.1
-    """Norm of the weights at the end over that at the beginning (ratio); healthy: above 0.9."""
+    least_weight: float = 0.5
+    """Norm of the weights at the end over that at the beginning (ratio); healthy: above 0.96."""
     least_reach: float = 1e-3
     """Gradient rms below this share of the median parameter's is a structural zero, such as that of
     a bias before a normalisation, which may stand still (ratio)."""
@@ -67,56 +70,55 @@ class ParametersUpdate(Check):
         return terms.train()
 
     def decide(self, evidence: Evidence) -> Verdict:
-        """Rounding first, then steps too small, standstill, collapse, and steps too large."""
-        verdicts = [self._of(trace) for trace in evidence.of("train")]
-        return max(verdicts, key=lambda verdict: verdict.failed)
+        """Rounding first, then the schedule, steps too small, standstill, decay, and steps too large."""
+        return max(map(self._of, evidence.of("train")), key=lambda verdict: verdict.failed)
 
     def _of(self, trace: Trace) -> Verdict:
-        reached = faults.reached(trace, self.least_reach)
+        reached = standstill.reached(trace, self.least_reach)
         if not reached:
             return self.inconclusive("0 trainable parameters receive gradients (1 or more expected)")
         if not any(row.flag("changed") for row in trace.rows("parameters")):
             if trace.series("learning_rate").values == (0.0,):
                 return self.inconclusive("lr is 0 in the 1 step there was (2 steps are needed)")
-            return self.failed_by(faults.nothing_moves(reached, trace.series("learning_rate")))
+            return self.failed_by(standstill.nothing_moves(reached, trace.series("learning_rate")))
         fault = (
-            faults.rounded(trace, self.lost_share)
+            standstill.rounded(trace, self.lost_share)
+            or schedule.vanishes(trace)
             or self._too_small(trace)
-            or faults.stands_still([row for row in reached if row.integer("optimizers")])
-            or faults.collapses(trace, self.least_weight)
-            or faults.forgets(trace, self.most_decay)
+            or standstill.stands_still(trace, [row for row in reached if row.integer("optimizers")])
+            or decay.collapses(trace, self.least_weight)
+            or decay.forgets(trace, self.most_decay)
         )
         return self.failed_by(fault) if fault else self._size(trace)
 
     def _too_small(self, trace: Trace) -> Fault | None:
-        ratios, covered = faults.ratios(trace), faults.progress(trace)
-        if not ratios or covered is None or faults.warms_up(trace):
+        ratios, covered = steps.ratios(trace), steps.progress(trace)
+        if not ratios or covered is None or abs(covered) >= self.least_progress or steps.warms_up(trace):
             return None
-        typical = median(median(values) for values in ratios.values())
-        if typical >= self.least_ratio or abs(covered) >= self.least_progress:
-            return None
-        return faults.too_small(trace, typical, self.least_ratio, covered)
+        if (typical := steps.sizes_of(ratios)[0]) < self.least_ratio:
+            return faults.too_small(trace, typical, self.least_ratio, covered)
+        return faults.damped(trace, covered)
 
     def _size(self, trace: Trace) -> Verdict:
-        ratios = faults.ratios(trace)
+        ratios = steps.ratios(trace)
         if not ratios:
             still = Measure("parameters that never change", 0, "count", 0)
             return self.passed("all parameters with gradients change (0 stand still)", still)
-        typical = median(median(values) for values in ratios.values())
-        early = median(max(values[: faults.EARLY]) for values in ratios.values())
-        if typical < self.least_ratio and faults.warms_up(trace):
+        typical, early = steps.sizes_of(ratios)
+        if typical < self.least_ratio and steps.warms_up(trace):
             return self.inconclusive(
-                f"the learning rate still rises at the last step; a step moves the weights by "
-                f"{typical:.1e} of their norm (at least {self.least_ratio:.0e}): raise steps"
+                f"the learning rate still rises, and a step moves the weights by {typical:.1e} of "
+                f"their norm (at least {self.least_ratio:.0e}): raise steps{schedule.pace(trace)}"
             )
-        if early > self.most_ratio and not faults.falls(trace, self.least_fall):
-            return self.failed_by(faults.too_large(trace, early, self.most_ratio), Effect.STABILITY)
+        if early > self.most_ratio and not steps.falls(trace, self.least_fall):
+            fault = faults.too_large(trace, early, self.most_ratio)
+            return self.failed_by(fault, Effect.STABILITY, Effect.SIGNAL)
         return self.passed(
             f"a step moves the weights by {typical:.1e} of their norm "
             f"({self.least_ratio:.0e} to {self.most_ratio:.0e})",
             Measure("update over weight", typical, "ratio", self.least_ratio, ">="),
             Measure("update over weight, largest early", early, "ratio", self.most_ratio),
-            advice=faults.oddities(typical, early, ratios, self.least_ratio, self.most_ratio),
+            advice=faults.oddities(trace, self.least_ratio, self.most_ratio),
         )
 
     @classmethod

@@ -16,22 +16,23 @@ from pytest_dlcheck.verdict import Measure, Outcome, Verdict
 class ShapeContract(Check):
     """Shapes hold for any number of samples, and every named dim has one size everywhere.
 
-    **Asserts** that in eval mode, with 1, 2 and 3 samples and with the loader's own batch, every
-    input and output has the declared rank, sizes and dtype (``shapes=``), and that one name stands
-    for one size. Without declared shapes: that an output with a row per sample at the loader's own
-    batch size has one at the others too, and keeps its rank.
+    In eval mode, with 1, 2 and 3 samples and with the loader's own batch, every input and output has the
+    declared rank, sizes and dtype (``shapes=``), and one name stands for one size. Without declared
+    shapes, an output with a row per sample at the loader's own batch size has one at the others too, and
+    keeps its rank.
 
-    **Matters** because a `view`, `reshape` or `squeeze` that swallows the batch axis trains on
-    scrambled samples, or breaks on the last batch of an epoch or the first request in production.
+    **Why it matters.** A `view`, `reshape` or `squeeze` that swallows the batch axis trains on scrambled
+    samples, or breaks on the last batch of an epoch or the first request in production.
 
-    **Decides** exactly: each claim compares two whole numbers. Named dims other than the batch are
-    probed at half and at double size; a model that refuses those is not at fault, one that answers
+    **How it decides.** Exactly: each claim compares two whole numbers. Named dims other than the batch
+    are probed at half and at double size; a model that refuses those is not at fault, one that answers
     with a wrong size is. A refusal of another number of samples fails, unless the batch is the whole
     graph, holds pairs, or the model carries state between batches: then it is advice.
 
-    **Cannot see** samples that are mixed without a change of shape: that is `batch_independence`.
+    **What it cannot see.** Samples that are mixed without a change of shape: that is
+    `batch_independence`.
 
-    **Source**: the habit of asserting shapes in place (einops, jaxtyping), with other batch sizes.
+    **Source.** The habit of asserting shapes in place (einops, jaxtyping), with other batch sizes.
     """
 
     family = "contract"

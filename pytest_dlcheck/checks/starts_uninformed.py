@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
+from pytest_dlcheck.faults.start import story
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Suspect, Verdict
@@ -17,23 +18,22 @@ _REGRESSION = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 class StartsUninformed(Check):
     """The loss starts near that of a model that knows nothing.
 
-    **Asserts** that at initialisation, in train mode, cross-entropy starts near that of equal logits
-    (ln C), binary cross-entropy near ln 2, and a squared or absolute error near that of the targets'
-    mean or of zero.
+    At initialisation, in train mode, cross-entropy starts near that of equal logits (ln C), binary
+    cross-entropy near ln 2, and a squared or absolute error near that of the targets' mean or of zero.
 
-    **Matters** because a start far above is confident nonsense: over-scaled weights, outputs or
-    inputs. The first steps are spent on undoing it, if the training survives them. A start far below
-    is knowledge: pretrained weights, or a label that leaks into the inputs.
+    **Why it matters.** A start far above is confident nonsense: over-scaled weights, outputs or inputs.
+    The first steps are spent on undoing it, if the training survives them. A start far below is
+    knowledge: pretrained weights, or a label that leaks into the inputs.
 
-    **Decides** by asking the very loss function that the recipe calls, with its class weights, label
-    smoothing and ignored targets, what equal logits cost. Fails only if the loss is more than twice
-    that *and* the outputs are huge; more than twice alone, and less than half, are advice. Targets
+    **How it decides.** By asking the very loss function that the recipe calls, with its class weights,
+    label smoothing and ignored targets, what equal logits cost. Fails only if the loss is more than
+    twice that *and* the outputs are huge; more than twice alone, and less than half, are advice. Targets
     with a large mean are advice to normalise.
 
-    **Cannot see** losses that are not among torch's own, nor what is normal for methods that scale
-    logits on purpose (margin and contrastive losses): there it does not apply.
+    **What it cannot see.** Losses that are not among torch's own, and what is normal for methods that
+    scale logits on purpose (margin and contrastive losses): there it does not apply.
 
-    **Source**: Karpathy, "A recipe for training neural networks": verify the loss at init.
+    **Source.** Karpathy, "A recipe for training neural networks": verify the loss at init.
     """
 
     family = "contract"
@@ -50,6 +50,9 @@ class StartsUninformed(Check):
     """Spread of logits (standard deviation, nats), or outputs over the scale of targets (ratio), at
     which they are over-scaled. Those four models have 0.1 to 1.0; an N(0, 1) embedding tied to a head
     of width d is expected at the square root of d. Chosen far above, to be calibrated."""
+    raw: float = 10.0
+    """Root mean square of inputs (their unit) from which they, not the weights, explain a large start:
+    standardised ones have 1, pixels in 0 to 255 about 130; chosen between."""
     offset: float = 3.0
     """Mean of targets over their spread (ratio) from which they should be normalised; chosen."""
 
@@ -66,13 +69,14 @@ class StartsUninformed(Check):
         start = f"the loss starts at {worst.number('loss'):.4g}, {_ratio(worst):.3g} times"
         known = f"the {_floor(worst):.4g} of a model that knows nothing (bound {self.most:g})"
         if _ratio(worst) > self.most and _scale(worst) > self.huge:
+            cause, remedy = story(worst, self.raw)
             return self.failed(
                 f"{start} {known}; {scale}",
                 ratio,
                 scale,
                 suspects=[Suspect("output", f"{_scale_name(worst)} is {_scale(worst):.3g}")],
-                cause="outputs are over-scaled: by the initialisation, by a factor, or by raw inputs",
-                remedy="normalise inputs, initialise the last layer small, remove the factor on outputs",
+                cause=cause,
+                remedy=remedy,
             )
         return self.passed(f"{start} {known}", ratio, scale, advice=self._advice(rows))
 
@@ -103,16 +107,9 @@ class StartsUninformed(Check):
     def sick(cls) -> Iterable[Example]:
         """Huge logits, huge outputs."""
         yield Example("huge logits", (_trace(_row(61.0, spread=40.0)),), ("output",))
-        huge: dict[str, float | str] = {
-            "kind": "mse_loss",
-            "zero": 1.0,
-            "target_scale": 1.0,
-            "spread": 90.0,
-        }
-        targets = {"target_mean": 0.0, "target_spread": 1.0}
-        yield Example(
-            "huge outputs", (_trace(_row(8100.0, uninformed=1.0, **huge, **targets)),), ("output",)
-        )
+        huge: dict[str, float | str] = {"kind": "mse_loss", "zero": 1.0, "target_scale": 1.0}
+        row = _row(8100.0, uninformed=1.0, spread=90.0, target_mean=0.0, target_spread=1.0, **huge)
+        yield Example("huge outputs", (_trace(row),), ("output",))
 
 
 def _floor(row: Row) -> float:

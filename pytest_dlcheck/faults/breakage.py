@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import median
 
-from pytest_dlcheck.faults.readings import update_ratio
+from pytest_dlcheck.faults import settings, steps
+from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row, Trace
-from pytest_dlcheck.verdict import Suspect
+from pytest_dlcheck.verdict import Measure, Suspect
 
 PLACES = ("data", "forward", "loss", "backward", "update")
 """Kinds of places at which finite numbers can turn into others."""
@@ -29,46 +31,117 @@ class Cause:
     remedy: str
 
 
-def cause_of(trace: Trace) -> Cause:
+def cause_of(trace: Trace, ratio: float) -> Cause:
     """Why the training broke.
 
     Args:
         trace: of a dense trial, with the fact ``breakage``; of a sampled one, it tells less.
+        ratio: how far a step moved the weights, relative to their size.
     """
     rows = {row.text("kind"): row for row in trace.rows("breakage")}
     place = next((rows[kind] for kind in PLACES if kind in rows), None)
     first = () if place is None else (_suspect(place),)
-    ratio = update_ratio(trace)
     if "data" in rows:
         return Cause(first, "the data are not finite", "find the samples, and repair or drop them")
+    updated = place.text("site") if place is not None and place.text("kind") == "update" else None
+    if updated is not None and (eps := settings.no_epsilon(trace, updated)):
+        return Cause((eps[0], *first), *eps[1:])
     if ratio >= LARGE_UPDATE and (place is None or place.integer("step") > 0):
-        blamed = Suspect("optimizer", f"its updates are {ratio:.2g} of the weights a step")
-        cause = f"the learning rate is too high: a step moves the weights by {ratio:.2g} of their size"
-        remedy = "lower the learning rate; warm it up, or clip gradients"
-        return _too_large(rows) or Cause((blamed, *first), cause, remedy)
-    if place is not None and (own := _own_arithmetic(place)):
+        return _too_large(rows) or _steps_too_large(trace, ratio, first)
+    own = "" if place is None else _own_arithmetic(place)
+    if own:
         return Cause(first, own, "keep the argument away from there: clamp it, or add an epsilon")
-    if large := _too_large(rows):
-        return large
-    if place is None and not math.isnan(ratio):
-        finding = f"the loss climbs in small steps of {ratio:.2g} of the weights"
-        cause = "the steps climb: maximize=True, or a gradient of the wrong sign"
-        return Cause((Suspect("optimizer", finding),), cause, "turn the sign")
+    return _too_large(rows) or _unknown(trace, ratio, place, first)
+
+
+def _unknown(trace: Trace, ratio: float, place: Row | None, first: tuple[Suspect, ...]) -> Cause:
+    if place is None and settings.maximizes(trace):
+        finding = f"maximize=True: the loss climbs in steps of {ratio:.2g} of the weights"
+        return Cause((Suspect("optimizer", finding),), "the steps climb: maximize=True", "turn the sign")
     unknown = Suspect("", "no place was found: the second look did not break")
     return Cause(first or (unknown,), "", "lower the learning rate, or look at what is named here")
+
+
+def _steps_too_large(trace: Trace, ratio: float, first: tuple[Suspect, ...]) -> Cause:
+    blamed = Suspect("optimizer", f"its updates are {ratio:.2g} of the weights a step")
+    if setting := settings.large_steps(trace):
+        return Cause((blamed, *first), *setting[1:])
+    cause = f"the learning rate is too high: a step moves the weights by {ratio:.2g} of their size"
+    return Cause((blamed, *first), cause, "lower the learning rate; warm it up, or clip gradients")
 
 
 def _too_large(rows: dict[str, Row]) -> Cause | None:
     """Whether data or initial weights are so large that any learning rate would be too high."""
     data, signal = rows.get("input", Row()), rows.get("signal", Row())
-    if data.number("rms") > LARGE_SIGNAL:
-        blamed = Suspect("data", f"inputs have a root mean square of {data.number('rms'):.3g}")
-        return Cause((blamed,), "the inputs are not normalised", "scale them to about 1")
+    for part in ("inputs", "targets"):
+        size = data.number("rms" if part == "inputs" else "targets")
+        if size > LARGE_SIGNAL:
+            blamed = Suspect("data", f"{part} have a root mean square of {size:.3g}")
+            return Cause((blamed,), f"the {part} are not normalised", "scale them to about 1")
     if signal.number("largest") > LARGE_SIGNAL:
         grown = f"from {signal.number('input_rms'):.3g} to {signal.number('rms'):.3g}"
         blamed = Suspect(signal.text("site"), f"the signal grows {grown} there at the first step")
         return Cause((blamed,), "the initialisation explodes", "use Kaiming or Xavier, or normalise")
     return None
+
+
+def overflows(skips: int, asked: int, bound: float) -> Fault:
+    """The gradient scaler finds no scale: it skips more steps than the bound (ratio)."""
+    return Fault(
+        f"the gradient scaler skipped {skips} of {asked} steps (at most {bound:.0%})",
+        measures=(Measure("skipped steps", skips / asked, "ratio", bound),),
+        suspects=[Suspect("loss", "it or its gradients overflow in fp16 at every scale")],
+        cause="the loss or its gradients overflow in fp16, whatever the scale",
+        remedy='use precision="bf16-mixed", or compute the loss in fp32',
+    )
+
+
+def broken_at(trace: Trace) -> int | None:
+    """The first step with a loss or gradient that is not finite."""
+    at = [trace.ending.step or 0] if trace.ending.kind == "diverged" else []
+    losses, norms = trace.series("loss"), trace.matrix("gradient_norm")
+    at += [s for s, v in zip(losses.steps, losses.values, strict=True) if not math.isfinite(v)]
+    rows = zip(norms.steps, norms.values, strict=True)
+    at += [s for s, row in rows if not all(math.isfinite(v) for v in row if v is not None)]
+    return min(at, default=None)
+
+
+def relapse(trace: Trace, learned: float, lost: float, grown: float) -> Fault | None:
+    """A loss that fell and rose again while the weights grew: steps that add up to ever larger ones.
+
+    Args:
+        trace: what was recorded.
+        learned: how far it must have fallen (ratio of the first).
+        lost: how much of that it must have risen again, by the last fifth of the steps (ratio).
+        grown: how far the weights must have grown (ratio of their norm).
+    """
+    losses, growth = trace.series("loss").values, steps.growth(trace)
+    smooth = [median(losses[i : i + 5]) for i in range(len(losses) - 4)]
+    best, last = min(smooth, default=math.nan), median(losses[-max(1, len(losses) // 5) :])
+    fall = smooth[0] - best if smooth else 0.0
+    covered = steps.progress(trace)
+    if not fall >= learned * abs(smooth[0]) or covered is None or not covered < 1 - lost:
+        return None
+    back = (last - best) / fall
+    if not (back >= lost and growth >= grown):
+        return None
+    setting = settings.large_steps(trace)
+    suspect, cause, remedy = setting or (
+        Suspect("optimizer", f"the weights grew {growth:.3g}-fold"),
+        "the learning rate is too high: the weights grow until nothing is left of what was learned",
+        "lower the learning rate; warm it up, or clip gradients",
+    )
+    return Fault(
+        f"the loss fell from {smooth[0]:.3g} to {best:.3g} and rose to {last:.3g}: {back:.0%} of its "
+        f"fall is lost (at most {lost:.0%}), and the weights grew {growth:.3g}-fold",
+        measures=(
+            Measure("share of the fall that is lost", back, "ratio", lost),
+            Measure("growth of the weights", growth, "ratio", grown),
+        ),
+        suspects=[suspect],
+        cause=cause,
+        remedy=remedy,
+    )
 
 
 def _own_arithmetic(place: Row) -> str:

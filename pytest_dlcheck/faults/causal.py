@@ -10,6 +10,13 @@ _CONVENTION = (
     "mind the convention: True means masked out in nn.MultiheadAttention, taking part in "
     "scaled_dot_product_attention"
 )
+_OVER_TIME = {
+    **dict.fromkeys(("mean", "sum", "var", "std", "amax", "max", "logsumexp"), "reduces over time"),
+    **dict.fromkeys(("layer_norm", "normalize", "group_norm", "instance_norm"), "normalises over time"),
+    **dict.fromkeys(("flip", "roll", "__getitem__", "index_select"), "moves later positions to earlier"),
+    **dict.fromkeys(("view", "reshape", "unflatten"), "mixes time with another axis"),
+    **dict.fromkeys(("rfft", "fft_rfft", "fft_fft", "fft"), "transforms the whole of time"),
+}
 _SHIFT = "shift by one: inputs tokens[:, :-1], targets tokens[:, 1:]"
 
 
@@ -34,6 +41,9 @@ def leak(row: Row) -> Fault:
     if row.get("culprit") is not None:
         site = row.text("culprit")
         what = f"{row.text('culprit_type')}: first whose output at a position depends on later inputs"
+        if row.text("operation"):
+            line = f" ({row.text('line')})" if row.text("line") else ""
+            what = f"{what}, by {row.text('operation')}{line}"
     cause, remedy = _story(row)
     return Fault(finding(row), (change(row),), [Suspect(site, what, remedy)], cause, remedy)
 
@@ -52,6 +62,24 @@ def unshifted(row: Row, bound: float) -> Fault:
     )
 
 
+def _by_operation(row: Row, name: str) -> tuple[str, str] | None:
+    """The story of an operation that runs over time by itself, without a mask."""
+    operation, where = row.text("operation"), f" ({row.text('line')})" if row.text("line") else ""
+    if operation == "softmax" and row.get("over_last_axis") is False:
+        return (
+            f"{operation}{where} in {name} does not normalise over the positions attended to",
+            "normalise scores (batch, query, key) over the keys: dim=-1",
+        )
+    if "Norm" in row.text("culprit_type"):
+        return f"{name} normalises over time", "normalise each position by itself"
+    if operation in _OVER_TIME:
+        return (
+            f"{operation}{where} in {name} {_OVER_TIME[operation]}",
+            "let each position see itself and those before it only",
+        )
+    return None
+
+
 def _story(row: Row) -> tuple[str, str]:
     """The likely cause and its remedy, from the mechanism that is known best."""
     name, kind = row.text("culprit") or "the model's forward", row.text("culprit_type")
@@ -62,8 +90,8 @@ def _story(row: Row) -> tuple[str, str]:
             f"{name} is padded on both sides of time",
             "pad the past only: F.pad(x, (kernel - 1, 0))",
         )
-    if "Norm" in kind:
-        return f"{name} normalises over time", "normalise each position by itself"
+    if told := _by_operation(row, name):
+        return told
     if row.get("sees_past") is False:
         return f"the mask in {name} is inverted: outputs see the future and not the past", _CONVENTION
     if row.flag("one_ahead"):

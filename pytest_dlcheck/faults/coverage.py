@@ -51,7 +51,7 @@ def idle_optimizer(rows: Sequence[Row]) -> list[Row]:
 def missed(rows: Sequence[Row], left_out: list[Row], stale: list[Row]) -> Fault:
     """Parameters in no optimizer, or an optimizer over what is not the model."""
     sites = _sites(rows, left_out)
-    names = ", ".join(sites[:3])
+    names = ", ".join(_called(rows, site) for site in sites[:3])
     if stale and any(row.integer("optimizers") and row.text("origin") == "model" for row in rows):
         cause = f"the optimizer was built before {names or 'a module'} was replaced"
     elif stale:
@@ -59,7 +59,8 @@ def missed(rows: Sequence[Row], left_out: list[Row], stale: list[Row]) -> Fault:
     else:
         cause = f"left out when the optimizer was built: {names}"
     remedy = _REBUILD if stale else _ADD
-    suspects = [Suspect(site, "gets a gradient and is in no optimizer", remedy) for site in sites]
+    finding = "gets a gradient and is in no optimizer"
+    suspects = [Suspect(site, f"{_called(rows, site)} {finding}", remedy) for site in sites]
     for row in stale:
         finding = f"stale: {row.text('shape')}, in no module, never reached"
         suspects.append(Suspect(row.text("name"), finding, remedy))
@@ -110,7 +111,8 @@ def advice_on(rows: Sequence[Row], left_out: list[Row]) -> Iterator[str]:
         (held, "are in an optimizer though frozen"),
     ):
         if chosen:
-            yield f"{len(chosen)} parameters {what}: {', '.join(_sites(rows, chosen)[:5])}"
+            names = ", ".join(_called(rows, site) for site in _sites(rows, chosen)[:5])
+            yield f"{len(chosen)} parameters {what}: {names}"
 
 
 def _sites(rows: Sequence[Row], chosen: list[Row]) -> list[str]:
@@ -122,6 +124,14 @@ def _sites(rows: Sequence[Row], chosen: list[Row]) -> list[str]:
         outermost = _outermost(name, others)
         inside.setdefault(outermost or name, []).append(name.split(".")[: -1 if outermost else None])
     return [".".join(_common(paths)) for paths in inside.values()]
+
+
+def _called(rows: Sequence[Row], site: str) -> str:
+    """A site in words: a bare number says nothing without its module's kind and shape."""
+    inside = [row for row in rows if row.text("module") == site and row.text("owner")]
+    if not site.rpartition(".")[2].isdecimal() or not inside:
+        return site
+    return f"`{site}` ({inside[0].text('owner')}, {inside[0].text('shape')})"
 
 
 def _common(paths: list[list[str]]) -> list[str]:

@@ -1,10 +1,10 @@
-"""Places without gradient, told in words, and how strongly gradients arrive. Thresholds: the check's."""
+"""Places without gradient, told in words. Thresholds: the check's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pytest_dlcheck.trace import Matrix, Row, Trace
+from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Suspect
 
 _ZERO_STEPS = 5
@@ -137,36 +137,3 @@ def advice(row: Row) -> str:
     if row.get("called") == 0:
         return f"{site} ({what}) is never called in the forward: remove it, or freeze it"
     return f"{site} ({what}) receives no gradient: the loss does not use it"
-
-
-def strengths(trace: Trace, names: list[str]) -> dict[str, float]:
-    """Gradient over weight of each matrix or kernel, against the best one's, in the best step (ratio).
-
-    In the order of registration. The best step, because a depth that swallows the signal does so from
-    the first step on, while steps that are too large saturate units that let it pass before.
-    """
-    gradients, weights = trace.matrix("gradient_norm"), trace.matrix("parameter_norm")
-    types = {row.text("name"): row.text("type") for row in trace.rows("modules")}
-    shapes = {r.text("name"): r for r in trace.rows("parameters")}
-    found = {}
-    for name in names:
-        row = shapes.get(name)
-        if row is None or row.flag("zero_at_start") or row.text("shape").count(", ") == 0:
-            continue
-        if "Embedding" in types.get(name.rpartition(".")[0], "") or name not in weights.sites:
-            continue
-        if ratios := _ratios(gradients, weights, name):
-            found[name] = ratios
-    best = {
-        step: max(ratios.get(step, 0.0) for ratios in found.values())
-        for step in {step for ratios in found.values() for step in ratios}
-    }
-    return {
-        name: max(ratio / best[step] for step, ratio in ratios.items()) for name, ratios in found.items()
-    }
-
-
-def _ratios(gradients: Matrix, weights: Matrix, name: str) -> dict[int, float]:
-    sizes = dict(zip(weights.steps, weights.column(name), strict=True))
-    pairs = zip(gradients.steps, gradients.column(name), strict=True)
-    return {step: g / size for step, g in pairs if g and (size := sizes.get(step))}

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
+from pytest_dlcheck.faults.loss_fault import Fault
+from pytest_dlcheck.faults.loss_targets import advice_on_targets, of_targets
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.verdict import Measure
-
-
-class Fault(NamedTuple):
-    """What is wrong with the loss."""
-
-    site: str
-    finding: str
-    cause: str
-    remedy: str
-    measure: Measure
-    over_batch: bool = False
-    """Whether it mixes samples, which other checks see too."""
-
 
 _TWO = 2
 _MATTERS = 100
@@ -37,6 +25,7 @@ def of_call(row: Row, tight: float, loose: float) -> Iterator[Fault]:
         tight: distance of sums from 1 (ratio) up to which rows are probabilities.
         loose: the same for rows that must be log-probabilities.
     """
+    yield from of_targets(row)
     yield from _of_any_call(row)
     if row.text("kind") == "binary_cross_entropy_with_logits":
         yield from _squashed(row)
@@ -70,7 +59,15 @@ def of_pairing(row: Row, least: float) -> Iterator[Fault]:
 
 def of_sign(rows: Sequence[Row]) -> Iterator[Fault]:
     """A loss that rewards wrong answers: by its slope, or, where no torch loss is in it, by trial."""
-    signs = [r.number("sign") for r in rows if r.text("part") == "call" and r.get("sign")]
+    known = [r.number("sign") for r in rows if r.text("part") == "call" and r.get("sign") is not None]
+    if known and not any(known) and any(r.flag("flat") for r in rows):
+        text = f"the loss does not change with {len(known)} of {len(known)} torch losses in it"
+        slope = Measure("slope", 0.0, "ratio", 0.0, ">")
+        yield Fault("loss", text, "the loss is multiplied by 0", "give it a weight", slope)
+    if any(r.flag("maximized") for r in rows):
+        yield from _climbing(rows, known)
+        return
+    signs = [sign for sign in known if sign]
     if signs and max(signs) < 0:
         slope = Measure("slope", max(signs), "ratio", 0.0, ">=")
         yield _backwards(f"the loss falls as {len(signs)} of {len(signs)} torch losses rise", slope)
@@ -79,6 +76,16 @@ def of_sign(rows: Sequence[Row]) -> Iterator[Fault]:
         if row.text("part") == "answers" and row.integer("higher") == row.integer("ways"):
             text = f"right answers cost {right:.4g}, wrong ones {wrong:.4g}"
             yield _backwards(text, Measure("loss of right answers", right, "loss", wrong))
+
+
+def _climbing(rows: Sequence[Row], known: Sequence[float]) -> Iterator[Fault]:
+    """An optimizer that maximises what is to be minimised."""
+    answers = [r for r in rows if r.text("part") == "answers"]
+    lower = any(r.integer("lower") == r.integer("ways") for r in answers)
+    if (known and min(known) > 0) or (not known and lower):
+        text = "maximize=True: the optimizer raises a loss that is lower for right answers"
+        slope = Measure("slope of what is minimised", -1.0, "ratio", 0.0, ">=")
+        yield Fault("optimizer", text, "the optimizer climbs", "remove maximize=True", slope)
 
 
 def advice_on(row: Row, tight: float, doubling: float) -> Iterator[str]:
@@ -96,6 +103,7 @@ def advice_on(row: Row, tight: float, doubling: float) -> Iterator[str]:
         yield f"the last operation before {kind} is {last}: logits are best left unbounded"
     if row.text("broadcast") and not row.flag("squared"):
         yield f"torch warns: {row.text('broadcast')}"
+    yield from advice_on_targets(row)
 
 
 def of_value(row: Row) -> Iterator[Fault]:
@@ -113,7 +121,9 @@ def of_value(row: Row) -> Iterator[Fault]:
         yield Fault("loss", text, "see outputs_are_finite", "", _one(0, "finite losses"))
     if row.integer("trainable") and not row.integer("reached"):
         text = f"the loss is cut from the graph: it reaches 0 of {row.integer('trainable')} parameters"
-        cause = "outputs or loss are detached, converted, or computed without gradients"
+        cause = (
+            "outputs or loss are detached, converted (argmax, round, ==), or computed without gradients"
+        )
         remedy = "remove detach(), item(), .data, no_grad() or a torch.tensor(...) around the loss"
         yield Fault("loss", text, cause, remedy, Measure("parameters reached", 0, "count", 1, ">="))
 

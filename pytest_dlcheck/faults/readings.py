@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
@@ -15,6 +16,8 @@ EARLY = 8
 """Recorded steps that tell how large the steps are."""
 RECENT = 5
 """Losses that the end of a training is averaged over."""
+TENFOLD = math.log(10)
+"""A rise that no falling stream makes up for, in logarithms."""
 TELLING = 0.01
 """Share of the way from the first loss to the floor below which one output serves all samples."""
 
@@ -100,6 +103,16 @@ def update_ratio(trace: Trace, first: int = EARLY) -> float:
     return median(finite[:first]) if finite else math.nan
 
 
+def heaviest_decay(trace: Trace) -> float:
+    """The largest weight decay of any parameter; 0 where none is known."""
+    decays = (row.number("weight_decay") for row in trace.rows("parameters"))
+    return max((decay for decay in decays if math.isfinite(decay)), default=0.0)
+
+
+ENDS = 8
+"""Losses at each end of a stream that stand for fixed batches where there are none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fall:
     """How far the loss fell over a ``train`` trial.
@@ -107,9 +120,10 @@ class Fall:
     Attributes:
         before: the mean loss on the fixed batches before the first step, in the loss's unit.
         after: the same after the last step.
-        batches: how many batches were fixed.
+        what: on what: fixed batches, or the ends of the stream.
         drop: from before to after, paired by batch (ratio of the loss before, or of the largest
             loss where any is below zero); exact where there is one batch only.
+        surge: how far it rose, in logarithms, paired by batch; unknown where any is below zero.
         stream: the drop that the trend of the stream of losses shows (ratio of the same).
         noisy: whether the loss has no known floor and noise, so that standing still proves nothing.
         endless: whether it falls below zero, ever faster.
@@ -117,17 +131,27 @@ class Fall:
 
     before: float
     after: float
-    batches: int
+    what: str
     drop: Interval
+    surge: Interval
     stream: Interval
     noisy: bool
     endless: bool
+
+    def may_hide(self, asked: float, rise: float) -> bool:
+        """Whether a drop as large as asked can hide in the noise; not where the loss surely rose."""
+        # Losses that fall from a peak of their own making may still be far above where they began.
+        rises = self.surge.low > (TENFOLD if self.stream.low > 0 else rise)
+        return not rises and (self.drop.high >= asked or self.stream.low > 0)
 
     @classmethod
     def of(cls, trace: Trace) -> Fall | None:
         """What the trace shows; None where it has too few losses, or some that are not finite."""
         fixed, losses = trace.matrix("fixed_loss"), trace.series("loss").values
         before, after = ([v for v in row if v is not None] for row in fixed.values or ((), ()))
+        if trace.trial.kind == "watch":  # the loop is not ours: nothing was evaluated beside it
+            few = min(ENDS, len(losses) // 4)
+            before, after = list(losses[:few]), list(losses[len(losses) - few :])
         every = (*before, *after, *losses)
         if len(before) != len(after) or not before or not all(map(math.isfinite, every)):
             return None
@@ -140,9 +164,19 @@ class Fall:
         return cls(
             before=fmean(before),
             after=fmean(after),
-            batches=len(drops),
+            what=f"{len(drops)} fixed batches"
+            if len(fixed)
+            else f"the {len(drops)} first and last steps",
             drop=drop if len(drops) > 1 else Interval(drops[0], drops[0], drops[0]),
+            surge=_log_rise(before, after),
             stream=-trend(losses) / unit,
             noisy=min(every) < 0 and drop.low != drop.high,
             endless=late < 0 and middle - late > 1.5 * abs(early - middle),
         )
+
+
+def _log_rise(before: Sequence[float], after: Sequence[float]) -> Interval:
+    """How far losses rose from before to after, in logarithms: a few that explode hide no others."""
+    if len(before) <= 1 or min(*before, *after) <= 0:
+        return Interval(math.nan, -math.inf, math.inf)
+    return mean_interval([math.log(b / a) for a, b in zip(before, after, strict=True)])

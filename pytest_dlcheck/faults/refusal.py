@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pytest_dlcheck.faults.loss import Fault
+from pytest_dlcheck.faults.loss_fault import Fault
 from pytest_dlcheck.verdict import Measure
 
 _DTYPE = (
@@ -59,7 +59,14 @@ _REFUSALS: tuple[tuple[str, str, str, str, str], ...] = (
         "map labels to 0 and 1",
     ),
     (
-        r"must be the same as input size|Expected target size|0D or 1D target|spatial targets",
+        r"Expected target size",
+        "loss",
+        "outputs and targets do not fit in shape",
+        "classes lie on the wrong axis for this loss: it takes axis 1 for them",
+        "flatten to (N*T, C) and (N*T,), or outputs.transpose(1, 2)",
+    ),
+    (
+        r"must be the same as input size|ensure they have the same size|0D or 1D target|spatial targets",
         *_SHAPES,
     ),
     (r"The size of tensor a", *_SHAPES),

@@ -5,6 +5,7 @@ Loaded in every pytest run, so it imports nothing that is heavy; the rest comes 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.declare(parser)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, Any, Any]:
+    """Remember where modules were found before anything was added, for processes of the same kind."""
+    early_config.stash[options.SEARCH_PATH] = tuple(map(str, sys.path))
+    return (yield)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and what only ``--dlcheck`` needs."""
     config.addinivalue_line("markers", options.MARKER)
     if options.enabled(config):
+        from pytest_dlcheck.plugin import notes
         from pytest_dlcheck.plugin.conductor import Conductor
 
+        config.pluginmanager.register(notes.Notes(config), notes.NAME)
         config.pluginmanager.register(Conductor(config), "dlcheck-conductor")
         if config.pluginmanager.has_plugin("xdist"):
             from pytest_dlcheck.plugin.xdist import Distribution
@@ -49,6 +59,18 @@ def pytest_pycollect_makeitem(
 
     with collected(collector, name, obj) as wrap:
         return wrap((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
+    """Watch what an ordinary test trains, where the marker stands on the test itself."""
+    own = any(mark.name == "dlcheck" for mark in pyfuncitem.own_markers)
+    if not own or "dlcheck" in pyfuncitem.fixturenames or recipe_tag(pyfuncitem.obj) is not None:
+        return (yield)
+    from pytest_dlcheck.plugin.watched import watched_call
+
+    with watched_call(pyfuncitem):
+        return (yield)
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from pytest_dlcheck.plugin.items import CheckItem
+from pytest_dlcheck.plugin.notes import notes_of
 from pytest_dlcheck.plugin.policies import policy_of, wanted_checks
 from pytest_dlcheck.policy import Policy
+from pytest_dlcheck.reports.text import one_line
 from pytest_dlcheck.session import Subject
 
 
@@ -23,8 +25,9 @@ def collected(
     Yields:
         ``what pytest made -> what is collected instead``.
     """
-    if isinstance(collector, pytest.Module) and obj.__module__ != collector.obj.__name__:
-        yield lambda _: []  # imported here, collected where it is defined
+    notes = notes_of(collector.config)
+    if isinstance(collector, pytest.Module) and notes.is_collected_elsewhere(obj, collector.obj):
+        yield lambda _: []
         return
     before = vars(obj).get("__test__")
     obj.__test__ = True
@@ -42,7 +45,8 @@ def _wrapped(collector: pytest.Module | pytest.Class, name: str, made: Any) -> A
     variants = [node for node in nodes if isinstance(node, pytest.Function)]
     if not variants:
         return made
-    return [RecipeCollector.from_parent(collector, name=name, variants=variants)]
+    notes_of(collector.config).take(collector.path)
+    return [RecipeCollector.from_parent(collector, name=one_line(name), variants=variants)]
 
 
 class RecipeCollector(pytest.Collector):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 import pytest
 
-from pytest_dlcheck.finding import Finding
+from pytest_dlcheck.finding import Finding, ruled
 from pytest_dlcheck.plugin import options
 from pytest_dlcheck.plugin.collect import RecipeCollector
-from pytest_dlcheck.plugin.items import CheckItem
-from pytest_dlcheck.plugin.journaling import is_worker, journal_of
+from pytest_dlcheck.plugin.isolation import Isolation
+from pytest_dlcheck.plugin.items import CheckItem, news_of
+from pytest_dlcheck.plugin.journaling import is_child, is_worker, journal_of
 from pytest_dlcheck.plugin.policies import check_command_line, check_device, refuse_watching
 from pytest_dlcheck.plugin.progress import ProgressLine
 from pytest_dlcheck.plugin.summary import write_summary
@@ -32,10 +35,13 @@ class Conductor:
         self._examinations: dict[str, Examination] = {}
         self._selected: dict[str, list[str]] = {}
         self._findings: list[Finding] = []
+        self._told: set[tuple[str, str]] = set()
         self._names: Counter[str] = Counter()
         self._items = 0
         self._progress = ProgressLine(config)
         self._reports = options.reports(config)
+        isolates = options.isolates(config) and not is_child(config)
+        self._isolation = Isolation(config) if isolates else None
         writes = not is_worker(config) and not config.option.collectonly
         self._journal = journal_of(self._reports) if writes else None
 
@@ -47,7 +53,8 @@ class Conductor:
             alone = self._names[item.subject.name] <= 1
             name = item.subject.name if alone else item.qualified_name
             subject = Subject(name, item.subject.policy, checks, item.tag.rebuild)
-            self._examinations[key] = Examination(subject, self._progress.tell)
+            runner = None if self._isolation is None else partial(self._isolation.run, item)
+            self._examinations[key] = Examination(subject, self._progress.tell, runner)
         return self._examinations[key]
 
     @pytest.hookimpl(wrapper=True)
@@ -92,7 +99,11 @@ class Conductor:
             item.properties()
         report = yield
         if isinstance(item, CheckItem) and call.when == "call":
-            report.dlcheck = item.news(traces=bool(self._reports))  # type: ignore[attr-defined]
+            news = item.news(traces=bool(self._reports))
+            # As ASCII: what carries reports from workers refuses halves of surrogate pairs.
+            report.dlcheck = news and json.dumps(news)  # type: ignore[attr-defined]
+            if news is not None:
+                self._told.add((item.variant.nodeid, item.check))
         return report
 
     @pytest.hookimpl(trylast=True)
@@ -105,15 +116,18 @@ class Conductor:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect what a report tells, whichever process it comes from."""
-        news: dict[str, Any] | None = getattr(report, "dlcheck", None)
-        if news is not None:
-            self._findings.append(Finding.from_json(news["finding"]))
-            if self._journal is not None:
-                self._journal.tell(news)
+        told: str | None = getattr(report, "dlcheck", None)
+        if told is not None and str(report.outcome) != "rerun":  # the last run tells it again
+            news = json.loads(told)
+            self._note(Finding.from_json(news["finding"]), news)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Close the journal; one that was asked for and could not be written fails the session."""
+        if self._isolation is not None:
+            self._isolation.close()
+        if session.exitstatus == pytest.ExitCode.INTERRUPTED and not is_worker(self._config):
+            self._tell_the_rest()
         if self._journal is not None and self._journal.finish() and not session.exitstatus:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -124,3 +138,19 @@ class Conductor:
         write_summary(terminalreporter, self._findings, items=self._items, exit_code=exitstatus)
         if self._journal is not None and self._journal.error:
             terminalreporter.write_line(f"ERROR: {self._journal.error}", red=True)
+
+    def _note(self, finding: Finding, news: dict[str, Any]) -> None:
+        self._findings.append(finding)
+        if self._journal is not None:
+            self._journal.tell(news)
+
+    def _tell_the_rest(self) -> None:
+        """Tell what was concluded for items that Ctrl-C left without their turn."""
+        for key, examination in self._examinations.items():
+            policy, strict = examination.subject.policy, options.strict(self._config)
+            for check in examination.verdicts:
+                if (key, check) not in self._told:
+                    fresh = examination.fresh_traces()
+                    finding = examination.finding(check, examination.diagnosis(), fresh)
+                    finding = ruled(finding, policy, strict)
+                    self._note(finding, news_of(finding, examination, fresh, traces=bool(self._reports)))

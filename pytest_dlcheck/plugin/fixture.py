@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial, update_wrapper
 from typing import Any
 
 import pytest
 
-from pytest_dlcheck.by_hand import CheckFailedError, Run, diagnose_all
+from pytest_dlcheck import by_hand
+from pytest_dlcheck.by_hand import Rules, Run
+from pytest_dlcheck.finding import Finding
+from pytest_dlcheck.plugin import options
 from pytest_dlcheck.plugin.policies import policy_of, wanted_checks
+from pytest_dlcheck.plugin.watched import watch_rules
+from pytest_dlcheck.policy import own_marks
+from pytest_dlcheck.recipe import RecipeError
+from pytest_dlcheck.reports import terminal
+from pytest_dlcheck.watching import Watched, watch
+
+_WIDTH = 100
 
 
 class DLCheck:
-    """What the fixture gives. Policy comes from the test's markers and the command line."""
+    """What the fixture gives.
+
+    Policy comes from the command line, the test's own marker, the recipe's marker, the markers around
+    the test, and the ini file, in this order.
+    """
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._request = request
         self._config = request.config
-        self._policy = policy_of(request.node)
+        policy_of(request.node)  # a wrong marker is told at once
 
-    def train(self, factory: Callable[[], Any], *, steps: int | None = None) -> Run:
+    def train(self, factory: Callable[..., Any], *, steps: int | None = None) -> Run:
         """Train a recipe for a short while.
 
         Args:
-            factory: the recipe's factory, so that it is built afresh under a seed.
+            factory: the recipe's factory, so that it is built afresh under a seed; the fixtures that
+                it requests are those of the test.
             steps: optimizer steps; the policy's where none are given.
 
         Returns:
@@ -31,18 +49,59 @@ class DLCheck:
 
         Raises:
             AssertionError: the recipe could not be trained.
+            RecipeError: what was given is no factory of a recipe.
         """
-        policy = self._policy if steps is None else replace(self._policy, steps=steps)
-        return Run(factory, policy)
+        __tracebackhide__ = True
+        build = self._filled(factory, "dlcheck.train")
+        rules = self._rules(factory)
+        if steps is not None:
+            rules = replace(rules, policy=replace(rules.policy, steps=steps))
+        return Run(build, rules)
 
-    def check(self, factory: Callable[[], Any], *names: str) -> None:
+    def check(self, factory: Callable[..., Any], *names: str) -> None:
         """Judge a recipe by some checks or families, or by all.
 
         Raises:
             AssertionError: with the diagnosis, where a check does not hold.
+            RecipeError: what was given is no factory of a recipe.
         """
         __tracebackhide__ = True
-        names = names or wanted_checks(self._policy, self._config)
-        text = diagnose_all(factory, self._policy, names)
+        build = self._filled(factory, "dlcheck.check")
+        by_hand.check(build, names, self._rules(factory))
+
+    def watch(self) -> AbstractContextManager[Watched]:
+        """Watch whatever is trained inside: ``with dlcheck.watch() as run: fit(model, loader)``.
+
+        Returns:
+            A context manager that gives the run: ``.trace``, ``.verdicts``, ``.check(...)``.
+        """
+        __tracebackhide__ = True
+        return watch(self._request.node.name, watch_rules(self._request.node))
+
+    def _rules(self, factory: Callable[..., Any]) -> Rules:
+        __tracebackhide__ = True
+        policy = policy_of(self._request.node, own_marks(factory))
+        checks = wanted_checks(policy, self._config)
+        return Rules(policy, checks, options.strict(self._config), self._tell)
+
+    def _filled(self, given: Any, caller: str) -> Callable[[], Any]:
+        """The factory with the fixtures that it requests."""
+        __tracebackhide__ = True
+        factory = by_hand.the_factory(given, caller)
+        arguments = {}
+        for name in by_hand.arguments_of(factory):
+            try:
+                arguments[name] = self._request.getfixturevalue(name)
+            except pytest.FixtureLookupError:
+                made = getattr(factory, "__name__", "recipe")
+                raise RecipeError(
+                    f"the recipe {made} takes {name}, and there is no such fixture here: "
+                    f"{caller}(lambda: {made}({name}=...)) gives it one"
+                ) from None
+        return update_wrapper(partial(factory, **arguments), factory) if arguments else factory
+
+    def _tell(self, findings: Sequence[Finding]) -> None:
+        """What is open or advised stands in the test's report."""
+        text = terminal.unsettled(findings, width=_WIDTH, colour=False)
         if text:
-            raise CheckFailedError(text)
+            self._request.node.add_report_section("call", "dlcheck", text)

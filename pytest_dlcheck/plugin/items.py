@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_dlcheck.finding import Finding
+from pytest_dlcheck.finding import Finding, ruled
 from pytest_dlcheck.plugin import options
 from pytest_dlcheck.recipe import RecipeTag, recipe_tag
 from pytest_dlcheck.reports import junit
-from pytest_dlcheck.reports.text import verdict_text
-from pytest_dlcheck.session import Examination, Subject, waived
+from pytest_dlcheck.reports.text import finding_text
+from pytest_dlcheck.session import Examination, Subject
 from pytest_dlcheck.trace import Trace
-from pytest_dlcheck.verdict import Outcome, Verdict
+from pytest_dlcheck.verdict import Outcome
 
 if TYPE_CHECKING:
     from pytest_dlcheck.plugin.conductor import Conductor
@@ -74,20 +74,21 @@ class CheckItem(pytest.Function):
         return Path(path), line, f"{self.parent.name}::{self.name}"
 
     def setup(self) -> None:
-        """Resolve fixtures, unless the verdict is known already."""
-        if not self.examination.is_concluded(self.check):
+        """Resolve fixtures, unless the verdict is known already or a child will need them."""
+        examination = self.examination
+        if examination.runner is None and not examination.is_concluded(self.check):
             self._fill()
 
     def runtest(self) -> None:
         """Judge, and turn the verdict into pytest's outcome."""
         examination = self.examination
-        verdict = examination.judge(self.check, self._build)
+        verdict = examination.judge(self.check, self.build)
         bad = verdict.outcome in {Outcome.FAILED, Outcome.ERRORED}
         # A failure is told with its cause, which may be another check's that has not run yet.
-        diagnosis = examination.conclude(self._build) if bad else None
+        diagnosis = examination.conclude(self.build) if bad else None
         self.fresh = examination.fresh_traces()
         self.finding = examination.finding(self.check, diagnosis, self.fresh)
-        self._conclude(verdict)
+        self._conclude()
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
         """The diagnosis instead of a stack trace; errors of the user's fixtures as ever."""
@@ -101,36 +102,24 @@ class CheckItem(pytest.Function):
             crash.message = str(excinfo.value).splitlines()[0]
         return shown
 
-    def _conclude(self, verdict: Verdict) -> None:
+    def _conclude(self) -> None:
+        """Turn the finding into pytest's outcome."""
         assert self.finding is not None
-        policy = self.subject.policy
-        reason = policy.expected.get(self.check)
-        if reason is not None and verdict.outcome is not Outcome.ERRORED:
-            if not verdict.failed:
-                raise VerdictError(
-                    f"expected to fail ({reason}) but {verdict.outcome}: {verdict.because}; "
-                    "take it off expected="
-                )
-            self.finding = waived(self.finding, reason)
-            pytest.xfail(reason)
-        strict = options.strict(self.config)
-        if verdict.outcome in {Outcome.FAILED, Outcome.ERRORED}:
-            raise VerdictError(verdict_text(verdict, self.finding.because_of))
-        if verdict.outcome is Outcome.INCONCLUSIVE:
-            if "inconclusive" in strict or policy.on_inconclusive == "fail":
-                raise VerdictError(f"inconclusive: {verdict.because}")
-            _skip(f"inconclusive: {verdict.because}")
-        if verdict.outcome is Outcome.NOT_APPLICABLE:
-            _skip(f"not applicable: {verdict.because}")
-        if verdict.advice and "advice" in strict:
-            raise VerdictError("advice, under --dlcheck-strict: " + "\n".join(verdict.advice))
+        finding = self.finding = ruled(self.finding, self.subject.policy, options.strict(self.config))
+        if finding.waived:
+            pytest.xfail(finding.waived)
+        if finding.fails:
+            raise VerdictError(finding_text(finding))
+        if finding.verdict.outcome in {Outcome.INCONCLUSIVE, Outcome.NOT_APPLICABLE}:
+            _skip(f"{finding.verdict.outcome}: {finding.verdict.because}")
 
     def _fill(self) -> None:
         if not self._filled:
-            self._filled = True
             super().setup()
+            self._filled = True
 
-    def _build(self) -> Any:
+    def build(self) -> Any:
+        """What the factory returns, given its fixtures."""
         self._fill()
         names = self._fixtureinfo.argnames
         return self.obj(**{name: self.funcargs[name] for name in names})
@@ -143,11 +132,7 @@ class CheckItem(pytest.Function):
         """
         if self.finding is None:
             return None
-        told: dict[str, Any] = {"finding": self.finding.to_json()}
-        if traces:
-            told["asked"] = self.examination.asked()
-            told["traces"] = [trace.to_json() for trace in self.fresh]
-        return told
+        return news_of(self.finding, self.examination, self.fresh, traces=traces)
 
     def properties(self) -> None:
         """Write the finding into JUnit's properties."""
@@ -157,3 +142,21 @@ class CheckItem(pytest.Function):
 
 def _skip(reason: str) -> None:
     raise pytest.skip.Exception(reason, _use_item_location=True)
+
+
+def news_of(
+    finding: Finding, examination: Examination, fresh: tuple[Trace, ...], *, traces: bool
+) -> dict[str, Any]:
+    """What is to be told of a finding, as plain data.
+
+    Args:
+        finding: what was concluded.
+        examination: whose it is.
+        fresh: the traces that it had to wait for.
+        traces: whether these are wanted too.
+    """
+    told: dict[str, Any] = {"finding": finding.to_json()}
+    if traces:
+        told["asked"] = examination.asked()
+        told["traces"] = [trace.to_json() for trace in fresh]
+    return told

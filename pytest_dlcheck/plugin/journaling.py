@@ -27,12 +27,12 @@ class SessionJournal:
 
     def tell(self, news: Mapping[str, Any]) -> None:
         """Write what an item had to tell."""
-        asked = news["asked"]
-        recipe = asked["recipe"]
-        if recipe not in self._known:
+        asked = news.get("asked")
+        recipe = news["finding"]["recipe"]
+        if asked is not None and recipe not in self._known:
             self._known.add(recipe)
             self._journal.write("recipe", asked)
-        for trace in news["traces"]:
+        for trace in news.get("traces", ()):
             self._journal.write("trace", {"recipe": recipe, "trace": trace})
         self._journal.write("verdict", {"finding": news["finding"]})
 
@@ -57,5 +57,10 @@ def journal_of(reports: Mapping[str, str]) -> SessionJournal | None:
 
 
 def is_worker(config: pytest.Config) -> bool:
-    """Whether this process is one of xdist's workers."""
-    return hasattr(config, "workerinput")
+    """Whether this process is one of xdist's workers, or a child: another one speaks to the user."""
+    return hasattr(config, "workerinput") or is_child(config)
+
+
+def is_child(config: pytest.Config) -> bool:
+    """Whether this process runs an isolated trial."""
+    return config.pluginmanager.has_plugin("dlcheck-child")

@@ -15,6 +15,8 @@ STRICT = ("inconclusive", "advice")
 ON_THE_COMMAND_LINE = "ignored on the command line"
 REPORTS = ("json",)
 _HAS_TYPED_INI = pytest.version_tuple >= (8, 4)
+SEARCH_PATH = pytest.StashKey[tuple[str, ...]]()
+"""``sys.path`` as it was before the configuration and the conftest files added to it."""
 _Ini = Literal["string", "args", "bool", "int", "float"]
 
 
@@ -27,12 +29,15 @@ def declare(parser: pytest.Parser) -> None:
         ("device", "string", "DEVICE", "auto, cpu, cuda, cuda:N, mps or xpu (default: auto)"),
         ("steps", "int", "N", "optimizer steps of a short training (default: 100)"),
         ("seeds", "int", "N", "seeds that a short training is run with (default: 1)"),
-        ("timeout", "float", "S", "seconds that one trial may take, looked at between steps"),
+        ("timeout", "float", "S", "seconds that one trial may take; implies --dlcheck-isolate"),
     ):
         group.addoption(f"--dlcheck-{name}", metavar=metavar, default=None, help=text)
-        _ini(parser, f"dlcheck_{name}", kind, text)  # type: ignore[arg-type]
+        _ini(parser, f"dlcheck_{name}", kind, text.partition(";")[0])  # type: ignore[arg-type]
+    text = "run each trial in a process of its own, so that a hang or a crash ends it alone"
+    group.addoption("--dlcheck-isolate", action="store_true", help=text)
+    _ini(parser, "dlcheck_isolate", "bool", text, default=False)
     for name, text in (
-        ("select", "only these checks or families, separated by commas"),
+        ("select", "only these checks or families, separated by commas; default: the usual ones"),
         ("ignore", "not these checks or families, separated by commas"),
     ):
         group.addoption(f"--dlcheck-{name}", action="append", metavar="NAMES", help=text)
@@ -48,6 +53,15 @@ def declare(parser: pytest.Parser) -> None:
 def enabled(config: pytest.Config) -> bool:
     """Whether recipes are to be checked."""
     return bool(config.getoption("--dlcheck") or config.getini("dlcheck"))
+
+
+def isolates(config: pytest.Config) -> bool:
+    """Whether trials run in processes of their own.
+
+    A time limit on the command line wants it too: a hang is ended together with its process alone.
+    """
+    asked = config.getoption("--dlcheck-isolate") or config.getini("dlcheck_isolate")
+    return bool(asked or config.getoption("--dlcheck-timeout") is not None)
 
 
 def given(config: pytest.Config) -> dict[str, Any]:
@@ -114,7 +128,8 @@ def strict(config: pytest.Config) -> frozenset[str]:
     chosen = {part for word in words or () for part in word.replace(",", " ").split()}
     if wrong := chosen - set(STRICT):
         raise pytest.UsageError(
-            f"--dlcheck-strict: {', '.join(sorted(wrong))} is unknown (valid: {', '.join(STRICT)})"
+            f"--dlcheck-strict: {', '.join(sorted(wrong))} is unknown (valid: {', '.join(STRICT)}); "
+            f"before a path write --dlcheck-strict={','.join(STRICT)}, with the equals sign"
         )
     return frozenset(chosen)
 

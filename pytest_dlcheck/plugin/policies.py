@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -14,14 +14,20 @@ from pytest_dlcheck.recipe import RecipeError
 from pytest_dlcheck.session import all_checks, default_checks, resolve_device
 
 
-def policy_of(item: pytest.Item) -> Policy:
+def policy_of(item: pytest.Item, own: Sequence[pytest.Mark] = ()) -> Policy:
     """The policy that holds for a test item.
+
+    Args:
+        item: the test.
+        own: markers of a recipe that it examines: they come after its own, before those around it.
 
     Raises:
         pytest.UsageError: a key or a name does not exist, or a value is impossible.
     """
     try:
-        markers = [_keywords(marker) for marker in item.iter_markers("dlcheck")]
+        first = [mark for mark in item.own_markers if mark.name == "dlcheck"]
+        around = [mark for mark in item.iter_markers("dlcheck") if mark not in first]
+        markers = [_keywords(mark) for mark in (*first, *own, *around)]
         markers.append(options.defaults(item.config))
         policy = merge(markers, options.given(item.config))
         for key in ("select", "ignore"):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 import pytest
 
 from pytest_dlcheck.finding import Finding
+from pytest_dlcheck.plugin.notes import notes_of
 from pytest_dlcheck.reports import terminal
 
 _NOTHING_WRONG = {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED}
@@ -32,28 +34,48 @@ def write_summary(
 ) -> None:
     """Write the table, the causes and what stays open; or, without any recipe, how to begin."""
     writer = reporter._tw  # noqa: SLF001  no public way to its width and colours
-    width, colour = writer.fullwidth, writer.hasmarkup
+    look: Look = {"width": writer.fullwidth, "colour": writer.hasmarkup}
+    notes = notes_of(reporter.config)
+    passed_over = [_passed_over(name, file) for name, file in notes.passed_over]
     if not findings:
-        if not items and exit_code in _NOTHING_WRONG and not _is_silent(reporter):
+        begin = not (items or notes.collected) and exit_code in _NOTHING_WRONG and _is_asked(reporter)
+        if begin or passed_over:
             reporter.section("dlcheck")
-            reporter.write_line(HINT)
+            reporter.write_line("\n".join(passed_over) or HINT)
         return
-    if reporter.config.get_verbosity() < 0 and not terminal.causes(findings, width=width, colour=False):
+    causes, unsettled = terminal.causes(findings, **look), terminal.unsettled(findings, **look)
+    quiet = -reporter.config.get_verbosity()
+    if quiet > 0 and not (causes or (unsettled and quiet == 1)):
         return
     reporter.section("dlcheck")
-    reporter.write_line(terminal.table(findings, width=width, colour=colour))
-    for title, text in (
-        ("causes", terminal.causes(findings, width=width, colour=colour)),
-        ("not settled, and advice", terminal.unsettled(findings, width=width, colour=colour)),
-    ):
+    reporter.write_line(terminal.table(findings, **look))
+    for title, text in (("causes", causes), ("not settled, and advice", unsettled)):
         if text:
             reporter.write_line("")
             reporter.write_line(f"{title}:", bold=True)
             reporter.write_line(text)
+    for line in passed_over:
+        reporter.write_line(f"\n{line}")
 
 
-def _is_silent(reporter: pytest.TerminalReporter) -> bool:
-    """Whether nothing was to be collected here, or what was collected was deselected."""
-    option = reporter.config.option
-    workers = getattr(option, "numprocesses", None) or getattr(option, "tx", None)
-    return bool(option.collectonly or workers or reporter.stats.get("deselected"))
+class Look(TypedDict):
+    """How a terminal shows text."""
+
+    width: int
+    colour: bool
+
+
+def _passed_over(name: str, file: str) -> str:
+    return (
+        f"{name} was not collected: a recipe is collected in the file that defines it, and pytest does "
+        f"not collect {file} (rename it test_*.py, or list it in python_files)"
+    )
+
+
+def _is_asked(reporter: pytest.TerminalReporter) -> bool:
+    """Whether recipes were asked for, in this very call, of files that could hold some."""
+    config = reporter.config
+    chosen = any("::" in str(argument) for argument in config.args)
+    again = config.getoption("lf", default=False)
+    asked = "--dlcheck" in map(str, config.invocation_params.args)
+    return asked and not (config.option.collectonly or chosen or again)

@@ -1,10 +1,15 @@
-"""Under pytest-xdist: the items of one recipe variant go to one worker, ids unchanged."""
+"""Under pytest-xdist: the items of a recipe variant go to one worker, and each worker gets its GPU."""
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+
+from pytest_dlcheck.plugin import gpus, options
 
 
 class Distribution:
@@ -15,22 +20,32 @@ class Distribution:
         """Our scheduler where the user has not chosen another distribution mode."""
         if config.getoption("dist") != "load":
             return None
-        from xdist.scheduler import LoadScopeScheduling
-
-        class RecipeScheduling(LoadScopeScheduling):  # type: ignore[misc]
-            def _split_scope(self, nodeid: str) -> str:
-                return scope(nodeid)
+        from pytest_dlcheck.plugin.scheduling import RecipeScheduling
 
         return RecipeScheduling(config, log)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[Any]) -> None:
+        """Give each worker one GPU of the caller's, and a worker that replaces it the same."""
+        if options.device(config) not in {"auto", "cuda"} or not gpus.may_be_there():
+            return
+        visible = os.environ.get(gpus.VISIBLE)
+        count = 0
+        if visible is None:
+            from pytest_dlcheck.session import count_gpus
 
-def scope(nodeid: str) -> str:
-    """What must stay together: the recipe and its parameters; an ordinary test stands alone.
+            count = count_gpus()
+        for worker, spec in enumerate(specs):
+            mine = gpus.share(worker, visible, count)
+            if spec.popen and mine is not None:
+                spec.env.setdefault(gpus.VISIBLE, mine)
 
-    ``t.py::digits::gradients_flow[a]`` becomes ``t.py::digits[a]``.
-    """
-    from pytest_dlcheck.session import all_checks
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+        """A worker died while it judged a check: that is a finding too."""
+        from pytest_dlcheck.plugin.scheduling import lost
 
-    base, bracket, parameters = nodeid.partition("[")
-    parent, _, name = base.rpartition("::")
-    return f"{parent}{bracket}{parameters}" if name in all_checks() else nodeid
+        finding = lost(crashitem, str(report.longrepr))
+        if finding is not None:
+            report.longrepr = finding.verdict.because
+            report.dlcheck = json.dumps({"finding": finding.to_json()})  # type: ignore[attr-defined]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
@@ -10,9 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pytest_dlcheck.finding import Finding, by_recipe
+from pytest_dlcheck.finding import Finding, by_recipe, problems
+from pytest_dlcheck.reports.places import gathered
 from pytest_dlcheck.reports.terminal import sparkline
-from pytest_dlcheck.reports.text import SUSPECTS_SHOWN
+from pytest_dlcheck.reports.text import SUSPECTS_SHOWN, led_to_text, shown
 from pytest_dlcheck.verdict import Outcome, Verdict
 
 _BAD = {Outcome.FAILED, Outcome.ERRORED}
@@ -27,16 +27,8 @@ def page(findings: Iterable[Finding]) -> RenderableType:
     return Group(*parts)
 
 
-def shown(text: str) -> str:
-    """The text with its control characters made visible: a module's name may hold anything."""
-    return "".join(
-        c if c == "\n" or unicodedata.category(c) not in {"Cc", "Cf"} else f"\\x{ord(c):02x}"
-        for c in text
-    )
-
-
 def _head(recipe: str, group: Sequence[Finding]) -> Text:
-    causes = sum(1 for f in group if f.verdict.outcome in _BAD and not f.because_of)
+    causes = len(problems(group))
     told = f"{causes} problem{'s' if causes != 1 else ''}" if causes else "no problem found"
     line = Text(shown(recipe), style="bold")
     line.append(f"   {told}", style="bold red" if causes else "bold green")
@@ -50,25 +42,25 @@ def _head(recipe: str, group: Sequence[Finding]) -> Text:
 
 
 def _problems(group: Sequence[Finding]) -> Iterable[RenderableType]:
-    for finding in group:
-        verdict = finding.verdict
-        if verdict.outcome not in _BAD or finding.because_of:
-            continue
-        yield Text.assemble(("\n✗ ", "red"), (verdict.check, "bold red"), f"   {shown(verdict.because)}")
+    for cause, led_to in problems(group):
+        verdict = cause.verdict
+        broken = verdict.outcome is Outcome.ERRORED
+        name = "the recipe itself" if broken else verdict.check
+        yield Text.assemble(("\n✗ ", "red"), (name, "bold red"), f"   {shown(verdict.because)}")
         yield Padding(_details(verdict), (0, 0, 0, 4))
-        led_to = [f.verdict.check for f in group if f.because_of == verdict.check]
         if led_to:
-            yield Text(f"    ↳ and so also: {', '.join(led_to)}", style="dim")
+            yield Text(f"    ↳ {led_to_text(cause, led_to)}", style="dim")
 
 
 def _details(verdict: Verdict) -> RenderableType:
     sites = Table.grid(padding=(0, 3))
-    for suspect in verdict.suspects[:SUSPECTS_SHOWN]:
+    places = gathered(verdict.suspects)
+    for suspect in places[:SUSPECTS_SHOWN]:
         site = Text(shown(suspect.site or "the model"), style="cyan", overflow="fold")
         sites.add_row(site, Text(shown(suspect.finding)))
         if suspect.remedy and suspect.remedy != verdict.remedy:
             sites.add_row("", Text(f"-> {shown(suspect.remedy)}"))
-    hidden = len(verdict.suspects) - SUSPECTS_SHOWN
+    hidden = len(places) - SUSPECTS_SHOWN
     if hidden > 0:
         sites.add_row(Text(f"and {hidden} more", style="dim"), "")
     told = Table.grid(padding=(0, 1))
@@ -101,6 +93,10 @@ def _open(group: Sequence[Finding]) -> Iterable[Text]:
 
 def _quiet(group: Sequence[Finding]) -> Iterable[Text]:
     yield Text()
+    for finding in group:
+        if finding.waived:
+            told = f"{finding.verdict.check} ({shown(finding.waived)})"
+            yield Text.assemble(("✗ failed, as expected: ", "yellow"), told)
     for outcome, mark, style in (
         (Outcome.PASSED, "✓", "green"),
         (Outcome.NOT_APPLICABLE, "–", "dim"),

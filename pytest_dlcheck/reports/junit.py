@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pytest_dlcheck.finding import Finding
+from pytest_dlcheck.reports.text import shown
 
 
 def properties(finding: Finding) -> list[tuple[str, str]]:
@@ -27,4 +28,4 @@ def properties(finding: Finding) -> list[tuple[str, str]]:
             found.append((f"{key}.bound", f"{measure.sense} {measure.bound:.6g} {measure.unit}"))
     found += [("dlcheck.advice", advice) for advice in verdict.advice]
     found += [("dlcheck.trial", f"{t.name}: {t.seconds:.3f} s") for t in finding.trials]
-    return found
+    return [(shown(key), shown(value)) for key, value in found]

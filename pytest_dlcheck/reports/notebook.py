@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from pytest_dlcheck.finding import Finding, TrialSummary, by_recipe
-from pytest_dlcheck.reports.text import SUSPECTS_SHOWN
+from pytest_dlcheck.finding import Finding, TrialSummary, by_recipe, problems
+from pytest_dlcheck.reports.places import gathered
+from pytest_dlcheck.reports.text import SUSPECTS_SHOWN, led_to_text, shown
 from pytest_dlcheck.verdict import Measure, Outcome, Verdict
 
 _BAD = {Outcome.FAILED, Outcome.ERRORED}
@@ -54,11 +55,11 @@ def page(findings: Iterable[Finding]) -> str:
     parts = [f"<style>{_STYLE}</style>"]
     for recipe, group in by_recipe(findings).items():
         parts += [_head(recipe, group), *_causes(group), *_unsettled(group), _verdicts(group)]
-    return f'<div class="dlcheck">{"".join(parts)}</div>'
+    return f'<div class="dlcheck">{shown("".join(parts))}</div>'
 
 
 def _head(recipe: str, group: Sequence[Finding]) -> str:
-    causes = sum(1 for f in group if f.verdict.outcome in _BAD and not f.because_of)
+    causes = len(problems(group))
     told = f"{causes} problem{'s' if causes != 1 else ''}" if causes else "no problem found"
     trials = [trial for finding in group for trial in finding.trials]
     seconds = f"{sum(trial.seconds for trial in trials):.1f} s" if trials else ""
@@ -69,14 +70,15 @@ def _head(recipe: str, group: Sequence[Finding]) -> str:
 
 
 def _causes(group: Sequence[Finding]) -> Iterable[str]:
-    for finding in group:
-        verdict = finding.verdict
-        if verdict.outcome not in _BAD or finding.because_of:
-            continue
-        led_to = [f.verdict for f in group if f.because_of == verdict.check]
+    for cause, consequences in problems(group):
+        verdict = cause.verdict
+        broken = verdict.outcome is Outcome.ERRORED
+        name = "the recipe itself" if broken else _code(verdict.check)
+        so = _text(led_to_text(cause, consequences))
+        led_to = so if broken else _consequences([f.verdict for f in consequences])
         yield (
-            f"<section><p>{_badge(verdict.outcome)} <b>{_code(verdict.check)}</b></p>"
-            f"{_text(verdict.because)}{_suspects(verdict)}{_told(verdict)}{_consequences(led_to)}</section>"
+            f"<section><p>{_badge(verdict.outcome)} <b>{name}</b></p>"
+            f"{_text(verdict.because)}{_suspects(verdict)}{_told(verdict)}{led_to}</section>"
         )
 
 
@@ -87,7 +89,7 @@ def _suspects(verdict: Verdict) -> str:
         f"<tr><td>{_code(s.site or 'the model')}</td><td>{escape(s.finding)}"
         + (f"<br>→ {escape(s.remedy)}" if s.remedy and s.remedy != verdict.remedy else "")
         + "</td></tr>"
-        for s in verdict.suspects
+        for s in gathered(verdict.suspects)
     ]
     shown, hidden = rows[:SUSPECTS_SHOWN], rows[SUSPECTS_SHOWN:]
     more = (
@@ -128,7 +130,7 @@ def _unsettled(group: Sequence[Finding]) -> Iterable[str]:
 
 
 def _verdicts(group: Sequence[Finding]) -> str:
-    rows = "".join(_row(finding.verdict, finding.because_of) for finding in group)
+    rows = "".join(map(_row, group))
     head = "".join(f"<th>{title}</th>" for title in ("check", "verdict", "measured", "bound", "because"))
     return (
         f"<details open><summary>all {len(group)} verdicts</summary>"
@@ -136,7 +138,8 @@ def _verdicts(group: Sequence[Finding]) -> str:
     )
 
 
-def _row(verdict: Verdict, because_of: str) -> str:
+def _row(finding: Finding) -> str:
+    verdict, because_of = finding.verdict, finding.because_of
     measures = [m for m in verdict.measures if m.bound is not None]
     values = "<br>".join(
         f'<span title="{escape(m.name)}">{_number(m.value, m)}</span>' for m in measures
@@ -145,6 +148,7 @@ def _row(verdict: Verdict, because_of: str) -> str:
         f"{_SENSE.get(m.sense, escape(m.sense))} {_number(m.bound, m)}" for m in measures
     )
     because = f"because of {because_of}: {verdict.because}" if because_of else verdict.because
+    because = f"as expected ({finding.waived}): {because}" if finding.waived else because
     return (
         f"<tr><td>{_code(verdict.check)}</td><td>{_badge(verdict.outcome)}</td>"
         f'<td class="number">{values}</td><td class="number">{bounds}</td>'

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
+from textwrap import indent
 from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pytest_dlcheck.finding import Finding, TrialSummary, by_recipe
+from pytest_dlcheck.finding import Finding, TrialSummary, by_recipe, problems
+from pytest_dlcheck.reports.text import led_to_text, one_line, shown
 from pytest_dlcheck.verdict import Outcome
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARKS = 12
+_FEWEST_SPARKS = 4
 _NAME = 12
 _GAP = 2
 _NARROW = 72
-"""Columns from which on the loss fits in."""
+"""Columns from which on the loss and the trials fit in."""
 _ROOMY = 95
 """Columns from which on the throughput fits in."""
-_WIDE = 120
-"""Columns from which on the seconds of each trial fit in."""
 _WORDS = {
     Outcome.PASSED: "ok",
     Outcome.FAILED: "failed",
@@ -32,16 +35,17 @@ _WORDS = {
     Outcome.NOT_APPLICABLE: "n/a",
 }
 _COLOURS = {
-    Outcome.PASSED: "green",
-    Outcome.FAILED: "red",
-    Outcome.ERRORED: "red",
-    Outcome.INCONCLUSIVE: "yellow",
-    Outcome.NOT_APPLICABLE: "bright_black",
+    "ok": "green",
+    "failed": "red",
+    "errored": "red",
+    "expected": "yellow",
+    "open": "yellow",
+    "n/a": "bright_black",
 }
 
 
 def table(findings: Iterable[Finding], *, width: int, colour: bool) -> str:
-    """A line per recipe: verdict counts, the loss, throughput, the seconds of each trial.
+    """A line per recipe: verdict counts, the loss, throughput, seconds; under it, what each trial cost.
 
     Args:
         findings: what was concluded.
@@ -49,15 +53,14 @@ def table(findings: Iterable[Finding], *, width: int, colour: bool) -> str:
         colour: whether to use ANSI colours.
     """
     lines = Table(box=None, pad_edge=False, header_style="bold")
-    rows: list[dict[str, str | Text]] = []
-    for recipe, group in by_recipe(findings).items():
-        trials = [trial for finding in group for trial in finding.trials]
-        row: dict[str, str | Text] = {"recipe": recipe, "verdicts": _counts(group)}
-        row |= {"train loss": _loss(trials)} if width >= _NARROW else {}
-        row |= {"samples/s": _throughput(trials)} if width >= _ROOMY else {}
-        rows.append({**row, "seconds": _seconds(trials, wide=width >= _WIDE)})
+    groups = by_recipe(findings)
+    rows = _rows(groups, width, _SPARKS)
+    if (over := _needed(rows) - width) > 0:
+        rows = _rows(groups, width, max(_FEWEST_SPARKS, _SPARKS - over))
+    trials = [[trial for finding in group for trial in finding.trials] for group in groups.values()]
+    costs = [_cost(some, width) if width >= _NARROW else "" for some in trials]
     titles = list(rows[0]) if rows else []
-    taken = sum(_GAP + max(len(title), *(len(row[title]) for row in rows)) for title in titles[1:])
+    taken = _needed(rows, but="recipe")
     for title in titles:
         # Only the recipe's name gives way.
         room = max(_NAME, width - taken) if title == "recipe" else None
@@ -65,31 +68,48 @@ def table(findings: Iterable[Finding], *, width: int, colour: bool) -> str:
         lines.add_column(title, justify=side, overflow="ellipsis", no_wrap=True, max_width=room)
     for row in rows:
         lines.add_row(*row.values())
-    return _rendered(lines, width=width, colour=colour)
+    table_lines = _rendered(lines, width=width, colour=colour).splitlines()
+    for index, cost in enumerate(costs, 1):
+        if cost:
+            table_lines[index] += "\n" + _rendered(_aside(cost), width=width, colour=colour)
+    return "\n".join(table_lines)
+
+
+def _rows(
+    groups: Mapping[str, Sequence[Finding]], width: int, sparks: int
+) -> list[dict[str, str | Text]]:
+    rows: list[dict[str, str | Text]] = []
+    for recipe, group in groups.items():
+        trials = [trial for finding in group for trial in finding.trials]
+        row: dict[str, str | Text] = {"recipe": one_line(recipe), "verdicts": _counts(group)}
+        row |= {"train loss": _loss(trials, sparks)} if width >= _NARROW else {}
+        row |= {"samples/s": _throughput(trials)} if width >= _ROOMY else {}
+        rows.append({**row, "seconds": f"{sum(trial.seconds for trial in trials):.1f}"})
+    return rows
+
+
+def _needed(rows: Sequence[Mapping[str, str | Text]], but: str = "") -> int:
+    """The columns that rows need; without one of their fields, those that it leaves free are not."""
+    titles = [title for title in (rows[0] if rows else ()) if title != but]
+    widths = [max(len(title), *(len(row[title]) for row in rows)) for title in titles]
+    return sum(widths) + _GAP * (len(widths) - (not but))
 
 
 def causes(findings: Iterable[Finding], *, width: int, colour: bool) -> str:
     """The problems there are: a line per cause, its consequences after it. Empty if all is well."""
     lines = Text()
     for recipe, group in by_recipe(findings).items():
-        # A cause may be expected to fail, or not have had its turn: then its consequence speaks.
-        listed = {finding.verdict.check for finding in group if _is_bad(finding)}
-        for finding in group:
-            verdict = finding.verdict
-            if not _is_bad(finding) or finding.because_of in listed:
-                continue
-            led_to = [f.verdict.check for f in group if f.because_of == verdict.check]
+        for cause, led_to in problems(group):
+            verdict = cause.verdict
             broken = verdict.outcome is Outcome.ERRORED
-            place = f"{recipe} (the recipe itself)" if broken else f"{recipe}::{verdict.check}"
+            name = "(the recipe itself)" if broken else f"::{verdict.check}"
+            place = f"{one_line(recipe)} {name}" if broken else f"{one_line(recipe)}{name}"
             lines.append(place, style="bold red")
-            told = verdict.cause if verdict.failed and verdict.cause else verdict.because
-            lines.append(f"  {told.splitlines()[0]}\n")
-            if led_to and broken:
-                lines.append(
-                    f"    so that {len(led_to) + 1} checks could not judge\n", style="bright_black"
-                )
-            elif led_to:
-                lines.append(f"    and so also: {', '.join(led_to)}\n", style="bright_black")
+            told = cause.objection or (verdict.failed and verdict.cause) or verdict.because
+            first = told.partition("\n")[0]
+            lines.append(f"  {one_line(first)}\n")
+            if so := led_to_text(cause, led_to):
+                lines.append(f"    {so}\n", style="bright_black")
     return _rendered(lines, width=width, colour=colour) if lines else ""
 
 
@@ -97,14 +117,16 @@ def unsettled(findings: Iterable[Finding], *, width: int, colour: bool) -> str:
     """What could not be told, and what is advised: a line each."""
     lines = Text()
     for finding in findings:
+        if finding.objection:
+            continue  # listed among the causes
         verdict = finding.verdict
-        place = f"{finding.recipe}::{verdict.check}"
+        place = f"{one_line(finding.recipe)}::{verdict.check}"
         if verdict.outcome is Outcome.INCONCLUSIVE:
             lines.append(place, style="yellow")
-            lines.append(f"  inconclusive: {verdict.because}\n")
+            lines.append(f"  inconclusive: {shown(verdict.because)}\n")
         for advice in verdict.advice:
             lines.append(place, style="cyan")
-            lines.append(f"  advice: {advice}\n")
+            lines.append(f"  advice: {shown(advice)}\n")
     return _rendered(lines, width=width, colour=colour) if lines else ""
 
 
@@ -126,23 +148,25 @@ def sparkline(values: Sequence[float], width: int = _SPARKS) -> str:
     return "".join(map(bar, points))
 
 
-def _is_bad(finding: Finding) -> bool:
-    return finding.verdict.outcome in {Outcome.FAILED, Outcome.ERRORED} and not finding.waived
-
-
 def _counts(group: Sequence[Finding]) -> Text:
     text = Text()
-    for outcome in Outcome:
-        count = sum(1 for finding in group if finding.verdict.outcome is outcome)
-        if count:
+    words = Counter(map(_word, group))
+    for word, colour in _COLOURS.items():
+        if words[word]:
             text.append(" " if text else "")
-            text.append(f"{count} {_WORDS[outcome]}", style=_COLOURS[outcome])
+            text.append(f"{words[word]} {word}", style=colour)
     return text
 
 
-def _loss(trials: Sequence[TrialSummary]) -> str:
+def _word(finding: Finding) -> str:
+    if finding.waived:
+        return "expected"
+    return "failed" if finding.objection else _WORDS[finding.verdict.outcome]
+
+
+def _loss(trials: Sequence[TrialSummary], sparks: int) -> str:
     losses = next((trial.losses for trial in trials if trial.kind == "train" and trial.losses), ())
-    return f"{sparkline(losses)} {losses[0]:.3g} → {losses[-1]:.3g}" if losses else "-"
+    return f"{sparkline(losses, sparks)} {losses[0]:.3g} → {losses[-1]:.3g}" if losses else "-"
 
 
 def _throughput(trials: Sequence[TrialSummary]) -> str:
@@ -150,10 +174,28 @@ def _throughput(trials: Sequence[TrialSummary]) -> str:
     return f"{rate:,.0f}" if rate else "-"
 
 
-def _seconds(trials: Sequence[TrialSummary], *, wide: bool) -> str:
-    total = f"{sum(trial.seconds for trial in trials):.1f}"
-    parts = " + ".join(f"{trial.kind} {trial.seconds:.1f}" for trial in trials)
-    return f"{total} = {parts}" if parts and wide else total
+def _cost(trials: Sequence[TrialSummary], width: int) -> str:
+    """Each trial with its steps, seconds and samples per second, in lines of whole trials."""
+    lines = [""]
+    for trial in trials:
+        rate = trial.samples_per_second
+        told = f"{one_line(_with_steps(trial))} {trial.seconds:.1f} s"
+        told += f" {rate:,.0f} samples/s" if rate else ""
+        if lines[-1] and _GAP + len(f"{lines[-1]}, {told}") >= width:
+            lines[-1] += ","
+            lines.append("")
+        lines[-1] += f", {told}" if lines[-1] else told
+    return "\n".join(lines)
+
+
+def _with_steps(trial: TrialSummary) -> str:
+    """Its name, with the steps that it took where they are fewer than it was asked for."""
+    asked = f"{trial.steps} of \\1 steps"
+    return re.sub(rf"\b(?!{trial.steps} )(\d+) steps", asked, trial.name)
+
+
+def _aside(text: str) -> Text:
+    return Text(indent(text, " " * _GAP), style="bright_black")
 
 
 def _rendered(what: Table | Text, *, width: int, colour: bool) -> str:

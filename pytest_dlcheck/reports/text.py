@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Sequence
 
-from pytest_dlcheck.diagnosis import Diagnosis
-from pytest_dlcheck.finding import Finding, by_recipe
+from pytest_dlcheck.finding import Finding, by_recipe, problems
+from pytest_dlcheck.reports.places import gathered
 from pytest_dlcheck.verdict import Outcome, Suspect, Verdict
 
 SUSPECTS_SHOWN = 8
 """Suspects that are listed; the rest is counted."""
 _LABEL = 15
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def shown(text: str) -> str:
+    """The text with its control characters made visible: a module's name may hold anything.
+
+    Format characters, such as those that turn the direction of writing, and halves of surrogate pairs,
+    which no file takes, count among them.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        c if c == "\n" or unicodedata.category(c) not in _UNSEEN else repr(c)[1:-1] for c in text
+    )
+
+
+def one_line(text: str) -> str:
+    """The same for a name, which stays in its line."""
+    return shown(text).replace("\n", "\\n")
+
+
+def finding_text(finding: Finding) -> str:
+    """A finding that fails as its reader wants it: the policy's objection, or the verdict."""
+    return shown(finding.objection) or verdict_text(finding.verdict, finding.because_of)
 
 
 def verdict_text(verdict: Verdict, because_of: str = "") -> str:
@@ -20,8 +45,15 @@ def verdict_text(verdict: Verdict, because_of: str = "") -> str:
         verdict: what was concluded.
         because_of: the check whose failure explains this one; then it is one line.
     """
+    return shown(_verdict_text(verdict, because_of))
+
+
+def _verdict_text(verdict: Verdict, because_of: str) -> str:
+    first = verdict.because.partition("\n")[0]
+    if because_of and verdict.outcome is Outcome.ERRORED:
+        return f"the recipe itself does not run, as told at {because_of}: {first}"
     if because_of:
-        return f"because of {because_of}: {verdict.because.splitlines()[0]}"
+        return f"because of {because_of}: {first}"
     lines = [verdict.because]
     if verdict.outcome is Outcome.ERRORED:
         return "\n".join([*lines, *(line for s in verdict.suspects for line in _indented(s.finding))])
@@ -38,45 +70,66 @@ def verdict_text(verdict: Verdict, because_of: str = "") -> str:
     return "\n".join(lines)
 
 
-def diagnosis_text(recipe: str, diagnosis: Diagnosis) -> str:
-    """All failures of a recipe: causes, each followed by its consequences."""
-    blocks = []
-    for cause in diagnosis.causes:
-        head = f"{recipe}::{cause.check} {cause.outcome.upper()}"
-        body = "\n".join(f"  {line}" for line in verdict_text(cause).splitlines())
-        tail = [
-            f"{recipe}::{v.check} {v.outcome.upper()}   because of {cause.check}"
-            for v in diagnosis.consequences(cause.check)
-        ]
-        blocks.append("\n".join([head, body, *tail]))
-    return "\n".join(blocks)
+def failures_text(findings: Iterable[Finding]) -> str:
+    """What fails: causes in full, each followed by its consequences. Empty where nothing does."""
+    return shown(
+        "\n".join(
+            line
+            for recipe, group in by_recipe(findings).items()
+            for cause, consequences in problems(group)
+            for line in _problem(recipe, cause, consequences)
+        )
+    )
+
+
+def led_to_text(cause: Finding, consequences: Sequence[Finding]) -> str:
+    """What a failure led to, in a line; empty if nothing."""
+    if not consequences:
+        return ""
+    if cause.verdict.outcome is Outcome.ERRORED:
+        return f"so that {len(consequences) + 1} checks could not judge"
+    return "and so also: " + ", ".join(finding.verdict.check for finding in consequences)
 
 
 def findings_text(findings: Iterable[Finding]) -> str:
     """Every recipe in a few lines: failures in full, the rest in one line each."""
     lines: list[str] = []
     for recipe, group in by_recipe(findings).items():
-        for finding in group:
+        for cause, consequences in problems(group):
+            lines += _problem(recipe, cause, consequences)
+        for finding in (finding for finding in group if not finding.fails):
             verdict = finding.verdict
-            head = f"{recipe}::{verdict.check} {verdict.outcome.upper()}"
-            if verdict.outcome in {Outcome.FAILED, Outcome.ERRORED}:
-                text = verdict_text(verdict, finding.because_of)
-                lines += [head, *(f"  {line}" for line in text.splitlines())]
-            else:
-                lines.append(f"{head}   {verdict.because}")
-                lines += [f"  advice   {advice}" for advice in verdict.advice]
-    return "\n".join(lines)
+            expected = f" (expected: {finding.waived})" if finding.waived else ""
+            head = f"{recipe}::{verdict.check} {verdict.outcome.upper()}{expected}"
+            lines.append(f"{head}   {verdict.because}")
+            lines += [f"  advice   {advice}" for advice in verdict.advice]
+    return shown("\n".join(lines))
+
+
+def _problem(recipe: str, cause: Finding, consequences: Sequence[Finding]) -> list[str]:
+    verdict = cause.verdict
+    broken = verdict.outcome is Outcome.ERRORED
+    outcome = Outcome.FAILED if cause.objection else verdict.outcome
+    place = f"{recipe} (the recipe itself)" if broken else f"{recipe}::{verdict.check}"
+    lines = [f"{place} {outcome.upper()}", *_indented(finding_text(cause))]
+    if broken and consequences:
+        return [*lines, f"  {led_to_text(cause, consequences)}"]
+    return lines + [
+        f"{recipe}::{f.verdict.check} {f.verdict.outcome.upper()}   because of {verdict.check}"
+        for f in consequences
+    ]
 
 
 def _suspects(suspects: tuple[Suspect, ...], remedy: str) -> list[str]:
-    shown = suspects[:SUSPECTS_SHOWN]
+    places = gathered(suspects)
+    shown = places[:SUSPECTS_SHOWN]
     width = max((len(s.site) for s in shown), default=0)
     lines = []
     for suspect in shown:
         lines.append(f"  {suspect.site or 'the model':<{width}}   {suspect.finding}")
         if suspect.remedy and suspect.remedy != remedy:
             lines.append(f"  {'':<{width}}   -> {suspect.remedy}")
-    hidden = len(suspects) - len(shown)
+    hidden = len(places) - len(shown)
     return [*lines, f"  and {hidden} more"] if hidden else lines
 
 

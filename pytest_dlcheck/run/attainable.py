@@ -10,14 +10,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pytest_dlcheck.run.drawing import told_to_draw
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.seeding import reseed
 from pytest_dlcheck.run.tree import detached, map_tensors, tensors
 
 ITERATIONS = 200
 """L-BFGS iterations at most: cross-entropy of free logits is below 1e-3 after about 20."""
 LARGEST = 1 << 20
 """Output elements beyond which this is not tried."""
+
+DRAWS = 4
+"""Evaluations that the noise is told from, where random numbers are drawn at all."""
+PRECISE = 1e-3
+"""Change of the loss, as a share of where it began, below which its least value is known well enough:
+the shares of progress that are asked for are 200 times larger."""
+
+WINDOW = 6
+"""Evaluations over which that change is taken: a line search alone takes two or three."""
 
 TELLING = 0.01
 """Share of the way from the first loss to the floor below which one output serves all samples as
@@ -48,6 +57,10 @@ class Attainable:
             return first
         tells = self.uninformed - self.floor > TELLING * (first - self.floor)
         return self.uninformed if tells else first
+
+
+class _KnownWellEnoughError(Exception):
+    """The least value no longer changes by anything that counts."""
 
 
 NOTHING_KNOWN = Attainable()
@@ -94,8 +107,8 @@ def _least(loss: Callable[[Any], Tensor], outputs: Any, groups: Tensor) -> float
         return tensor
 
     map_tensors(outputs, begin)
+    best, history = math.inf, list[float]()
     optimizer = torch.optim.LBFGS(free, max_iter=ITERATIONS, line_search_fn="strong_wolfe")
-    best = math.inf
 
     def closure() -> Tensor:
         nonlocal best
@@ -105,11 +118,16 @@ def _least(loss: Callable[[Any], Tensor], outputs: Any, groups: Tensor) -> float
         value = loss(values)
         value.backward()  # type: ignore[no-untyped-call]
         best = min(best, float(value.detach()))
+        history.append(best)
+        if len(history) > WINDOW and history[-WINDOW] - best < PRECISE * abs(history[0]):
+            raise _KnownWellEnoughError
         return value
 
     try:
         with torch.enable_grad():
             optimizer.step(closure)  # type: ignore[no-untyped-call]
+    except _KnownWellEnoughError:
+        pass
     except Exception:  # noqa: BLE001  a loss that cannot be asked like this is simply not known
         return None
     # A loss without a floor (a log density) runs away: then there is nothing to count from.
@@ -118,11 +136,15 @@ def _least(loss: Callable[[Any], Tensor], outputs: Any, groups: Tensor) -> float
 
 def _noise(rig: Rig, batch: Any) -> float:
     losses = []
+
+    draws = True
     try:
-        for draw in range(4):
+        for draw in range(DRAWS):
             with rig.undisturbed(), rig.autocast():
-                reseed(rig.seed + draw)
-                losses.append(float(rig.objective.loss(batch)[0].detach()))
+                loss, draws = told_to_draw(lambda: rig.objective.loss(batch)[0], rig.seed + draw)
+            losses.append(float(loss.detach()))
+            if not draws:
+                return 0.0
     except Exception:  # noqa: BLE001  the trial itself will tell what is wrong with the step
         return 0.0
     spread = torch.tensor(losses, dtype=torch.float64).std().item()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from types import FunctionType, MethodType
 from typing import Any
 
 from torch import Tensor, nn
@@ -43,6 +46,9 @@ def places(root: nn.Module) -> Iterator[tuple[Tensor, Place]]:
         for key, value in vars(module).items():
             if key not in _OWN and not (key.startswith("_") and "hook" in key):
                 yield from _within(value, prefix + key, "", seen, _DEPTH)
+    for kind in {type(module) for module in root.modules()}:
+        if not kind.__module__.startswith("torch."):
+            yield from _within(kind.forward, "", "", seen, _DEPTH)
 
 
 def _within(
@@ -70,9 +76,30 @@ def _parts(value: Any, path: str) -> Iterator[tuple[Any, str, str]]:
     elif isinstance(value, (list, tuple, set)):
         for index, part in enumerate(value):
             yield part, f"{path}[{index}]", f"a plain {type(value).__name__}"
-    elif hasattr(value, "__dict__") and not callable(value) and not _is_library(value):
+    elif isinstance(value, (FunctionType, MethodType, partial)):
+        yield from _of_function(value, path)
+    elif hasattr(value, "__dict__") and not _is_library(value):
         for key, part in vars(value).items():
             yield part, f"{path}.{key}", f"an object that is no module ({type(value).__name__})"
+
+
+def _of_function(function: Any, path: str) -> Iterator[tuple[Any, str, str]]:
+    """Modules and tensors that a function uses without being given them."""
+    if isinstance(function, partial):
+        for index, part in enumerate((function.func, *function.args, *function.keywords.values())):
+            yield part, f"{path}[{index}]", "a partial"
+    elif isinstance(function, MethodType):
+        yield function.__self__, path, "a bound method"
+    if not isinstance(function, FunctionType):
+        return
+    code, around = function.__code__, function.__closure__ or ()
+    for name, cell in zip(code.co_freevars, around, strict=False):
+        with suppress(ValueError):  # a cell that is not filled yet
+            yield cell.cell_contents, f"{path}.{name}" if path else name, "a closure"
+    for name in code.co_names:
+        value = function.__globals__.get(name)
+        if isinstance(value, (nn.Module, Tensor)):
+            yield value, name, "a global"
 
 
 def _of_module(root: nn.Module) -> Iterator[tuple[str, Any]]:

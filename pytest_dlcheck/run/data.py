@@ -39,6 +39,8 @@ class Stream:
         self.epoch = 0
         self.epoch_ended = False
         """Whether the batch last given was the last one of its epoch."""
+        self.looks: dict[str, Any] = {}
+        """What was looked at beside the stream, kept here by :mod:`pytest_dlcheck.run.samples`."""
         self._iterator: Iterator[Any] | None = None
         self._ahead: list[Any] = []
 

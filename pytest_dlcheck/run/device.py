@@ -33,6 +33,11 @@ def resolve(name: str) -> str:
     return name
 
 
+def count_gpus() -> int:
+    """How many CUDA (or ROCm) devices are there; where NVML tells, CUDA is not woken for it."""
+    return torch.cuda.device_count()
+
+
 def share_threads(workers: int) -> None:
     """Give torch its share of the processors, where ``OMP_NUM_THREADS`` does not say otherwise."""
     if "OMP_NUM_THREADS" not in os.environ:

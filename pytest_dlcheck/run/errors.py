@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import traceback
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -15,6 +17,12 @@ from pytest_dlcheck.trace import Ending
 _OURS = str(Path(__file__).resolve().parents[1])
 _TORCH = str(Path(torch.__file__).resolve().parent)
 _MESSAGE_LIMIT = 2_000
+_NO_MEMORY = re.compile(
+    r"can't allocate memory|not enough memory: you tried|std::bad_alloc|[a-z]+ out of memory\b"
+    r"|_ALLOC_FAILED\b",
+    re.IGNORECASE,
+)
+"""In the words of torch's allocators, on the CPU (Linux, Windows) and elsewhere, and of CUDA's own."""
 
 
 class NotApplicableError(Exception):
@@ -41,13 +49,22 @@ def ending_of(
         return Ending("not_applicable", message=str(error))
     module = _innermost_module(error.__traceback__, model)
     where = f"{phase}, in {module}" if module else phase
-    if isinstance(error, torch.OutOfMemoryError):
+    if is_out_of_memory(error):
         remedy = "use a smaller batch or model, or another device"
-        return Ending("out_of_memory", step, f"{_first_line(error)}; {remedy}", where)
+        return Ending(
+            "out_of_memory", step, f"{_first_line(error)}; {remedy}", where, user_traceback(error)
+        )
     message = message_of(error)
     if batch and not isinstance(error, RecipeError):
         message = f"{message}\nthe batch: {batch}"
     return Ending("raised", step, message, where, user_traceback(error))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether there was no memory left, on whichever device; torch has no one type for it."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error)))
 
 
 def let_go(error: BaseException | None) -> None:
@@ -73,7 +90,18 @@ def user_traceback(error: BaseException) -> str:
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith((_OURS, _TORCH, "<"))
     ]
-    return "".join(traceback.format_list(frames[-4:])).rstrip()
+    told = "".join(traceback.format_list(frames[-4:])).rstrip()
+    for name in {frame.filename for frame in frames}:
+        told = told.replace(f'File "{name}"', f'File "{_from_here(name)}"')
+    return told
+
+
+def _from_here(filename: str) -> str:
+    """The path without what lies around it: from where we run, or from where it is imported."""
+    path = Path(filename)
+    imported = sorted(filter(None, sys.path), key=len, reverse=True)
+    roots = (root for root in (Path.cwd(), *map(Path, imported)) if path.is_relative_to(root))
+    return next((str(path.relative_to(root)) for root in roots), path.name)
 
 
 def is_ours(error: BaseException) -> bool:

@@ -11,6 +11,8 @@ _FEWEST = 256
 """Elements below which a uniform draw cannot be told, and"""
 _FEWEST_NORMAL = 2_000
 """below which a normal one cannot: its standard deviation is then known to 5 % (3 standard errors)."""
+_LOOKED_AT = 100_000
+"""Elements looked at, evenly spread: they tell a standard deviation to 0.7 %."""
 _UNIFORM = 1 / sqrt(3)
 """Standard deviation over largest magnitude of a uniform draw; below 0.4 for a bell."""
 _STANDARD_ERRORS = 3.0
@@ -26,7 +28,8 @@ def is_untrained(parameter: Tensor) -> bool | None:
     """
     if nn.parameter.is_lazy(parameter) or parameter.dim() < 2 or parameter.numel() < _FEWEST:  # noqa: PLR2004
         return None
-    weights = parameter.detach().to("cpu", torch.float64)
+    flat = parameter.detach().flatten()
+    weights = flat[:: flat.numel() // _LOOKED_AT + 1].to("cpu", torch.float64)
     spread, largest = float(weights.std()), float(weights.abs().max())
     if largest == 0:
         return None
@@ -37,7 +40,7 @@ def is_untrained(parameter: Tensor) -> bool | None:
         return None
     kurtosis = float(((weights - weights.mean()) / spread).pow(4).mean())
     bell = _NORMAL_KURTOSIS[0] <= kurtosis <= _NORMAL_KURTOSIS[1]
-    return bell and any(abs(spread / usual - 1) <= error for usual in _usual(weights))
+    return bell and any(abs(spread / usual - 1) <= error for usual in _usual(parameter))
 
 
 def _usual(weights: Tensor) -> list[float]:

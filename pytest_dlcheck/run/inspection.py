@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError, is_ours, message_of
 from pytest_dlcheck.run.experiments import all_experiments
+from pytest_dlcheck.run.first_pass import first_pass
 from pytest_dlcheck.run.record import Record
 from pytest_dlcheck.run.rig import Rig
 
@@ -45,16 +44,7 @@ def inspect(rig: Rig, record: Record, wanted: frozenset[str]) -> None:
 def _what_breaks(rig: Rig) -> Exception | None:
     rig.phase = FIRST
     try:
-        with rig.undisturbed(), rig.autocast():
-            if rig.objective.is_generator:
-                _drain(rig.objective.objectives(rig.batch))
-            else:
-                rig.objective.raw_loss(rig.batch)
+        rig.first = first_pass(rig)
     except Exception as error:  # noqa: BLE001  kept, and raised when the experiments are through
         return error
     return None
-
-
-def _drain(pairs: Iterable[object]) -> None:
-    for _ in pairs:
-        pass

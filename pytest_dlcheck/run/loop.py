@@ -87,7 +87,8 @@ class Loop:
 
     def run(self, limits: Limits, progress: Progress | None = None) -> Ending:
         """Train; returns how it ended. Errors of the user's code are raised."""
-        every = FLUSH_EVERY if limits.until is None else FLUSH_EVERY_UNTIL
+        waits = limits.until is not None and limits.until.progress is not None
+        every = FLUSH_EVERY_UNTIL if waits else FLUSH_EVERY
         take_step = self._choose()  # not an attribute: the loop would hold itself, and its model
         for self.step in range(limits.steps):
             try:
@@ -97,6 +98,8 @@ class Loop:
             except ExhaustedError:
                 return self._exhausted()
             self._step_schedulers()
+            if self._epochs_are_over(limits.until):
+                break
             due = (self.step + 1) % every == 0 or (progress and perf_counter() - self._looked > TALK)
             if due and (ending := self._look(limits, progress)):
                 return ending
@@ -183,9 +186,10 @@ class Loop:
         rig = self.rig
         rig.phase = "forward and loss"
         with rig.autocast():
-            loss, _ = rig.objective.loss(batch)
+            loss, outputs = rig.objective.loss(batch)
         if observed:
             self.observer.loss(self.step, loss)
+            self.observer.outputs(self.step, batch, outputs)
         rig.phase = "backward"
         if not loss.requires_grad:
             raise RecipeError(
@@ -258,9 +262,13 @@ class Loop:
         for step, loss in zip(series.steps, series.values, strict=True):
             if not math.isfinite(loss) and step not in self.skipped:
                 return Ending("diverged", step, f"the loss became {loss}", f"step {step}")
-        if limits.until is not None and _progress(series.values, limits.reach) >= limits.until.progress:
+        asked = None if limits.until is None else limits.until.progress
+        if asked is not None and _progress(series.values, limits.reach) >= asked:
             return Ending("completed", self.step)
         return None
+
+    def _epochs_are_over(self, until: Until | None) -> bool:
+        return until is not None and until.epochs is not None and self.rig.epochs_ended >= until.epochs
 
     def _exhausted(self) -> Ending:
         self.observer.flush()

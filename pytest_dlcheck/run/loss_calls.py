@@ -27,6 +27,7 @@ _KNOWN: dict[Callable[..., Any], str] = {
     F.huber_loss: "huber_loss",
     F.kl_div: "kl_div",
 }
+_DIFFERENCES = frozenset({"sub", "rsub", "__sub__", "__rsub__", "subtract"})
 _SHAPING = frozenset(
     [
         "View",
@@ -94,12 +95,14 @@ class Computed:
     outputs: Any = None
     calls: list[LossCall] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
+    squared: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    """Differences by hand of what requires grad and what does not, of shapes ``[n, 1]`` and ``[n]``."""
 
 
 def computed(rig: Rig) -> Computed:
     """Compute the loss of the first batch, in the modes the modules are in, and listen."""
     result = Computed()
-    with warnings.catch_warnings(record=True) as caught, rig.autocast(), _listening(result.calls):
+    with warnings.catch_warnings(record=True) as caught, rig.autocast(), _listening(result):
         warnings.simplefilter("always")
         result.loss, result.outputs = rig.objective.raw_loss(rig.batch)
     result.warned = [str(w.message) for w in caught]
@@ -124,7 +127,7 @@ def last_operation(tensor: Tensor) -> tuple[str, Any]:
 
 
 @contextmanager
-def _listening(calls: list[LossCall]) -> Iterator[None]:
+def _listening(result: Computed) -> Iterator[None]:
     class Listener(TorchFunctionMode):
         def __torch_function__(
             self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -134,11 +137,21 @@ def _listening(calls: list[LossCall]) -> Iterator[None]:
             if func in _KNOWN:
                 call = _call(func, args, kwargs or {}, value)
                 if call is not None:
-                    calls.append(call)
+                    result.calls.append(call)
+            elif getattr(func, "__name__", "") in _DIFFERENCES and _makes_pairs(args):
+                result.squared.append((args[0], args[1]))
             return value
 
     with Listener():
         yield
+
+
+def _makes_pairs(args: tuple[Any, ...]) -> bool:
+    if len(args) != 2 or not all(isinstance(a, Tensor) for a in args):  # noqa: PLR2004
+        return False
+    one, other = sorted(args, key=lambda t: t.dim())
+    fits = one.dim() == 1 and other.shape == (len(one), 1) and len(one) > 1
+    return fits and one.requires_grad != other.requires_grad
 
 
 def _call(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -28,10 +29,13 @@ class Call:
     Attributes:
         inputs: the nest that is perturbed: the model's inputs, or the whole batch under ``forward=``.
         function: ``inputs -> outputs``.
+        whole_step: whether that is the user's training step, whose own code (mixup, masking, noise) is
+            made for training and stays as it is in eval mode.
     """
 
     inputs: Any
     function: Callable[[Any], Any]
+    whole_step: bool = False
 
     def __call__(self, inputs: Any | None = None) -> Any:
         """The outputs, for the recorded inputs or for others."""
@@ -167,9 +171,7 @@ class Objective:
         finally:
             handle.remove()
         if not calls:
-            raise CannotTellError(
-                "the training step never calls the model itself: declare forward=(model, batch)"
-            )
+            return self._replayed_step(batch)
         args, kwargs = calls[0]
         inputs = {"args": list(detached(args)), **detached(kwargs)}
 
@@ -179,12 +181,55 @@ class Objective:
 
         return Call(inputs, again)
 
+    def _replayed_step(self, batch: Any) -> Call:
+        """The whole step, for the outputs of the outermost modules that it calls itself."""
+
+        def again(inputs: Any) -> dict[str, Any]:
+            with outermost_outputs(self.model) as outputs:
+                self._run_step(inputs)
+            return dict(outputs)
+
+        if self.is_generator or not any(self.model.named_children()):
+            raise CannotTellError(
+                "the training step never calls the model itself: declare forward=(model, batch)"
+            )
+        with torch.enable_grad():
+            if not again(batch):
+                raise CannotTellError("the training step calls no module of the model")
+        return Call(batch, again, whole_step=True)
+
     def _run_step(self, batch: Any) -> None:
         assert self.recipe.training_step is not None
         result = self.recipe.training_step(self.model, copied(batch))
         if self.is_generator:
             for _ in result:
                 pass
+
+
+@contextmanager
+def outermost_outputs(model: nn.Module) -> Iterator[dict[str, Any]]:
+    """What those submodules give that are called from outside of any other, by name and count."""
+    outputs: dict[str, Any] = {}
+    running: list[str] = []
+    handles = []
+    for name, module in model.named_modules():
+
+        def enter(_: nn.Module, __: Any, name: str = name) -> None:
+            running.append(name)
+
+        def leave(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
+            running.pop()
+            if not running:
+                count = sum(key.partition("#")[0] == name for key in outputs)
+                outputs[f"{name}#{count + 1}" if count else name] = output
+
+        handles.append(module.register_forward_pre_hook(enter))
+        handles.append(module.register_forward_hook(leave))
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _apply(model: nn.Module, inputs: Any) -> Any:

@@ -16,6 +16,7 @@ EVENTS = (
     "step_begins",
     "batch",
     "loss",
+    "outputs",
     "gradients",
     "before_update",
     "after_update",
@@ -60,6 +61,11 @@ class Observer:
         for hear in self._heard["loss"]:
             hear(step, loss)
 
+    def outputs(self, step: int, batch: Any, outputs: Any) -> None:
+        """A batch went through forward and loss."""
+        for hear in self._heard["outputs"]:
+            hear(step, batch, outputs)
+
     def gradients(self, step: int, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Gradients are complete and unscaled."""
         for hear in self._heard["gradients"]:
@@ -86,9 +92,15 @@ class Observer:
             hear()
 
     def end(self) -> None:
-        """The trial ends."""
+        """The trial ends, for every probe: one that fails must not keep others from unhooking."""
+        failure: Exception | None = None
         for hear in self._heard["end"]:
-            hear()
+            try:
+                hear()
+            except Exception as error:  # noqa: BLE001  the user's model may fail here again
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     def _listeners(self, event: str) -> Iterator[Callable[..., None]]:
         for probe in self.probes:

@@ -83,11 +83,16 @@ def first_operation(
             return None
         if module is not None and a.module != module:
             continue
-        if all(agrees(x, y) is True for x, y in zip(a.inputs, b.inputs, strict=True)) and not all(
-            agrees(x, y) is True for x, y in zip(a.outputs, b.outputs, strict=False)
-        ):
+        if mixes(a, b, agrees):
             return a
     return None
+
+
+def mixes(one: Operation, other: Operation, agrees: Agrees) -> bool:
+    """Whether its inputs agree between two calls and its outputs do not."""
+    given = zip(one.inputs, other.inputs, strict=True)
+    gave = zip(one.outputs, other.outputs, strict=False)
+    return all(agrees(x, y) is True for x, y in given) and not all(agrees(x, y) is True for x, y in gave)
 
 
 class _Recorder(TorchFunctionMode):
@@ -101,7 +106,7 @@ class _Recorder(TorchFunctionMode):
         options = kwargs or {}
         inputs = _copies((args, options))
         result = func(*args, **options)
-        outputs = _copies(result)
+        outputs = _copies(args[0] if func is Tensor.__setitem__ else result)
         if outputs:
             name = getattr(func, "__name__", type(func).__name__)
             line = _line(sys._getframe(1))  # noqa: SLF001  the cheapest way to the caller's line

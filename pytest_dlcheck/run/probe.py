@@ -39,6 +39,15 @@ class Probe:
     def loss(self, step: int, loss: Tensor) -> None:
         """A loss of shape ``[]`` is about to be propagated back."""
 
+    def outputs(self, step: int, batch: Any, outputs: Any) -> None:
+        """A batch went through forward and loss, whose event came just before.
+
+        Args:
+            step: when.
+            batch: as it was read.
+            outputs: with their graph; None where a training step gives none.
+        """
+
     def gradients(self, step: int, optimizer: torch.optim.Optimizer | None) -> None:
         """Gradients are complete and unscaled, and not clipped yet.
 

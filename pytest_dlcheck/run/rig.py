@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,8 @@ from pytest_dlcheck.run.tree import batch_size, copied, map_tensors, take, tenso
 
 _AGREEMENT = 0.05
 """Relative difference up to which float64 and the model's own precision, bfloat16 included, agree."""
+_FEW = 2
+"""Samples that tell whether they do."""
 _MIXED = {"bf16-mixed": torch.bfloat16, "fp16-mixed": torch.float16}
 
 
@@ -60,6 +62,9 @@ class Rig:
         self.current: Any = None
         """The batch in flight, for the message of an error."""
         self._unread: list[tuple[Any, bool]] = []
+        self._runs_in_double: bool | None = None
+        self.first: Any = None
+        """What the first pass of an inspection showed (a ``FirstPass``)."""
         self.epochs_ended = 0
         """How often a batch that was given was the last one of its epoch."""
 
@@ -111,6 +116,14 @@ class Rig:
         """Samples in the first batch, or None where samples do not stand alone."""
         dim = self.recipe.batch_dim
         return None if dim is None else batch_size(self.batch, dim)
+
+    @property
+    def input_batch_dim(self) -> int | None:
+        """The axis of samples of the inputs: that of ``b`` in ``shapes``, else ``batch_dim``."""
+        contract, dim = self.recipe.shape_contract, self.recipe.batch_dim
+        if contract is None or dim is None:
+            return dim
+        return next((shape.dims.index("b") for shape in contract.inputs if "b" in shape.dims), dim)
 
     def samples(self, count: int) -> Any:
         """A batch of ``count`` samples, evenly spread over the first batch.
@@ -193,39 +206,52 @@ class Rig:
                 parameter.grad = gradient
 
     @contextmanager
-    def in_double(self) -> Iterator[Callable[[Any], Any]]:
+    def in_double(self, function: Callable[[Any], Any] | None = None) -> Iterator[Callable[[Any], Any]]:
         """Calls of the model in double precision, as far as it goes.
+
+        Args:
+            function: ``inputs -> outputs``, another way of calling the model; by default its own call.
 
         Yields:
             ``inputs -> outputs`` that casts floating inputs and runs in float64, or in the model's
             own precision where the model does not run in float64, or gives something else there
             (torch's attention, for one, misreads a float32 mask beside float64 queries).
         """
-        call, dtypes = self.call, _dtypes(self.model)
+        plain, dtypes = function or self.call.function, _dtypes(self.model)
         if self.device.type == "mps" or any(dtype.is_complex for dtype in dtypes.values()):
-            yield call.function
+            yield plain
             return
-        cast = _double_inputs(call.function)
-        with torch.no_grad(), same_draws(self.seed):
-            expected = call()
+        inputs, expected = (None, None) if self._runs_in_double is not None else self._few_answers()
         gradients = {p: p.grad for p in self.model.parameters()}
         for parameter in gradients:
             parameter.grad = None  # a cast would change them in place, whoever else holds them
         try:
             self.model.double()
-            usable = self._agrees(cast, expected)
-            if not usable:
+            if self._runs_in_double is None:
+                self._runs_in_double = self._agrees(inputs, expected)
+            if not self._runs_in_double:
                 _restore(self.model, dtypes)
-            yield cast if usable else call.function
+            yield _double_inputs(plain) if self._runs_in_double else plain
         finally:
             _restore(self.model, dtypes)
             for parameter, gradient in gradients.items():
                 parameter.grad = gradient
 
-    def _agrees(self, cast: Callable[[Any], Any], expected: Any) -> bool:
+    def _few_answers(self) -> tuple[Any, Any]:
+        """A few samples and their outputs, or the whole batch where the model insists on it."""
+        inputs, dim = self.call.inputs, self.input_batch_dim
+        size = None if dim is None else batch_size(inputs, dim)
+        with torch.no_grad(), same_draws(self.seed):
+            if dim is not None and size is not None and size > _FEW:
+                few = take(inputs, torch.arange(_FEW), dim)
+                with suppress(Exception):
+                    return few, self.call(few)
+            return inputs, self.call()
+
+    def _agrees(self, inputs: Any, expected: Any) -> bool:
         try:
             with torch.no_grad(), same_draws(self.seed):
-                given = tensors(cast(self.call.inputs))
+                given = tensors(_double_inputs(self.call.function)(inputs))
         except Exception:  # noqa: BLE001  the user's model may refuse float64 in any way
             return False
         pairs = zip(tensors(expected), given, strict=False)

@@ -86,7 +86,8 @@ def needs_this_batch(rig: Rig, dim: int) -> str:
     given = [t for t in tensors(rig.call.inputs) if t.dim() > 0]
     if any(t.dim() <= dim or t.size(dim) != size for t in given):
         return "an input has no axis of samples"
-    if any(sum(s == size for s in t.shape) > 1 for t in (*given, *rig.model.buffers())):
+    square = any(tuple(t.shape) == (size, size) for t in given)
+    if square or any(sum(s == size for s in t.shape) > 1 for t in rig.model.buffers()):
         return "an input or buffer has two axes as long as the batch"
     if any(_carried(rig, module, size) for module in rig.model.modules()):
         return "the model carries state from one batch to the next"

@@ -10,13 +10,17 @@ from typing import Any
 from pytest_dlcheck.recipe import Recipe, RecipeError, described
 from pytest_dlcheck.run import overfit
 from pytest_dlcheck.run.attainable import attainable
-from pytest_dlcheck.run.errors import ending_of, let_go
+from pytest_dlcheck.run.crossing import BlindFeed, Crossing
+from pytest_dlcheck.run.errors import NotApplicableError, ending_of, let_go
+from pytest_dlcheck.run.evaluation import crossing_of
+from pytest_dlcheck.run.holdout import Holdout, told
 from pytest_dlcheck.run.inspection import inspect
 from pytest_dlcheck.run.loop import Limits, Loop, Progress
 from pytest_dlcheck.run.observer import Observer
 from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.run.probes import all_probes
 from pytest_dlcheck.run.probes.loss import LossProbe
+from pytest_dlcheck.run.rates import scale_rates
 from pytest_dlcheck.run.record import Record
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.seeding import seeded
@@ -83,6 +87,8 @@ def _run(factory: Factory, request: Request) -> tuple[Ending, Record]:
         finally:
             observer.end()
         _collect(loop, observer, limits, record)
+        if isinstance(loop.next_batch, Holdout):
+            told(rig, loop.next_batch, record)
     except (Exception, SystemExit) as error:  # noqa: BLE001  the user's code may raise anything
         step = loop.step if loop is not None else None
         ending = (
@@ -144,8 +150,28 @@ def _prepare(rig: Rig, request: Request) -> tuple[Loop, Observer, Limits]:
         reach = attainable(rig, batch)
         loop = Loop(rig, observer, losses, overfit.feeder(rig, batch), schedulers=False)
         return loop, observer, Limits(trial.steps, trial.until, reach, deadline)
-    loop = Loop(rig, observer, losses, rig.next_batch)
+    if trial.learning_rate_scale != 1:
+        scale_rates(rig, trial.learning_rate_scale)
+    feed: Callable[[], Any] = rig.next_batch
+    if trial.kind == "blind":
+        feed = blind_feed(rig)
+    elif trial.kind == "holdout":
+        crossing_of(rig)  # refuses what has no pairs
+        feed = Holdout(rig)
+    loop = Loop(rig, observer, losses, feed)
     return loop, observer, Limits(trial.steps, trial.until, deadline=deadline)
+
+
+def blind_feed(rig: Rig) -> BlindFeed:
+    """The rig's batches, with inputs that do not belong to their targets.
+
+    Raises:
+        NotApplicableError: there are no pairs that could be broken.
+    """
+    if rig.objective.is_generator:
+        raise NotApplicableError("several objectives are trained against each other: no pairs to break")
+    crossing = Crossing(rig.recipe, rig.batch)
+    return BlindFeed(crossing, rig.next_batch, rig.look_ahead(2)[-1], rig.seed)
 
 
 def _collect(loop: Loop, observer: Observer, limits: Limits, record: Record) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.tree import tensors
@@ -87,22 +86,3 @@ def _guilty(a: ModuleCall, b: ModuleCall, agrees: Agrees) -> bool:
 
 def _copies(tree: Any) -> list[Tensor]:
     return [tensor.detach().clone() for tensor in tensors(tree)]
-
-
-def calling_order(model: nn.Module, call: Callable[[], object]) -> dict[str, int]:
-    """The place of each module called with gradients on, in the order of first calls."""
-    order: dict[str, int] = {}
-    handles = []
-    for name, module in model.named_modules():
-
-        def enter(_: nn.Module, __: tuple[Any, ...], name: str = name) -> None:
-            if torch.is_grad_enabled():
-                order.setdefault(name, len(order))
-
-        handles.append(module.register_forward_pre_hook(enter))
-    try:
-        call()
-    finally:
-        for handle in handles:
-            handle.remove()
-    return order

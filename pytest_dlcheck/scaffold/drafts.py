@@ -12,7 +12,7 @@ TODO = '''
 
 def todo(what):
     """What only you know. Nothing is trained before it is filled in."""
-    raise NotImplementedError(f"still to fill in: {what} (replace this todo(...) in {__file__})")
+    raise NotImplementedError(f"still to fill in: {what} (in the place of this todo(...))")
 '''
 """The end of a file that has something to fill in."""
 _LISTED = 8

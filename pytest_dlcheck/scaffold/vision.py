@@ -91,11 +91,13 @@ def draft(library: str, name: str) -> Draft:
         raise ScaffoldError(nearest(f"{library} has no model {name!r}", name, names))
     parts = {"name": name, "slug": identifier(name)}
     if library == "timm":
+        size = _timm_size(module, name)
+        further = ", img_size=SIZE" if size > _SMALLEST and _resizes(module, name) else ""
         return _classifier(
             parts,
             imports="import timm",
-            call=f'timm.create_model("{name}", pretrained=False, num_classes=CLASSES)',
-            size=_timm_size(module, name),
+            call=f'timm.create_model("{name}", pretrained=False, num_classes=CLASSES{further})',
+            size=_SMALLEST if further else size,
         )
     parts["imports"] = "from torchvision.models import get_model"
     if name in module.list_models(module=module):
@@ -139,3 +141,13 @@ def _timm_size(timm: Any, name: str) -> int:
     if configuration.fixed_input_size:
         return int(configuration.input_size[-1])
     return max(_SMALLEST, *(configuration.min_input_size or (0,)))
+
+
+def _resizes(timm: Any, name: str) -> bool:
+    """Whether a model that was made for one size can be built for the smallest, which is quick."""
+    try:
+        model = timm.create_model(name, pretrained=False, num_classes=1, img_size=_SMALLEST)
+    except Exception:  # noqa: BLE001  a thousand models, each with demands of its own
+        return False
+    made_for = getattr(getattr(model, "patch_embed", None), "img_size", None)
+    return bool(made_for == (_SMALLEST, _SMALLEST))

@@ -24,7 +24,8 @@ class Patient:
         result = self.examined(body, *args)
         assert result.ret == pytest.ExitCode.TESTS_FAILED
         first, *rest = re.split(r"^_+ bad::\w+ _+$", failures(result), flags=re.MULTILINE)[1:]
-        assert all(re.match(r"\nbecause of \w+: ", other) for other in rest), rest
+        told = r"\nthe recipe itself does not run, as told at \w+: "
+        assert all(re.match(told, other) for other in rest), rest
         return first.strip()
 
     def trained(self, body: str, *args: str) -> pytest.RunResult:

@@ -2,13 +2,18 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from pytest_dlcheck.check import example_trace
+from pytest_dlcheck.check import example_trace, registry
 from pytest_dlcheck.finding import Finding
 from pytest_dlcheck.reports.journal import Journal, JournalError, read
+from pytest_dlcheck.session import judge_again
 from pytest_dlcheck.trace import Series
 from pytest_dlcheck.trial import Terms
 from pytest_dlcheck.verdict import Measure, Outcome, Verdict
@@ -89,3 +94,50 @@ def test_a_full_disk_is_remembered_and_raises_nothing():
     journal.write("verdict", {"finding": _finding("a").to_json()})
     journal.write("verdict", {"finding": _finding("a").to_json()})
     assert "/dev/full ends early: No space left" in journal.error
+
+
+KILLED = """
+import os, signal
+import pytest
+from kit import made
+
+class Killer:
+    def __init__(self, verdicts):
+        self.left = verdicts
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report):
+        self.left -= getattr(report, "dlcheck", None) is not None
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+made()  # what torch imports late is imported once, before the forks
+for k in range(1, 5):
+    if not (pid := os.fork()):
+        arguments = ["--dlcheck", "-q", f"--dlcheck-report=json:{k}.jsonl"]
+        os._exit(pytest.main(arguments, plugins=[Killer(k)]))
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_session_killed_at_any_verdict_has_written_all_so_far(project):
+    project.recipes(
+        "pytestmark = pytest.mark.dlcheck(select=['data', 'dynamics'])\n"
+        "@recipe\ndef calm():\n    return made()\n\n"
+        "@recipe\ndef cut():\n    return made(Net(cut=True))\n"
+    )
+    project.write({"killed.py": KILLED})
+    subprocess.run([sys.executable, "killed.py"], check=True, timeout=300, stdout=subprocess.DEVNULL)
+    for k in range(1, 5):
+        contents = read(project.path / f"{k}.jsonl")
+        assert len(contents.findings) == k
+        assert contents.notice == ""
+        assert set(contents.traces) == {finding.recipe for finding in contents.findings}
+
+
+def test_what_was_in_flight_when_the_session_was_killed_is_an_error():
+    asked = {"terms": asdict(Terms()), "checks": ["gradients_flow"]}
+    (finding,) = judge_again("mine", asked, [], registry())
+    assert finding.verdict.outcome is Outcome.ERRORED
+    assert "the journal ends before this trial" in finding.verdict.because

@@ -13,6 +13,40 @@ def test_an_imported_recipe_is_collected_where_it_is_defined(project):
     assert project.ids("--dlcheck", ONE) == ["test_here.py::mine::loss_is_low"]
 
 
+def test_a_recipe_that_a_helper_made_is_collected_where_it_is_bound(project):
+    project.write(
+        {
+            "helpers.py": "from kit import *\n\ndef make():\n"
+            "    @recipe\n    def of_a_helper():\n        return made()\n    return of_a_helper\n\n"
+            "SEVERAL = [make(), make()]\n",
+            "test_here.py": "from helpers import SEVERAL, make\nsmall = make()\none, other = SEVERAL\n",
+            "test_there.py": "from test_here import small\n",
+        }
+    )
+    assert project.passed(ONE) == {
+        f"test_here.py::{name}::loss_is_low" for name in ("small", "one", "other")
+    }
+
+
+@pytest.mark.parametrize("workers", [(), ("-n1",)], ids=["alone", "xdist"])
+def test_a_recipe_that_is_imported_and_nowhere_collected_is_told(project, workers):
+    if workers:
+        pytest.importorskip("xdist")
+    project.recipes("@recipe\ndef mine():\n    return made()\n", "shelf/recipes.py")
+    project.recipes("@recipe\ndef other():\n    return made()\n", "test_other.py")
+    project.write({"test_here.py": "from shelf.recipes import mine\nfrom test_other import other\n"})
+    said = "mine was not collected: * pytest does not collect shelf/recipes.py (rename it test_[*].py*"
+    run = project.pytester.runpytest_subprocess if workers else project.run
+
+    result = run("--dlcheck", ONE, *workers)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([said])
+    result.stdout.no_fnmatch_line("other was not collected*")
+
+    run("--dlcheck", "test_here.py", *workers).stdout.fnmatch_lines([said])
+    project.check("shelf/recipes.py", "test_here.py", ONE).stdout.no_fnmatch_line("*was not collected*")
+
+
 def test_without_dlcheck_nothing_is_collected_whatever_it_is_called(project):
     project.recipes(
         "@recipe\ndef test_mine():\n    return made()\n\n"
@@ -136,12 +170,41 @@ def test_every_import_mode_and_layout(project, mode):
     }
 
 
+def test_nested_conftests_and_a_root_above_the_folder_it_is_run_in(project, monkeypatch):
+    fixture = "import pytest\n\n@pytest.fixture\ndef width():\n    return {}\n"
+    project.append("conftest.py", f"\n{fixture.format(4)}")
+    project.write({"deep/down/conftest.py": fixture.format(8)})
+    factory = "@recipe\ndef mine(width):\n    assert width == {}, width\n    return made()\n"
+    project.recipes(factory.format(8), "deep/down/test_down.py")
+    project.recipes(factory.format(4), "deep/test_deep.py")
+    project.recipes(factory.format(0), "deep/down/test_wrong.py")
+    monkeypatch.syspath_prepend(project.path)
+    monkeypatch.chdir(project.path / "deep")
+
+    result = project.check(ONE, f"--rootdir={project.path}", "-v")
+
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["*test_wrong.py::mine::loss_is_low FAILED*"])
+    result.stdout.fnmatch_lines(['*File "down/test_wrong.py", line 6, in mine'])
+
+
 def test_the_hint_shows_where_to_begin(project):
     project.recipes("def test_ordinary():\n    pass\n")
     result = project.check()
     result.stdout.fnmatch_lines(["no recipe was collected; to begin, put this into a file*"])
     result.stdout.fnmatch_lines(["*from pytest_dlcheck import Recipe, recipe"])
     assert "no recipe" not in project.run().stdout.str()
+    assert "no recipe" not in project.check("test_it.py::test_ordinary").stdout.str()
+    assert "no recipe" not in project.run("-o", "dlcheck=true").stdout.str()
+
+
+def test_the_hint_shows_under_xdist_too_and_only_where_there_is_no_recipe(project):
+    pytest.importorskip("xdist")
+    project.recipes("def test_ordinary():\n    pass\n")
+    run = project.pytester.runpytest_subprocess
+    run("--dlcheck", "-n2").stdout.fnmatch_lines(["no recipe was collected; to begin, *"])
+    project.recipes("@recipe\ndef mine():\n    return made()\n", "test_mine.py")
+    run("--dlcheck", "-n2", "-k", "ordinary").stdout.no_fnmatch_line("*no recipe was*")
 
 
 def test_the_hints_own_lines_work(project):

@@ -50,7 +50,7 @@ def test_a_check_that_does_not_hold_raises_the_diagnosis(judge):
         [
             "*CheckFailedError: cut::gradients_arrive FAILED",
             "*2 of 4 parameters receive no gradient, at most 0 may",
-            "*encoder.weight   none",
+            "*encoder   none (weight, bias)",
             "*cut::loss_is_low FAILED   because of gradients_arrive",
         ]
     )
@@ -112,6 +112,93 @@ def test_a_wrong_marker_is_said(judge):
     result = judge("dlcheck.train(healthy)", "@pytest.mark.dlcheck(stepps=3)")
     assert result.ret != 0
     assert "unknown policy 'stepps', did you mean 'steps'?" in result.stdout.str() + result.stderr.str()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("healthy()", "takes the recipe's factory, not the Recipe that it returns: write dlcheck.*"),
+        ("Net()", "takes a recipe's factory, a function that returns a Recipe, not a Net"),
+        ("Net", "takes a recipe's factory, * not the class Net*"),
+        ("lambda width: made()", "takes width, and there is no such fixture here: dlcheck.*"),
+    ],
+)
+@pytest.mark.parametrize("method", ["train", "check"])
+def test_what_is_no_factory_is_said_without_our_frames(judge, method, given, said):
+    result = judge(f"dlcheck.{method}({given})")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"E  *RecipeError: *{said}"])
+    result.stdout.no_fnmatch_line("*fixture.py*")
+    result.stdout.no_fnmatch_line("*by_hand.py*")
+
+
+def test_an_error_of_the_recipe_and_an_unknown_name_show_no_frames_of_ours(judge):
+    for body in ("dlcheck.train(broken)", "dlcheck.train(healthy).check('gradients')"):
+        result = judge(body)
+        result.assert_outcomes(failed=1)
+        result.stdout.no_fnmatch_line("*pytest_dlcheck/*.py:*")
+
+
+def test_a_recipes_fixtures_are_those_of_the_test(judge, project):
+    project.append("conftest.py", "\nimport pytest\n\n@pytest.fixture\ndef width():\n    return 8\n")
+    result = judge(
+        "def sized(width, depth=2):\n"
+        "    assert (width, depth) == (8, 2)\n"
+        "    return made()\n"
+        "assert len(dlcheck.train(sized).trace['loss']) == 4\n"
+        "dlcheck.check(sized)\n"
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_the_recipes_own_marker_is_policy_and_the_tests_marker_overrides_it(judge):
+    body = (
+        "@pytest.mark.dlcheck(steps=5, select=['learning'])\n"
+        "def own():\n"
+        "    return made()\n"
+        "run = dlcheck.train(own)\n"
+        "assert len(run.trace['loss']) == {steps}\n"
+        "run.check()\n"
+        "@pytest.mark.dlcheck(select=['learning'])\n"
+        "def known():\n"
+        "    return made(Net(cut=True))\n"
+        "dlcheck.check(known)\n"
+    )
+    judge(body.format(steps=5)).assert_outcomes(passed=1)
+    marker = "@pytest.mark.dlcheck(steps=6)"
+    judge(body.format(steps=6), marker).assert_outcomes(passed=1)
+
+
+def test_an_expected_failure_holds_by_hand_too(judge):
+    marker = "@pytest.mark.dlcheck(expected={'gradients_arrive': '#41'}, ignore={'loss_is_low': '#42'})"
+    judge("dlcheck.check(cut)\ndlcheck.train(cut).check()", marker).assert_outcomes(passed=1)
+    result = judge("dlcheck.check(healthy)", marker)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*healthy::gradients_arrive FAILED", "E *expected to fail (#41) but passed*"]
+    )
+
+
+def test_what_is_open_fails_where_the_policy_or_strict_says_so_and_is_told_otherwise(project):
+    project.recipes(
+        "def lonely():\n    return made(train_data=[(X[:1], Y[:1])])\n\n"
+        "def test_by_hand(dlcheck):\n    dlcheck.check(lonely, 'data')\n\n"
+        "@pytest.mark.dlcheck(on_inconclusive='fail')\n"
+        "def test_marked(dlcheck):\n    dlcheck.check(lonely, 'data')\n"
+    )
+    result = project.run("-rA")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["lonely::batch_is_plenty  inconclusive: 1 sample says nothing*"])
+    result.stdout.fnmatch_lines(["E *inconclusive: 1 sample says nothing, at least 2 do"])
+    project.run("--dlcheck-strict").assert_outcomes(failed=2)
+
+
+def test_an_error_is_told_once(judge):
+    result = judge("dlcheck.check(lambda: None)")
+    result.assert_outcomes(failed=1)
+    text = result.stdout.str().partition("short test summary")[0]
+    assert text.count("the factory returned None") == 1
+    assert "so that 4 checks could not judge" in text
 
 
 def test_the_device_fixture_names_the_device(project):

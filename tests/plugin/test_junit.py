@@ -63,7 +63,7 @@ def test_a_failure_tells_the_diagnosis_with_its_numbers(cases):
     case = cases["test_it.cut::gradients_arrive"]
     (failure,) = case.iter("failure")
     assert failure.get("message").startswith("2 of 4 parameters receive no gradient")
-    assert "encoder.weight" in failure.text
+    assert "encoder" in failure.text
     assert "measured" in failure.text
     assert properties(case)["dlcheck.sites"] == "encoder.weight, encoder.bias"
     assert properties(case)["dlcheck.cause"] == "the graph is cut"

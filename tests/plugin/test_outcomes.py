@@ -36,6 +36,17 @@ def test_inconclusive_fails_under_strict(judge, strict):
     result = judge(LONELY, "--dlcheck-select=data", strict)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["inconclusive: 1 sample says nothing, at least 2 do"])
+    result.stdout.fnmatch_lines(
+        ["mine    1 failed *", "causes:", "mine::batch_is_plenty  inconclusive: 1 *"]
+    )
+    result.stdout.no_fnmatch_line("not settled*")
+
+
+def test_a_path_behind_strict_is_said(judge):
+    result = judge(LONELY, "--dlcheck-strict", "test_it.py")
+    assert result.ret == 4
+    said = "*'test_it.py' is unknown*before a path write --dlcheck-strict=inconclusive,advice*"
+    result.stderr.fnmatch_lines([said.replace("'", "")])
 
 
 def test_inconclusive_fails_where_the_policy_says_so(judge):
@@ -72,6 +83,7 @@ def test_an_expected_failure_is_xfailed_with_its_reason(judge):
     assert result.ret == 0
     result.stdout.fnmatch_lines(["XFAIL test_it.py::mine::loss_is_low - fixed in #41"])
     result.stdout.no_fnmatch_line("causes:")
+    result.stdout.fnmatch_lines(["mine    3 ok 1 expected *"])
 
 
 def test_an_expected_failure_that_passes_fails(judge):
@@ -80,6 +92,12 @@ def test_an_expected_failure_that_passes_fails(judge):
     result.stdout.fnmatch_lines(
         ["expected to fail (fixed in #41) but passed: the final loss of * take it off expected="]
     )
+    result.stdout.fnmatch_lines(["mine    3 ok 1 failed *", "mine::loss_is_low  expected to fail*"])
+
+
+def test_an_expected_failure_that_cannot_be_told_is_open(judge):
+    result = judge(LONELY, "--dlcheck-select=data", marker="expected={'batch_is_plenty': '#41'}")
+    result.assert_outcomes(skipped=1)
 
 
 def test_an_expected_failure_does_not_excuse_a_recipe_that_cannot_run(judge):
@@ -111,7 +129,38 @@ def test_a_marker_naming_a_device_that_is_not_there_is_a_clear_error_and_others_
     result.stdout.fnmatch_lines(["device 'cuda:99' is not there; available here: *"])
 
 
-def test_a_time_limit_makes_what_it_cuts_short_inconclusive(judge):
-    result = judge("return made()", "--dlcheck-timeout=0.000001", "--dlcheck-select=learning")
-    result.assert_outcomes(skipped=2)
-    result.stdout.fnmatch_lines(["mine::loss_is_low  inconclusive: * ran out of time at step 0*"])
+def test_the_failing_seed_is_named(project):
+    project.recipes(
+        "@recipe\ndef mine():\n"
+        "    loud = 100 if torch.initial_seed() == 1 else 1\n"
+        "    return made(loss=lambda o, t: loud * nn.functional.cross_entropy(o, t))\n"
+    )
+    result = project.check("--dlcheck-seeds=3", "-k", "loss_is_low")
+    result.stdout.fnmatch_lines(["the final loss of 3 seeds is * (with seed 1 of 3)"])
+    project.recipes(f"@recipe\ndef mine():\n    {LOUD}\n")
+    result = project.check("--dlcheck-seeds=2", "-k", "loss_is_low")
+    result.stdout.fnmatch_lines(["the final loss of 2 seeds is * (with all 2 seeds)"])
+
+
+def test_a_recipe_that_raises_is_told_in_full_once(project):
+    project.recipes("@recipe\ndef mine():\n    return open('/not/there')\n")
+    result = project.check()
+    result.assert_outcomes(failed=4)
+    told = "the recipe itself does not run, as told at batch_is_plenty: the * trial raised an error*"
+    assert len([line for line in result.outlines if line.startswith(told.partition(",")[0])]) == 3
+    result.stdout.fnmatch_lines(
+        [
+            "the inspect trial raised an error (the factory): FileNotFoundError: *",
+            '*File "test_it.py", line 6, in mine',
+            told,
+            "mine    4 errored *",
+            "mine (the recipe itself)  the inspect trial raised*",
+            "    so that 4 checks could not judge",
+        ]
+    )
+
+
+def test_a_time_limit_fails_what_it_cuts_short_once(judge):
+    result = judge("return made()", marker="timeout=0.000001, select=['learning']")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["mine (the recipe itself)  the * trial ran out of time*"])

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
+TOYS = Path(__file__).parents[1] / "toys"
 RECIPES = """
 @recipe
 def healthy():
@@ -70,6 +74,30 @@ def test_k_chooses_by_check_and_by_recipe(repo):
 def test_m_dlcheck_chooses_the_checks_and_leaves_ordinary_tests(repo):
     assert "test_it.py::test_ordinary" not in repo.passed("-m", "dlcheck")
     assert repo.passed("-m", "not dlcheck") == {"test_it.py::test_ordinary"}
+
+
+def test_default_is_a_name_for_what_runs_anyway(project):
+    toy = (TOYS / "checks" / "batch_is_plenty.py").read_text()
+    checks = project.path / "own_checks"
+    shutil.copytree(TOYS / "checks", checks)
+    toy = toy.replace("BatchIsPlenty", "RateIsBest").replace('"data"', '"tuning"')
+    (checks / "rate_is_best.py").write_text(toy)
+    project.write(
+        {"conftest.py": f"import pytest_dlcheck.checks as c\nc.__path__[:] = [{str(checks)!r}]\n"}
+    )
+    project.recipes("@recipe\ndef mine():\n    return made()\n")
+
+    def chosen(*args):
+        return {name.rpartition("::")[2] for name in project.ids("--dlcheck", *args)}
+
+    assert chosen() == set(CHECKS)
+    assert chosen("--dlcheck-select=default,tuning") == {*CHECKS, "rate_is_best"}
+    assert chosen("--dlcheck-select=tuning") == {"rate_is_best"}
+    project.recipes(
+        "@recipe\n@pytest.mark.dlcheck(select=['default', 'rate_is_best'], ignore={'data': 'why'})\n"
+        "def mine():\n    return made()\n"
+    )
+    assert chosen() == {*CHECKS, "rate_is_best"} - {"batch_is_plenty"}
 
 
 def test_deselect_takes_out_an_item_and_a_recipe(repo):

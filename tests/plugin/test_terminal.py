@@ -31,12 +31,10 @@ def test_a_failure_is_a_diagnosis_and_no_stack_trace(repo):
     failure = text.partition("= FAILURES =")[2].partition("= dlcheck =")[0]
     lines = failure.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("2 of 4 parameters"))
-    assert lines[start : start + 8] == [
+    assert lines[start : start + 6] == [
         "2 of 4 parameters receive no gradient, at most 0 may",
-        "  encoder.weight   none",
-        "                   -> let it take part",
-        "  encoder.bias     none",
-        "                   -> let it take part",
+        "  encoder   none (weight, bias)",
+        "            -> let it take part",
         "likely cause   the graph is cut",
         "remedy         remove .detach()",
         "measured       parameters without gradient 2 (must be <= 0)",
@@ -67,6 +65,7 @@ def test_the_table_keeps_to_the_width(repo, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
     text = repo.check().stdout.str().partition("= dlcheck =")[2].partition("short test summary")[0]
     table = text.split("\n\n")[0].splitlines()[1:]
+    assert any(line.startswith("  inspect ") for line in table) == (width >= 80)
     assert max(map(len, table)) <= width
     assert table[0].split()[:2] == ["recipe", "verdicts"]
     assert ("samples/s" in table[0]) == (width >= 120)
@@ -94,6 +93,13 @@ def test_quiet_is_quiet_unless_something_is_wrong(repo):
     assert (
         "= dlcheck =" in repo.check("-q", "-k", "healthy").stdout.str() + repo.check("-q").stdout.str()
     )
+
+
+def test_quiet_tells_what_is_open_and_very_quiet_does_not(project):
+    project.recipes("@recipe\ndef mine():\n    return made(train_data=[(X[:1], Y[:1])])\n")
+    told = "mine::batch_is_plenty  inconclusive: 1 sample says nothing"
+    assert told in project.check("-q").stdout.str()
+    assert told not in project.check("-qq").stdout.str()
 
 
 def test_captured_output_of_a_factory_is_shown_with_its_failure(project):

@@ -105,6 +105,35 @@ def test_what_cannot_be_diagnosed_is_said(arguments, error, said):
         diagnose(*arguments)
 
 
+def test_one_error_is_told_once():
+    text = str(diagnose(lambda: None, select=FEW))
+    assert text.count("the factory returned None") == 1
+    assert "so that 3 checks could not judge" in text
+
+
+def test_a_recipe_that_wants_arguments_is_said():
+    def mine(folder, *, width, depth=2):
+        raise AssertionError
+
+    with pytest.raises(RecipeError, match="recipe mine takes folder, width, which only pytest can"):
+        diagnose(mine)
+
+
+def test_the_recipes_own_marker_is_policy():
+    reason = "wait for #41"
+
+    @pytest.mark.dlcheck(steps=7, select=FEW, ignore={"contract": reason}, expected={FEW[2]: reason})
+    def mine():
+        net = Net(cut=True)
+        optimizer = torch.optim.Adam(net.parameters())
+        return Recipe(model=net, train_data=(X, Y), loss=nn.CrossEntropyLoss(), optimizer=optimizer)
+
+    report = diagnose(mine)
+    assert {v.check for v in report.verdicts} == set(FEW[1:])
+    assert report.ok
+    assert any("(7 steps)" in trial.name for finding in report.findings for trial in finding.trials)
+
+
 def test_an_unknown_check_is_said():
     with pytest.raises(UnknownCheckError, match="did you mean 'loss_decreases'"):
         diagnose(lambda: None, select=["loss_decrease"])

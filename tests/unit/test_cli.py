@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from pytest_dlcheck.check import registry
+from pytest_dlcheck.check import OPT_IN, registry
 from pytest_dlcheck.cli import main
 
 
@@ -14,11 +14,17 @@ def invoke(*args):
 
 
 def test_checks_lists_every_check_with_its_first_line():
-    lines = invoke("checks").output.splitlines()
+    lines = invoke("checks").output.partition("\n\n")[0].splitlines()
     assert [line.split()[0] for line in lines] == list(registry())
     for line, check in zip(lines, registry().values(), strict=True):
-        assert line.split()[1] == check.family
+        assert line.split()[1] == check.family + "*" * (check.family in OPT_IN)
         assert line.endswith(check.summary)
+
+
+def test_checks_says_which_are_run_only_where_they_are_asked_for():
+    output = invoke("checks").output
+    opt_in = any(check.family in OPT_IN for check in registry().values())
+    assert ("* only where asked for by name: --dlcheck-select=default," in output) == opt_in
 
 
 @pytest.mark.parametrize("name", list(registry()))

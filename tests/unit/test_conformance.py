@@ -7,21 +7,21 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from pytest_dlcheck.check import Check, Evidence, Example, example_trace, registry
+from pytest_dlcheck.explanation import sections, thresholds
 from pytest_dlcheck.trace import Ending, Matrix, Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Outcome, Suspect, Verdict
 
 CUT_SHORT = ("timed_out", "killed", "raised", "out_of_memory", "diverged")
-SAID = (r"cannot (see|tell|know)|blind|does not see", r"source")
-PARAGRAPHS = 4
-"""What it asserts, why it matters, how it decides, what it cannot see and its source."""
+HEADINGS = ("Why it matters", "How it decides", "What it cannot see", "Source")
+"""The sections of a check's docstring; before them its summary and, if need be, what it asserts."""
 LINES = 150
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d.,]*(?:e[-+]?\d+)?", re.IGNORECASE)
 
@@ -98,18 +98,23 @@ def because_holds_number_and_bound(check: Check) -> None:
 
 def is_documented(check: Check) -> None:
     text = inspect.cleandoc(type(check).__doc__ or "")
-    missing = [said for said in SAID if not re.search(said, text, re.IGNORECASE)]
-    assert not missing, f"the docstring says nothing of {missing}"
-    assert len(text.split("\n\n")) >= PARAGRAPHS, "too short to say what, why, how and what not"
-    source = Path(inspect.getsourcefile(type(check)) or "").read_text(encoding="utf-8")
-    for field in fields(check):
-        assert re.search(
-            rf"(#:?[^\n]*\n\s+{field.name}\s*:)|({field.name}\s*:[^\n]*(#|\n\s+(#|\"\"\")))", source
-        ), f"the threshold {field.name} is not documented"
+    said = sections(check)
+    headed = [section for section in said if section.title]
+    assert tuple(section.title for section in headed) == HEADINGS, [s.title for s in said]
+    bare = [title for title in HEADINGS if not re.search(rf"\n\n\*\*{title}\.\*\* \S", text)]
+    assert not bare, f"no paragraph begins with the bold heading, its full stop and a word: {bare}"
+    assert all("\n\n" not in section.text for section in said if not section.title), (
+        "more than one paragraph before the headings"
+    )
+
+
+def tells_its_thresholds(check: Check) -> None:
+    untold = [threshold.name for threshold in thresholds(check) if not threshold.text]
+    assert not untold, f"thresholds without a docstring: {untold}"
 
 
 def completes_the_sentence(check: Check) -> None:
-    assert re.fullmatch(r"[a-z]+(_[a-z]+)+", check.name), check.name
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", check.name), check.name
     assert VERBS & set(check.name.split("_")), f"the training {check.name.replace('_', ' ')}?"
 
 
@@ -120,7 +125,7 @@ def is_short(check: Check) -> None:
 
 VERBS = frozenset(
     {
-        *("is", "are", "has", "have", "stays", "stay", "holds", "does", "keeps", "keep", "moves"),
+        *("is", "are", "has", "have", "stays", "stay", "holds", "does", "do", "keeps", "keep", "moves"),
         *("flows", "flow", "updates", "update", "fits", "learns", "overfits", "decreases"),
         *("covers", "uses", "starts", "generalizes", "persists", "passes", "trains"),
     }
@@ -137,6 +142,7 @@ RULES: list[Callable[[Check], None]] = [
     survives_json,
     because_holds_number_and_bound,
     is_documented,
+    tells_its_thresholds,
     completes_the_sentence,
     is_short,
 ]
@@ -159,6 +165,8 @@ def test_check(name, rule):
 @dataclass(frozen=True)
 class LossIsLow(Check):
     """The loss is low.
+
+    The mean loss is at most ``bound``.
 
     **Why it matters.** It does not: it is a well-behaved stand-in.
 
@@ -207,8 +215,8 @@ class BlamesTheWrongSite(LossIsLow):
 
 
 class TrustsAnyEnding(LossIsLow):
-    def _cut_short(self, evidence):
-        return None
+    def judge(self, evidence):
+        return self.decide(evidence)
 
 
 class TrustsNothing(LossIsLow):
@@ -250,9 +258,40 @@ class SaysNothing(LossIsLow):
     """Low."""
 
 
+class SaysTooLittle(LossIsLow):
+    __doc__ = (LossIsLow.__doc__ or "").replace("**What it cannot see.** Anything else.", "")
+
+
+class SaysItInAnotherOrder(LossIsLow):
+    __doc__ = (
+        (LossIsLow.__doc__ or "")
+        .replace("Why it matters", "What")
+        .replace("How it decides", "Why it matters")
+        .replace("What.", "How it decides.")
+    )
+
+
+class SaysItWithoutHeadings(LossIsLow):
+    __doc__ = (LossIsLow.__doc__ or "").replace("**", "")
+
+
+class SaysNothingUnderAHeading(LossIsLow):
+    __doc__ = (LossIsLow.__doc__ or "").replace("Anything else.", "")
+
+
+class SaysItAfterAColon(LossIsLow):
+    __doc__ = (LossIsLow.__doc__ or "").replace("**Source.** None", "**Source**: none")
+
+
+class AssertsAtLength(LossIsLow):
+    __doc__ = inspect.cleandoc(LossIsLow.__doc__ or "").replace("\n**Why", "\nIt is.\n\n**Why")
+
+
 @dataclass(frozen=True)
 class HidesAThreshold(LossIsLow):
     __doc__ = LossIsLow.__doc__
+    bound: float = 1.0
+    """Loss, in its own unit."""
     secret_bound: float = 2.0
 
 
@@ -271,7 +310,13 @@ CAUGHT = [
     (because_holds_number_and_bound, GivesNoBound),
     (because_holds_number_and_bound, GivesNoNumber),
     (is_documented, SaysNothing),
-    (is_documented, HidesAThreshold),
+    (is_documented, SaysTooLittle),
+    (is_documented, SaysItInAnotherOrder),
+    (is_documented, SaysItWithoutHeadings),
+    (is_documented, SaysNothingUnderAHeading),
+    (is_documented, SaysItAfterAColon),
+    (is_documented, AssertsAtLength),
+    (tells_its_thresholds, HidesAThreshold),
     (completes_the_sentence, Loss),
     (is_short, LossIsLow),  # this very file is too long to hold a check
 ]

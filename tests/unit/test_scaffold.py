@@ -89,7 +89,7 @@ def test_what_is_missing_is_an_error_that_says_so(shop, monkeypatch):
     module = loaded(made.text)
 
     assert recipe_tag(module.ready) is not None
-    with pytest.raises(NotImplementedError, match=r"still to fill in: train_data.* in tests/test_wr"):
+    with pytest.raises(NotImplementedError, match=r"to fill in: train_data.*in the place of this todo"):
         module.ready()
     assert made.missing[0].startswith("train_data")
     assert not made.notes
@@ -213,6 +213,25 @@ def test_timm_is_asked_for_names_and_sizes(monkeypatch, fixed, least, size):
     assert f"SIZE = 10, {size}" in made.text
     with pytest.raises(ScaffoldError, match="timm has no model 'resnt10t', did you mean 'resnet10t'"):
         draft("timm:resnt10t")
+
+
+def test_timm_is_asked_for_a_small_one_where_a_fixed_size_can_be_chosen(monkeypatch):
+    made_for = {"vit": SimpleNamespace(patch_embed=SimpleNamespace(img_size=(64, 64)))}
+    timm = ModuleType("timm")
+    timm.list_models = lambda: ["vit", "swin", "refuses"]
+    timm.models = ModuleType("timm.models")
+    timm.models.get_pretrained_cfg = lambda _: SimpleNamespace(
+        input_size=(3, 224, 224), fixed_input_size=True, min_input_size=None
+    )
+    made_for["swin"] = SimpleNamespace()
+    timm.create_model = lambda name, **_: made_for[name]
+    monkeypatch.setitem(sys.modules, "timm", timm)
+
+    assert "num_classes=CLASSES, img_size=SIZE)" in draft("timm:vit").text
+    assert "SIZE = 10, 64" in draft("timm:vit").text
+    for name in ("swin", "refuses"):
+        assert "SIZE = 10, 224" in draft(f"timm:{name}").text
+        assert "img_size" not in draft(f"timm:{name}").text
 
 
 @pytest.mark.parametrize(("name", "head"), [("bert", "SequenceClassification"), ("gpt2", "CausalLM")])

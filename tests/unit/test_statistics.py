@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import math
 import random
+from statistics import stdev
 
 import pytest
 
-from pytest_dlcheck.statistics import Interval, blocks, jitter, mean_interval, trend
+from pytest_dlcheck.statistics import (
+    Interval,
+    best_renaming,
+    blocks,
+    interval_of,
+    jitter,
+    mean_interval,
+    share_interval,
+    surely_positive,
+    trend,
+)
 
 
 def noisy(seed: int, slope: float, count: int = 100) -> list[float]:
@@ -74,3 +85,27 @@ def test_jitter_is_the_noise_and_not_the_trend():
 def test_an_interval_turns_around_and_scales():
     assert -Interval(1.0, 0.0, 3.0) == Interval(-1.0, -3.0, 0.0)
     assert Interval(1.0, 0.0, 3.0) / 2 == Interval(0.5, 0.0, 1.5)
+
+
+def test_limits_from_a_standard_error_are_those_of_the_values():
+    values = [1.0, 2.0, 4.0, 5.0]
+    found, expected = interval_of(3.0, stdev(values) / 2, 4), mean_interval(values)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_ranks_are_surely_positive_only_where_signs_hardly_fall_so_by_chance():
+    assert surely_positive([0.1 * i for i in range(1, 11)], 0.001)  # one way in 1,024
+    assert not surely_positive([0.1 * i for i in range(1, 10)], 0.001)
+    assert not surely_positive([1.0, -1.1] * 20, 0.05)
+    assert not surely_positive([], 0.5)
+
+
+def test_a_share_keeps_within_its_limits():
+    assert share_interval(0, 10).low == 0.0
+    assert share_interval(10, 10).high == 1.0
+    assert (share_interval(0, 0).low, share_interval(0, 0).high) == (0.0, 1.0)
+
+
+def test_classes_are_renamed_one_to_one():
+    assert best_renaming({(0, 1): 9, (1, 0): 8, (2, 2): 9, (0, 2): 3}) == {0: 1, 1: 0, 2: 2}
+    assert best_renaming({}) == {}

@@ -12,6 +12,7 @@ TRIALS = [
     Trial("inspect"),
     Trial("train", 100, 3, "cuda:1", dense=True),
     Trial("overfit", 200, until=Until(0.95), optimizer="adam"),
+    Trial("blind", 50, until=Until(epochs=1)),
 ]
 
 
@@ -34,9 +35,17 @@ def test_every_seed_trains_once_and_is_inspected_once():
     assert terms.inspect().seed == 5
 
 
+def test_a_second_look_differs_from_the_training_in_its_data_only():
+    terms = Terms(steps=7, seeds=2)
+    for look in (terms.blind(), terms.holdout()):
+        assert [(t.seed, t.steps) for t in look] == [(t.seed, t.steps) for t in terms.train()]
+    assert {t.until for t in terms.blind()} == {Until(epochs=1)}
+
+
 def test_a_trial_in_words():
     assert list(map(str, TRIALS)) == [
         "inspect",
         "train (100 steps, seed 3, dense)",
         "overfit (200 steps, plain Adam)",
+        "blind (50 steps)",
     ]

@@ -1,7 +1,8 @@
 """Measures how quiet the checks are: `python -m tests.zoo.measure`, or with `--rejudge` in seconds.
 
 Every model is trained under every seed and its traces are kept; `--rejudge` judges them again, with
-the checks as they are now. `--fresh` records anew; names pick models.
+the checks as they are now, and says beside the false alarms what they miss in the clinic (whose cases
+`--clinic` records). `--fresh` records anew; names pick models.
 """
 
 # ruff: noqa: T201  it prints what it measured
@@ -12,13 +13,15 @@ import argparse
 import shutil
 import warnings
 from collections import Counter, defaultdict
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context, set_start_method
 from time import perf_counter
 
 from pytest_dlcheck.check import registry
 from pytest_dlcheck.trial import Terms
 from pytest_dlcheck.verdict import Outcome, Verdict
+from tests.clinic.recorded import missed, record
 
 from .menagerie import menagerie, split, steps_of
 from .traces import FOLDER, Animal
@@ -35,6 +38,12 @@ def judged(case: tuple[str, int], *, rejudge: bool) -> tuple[str, int, list[Verd
     terms = Terms(steps=steps_of(factory), seed=seed)
     verdicts = Animal(name, None if rejudge else factory, terms).verdicts()
     return name, seed, verdicts, perf_counter() - began
+
+
+def fork_loaders() -> None:
+    """Have a data loader's workers start as in anybody's process: a spawned one spawns, at a cost."""
+    if "fork" in get_all_start_methods():
+        set_start_method("fork", force=True)
 
 
 def told(verdicts: Judged, outcomes: set[Outcome], title: str) -> None:
@@ -81,6 +90,13 @@ def table(verdicts: Judged) -> None:
             )
 
 
+def misses() -> None:
+    """What the same checks miss: the clinic's recorded dev cases that are not named."""
+    print("\n== missed in the clinic (dev cases that were recorded)")
+    for case, instead in missed():
+        print(f"{' or '.join(case.checks)}  {case.name}: {instead}")
+
+
 def main() -> None:
     """Record what is missing, judge, tell."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -89,6 +105,7 @@ def main() -> None:
     parser.add_argument("--rejudge", action="store_true", help="judge recorded traces, run nothing")
     parser.add_argument("--fresh", action="store_true", help="forget what was recorded of these models")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--clinic", action="store_true", help="record the clinic's dev cases too")
     parser.add_argument("--all", action="store_true", help="list advice and inconclusive verdicts too")
     options = parser.parse_args()
     registry()
@@ -96,13 +113,15 @@ def main() -> None:
     if options.fresh:
         for name in names:
             shutil.rmtree(FOLDER / name, ignore_errors=True)
+    judge_case = partial(judged, rejudge=options.rejudge)
     cases = [(name, seed) for seed in range(options.seeds) for name in names]
     verdicts: Judged = []
     seconds: Counter[str] = Counter()
-    with get_context("spawn").Pool(options.processes) as pool:
-        for name, seed, found, took in pool.imap_unordered(
-            partial(judged, rejudge=options.rejudge), cases
-        ):
+    with ProcessPoolExecutor(
+        options.processes, mp_context=get_context("spawn"), initializer=fork_loaders
+    ) as pool:
+        for future in as_completed([pool.submit(judge_case, case) for case in cases]):
+            name, seed, found, took = future.result()
             verdicts += [(name, seed, verdict) for verdict in found]
             seconds[name] += took
             alarms = [v.check for v in found if v.outcome in ALARMS]
@@ -117,6 +136,10 @@ def main() -> None:
         told(verdicts, {Outcome.INCONCLUSIVE}, "inconclusive")
         advised(verdicts)
     table(verdicts)
+    if options.clinic:
+        record()
+    if options.clinic or options.rejudge:
+        misses()
     print(f"\n{len(names)} models, {len(cases)} runs, {sum(seconds.values()):.0f} s of work; slowest:")
     print("  ".join(f"{name} {took:.0f} s" for name, took in seconds.most_common(8)))
 

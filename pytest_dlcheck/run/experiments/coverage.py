@@ -10,9 +10,7 @@ from torch import Tensor, nn
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.freshness import is_untrained
-from pytest_dlcheck.run.graph import leaves, losses
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.witness import calling_order
 from pytest_dlcheck.trace import Row
 
 
@@ -27,21 +25,16 @@ class Coverage(Experiment):
     def run(self, rig: Rig) -> Iterable[Row]:
         """The rows."""
         frozen_before = {id(p) for p in rig.parameters.values() if not p.requires_grad}
-        reached: set[int] = set()
         optimizers = list(rig.optimizers)
-        asked: list[Any] = []
-
-        def step() -> None:
-            try:
-                for optimizer, loss in losses(rig, rig.batch):
-                    reached.update(map(id, leaves(loss)))
-                    asked.extend([] if optimizer is None else [optimizer])
-            except CannotTellError:
-                if not _all_frozen(optimizers):
-                    raise
-
-        with rig.undisturbed():
-            order = calling_order(rig.model, step)
+        try:
+            found = rig.first.leaves()
+        except CannotTellError:
+            if not _all_frozen(optimizers):
+                raise
+            found = []
+        reached = {id(leaf) for _, known in found for leaf in known}
+        asked = [optimizer for optimizer, _ in found if optimizer is not None]
+        order = rig.first.order
         optimizers += [o for o in asked if not any(o is known for known in optimizers)]
         if not optimizers:
             raise NotApplicableError("the recipe declares no optimizer")
@@ -52,6 +45,7 @@ class Coverage(Experiment):
             Row(
                 name=name,
                 module=name.rpartition(".")[0],
+                owner=_owner(rig, name, origin),
                 shape=str(tuple(p.shape)) if not nn.parameter.is_lazy(p) else "",
                 numel=0 if nn.parameter.is_lazy(p) else p.numel(),
                 origin=origin,
@@ -87,6 +81,13 @@ def _named(rig: Rig, groups: list[tuple[int, dict[str, Any]]]) -> dict[str, tupl
                 known.add(id(parameter))
                 named[f"optimizer[{i}].params[{k}]"] = (parameter, "optimizer")
     return named
+
+
+def _owner(rig: Rig, name: str, origin: str) -> str:
+    """The kind of the module that holds it; empty where none does."""
+    if origin != "model":
+        return ""
+    return type(rig.model.get_submodule(name.rpartition(".")[0])).__name__
 
 
 def _holds(group: dict[str, Any], parameter: Tensor) -> bool:

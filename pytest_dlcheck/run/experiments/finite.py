@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -35,9 +36,30 @@ class Finite(Experiment):
         given = [(n, t) for n, t in named_tensors(rig.batch, "batch") if _real(t)]
         given += list(rig.parameters.items())
         rows = [_row("before", name, tensor) for name, tensor in given]
-        rows += _in_mode(rig, training=True)
+        sound = _passed(rig)
+        rows += _in_mode(rig, training=True) if sound is None else sound[:-1]
         rows += _in_mode(rig, training=False)
-        return [*rows, *_backward(rig)]
+        return [*rows, *(_backward(rig) if sound is None else sound[-1:])]
+
+
+def _passed(rig: Rig) -> list[Row] | None:
+    """Outputs, loss and gradients of one pass where all are finite; None to have them looked into."""
+    if rig.recipe.training_step is not None:
+        return None
+    with rig.undisturbed(), torch.enable_grad():
+        for parameter in rig.parameters.values():
+            parameter.grad = None
+        with rig.autocast():
+            loss, outputs = rig.objective.raw_loss(rig.batch)
+        if not isinstance(loss, Tensor) or not loss.requires_grad or loss.numel() != 1:
+            return None
+        loss.backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad for p in rig.parameters.values() if p.grad is not None]
+        values = [(n, t) for n, t in named_tensors(outputs, "output") if _real(t)]
+        values.append(("loss", loss))
+        if not all(map(_finite, [*gradients, *(t for _, t in values)])):
+            return None
+        return [*(_row("train", name, tensor) for name, tensor in values), _gradients(len(gradients), 0)]
 
 
 # -- forward ----------------------------------------------------------------------------------
@@ -59,6 +81,18 @@ def _in_mode(rig: Rig, *, training: bool) -> list[Row]:
 
 def _forward(rig: Rig, *, training: bool, settle: bool = False) -> list[Row]:
     mode = "train" if training else "eval"
+    with _prepared(rig, training=training, settle=settle):
+        rows = [_row(mode, name, tensor) for name, tensor in _values(rig)]
+    if not any(row.integer("nan") + row.integer("inf") + row.integer("neg_inf") for row in rows):
+        return rows
+    with _prepared(rig, training=training, settle=settle), crossings(rig.model, _all_finite) as path:
+        rows = [_row(mode, name, tensor) for name, tensor in _values(rig)]
+    start = _first_bad(rig.model, path)
+    return [Row({**row, "site": start.site, "where": start.where}) for row in rows]
+
+
+@contextmanager
+def _prepared(rig: Rig, *, training: bool, settle: bool) -> Iterator[None]:
     # A step of the user's own may propagate back by itself.
     grad = rig.recipe.training_step is not None
     with rig.undisturbed(), torch.set_grad_enabled(grad):
@@ -69,13 +103,7 @@ def _forward(rig: Rig, *, training: bool, settle: bool = False) -> list[Row]:
                     rig.call()
         if not training:
             rig.model.eval()
-        with crossings(rig.model, _all_finite) as path:
-            values = list(_values(rig))
-    rows = [_row(mode, name, tensor) for name, tensor in values]
-    if not any(row.integer("nan") + row.integer("inf") + row.integer("neg_inf") for row in rows):
-        return rows
-    start = _first_bad(rig.model, path)
-    return [Row({**row, "site": start.site, "where": start.where}) for row in rows]
+        yield
 
 
 def _values(rig: Rig) -> Iterator[tuple[str, Tensor]]:
@@ -140,11 +168,15 @@ def _backward(rig: Rig) -> list[Row]:
                     loss.backward()  # type: ignore[no-untyped-call]
         bad = [n for n, p in named.items() if p.grad is not None and not _finite(p.grad)]
         seen = sum(p.grad is not None for p in named.values())
-    row = Row(mode="backward", place="gradients", total=seen, nan=len(bad), inf=0, neg_inf=0)
+    row = _gradients(seen, len(bad))
     if not bad:
         return [row]
     start = _first_bad_gradient(rig.model, path, borders, arrived, bad)
     return [Row({**row, "site": start.site, "where": start.where, "first": ", ".join(bad[:3])})]
+
+
+def _gradients(seen: int, bad: int) -> Row:
+    return Row(mode="backward", place="gradients", total=seen, nan=bad, inf=0, neg_inf=0)
 
 
 def _arrive(arrived: list[tuple[int, bool]], key: int, gradient: Tensor) -> None:

@@ -13,11 +13,12 @@ from torch import Tensor
 from pytest_dlcheck.run.compare import float_outputs, relative_change, stirred, tolerance
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
+from pytest_dlcheck.run.operations import Operation, mixes, operations
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.scoring import Scoring, scorings
 from pytest_dlcheck.run.seeding import same_draws
 from pytest_dlcheck.run.tree import batch_size, map_tensors, named_tensors, take
-from pytest_dlcheck.run.witness import ModuleCall, culprit
+from pytest_dlcheck.run.witness import Agrees, ModuleCall, culprit
 from pytest_dlcheck.trace import Row
 
 _SAMPLES = 4
@@ -40,10 +41,13 @@ class Future(Experiment):
         with rig.undisturbed(training=False):
             scored = _scored(rig)
             axis = rig.recipe.causal
-            if axis is None and not any(s.next_token for s in scored):
+            if axis is None and not any(s.next_token or s.same_token for s in scored):
                 raise NotApplicableError(_UNDECLARED)
             with stirred(rig.model, rig.seed), rig.in_double() as function:
-                return list(_Trial(rig, function, 1 if axis is None else axis, scored).rows())
+                rows = list(_Trial(rig, function, 1 if axis is None else axis, scored).rows())
+        if axis is None and not any(row.flag("next_token") or _copies(row) for row in rows):
+            raise NotApplicableError(_UNDECLARED)
+        return rows
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,9 @@ class _Trial:
         self.rig, self.function, self.axis, self.scored = rig, function, axis, scored
         self.inputs, self.samples = _few(rig)
         self.reference = self.call(self.inputs)
+
+    def require_repeatable(self) -> None:
+        """A model that draws by itself changes without any cause."""
         again = self.call(self.inputs)
         if any(relative_change(a, again[k]) > tolerance(a.dtype) for k, a in self.reference.items()):
             raise CannotTellError("two calls on the same batch differ, even under the same draws")
@@ -116,7 +123,11 @@ class _Trial:
         leaks = [self.leak(tensor, t, steps, mask) for t in _positions(steps)]
         worst = max(leaks, key=lambda leak: leak.change / leak.bound)
         leaking = worst.change > worst.bound
+        if leaking:
+            self.require_repeatable()
+        asked = leaking or (scored is not None and scored.same_token)
         guilty = self.culprit(tensor, worst.position) if leaking else None
+        found = self.operation(tensor, worst.position, guilty) if guilty is not None else None
         middle = steps // 2
         return Row(
             input=name,
@@ -129,14 +140,17 @@ class _Trial:
             positions=len(leaks),
             steps=steps,
             one_ahead=leaking and self.one_ahead(tensor, worst.position, steps),
-            sees_past=self.sees(tensor, slice(0, middle), middle, steps),
-            sees_now=self.sees(tensor, slice(middle, middle + 1), middle, steps),
+            sees_past=self.sees(tensor, slice(0, middle), middle, steps) if asked else None,
+            sees_now=self.sees(tensor, slice(middle, middle + 1), middle, steps) if asked else None,
             scored_now=None if scored is None else scored.now,
             scored_next=None if scored is None else scored.following,
             same_token=scored is not None and scored.same_token,
             next_token=scored is not None and scored.next_token,
             culprit=None if guilty is None else guilty.name,
             culprit_type=None if guilty is None else type(guilty.module).__name__,
+            operation=None if found is None else found.name,
+            over_last_axis=None if found is None else _sums_to_one(found),
+            line=None if found is None else found.line,
             bidirectional=None if guilty is None else getattr(guilty.module, "bidirectional", None),
         )
 
@@ -220,7 +234,34 @@ class _Trial:
         )
 
     def culprit(self, tensor: Tensor, position: int) -> ModuleCall | None:
-        changed, steps = self.replaced(tensor, slice(position + 1, None)), tensor.size(self.axis)
+        calls = self.calls(tensor, position)
+        return culprit(self.rig.model, calls, self.agreeing(tensor, position))
+
+    def operation(self, tensor: Tensor, position: int, guilty: ModuleCall) -> Operation | None:
+        """The last operation in the guilty module's own forward that lets the future in.
+
+        The last, because what attention mixes before its mask is sound after it.
+        """
+        try:
+            one, other = (operations(self.rig.model, call) for call in self.calls(tensor, position))
+        except Exception:  # noqa: BLE001  some modules refuse hooks; then the line is not known
+            return None
+        agrees, last = self.agreeing(tensor, position), None
+        for a, b in zip(one, other, strict=False):
+            if (a.name, a.line, len(a.inputs)) != (b.name, b.line, len(b.inputs)):
+                return None
+            if a.module == guilty.name and mixes(a, b, agrees):
+                last = a
+        return last
+
+    def calls(self, tensor: Tensor, position: int) -> list[Callable[[], object]]:
+        """The call as it is, and with all after a position replaced."""
+        changed = self.replaced(tensor, slice(position + 1, None))
+        return [partial(self.call, inputs) for inputs in (self.inputs, changed)]
+
+    def agreeing(self, tensor: Tensor, position: int) -> Agrees:
+        """Whether two tensors are the same up to a position, along the axis that must be time."""
+        steps = tensor.size(self.axis)
 
         def agrees(a: Tensor, b: Tensor) -> bool | None:
             if a.shape != b.shape:
@@ -232,8 +273,19 @@ class _Trial:
             dtype = a.dtype if a.is_floating_point() else torch.float64
             return relative_change(one, other) <= tolerance(dtype)
 
-        both = (self.inputs, changed)
-        return culprit(self.rig.model, [partial(self.call, inputs) for inputs in both], agrees)
+        return agrees
+
+
+def _sums_to_one(operation: Operation) -> bool:
+    """Whether what it gave is normalised over its last axis, as attention's weights are."""
+    sums = operation.outputs[0].double().sum(-1)
+    return torch.allclose(sums, torch.ones_like(sums), atol=1e-3)
+
+
+def _copies(row: Row) -> bool:
+    """Whether a model that does not see the future is scored on what it was just given."""
+    sound = row.number("change") <= row.number("bound")
+    return sound and row.flag("same_token") and row.flag("sees_now")
 
 
 def _swap(old: Tensor, new: Tensor, tensor: Tensor) -> Tensor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.errors import NotApplicableError
+from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.loss_calls import CLASSES, REGRESSION, LossCall, computed, last_operation
 from pytest_dlcheck.run.rig import Rig
@@ -49,7 +51,22 @@ class InitialLoss(Experiment):
                 "the loss is none whose value without knowledge is known "
                 "(cross-entropy, binary cross-entropy, squared or absolute error)"
             )
-        return rows
+        scale = _input_scale(rig)
+        return [Row(row, input_scale=scale) for row in rows]
+
+
+def _input_scale(rig: Rig) -> float | None:
+    """The largest root mean square of a floating input."""
+    found = [t.detach().double() for t in tensors(_inputs(rig)) if t.is_floating_point() and t.numel()]
+    scales = [float(t.pow(2).mean().sqrt()) for t in found]
+    return max((scale for scale in scales if math.isfinite(scale)), default=None)
+
+
+def _inputs(rig: Rig) -> Any:
+    try:
+        return rig.call.inputs
+    except CannotTellError:
+        return None
 
 
 def _row(call: LossCall) -> Iterable[Row]:

@@ -13,12 +13,15 @@ from pytest_dlcheck.run.crossings import crossings
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.loss_calls import CLASSES, Computed, LossCall, computed, last_operation
+from pytest_dlcheck.run.loss_targets import of_targets
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.tree import batch_size, map_tensors, take, tensors
 from pytest_dlcheck.trace import Row
 
 _ROWS = 2
 _SHIFTS = (1, 2, 3)
+_FEW = 4
+"""Samples of which the loss is taken once and twice."""
 SHARP = 10.0
 """Logit of a sure answer: its cross-entropy is below 1e-3 for up to ten classes."""
 
@@ -45,6 +48,7 @@ class LossSoundness(Experiment):
             }
             rows = [_value(rig, result)]
             rows += [_call(rig, result, call, makers) for call in result.calls]
+            rows += [row for pair in result.squared for row in _by_hand(rig, *pair)]
         rows += _asked_alone(rig, result)
         rows += _doubling(rig)
         return rows
@@ -55,11 +59,14 @@ def _value(rig: Rig, result: Computed) -> Row:
     if not isinstance(loss, Tensor):
         return Row(part="value", tensor=False, type=type(loss).__name__)
     trainable = [p for p in rig.parameters.values() if p.requires_grad]
-    reached = 0
+    reached, flat = 0, False
     if loss.requires_grad and trainable:
         total = loss.sum()
-        found = torch.autograd.grad(total, trainable, allow_unused=True, retain_graph=True)
+        found: tuple[Tensor | None, ...] = torch.autograd.grad(
+            total, trainable, allow_unused=True, retain_graph=True
+        )
         reached = sum(g is not None for g in found)
+        flat = not any(g is not None and bool(g.any()) for g in found)
     broadcast = next((w for w in result.warned if "Using a target size" in w), "")
     return Row(
         part="value",
@@ -69,9 +76,32 @@ def _value(rig: Rig, result: Computed) -> Row:
         finite=bool(loss.detach().isfinite().all()),
         trainable=len(trainable),
         reached=reached,
+        flat=flat,
+        maximized=_maximized(rig),
         broadcast=_sizes(broadcast) if broadcast else "",
         squared=bool(broadcast) and any(_squares(c.outputs, c.targets) for c in result.calls),
     )
+
+
+def _maximized(rig: Rig) -> bool:
+    """Whether every optimizer climbs instead of descending."""
+    groups = [group for optimizer in rig.optimizers for group in optimizer.param_groups]
+    return bool(groups) and all(group.get("maximize") is True for group in groups)
+
+
+def _by_hand(rig: Rig, one: Tensor, other: Tensor) -> Iterator[Row]:
+    """A difference with one of the batch's own tensors that pairs every sample with every other."""
+    given = other if one.requires_grad else one
+    if any(t.shape == given.shape and torch.equal(t, given) for t in tensors(rig.batch)):
+        shapes = (one, other) if one.requires_grad else (other, one)
+        yield Row(
+            part="call",
+            kind="the loss",
+            squared=True,
+            samples=len(one),
+            shape=str(tuple(shapes[0].shape)),
+            target_shape=str(tuple(shapes[1].shape)),
+        )
 
 
 def _sizes(warning: str) -> str:
@@ -96,13 +126,15 @@ def _call(rig: Rig, result: Computed, call: LossCall, makers: dict[int, str]) ->
     values = values[values.isfinite()] if values.isfinite().any() else torch.zeros(1)
     by_class = _rows_of_classes(call)
     site = makers.get(outputs.data_ptr())
+    last = last_operation(outputs)[0]
+    maker = None if site is None else rig.model.get_submodule(site)
     sign = _sign(result, call)
     row: dict[str, Any] = {
         "part": "call",
         "kind": call.kind,
         "of_model": site is not None,
         "site": "loss" if site is None else site or "model",
-        "last": last_operation(outputs)[0],
+        "last": last,
         "least": float(values.min()),
         "most": float(values.max()),
         "sign": sign,
@@ -116,10 +148,18 @@ def _call(rig: Rig, result: Computed, call: LossCall, makers: dict[int, str]) ->
     known = targets.detach()
     if targets.is_floating_point():
         row |= {"target_least": float(known.min()), "target_most": float(known.max())}
+    row |= of_targets(call, last, maker if _as_made(outputs) else None)
     if by_class is not None and by_class.size(0) >= _ROWS:
         row["classes"] = by_class.size(1)
         row |= _normalised(by_class)
     return Row(row)
+
+
+def _as_made(outputs: Tensor) -> bool:
+    """Whether no view has moved its axes since a linear layer made it."""
+    names = {"AddmmBackward0", "MmBackward0", "AddBackward0", "BmmBackward0"}
+    plain = {"ViewBackward0", "UnsafeViewBackward0", "ReshapeAliasBackward0"}
+    return outputs.grad_fn is not None and outputs.grad_fn.name() in names | plain
 
 
 def _rows_of_classes(call: LossCall) -> Tensor | None:
@@ -261,7 +301,7 @@ def _doubling(rig: Rig) -> Iterator[Row]:
     size = None if dim is None else batch_size(rig.batch, dim)
     if dim is None or size is None or rig.recipe.training_step is not None:
         return
-    half = torch.arange(max(1, size // 2))
+    half = torch.arange(max(1, min(_FEW, size // 2)))
     try:
         with rig.undisturbed(training=False), torch.no_grad(), rig.autocast():
             once, twice = (

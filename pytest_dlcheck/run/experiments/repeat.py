@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import takewhile
 from typing import Any
@@ -63,16 +63,26 @@ class _Trial:
         if not one:
             raise CannotTellError("the model gives no tensor that could be compared")
         state = _Attributes(self.rig.model)
-        again, redrawn = self.call(), self.call(seed=1)
+        redrawn = _worst(one, self.call(seed=1))
+        if redrawn[0] <= redrawn[2]:
+            return self.told(redrawn)
+        again = self.call()
         carried = state.changed()
-        same, place, bound = _worst(one, again)
-        change, place, bound = max((same, place, bound), _worst(one, redrawn), key=_beyond)
-        row = Row(output=place, change=change, bound=bound, device=self.rig.device.type)
-        if change <= bound:
-            return row
+        same = _worst(one, again)[0]
+        change, place, bound = max(_worst(one, again), redrawn, key=_beyond)
+        row = self.told((change, place, bound))
         if same > _limit(one[place]) and carried:
             return Row(row, kind="state", culprit=carried[0][0], attribute=carried[0][1])
-        return Row(row, **self.place())
+        if same > _limit(one[place]):
+            return Row(row, kind="state", culprit="", attribute="something")
+        where = self.place()
+        if self.rig.call.whole_step and not where["culprit"]:
+            raise CannotTellError("the training step itself draws, outside of any module")
+        return Row(row, **where)
+
+    def told(self, worst: tuple[float, str, float]) -> Row:
+        change, place, bound = worst
+        return Row(output=place, change=change, bound=bound, device=self.rig.device.type)
 
     def place(self) -> dict[str, Any]:
         """Where it differs first, and how."""
@@ -170,15 +180,26 @@ class _Attributes:
 
     def _held(self) -> dict[tuple[str, str], list[Tensor]]:
         return {
-            (name, attribute): [t.detach().clone() for t in tensors(value)]
+            (name, attribute): [t.detach().clone() for t in _numbers(value)]
             for name, module in self.model.named_modules()
-            for attribute, value in {**vars(module), **module._buffers}.items()  # noqa: SLF001
-            if not attribute.startswith("_") and tensors(value)
+            for attribute, value in _named_parts(module)
+            if _numbers(value)
         }
 
 
+def _named_parts(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    parts = {**vars(module), **module._buffers, **module._parameters}  # noqa: SLF001
+    return ((name, value) for name, value in parts.items() if not name.startswith("_"))
+
+
+def _numbers(value: Any) -> list[Tensor]:
+    if type(value) in {int, float}:
+        return [torch.tensor([float(value)])]
+    return tensors(value)
+
+
 def _few(rig: Rig) -> Any:
-    inputs, dim = rig.call.inputs, rig.recipe.batch_dim
+    inputs, dim = rig.call.inputs, rig.input_batch_dim
     size = None if dim is None else batch_size(inputs, dim)
     if dim is None or size is None or size <= _SAMPLES:
         return inputs

@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.attributes import Place, places
+from pytest_dlcheck.run.creations import Creation, creations
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.graph import strangers
+from pytest_dlcheck.run.first_pass import FirstPass, first_pass
+from pytest_dlcheck.run.freshness import is_untrained
 from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.trace import Row
 
 
@@ -17,23 +20,36 @@ class Unregistered(Experiment):
     """Walks the graph to its leaves, and looks for those that no module knows in the model's attributes.
 
     Fills ``unregistered``: a first row with the number of leaves, then one row per leaf that no module
-    and no optimizer knows, and per parameter that only an optimizer knows.
+    and no optimizer knows, per parameter that only an optimizer knows, and per parameter that is made
+    anew in every forward.
     """
 
     fact = "unregistered"
 
     def run(self, rig: Rig) -> Iterable[Row]:
         """The rows."""
-        with rig.undisturbed():
-            found = strangers(rig, rig.batch)
-            again = strangers(rig, rig.batch)
+        found = _strangers(rig, rig.first)
+        made: list[Creation] = []
+        again: dict[int, Tensor] = {}
+        if found:
+            with creations(rig.model) as made:
+                again = _strangers(rig, first_pass(rig))
         lasting = {key: leaf for key, leaf in found.items() if again.get(key) is leaf}
+        fresh = [leaf for leaf in again.values() if isinstance(leaf, nn.Parameter)]
+        fresh = [leaf for leaf in fresh if id(leaf) not in lasting]
         held = _held(rig)
         rows = [_row(leaf, held.get(id(leaf)), optimized=False) for leaf in lasting.values()]
         outside = {n: p for n, p in rig.parameters.items() if n.startswith("optimizer")}
         rows += [_row(p, held[id(p)], optimized=True) for p in outside.values() if id(p) in held]
+        rows += [_created(leaf, made) for leaf in fresh]
         rows.sort(key=lambda row: row.text("place"))
         return [Row(known=len(rig.parameters), fresh=len(found) - len(lasting)), *rows]
+
+
+def _strangers(rig: Rig, seen: FirstPass) -> dict[int, Tensor]:
+    """Leaves that get a gradient and are known to no module, no optimizer and no batch."""
+    known = {id(p) for p in rig.parameters.values()} | {id(t) for t in tensors(rig.batch)}
+    return {id(leaf): leaf for _, found in seen.leaves() for leaf in found if id(leaf) not in known}
 
 
 def _held(rig: Rig) -> dict[int, Place]:
@@ -55,4 +71,19 @@ def _row(leaf: Tensor, place: Place | None, *, optimized: bool) -> Row:
         place=None if place is None else place.path,
         holder=None if place is None else place.holder,
         optimized=optimized,
+        untrained=is_untrained(leaf),
+    )
+
+
+def _created(leaf: Tensor, made: list[Creation]) -> Row:
+    known = next((one for one in made if one.parameter is leaf), None)
+    line = f" ({known.line})" if known is not None and known.line else ""
+    return Row(
+        shape=str(tuple(leaf.shape)),
+        numel=leaf.numel(),
+        is_parameter=True,
+        place=None if known is None or known.site is None else known.site or "model",
+        holder=f"made anew in every forward: {'nn.Parameter' if known is None else known.name}{line}",
+        optimized=False,
+        created=True,
     )

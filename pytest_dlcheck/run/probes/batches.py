@@ -9,12 +9,10 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.probe import Probe, ScalarBuffer
+from pytest_dlcheck.run.probes.updates import sample_of
 from pytest_dlcheck.run.sampling import GRADIENTS
 from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.trace import Series
-
-ELEMENTS = 256
-"""Elements of a batch that enter its fingerprint, evenly strided."""
 
 
 class BatchProbe(Probe):
@@ -41,7 +39,6 @@ class BatchProbe(Probe):
 
 def fingerprint(tensor: Tensor) -> Tensor:
     """A weighted sum over a strided sample: a float32 of shape ``[]`` that equal tensors share."""
-    flat = tensor.detach().reshape(-1)
-    sample = flat[:: max(1, flat.numel() // ELEMENTS)].to(torch.float32)
+    sample = sample_of(tensor).to(torch.float32)
     weights = torch.arange(1, sample.numel() + 1, device=sample.device).to(torch.float32)
     return torch.dot(sample, weights.sin())

@@ -50,6 +50,7 @@ class BreakageProbe(Probe):
         self._events: list[_Event] = []
         self._handles: list[RemovableHandle] = []
         self._masking: set[str] = set()
+        self._scales: tuple[float, float] | None = None
         self._scaled = rig.recipe.precision == "fp16-mixed"
         self._broken = self.idle = not self._active
 
@@ -64,8 +65,9 @@ class BreakageProbe(Probe):
 
     def batch(self, step: int, batch: Any) -> None:
         """Look at the data."""
-        del step
         self._note("data", "data", "", batch, batch)
+        if step == 0 and not self._broken:
+            self._scales = _scales_of(batch)
 
     def loss(self, step: int, loss: Tensor) -> None:
         """Look at the loss."""
@@ -92,7 +94,7 @@ class BreakageProbe(Probe):
         events, self._events = self._events, []
         table = torch.stack([e.peaks.to(self._rig.device) for e in events]).tolist()
         if step == 0:
-            self._rows += _first_step(events, table)
+            self._rows += [*_data_rows(self._scales), *_first_step(events, table)]
         bad = [(e, row) for e, row in zip(events, table, strict=True) if not math.isfinite(row[1])]
         if all(event.kind in {"forward", "data"} for event, _ in bad):
             self._masking |= {event.site for event, _ in bad}  # such as scores masked with -inf
@@ -177,13 +179,24 @@ def _before(events: Sequence[_Event], table: Sequence[list[float]]) -> tuple[str
     return None
 
 
+def _scales_of(batch: Any) -> tuple[float, float]:
+    """The largest root mean square of inputs and of targets, where a batch is a pair of them."""
+    pair = isinstance(batch, (tuple, list)) and len(batch) == 2  # noqa: PLR2004  inputs and targets
+    parts = batch if pair else (batch, None)
+    inputs, targets = (float(_sizes(part)[1]) for part in parts)
+    return inputs, targets
+
+
+def _data_rows(scales: tuple[float, float] | None) -> list[Row]:
+    if scales is None or not all(map(math.isfinite, scales)):
+        return []
+    return [Row(kind="input", step=0, site="data", rms=scales[0], targets=scales[1])]
+
+
 def _first_step(events: Sequence[_Event], table: Sequence[list[float]]) -> list[Row]:
     """How large the signal is at the first step, as far as it is finite."""
     rows = []
     pairs = [(e, r) for e, r in zip(events, table, strict=True) if all(map(math.isfinite, r))]
-    for event, row in pairs[:1]:
-        if event.kind == "data":
-            rows.append(Row(kind="input", step=0, site="data", rms=row[2]))
     leaves = [(row[3], event, row) for event, row in pairs if event.kind == "forward" and event.leaf]
     if leaves:
         largest, _, _ = max(leaves, key=lambda item: item[0])

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from pytest_dlcheck.run.probe import Probe, TableBuffer
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.sampling import EVERY, GRADIENTS
-from pytest_dlcheck.trace import Matrix
+from pytest_dlcheck.trace import Matrix, Row
 from pytest_dlcheck.trial import Trial
 
 
 class GradientProbe(Probe):
-    """Fills ``gradient_norm``: L2, unscaled, before clipping; None where there is no gradient."""
+    """Fills ``gradient_norm``: L2, unscaled, before clipping; None where there is no gradient.
 
-    channels = frozenset({"gradient_norm"})
+    And the fact ``dropouts``: what thins gradients out on purpose, a row per module and its share.
+    """
+
+    channels = frozenset({"gradient_norm", "dropouts"})
 
     def begin(self, rig: Rig, trial: Trial) -> None:
         """Find the parameters, per optimizer and over all."""
         self._schedule = EVERY if trial.dense else GRADIENTS
         self._all = list(rig.parameters.items())
+        self._dropouts = tuple(_dropouts(rig.model))
         names = {id(p): name for name, p in self._all}
         self._of = {
             id(optimizer): [
@@ -47,9 +52,17 @@ class GradientProbe(Probe):
         """Read back."""
         self._buffer.flush()
 
-    def filled(self) -> Mapping[str, Matrix]:
-        """The norms."""
-        return {"gradient_norm": self._buffer.matrix()}
+    def filled(self) -> Mapping[str, Matrix | tuple[Row, ...]]:
+        """The norms, and the dropouts."""
+        return {"gradient_norm": self._buffer.matrix(), "dropouts": self._dropouts}
+
+
+def _dropouts(model: nn.Module) -> Iterator[Row]:
+    for name, module in model.named_modules():
+        holds = isinstance(module, (nn.RNNBase, nn.MultiheadAttention))
+        share = getattr(module, "dropout" if holds else "p", None)
+        if (holds or isinstance(module, _DropoutNd)) and isinstance(share, (int, float)) and share > 0:
+            yield Row(name=name or "model", type=type(module).__name__, p=float(share))
 
 
 _foreach_norm = torch._foreach_norm  # noqa: SLF001  torch's optimizers and clipping stand on it

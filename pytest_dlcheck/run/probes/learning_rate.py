@@ -1,4 +1,4 @@
-"""The learning rate of every parameter group at every step."""
+"""The learning rate at every step, and how the optimizers were set when the training began."""
 
 from __future__ import annotations
 
@@ -8,16 +8,33 @@ from typing import Any
 import torch
 
 from pytest_dlcheck.run.probe import Probe
-from pytest_dlcheck.trace import Series
+from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.trace import Row, Series
+from pytest_dlcheck.trial import Trial
+
+_SETTINGS = ("lr", "initial_lr", "momentum", "eps", "weight_decay", "alpha", "max_lr")
 
 
 class LearningRateProbe(Probe):
-    """Fills ``learning_rate``: the largest over all groups that step, per step."""
+    """Fills ``learning_rate``, the largest over all groups that step, and the fact ``optimizer_groups``.
 
-    channels = frozenset({"learning_rate"})
+    A row per parameter group, with what its optimizer knows of: ``beta1`` and ``beta2`` too.
+    """
+
+    channels = frozenset({"learning_rate", "optimizer_groups"})
 
     def __init__(self) -> None:
         self._rates: dict[int, float] = {}
+        self._groups: list[Row] = []
+
+    def begin(self, rig: Rig, trial: Trial) -> None:
+        """Note the settings."""
+        del trial
+        self._groups = [
+            _settings(optimizer, index, group)
+            for optimizer in rig.optimizers
+            for index, group in enumerate(optimizer.param_groups)
+        ]
 
     def before_update(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Read the groups; a rate that is kept in a tensor is read on the CPU only."""
@@ -30,11 +47,25 @@ class LearningRateProbe(Probe):
             if rate >= self._rates.get(step, 0.0):
                 self._rates[step] = rate
 
-    def filled(self) -> Mapping[str, Series | str]:
-        """The rates."""
+    def filled(self) -> Mapping[str, Series | tuple[Row, ...] | str]:
+        """The rates and the settings."""
+        settings = {"optimizer_groups": tuple(self._groups)}
         if not self._rates:
-            return {"learning_rate": "the optimizers show no learning rate on the host"}
-        return {"learning_rate": Series(tuple(self._rates), tuple(self._rates.values()))}
+            return {"learning_rate": "the optimizers show no learning rate on the host", **settings}
+        return {"learning_rate": Series(tuple(self._rates), tuple(self._rates.values())), **settings}
+
+
+def _settings(optimizer: torch.optim.Optimizer, index: int, group: dict[str, Any]) -> Row:
+    told = {key: float(group[key]) for key in _SETTINGS if _on_host(group.get(key))}
+    betas = group.get("betas")
+    if isinstance(betas, (tuple, list)):
+        told |= {f"beta{i}": float(beta) for i, beta in enumerate(betas, 1) if _on_host(beta)}
+    return Row(
+        told,
+        optimizer=str(getattr(optimizer, "name", type(optimizer).__name__)),
+        group=index,
+        maximize=group.get("maximize") is True,
+    )
 
 
 def _on_host(rate: object) -> bool:

@@ -159,3 +159,95 @@ def test_the_recipe_is_left_as_it_was(verdict_on):
     assert verdict_on(build).outcome == "passed"
     assert built[0].norm.running_mean.dtype == torch.float32
     assert not built[0].norm.running_mean.any()
+
+
+class Turned(nn.Module):
+    """Time first for the recurrent layer, by a transpose or by a reshape that is none."""
+
+    def __init__(self, *, by_reshape):
+        super().__init__()
+        self.rnn, self.head, self.by_reshape = nn.GRU(5, 8), nn.Linear(8, 3), by_reshape
+
+    def forward(self, x):
+        turned = x.reshape(x.size(1), x.size(0), 5) if self.by_reshape else x.transpose(0, 1)
+        return self.head(self.rnn(turned)[0][-1])
+
+
+@pytest.mark.parametrize("steps", [6, 7, 12, 32])
+def test_a_reshape_before_a_recurrence_is_named_and_not_the_recurrence(verdict_on, steps):
+    verdict = verdict_on(classifier(lambda: Turned(by_reshape=True), steps, 5))
+    assert verdict.failed
+    assert verdict.sites == ("",)
+    assert "reshape" in verdict.cause
+    assert verdict_on(classifier(lambda: Turned(by_reshape=False), steps, 5)).outcome == "passed"
+
+
+class Scaled(nn.Module):
+    def __init__(self, *, over_all):
+        super().__init__()
+        self.head, self.over_all = nn.Linear(6, 3), over_all
+
+    def forward(self, x):
+        return self.head(x / (x.abs().max() if self.over_all else x.abs().amax(1, keepdim=True)))
+
+
+@pytest.mark.parametrize("over_all", [True, False])
+def test_a_maximum_over_the_batch_is_found(verdict_on, over_all):
+    assert verdict_on(classifier(lambda: Scaled(over_all=over_all), 6)).failed is over_all
+
+
+def in_ones(model):
+    def build():
+        inputs, labels = torch.randn(32, 1, 6), torch.randint(0, 3, (32, 1))
+        data = list(zip(inputs, labels, strict=True))
+        return Recipe(model=model(), train_data=data, loss=nn.CrossEntropyLoss())
+
+    return build
+
+
+def test_batches_of_one_sample_are_put_together(verdict_on):
+    assert verdict_on(in_ones(lambda: Scaled(over_all=True))).failed
+    assert verdict_on(in_ones(lambda: Scaled(over_all=False))).outcome == "passed"
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+def test_the_axis_of_samples_may_be_named_by_the_shapes(verdict_on, mixed):
+    class Sequences(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = nn.GRU(5, 8, batch_first=mixed), nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.head(self.rnn(x)[0][-1])
+
+    def build():
+        batch = (torch.randn(9, 16, 5), torch.randint(0, 3, (16,)))
+        return Recipe(
+            model=Sequences(), train_data=[batch], loss=nn.CrossEntropyLoss(), shapes="t b 5 -> b 3"
+        )
+
+    assert verdict_on(build).failed is mixed
+
+
+def stepwise(mix):
+    class Parts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder, self.decoder = Centred(over=0 if mix == "module" else 1), nn.Linear(3, 6)
+
+    def step(model, batch):
+        hidden = model.encoder(batch[0])
+        hidden = hidden.flip(0) + hidden if mix == "step" else hidden
+        return (model.decoder(hidden) - batch[0]).square().mean()
+
+    def build():
+        data = [(torch.randn(16, 6), torch.zeros(16))]
+        return Recipe(model=Parts(), train_data=data, training_step=step)
+
+    return build
+
+
+def test_a_step_that_calls_parts_of_the_model_is_looked_into(verdict_on):
+    assert verdict_on(stepwise("")).outcome == "passed"
+    assert verdict_on(stepwise("module")).sites == ("encoder",)
+    assert verdict_on(stepwise("step")).outcome == "inconclusive"

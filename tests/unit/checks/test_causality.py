@@ -164,3 +164,32 @@ def test_an_encoder_may_see_its_whole_input_and_a_decoder_may_not(verdict_on, ma
     verdict = verdict_on(build)
     assert verdict.outcome == ("passed" if masked else "failed")
     assert masked or "decoder" in verdict.sites[0]
+
+
+class Centred(nn.Module):
+    def __init__(self, by):
+        super().__init__()
+        self.by = by
+
+    def forward(self, x):
+        return x - self.by(x)
+
+
+OVER_TIME = {
+    "mean": lambda x: x.mean(1, keepdim=True),
+    "flip": lambda x: x.flip(1),
+    "layer_norm": lambda x: F.layer_norm(x, x.shape[1:]),
+}
+
+
+@pytest.mark.parametrize("name", OVER_TIME)
+def test_the_operation_that_runs_over_time_is_named(verdict_on, name):
+    verdict = verdict_on(language(lambda: Centred(OVER_TIME[name])))
+    assert verdict.failed
+    assert f"{name} (test_causality.py:" in verdict.cause
+
+
+def test_a_causal_model_that_copies_is_found_without_a_declaration(verdict_on):
+    verdict = verdict_on(language(sound, causal=None, shifted=False))
+    assert verdict.failed
+    assert "not shifted" in verdict.cause

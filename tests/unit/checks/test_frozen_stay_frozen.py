@@ -53,6 +53,17 @@ def test_a_frozen_body_in_eval_mode_passes_without_advice(verdict_on):
     assert verdict.advice == ()
 
 
+def test_a_training_that_diverges_says_nothing_of_what_is_not_there(verdict_on):
+    def to_nan(model, batch):
+        return model(batch[0]).sum() * torch.nan
+
+    nothing = verdict_on(lambda: recipe_of(nn.Linear(16, 4), frozen=(), loss=to_nan))
+    body = verdict_on(lambda: recipe_of(Transfer(), loss=to_nan))
+
+    assert nothing.outcome is Outcome.NOT_APPLICABLE
+    assert body.outcome is Outcome.INCONCLUSIVE
+
+
 def test_a_declared_body_that_still_trains_fails_name_by_name(verdict_on):
     verdict = verdict_on(lambda: recipe_of(Transfer(flag=False)))
 

@@ -209,6 +209,18 @@ def test_dead_activations_that_block_everything_are_found(verdict_on):
     assert verdict.sites[0] == "encoder"
 
 
+def test_a_dropout_that_keeps_next_to_nothing_is_found_and_a_strong_one_is_not(verdict_on):
+    def model(share):
+        return nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Dropout(share), nn.Linear(64, 4))
+
+    verdict = verdict_on(lambda: recipe_of(model(0.99)))
+    assert verdict.failed
+    assert verdict.sites == ("2",)
+    assert "dropped, not the share that is kept" in verdict.cause
+    assert verdict_on(lambda: recipe_of(model(0.9))).advice
+    assert not verdict_on(lambda: recipe_of(model(0.6))).advice
+
+
 def test_vanishing_along_the_depth_is_found_and_its_relu_twin_passes(verdict_on):
     sizes = (16, *(64,) * 9, 4)
 

@@ -154,3 +154,100 @@ def test_a_forward_that_raises_is_not_blamed_on_the_loss(verdict_for):
             return self.layer(x) + x
 
     assert verdict_for(Broken(), classes(4)).outcome is Outcome.ERRORED
+
+
+class Tagger(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.head = nn.Embedding(9, 8), nn.Linear(8, 9)
+
+    def forward(self, tokens):
+        return self.head(self.embed(tokens))
+
+
+def flat_cross_entropy(outputs, targets):
+    return F.cross_entropy(outputs.flatten(0, 1), targets.flatten())
+
+
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), flat_cross_entropy])
+def test_classes_on_the_wrong_axis_are_found_where_sizes_agree_by_chance(verdict_on, loss):
+    tokens = torch.randint(0, 9, (16, 9))
+    verdict = verdict_on(lambda: recipe_of(Tagger(), tokens, tokens, loss))
+    assert verdict.failed is (loss is not flat_cross_entropy)
+    assert not verdict.failed or "wrong axis" in verdict.cause
+
+
+ABSURD = {
+    "all ignored": (lambda: head(4), classes(4) * 0 - 100, None, "data", "ignore_index"),
+    "smoothed away": (
+        lambda: head(4),
+        classes(4),
+        nn.CrossEntropyLoss(label_smoothing=0.9),
+        "loss",
+        "smoothing",
+    ),
+    "positives only": (
+        lambda: head(1),
+        BINARY,
+        nn.BCEWithLogitsLoss(pos_weight=torch.tensor(1e4)),
+        "loss",
+        "pos_weight",
+    ),
+    "out of reach": (lambda: head(1, nn.Sigmoid()), values() * 9, nn.MSELoss(), "3", "sigmoid"),
+    "itself": (lambda: head(1), values(), lambda o, _: F.mse_loss(o, o.detach()), "loss", "place of"),
+    "nothing": (lambda: head(4), classes(4), lambda o, t: 0 * F.cross_entropy(o, t), "loss", "by 0"),
+    "numbers of classes": (
+        lambda: head(4),
+        classes(4)[:, None].float(),
+        nn.MSELoss(),
+        "loss",
+        "class labels",
+    ),
+    "log targets": (
+        lambda: head(4, nn.LogSoftmax(1)),
+        values(4).log_softmax(1),
+        nn.KLDivLoss(reduction="batchmean"),
+        "loss",
+        "log-probabilities",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+@pytest.mark.parametrize("name", ABSURD)
+def test_what_no_targets_can_be_learned_from_is_found(verdict_for, name):
+    make, targets, loss, site, cause = ABSURD[name]
+    verdict = verdict_for(make(), targets, loss)
+    assert verdict.failed
+    assert verdict.sites[0] == site
+    assert cause in verdict.cause
+
+
+@pytest.mark.parametrize("squeezed", [True, False])
+def test_a_difference_by_hand_that_broadcasts_is_found_inside_a_step(verdict_on, squeezed):
+    def step(model, batch):
+        outputs = model(batch[0])
+        return ((outputs[:, 0] if squeezed else outputs) - batch[1]).square().mean()
+
+    def build():
+        return Recipe(
+            model=head(1), train_data=[(torch.randn(16, 8), values()[:, 0])], training_step=step
+        )
+
+    assert verdict_on(build).failed is not squeezed
+
+
+@pytest.mark.parametrize("maximize", [True, False])
+def test_an_optimizer_that_climbs_a_loss_is_found(verdict_on, maximize):
+    def build():
+        model = head(4)
+        return Recipe(
+            model=model,
+            train_data=[(torch.randn(16, 8), classes(4))],
+            loss=nn.CrossEntropyLoss(),
+            optimizer=torch.optim.SGD(model.parameters(), lr=0.1, maximize=maximize),
+        )
+
+    verdict = verdict_on(build)
+    assert verdict.failed is maximize
+    assert not maximize or verdict.sites == ("optimizer",)

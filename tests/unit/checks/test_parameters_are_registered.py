@@ -138,3 +138,49 @@ def test_a_network_of_the_loss_that_is_not_frozen_is_advice(verdict_on):
     verdict = verdict_on(build)
     assert verdict.outcome == "passed"
     assert "outside of the model" in verdict.advice[0]
+
+
+class Maker(nn.Module):
+    def __init__(self, *, in_forward):
+        super().__init__()
+        self.body, self.layer = nn.Linear(8, 16), None if in_forward else nn.Linear(16, 4)
+
+    def forward(self, x):
+        layer = self.layer or nn.Linear(16, 4)
+        return layer(self.body(x))
+
+
+@pytest.mark.parametrize("in_forward", [True, False])
+def test_a_layer_made_in_forward_is_found(verdict_on, in_forward):
+    def build():
+        model = Maker(in_forward=in_forward)
+        data = (torch.randn(16, 8), torch.randint(0, 4, (16,)))
+        return Recipe(model=model, train_data=data, loss=nn.CrossEntropyLoss())
+
+    verdict = verdict_on(build)
+    assert verdict.failed is in_forward
+    assert not in_forward or "made anew in every forward: Linear.weight" in verdict.cause
+
+
+class Closing(nn.Module):
+    def __init__(self, *, trained):
+        super().__init__()
+        layer, self.head = nn.Linear(8, 64), nn.Linear(64, 4)
+        if trained:
+            torch.nn.init.constant_(layer.weight, 0.1)
+        self.use = lambda x: layer(x).relu()
+
+    def forward(self, x):
+        return self.head(self.use(x))
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_layer_in_a_closure_fails_unless_it_looks_trained(verdict_on, trained):
+    def build():
+        data = (torch.randn(16, 8), torch.randint(0, 4, (16,)))
+        return Recipe(model=Closing(trained=trained), train_data=data, loss=nn.CrossEntropyLoss())
+
+    verdict = verdict_on(build)
+    assert verdict.failed is not trained
+    assert trained or verdict.sites[0] == "use.layer.weight"
+    assert not trained or "use.layer" in verdict.advice[0]

@@ -74,6 +74,7 @@ def test_a_long_warm_up_is_no_learning_rate_too_low(verdict_on):
 
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "still rises" in verdict.because
+    assert "it takes 100,000 steps" in verdict.because or "it takes 101" in verdict.because
 
 
 def test_a_learning_rate_that_a_schedule_keeps_at_zero_is_named(verdict_on):
@@ -134,6 +135,71 @@ def test_weight_decay_that_eats_the_weights_is_named(verdict_on, optimizer):
     assert verdict.failed
     assert verdict.sites[0] == "optimizer"
     assert "weight_decay" in verdict.cause
+
+
+def test_a_decay_a_hundred_times_too_strong_shows_at_a_usual_rate_too(verdict_on):
+    def adam(model):
+        return torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=10.0)
+
+    verdict = verdict_on(lambda: recipe_of(adam), steps=100)
+
+    assert verdict.failed
+    assert "weight_decay=10" in verdict.cause
+
+
+def test_weights_that_shrink_without_any_decay_are_no_decay(verdict_on):
+    def shrinking(model):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(3)
+        return torch.optim.SGD(model.parameters(), lr=1e-2, weight_decay=1e-6)
+
+    assert "weight_decay" not in verdict_on(lambda: recipe_of(shrinking), steps=100).cause
+
+
+def test_an_epsilon_as_large_as_one_is_told_though_parameters_move(verdict_on):
+    verdict = verdict_on(lambda: recipe_of(adamw(lr=1e-4, eps=1.0)))
+
+    assert verdict.failed
+    assert "eps=1 dwarfs the gradients" in verdict.cause
+
+
+def test_a_schedule_of_epochs_that_is_stepped_once_a_step_is_named(verdict_on):
+    verdict = verdict_on(lambda: recipe_of(sgd(lr=0.1), schedule=lambda step: 0.1 ** (step // 4)))
+
+    assert verdict.failed
+    assert verdict.sites == ("learning_rate",)
+    assert "epochs" in verdict.remedy
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule", "more", "words"),
+    [
+        (sgd(lr=0.1), lambda step: max(0.0, 1 - step / 30), {}, "made for fewer steps"),
+        (adamw(lr=1e-3), None, {"max_grad_norm": 1e-6}, "max_grad_norm=1e-06 clips"),
+        (adamw(lr=1e-3, betas=(0.999, 0.9)), None, {}, "wrong way round"),
+        (adamw(lr=1e-3, weight_decay=8.0), None, {}, "is weight_decay too strong"),
+    ],
+    ids=["short schedule", "clipping", "betas", "decay"],
+)
+def test_settings_that_are_rarely_meant_are_advice(verdict_on, optimizer, schedule, more, words):
+    verdict = verdict_on(lambda: recipe_of(optimizer, schedule=schedule, **more))
+
+    assert verdict.outcome is Outcome.PASSED, verdict.because
+    assert any(words in advice for advice in verdict.advice), verdict.advice
+
+
+def test_a_signal_that_vanishes_is_told_from_a_rate_of_zero(verdict_on):
+    def tiny():
+        model = mlp()
+        for parameter in model.parameters():
+            nn.init.normal_(parameter, 0, 1e-5) if parameter.dim() > 1 else nn.init.zeros_(parameter)
+        return model
+
+    verdict = verdict_on(lambda: recipe_of(sgd(lr=0.1), tiny()))
+
+    assert verdict.failed
+    assert "the signal vanishes" in verdict.cause
 
 
 def test_usual_weight_decay_passes(verdict_on):

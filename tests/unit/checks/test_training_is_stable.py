@@ -31,7 +31,12 @@ def recipe(build=mlp, loss=nn.functional.cross_entropy, scale=1.0, *, poison=Fal
             loss=loss,
             optimizer=torch.optim.SGD(parameters, lr=sgd)
             if sgd
-            else torch.optim.Adam(parameters, lr=more.get("adam", 1e-3)),
+            else torch.optim.Adam(
+                parameters,
+                lr=more.get("adam", 1e-3),
+                eps=more.get("eps", 1e-8),
+                betas=more.get("betas", (0.9, 0.999)),
+            ),
             precision=more.get("precision", "fp32"),
         )
 
@@ -78,6 +83,13 @@ def huge():
     return model
 
 
+def sleeping():
+    """One of its units never wakes up: its gradient is exactly 0."""
+    model = mlp()
+    nn.init.constant_(model[0].bias, -100.0)
+    return model
+
+
 def squares(outputs, targets):
     return ((outputs[:, 0] - targets) ** 2).mean()
 
@@ -98,10 +110,12 @@ def log_of_probabilities(outputs, targets):
         (recipe(huge, squares, sgd=0.1), "0", "initialisation"),
         (recipe(scale=1e3, sgd=0.1), "data", "not normalised"),
         (recipe(poison=True), "data", "not finite"),
+        (recipe(sleeping, eps=0.0), "optimizer", "eps=0"),
+        (recipe(betas=(0.9, 0.0)), "optimizer", "betas=(..., 0)"),
     ],
     ids=[
         "SGD 100", "Adam 3", "log module", "log inline", "sqrt at zero", "log in the loss",
-        "huge weights", "huge inputs", "NaN in the data",
+        "huge weights", "huge inputs", "NaN in the data", "no epsilon", "no memory",
     ],
 )  # fmt: skip
 def test_what_breaks_is_named(verdict_on, factory, site, cause):
@@ -109,6 +123,40 @@ def test_what_breaks_is_named(verdict_on, factory, site, cause):
     assert verdict.outcome is Outcome.FAILED, verdict.because
     assert verdict.sites[0] == site, verdict
     assert cause in verdict.cause
+
+
+def regression(*, targets, **settings):
+    def factory():
+        x = torch.randn(256, 10)
+        y = x[:, :1] * targets + 5 * targets
+        data = torch.utils.data.TensorDataset(x, y)
+        model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 1))
+        return Recipe(
+            model=model,
+            train_data=torch.utils.data.DataLoader(data, batch_size=32, shuffle=True),
+            loss=nn.functional.mse_loss,
+            optimizer=torch.optim.SGD(model.parameters(), **settings),
+        )
+
+    return factory
+
+
+def test_targets_that_are_not_normalised_are_told_from_inputs_that_are_not(verdict_on):
+    verdict = verdict_on(regression(targets=100.0, lr=0.1))
+    assert verdict.failed, verdict
+    assert verdict.sites == ("data",)
+    assert "targets are not normalised" in verdict.cause
+
+
+def test_a_loss_that_gives_back_what_it_had_gained_is_unstable(verdict_on):
+    def factory():
+        built = recipe(sgd=0.1)()
+        built.optimizer.param_groups[0]["momentum"] = 0.9995
+        return built
+
+    verdict = verdict_on(factory, steps=150)
+    assert verdict.failed, verdict
+    assert "momentum=0.9995" in verdict.cause
 
 
 def test_code_between_modules_is_told_by_its_neighbours(verdict_on):

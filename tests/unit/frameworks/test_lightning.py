@@ -16,8 +16,8 @@ lightning = pytest.importorskip("lightning.pytorch")
 WHOLE = ("gradients_flow", "loss_decreases", "batch_independence", "optimizer_covers_model")
 
 
-def samples():
-    generator = torch.Generator().manual_seed(0)
+def samples(seed=0):
+    generator = torch.Generator().manual_seed(seed)
     inputs = torch.randn(256, 10, generator=generator)
     return TensorDataset(inputs, inputs[:, :3].argmax(1))
 
@@ -39,7 +39,7 @@ class Data(lightning.LightningDataModule):
         return DataLoader(self.samples, batch_size=32, shuffle=True)
 
     def val_dataloader(self):
-        return DataLoader(self.samples, batch_size=64)
+        return DataLoader(samples(seed=1), batch_size=64)
 
 
 class Lit(lightning.LightningModule):

@@ -9,7 +9,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from pytest_dlcheck.by_hand import Report
+from pytest_dlcheck.at_hand import Report
 from pytest_dlcheck.diagnosis import Diagnosis
 from pytest_dlcheck.finding import Finding, TrialSummary
 from pytest_dlcheck.reports import console, notebook
@@ -29,7 +29,7 @@ def finding(judged, **parts):
 
 
 CAUSE = verdict(
-    suspects=tuple(Suspect(f"encoder.{n}", "no gradient", "let it flow") for n in range(10)),
+    suspects=tuple(Suspect(f"encoder.{n}", f"gradient {n}", "let it flow") for n in range(10)),
     cause="the graph is cut",
     remedy="remove .detach()",
 )
@@ -145,6 +145,15 @@ def replaced(text, outcome):
     )
 
 
+def test_an_expected_failure_is_told_as_one():
+    waived = (finding(CAUSE, waived="wait for #41"), finding(verdict("causality", Outcome.PASSED)))
+
+    assert "no problem found" in "".join(read(waived).text)
+    assert "as expected (wait for #41): 4 receive none" in "".join(read(waived).text)
+    assert "no problem found" in printed(waived)
+    assert "failed, as expected: gradients_flow (wait for #41)" in printed(waived)
+
+
 def test_a_healthy_recipe_says_so():
     healthy = [finding(verdict(outcome=Outcome.PASSED))]
 
@@ -170,7 +179,7 @@ def test_a_terminal_is_not_steered_by_names():
 
     assert "\x1b" not in text
     assert "\u202e" not in text
-    assert r"\x1b[31m\x202e" in text
+    assert r"\x1b[31m\u202e" in text
 
 
 def test_a_report_renders_itself(capsys):

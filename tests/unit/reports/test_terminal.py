@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -17,7 +18,7 @@ def finding(recipe, check, outcome=Outcome.PASSED, **more):
 
 
 TRAINED = TrialSummary("train (9 steps)", "train", 1.25, 9, (3.0, 2.0, 1.0), 1234.5)
-LEARNED = TrialSummary("overfit", "overfit", 0.25, 9, (3.0,), None)
+LEARNED = TrialSummary("overfit (200 steps)", "overfit", 0.25, 9, (3.0,), None)
 FINDINGS = [
     finding("digits", "gradients_flow", trials=(TRAINED, LEARNED)),
     finding("digits", "loss_decreases", Outcome.FAILED, cause="too slow"),
@@ -28,23 +29,52 @@ FINDINGS = [
 @pytest.mark.parametrize("width", [20, 40, 60, 72, 80, 95, 119, 120, 200])
 def test_the_table_fits_where_it_can(width):
     lines = table(FINDINGS, width=width, colour=False).splitlines()
-    assert len(lines) == 3
+    assert sum(not line.startswith(" ") for line in lines) == 3
     assert max(map(len, lines)) <= width
 
 
 def test_the_name_gives_way_and_nothing_else():
     long = [finding("x" * 300, "gradients_flow", trials=(TRAINED,))]
-    head, row = table(long, width=80, colour=False).splitlines()
+    head, row, _ = table(long, width=80, colour=False).splitlines()
     assert head.split() == ["recipe", "verdicts", "train", "loss", "seconds"]
     assert "…" in row.split()[0]
     assert row.split()[1:] == ["1", "ok", "█▅▁", "3", "→", "1", "1.2"]
 
 
 def test_a_wide_terminal_sees_more():
-    head, row, _ = table(FINDINGS, width=120, colour=False).splitlines()
+    head, row, *_ = table(FINDINGS, width=120, colour=False).splitlines()
     assert "samples/s" in head
     assert "1,234" in row
-    assert "1.5 = train 1.2 + overfit 0.2" in row
+
+
+def test_what_each_trial_cost_stands_under_its_recipe():
+    lines = table(FINDINGS, width=80, colour=False).splitlines()
+    assert lines[2] == "  train (9 steps) 1.2 s 1,234 samples/s, overfit (9 of 200 steps) 0.2 s"
+    narrow = table(FINDINGS, width=72, colour=False).splitlines()
+    assert narrow[2] == lines[2]
+    many = [replace(FINDINGS[0], trials=(TRAINED, TRAINED, LEARNED))]
+    assert table(many, width=80, colour=False).splitlines()[2:] == [
+        "  train (9 steps) 1.2 s 1,234 samples/s, train (9 steps) 1.2 s 1,234 samples/s,",
+        "  overfit (9 of 200 steps) 0.2 s",
+    ]
+    assert "overfit" not in table(FINDINGS, width=60, colour=False)
+
+
+def test_what_the_policy_makes_of_a_verdict_is_counted():
+    found = [
+        finding("a", "one", Outcome.FAILED, waived="known"),
+        finding("a", "two", objection="expected to fail (#41) but passed\nmore"),
+        finding("a", "three", Outcome.INCONCLUSIVE, objection="inconclusive: so it is"),
+        finding("a", "four", objection="advice", advice=("one",)),
+        finding("a", "five"),
+    ]
+    assert "1 ok 3 failed 1 expected" in table(found, width=80, colour=False)
+    assert causes(found, width=80, colour=False).splitlines() == [
+        "a::two  expected to fail (#41) but passed",
+        "a::three  inconclusive: so it is",
+        "a::four  advice",
+    ]
+    assert unsettled(found, width=80, colour=False) == ""
 
 
 def test_colours_only_when_asked_for():

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from pytest_dlcheck.diagnosis import Diagnosis
+from dataclasses import replace
+
 from pytest_dlcheck.finding import Finding
-from pytest_dlcheck.reports.text import SUSPECTS_SHOWN, diagnosis_text, findings_text, verdict_text
+from pytest_dlcheck.reports.text import (
+    SUSPECTS_SHOWN,
+    failures_text,
+    finding_text,
+    findings_text,
+    verdict_text,
+)
 from pytest_dlcheck.verdict import Measure, Outcome, Suspect, Verdict
 
 CUT = Verdict(
@@ -58,20 +65,63 @@ def test_many_suspects_are_counted():
     assert lines[-1] == "  and 3 more"
 
 
-def test_a_diagnosis_tells_causes_and_names_consequences():
-    text = diagnosis_text("digits", Diagnosis((CUT, SLOW, FINE), {"loss_decreases": "gradients_flow"}))
-    first, *_, last = text.splitlines()
+def test_a_consequence_of_a_recipe_that_does_not_run_says_so():
+    assert verdict_text(ERROR, "causality") == (
+        "the recipe itself does not run, as told at causality: the train trial raised an error"
+    )
+
+
+def test_failures_are_told_with_their_consequences():
+    found = [
+        Finding("digits", CUT),
+        Finding("digits", SLOW, because_of="gradients_flow"),
+        Finding("digits", FINE),
+    ]
+    first, *_, last = failures_text(found).splitlines()
     assert first == "digits::gradients_flow FAILED"
     assert last == "digits::loss_decreases FAILED   because of gradients_flow"
-    assert "causality" not in text
+    assert failures_text(found[2:]) == ""
+
+
+def test_one_error_is_told_once_however_many_checks_it_stops():
+    checks = ("causality", "loss_decreases", "overfits_a_batch")
+    found = [Finding("digits", replace(ERROR, check=checks[0]))]
+    found += [Finding("digits", replace(ERROR, check=c), because_of=checks[0]) for c in checks[1:]]
+    for told in (failures_text, findings_text):
+        assert told(found).splitlines() == [
+            "digits (the recipe itself) ERRORED",
+            "  the train trial raised an error",
+            "    File x",
+            "      line y",
+            "  so that 3 checks could not judge",
+        ]
+
+
+def test_an_objection_is_told_in_the_place_of_the_verdict():
+    objected = Finding("digits", FINE, objection="expected to fail (#41) but passed")
+    assert finding_text(objected) == "expected to fail (#41) but passed"
+    assert failures_text([objected]).splitlines() == [
+        "digits::causality FAILED",
+        "  expected to fail (#41) but passed",
+    ]
+
+
+def test_a_waived_failure_is_no_failure():
+    waived = Finding("digits", CUT, waived="#41")
+    consequence = Finding("digits", SLOW, because_of="gradients_flow")
+    assert failures_text([waived]) == ""
+    assert failures_text([waived, consequence]).splitlines() == [
+        "digits::loss_decreases FAILED",
+        "  because of gradients_flow: it does not",
+    ]
 
 
 def test_findings_tell_of_everything():
     text = findings_text([Finding("digits", FINE), Finding("digits", SLOW)])
     assert text.splitlines() == [
-        "digits::causality PASSED   0 of 3",
-        "  advice   one",
         "digits::loss_decreases FAILED",
         "  it does not",
         "  at all",
+        "digits::causality PASSED   0 of 3",
+        "  advice   one",
     ]

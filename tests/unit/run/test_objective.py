@@ -90,9 +90,16 @@ def test_the_models_call_is_replayed_from_a_training_step():
     assert torch.equal(call(doubled), model(2 * X, 2 * X))
 
 
-def test_a_step_that_never_calls_the_model_cannot_be_replayed():
-    found = objective(training_step=lambda m, b: m.layer(b[0]).sum())
-    with pytest.raises(CannotTellError, match="never calls the model itself"):
+def test_a_step_that_calls_parts_of_the_model_is_replayed_as_a_whole():
+    call = objective(training_step=lambda m, b: m.layer(b[0]).sum()).call((X, Y))
+    assert call.whole_step
+    assert set(call()) == {"layer"}
+    assert call((X[:2], Y[:2]))["layer"].shape == (2, 2)
+
+
+def test_a_step_that_calls_no_module_cannot_be_replayed():
+    found = objective(training_step=lambda m, b: (b[0] @ m.layer.weight.T).sum())
+    with pytest.raises(CannotTellError, match="calls no module"):
         found.call((X, Y))
 
 

@@ -1,0 +1,96 @@
+"""Batches are fresh: the loop moves on through its data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
+from pytest_dlcheck.trace import Row, Series, Trace
+from pytest_dlcheck.trial import Terms, Trial
+from pytest_dlcheck.verdict import Measure, Suspect, Verdict
+
+
+@dataclass(frozen=True)
+class BatchesAreFresh(Check):
+    """The loop trains on its data set, not on one batch of it.
+
+    **Why it matters.** ``next(iter(loader))`` inside the loop begins the data anew at every step, and
+    without shuffling that is the same batch for ever: the loss falls, and nothing is learned.
+
+    **How it decides.** On a watched loop, by a fingerprint of what the model is called on, at sampled
+    steps, over the whole window and never between neighbours (SAM, LBFGS, GANs and PPO use a batch
+    several times). It fails where ``enough`` steps all saw one batch although the loader was begun
+    anew at every one of them. One batch that was read once may be meant (overfitting a batch): advice,
+    and so is a loader of several batches that is begun anew at every step.
+
+    **What it cannot see.** Which samples are in a batch; data that is no tensor argument of the model.
+
+    **Source.** PyTorch forum threads on ``next(iter(loader))``.
+    """
+
+    family: ClassVar[Family] = "loop"
+    reads: ClassVar[frozenset[str]] = frozenset({"loop", "batch_fingerprint"})
+    shows: ClassVar[Effect | None] = Effect.LOOP
+    leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION, Effect.LEARNING})
+    judges_divergence: ClassVar[bool] = True
+
+    enough: int = 8
+    """Recorded steps (count) on one and the same batch that are no accident."""
+    anew: float = 0.9
+    """Batches that began a pass over a loader, of all that were read (ratio)."""
+
+    def trials(self, terms: Terms) -> tuple[Trial, ...]:
+        """The user's own loop."""
+        return (terms.watch(),)
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        """By distinct fingerprints, and by how the loader is read."""
+        trace = evidence.the("watch")
+        row, prints = trace.row("loop"), trace.series("batch_fingerprint").values
+        seen, distinct = len(prints), len(set(prints))
+        length, read, passes = (row.integer(f"loader_{k}") for k in ("length", "batches", "passes"))
+        measure = Measure("distinct batches", distinct, "count", 2, ">=")
+        story = f"{distinct} distinct batches in {seen} recorded steps (2 or more should be)"
+        restarts = length > 1 and read >= self.enough and passes >= self.anew * read
+        if seen < self.enough:
+            return self.inconclusive(f"only {seen} steps were recorded, {self.enough} are needed")
+        if distinct == 1 and restarts:
+            return self.failed(
+                story,
+                measure,
+                suspects=[
+                    Suspect("data", f"{passes} passes over a loader of {length} batches, 1 batch each")
+                ],
+                cause="the data loader is begun anew at every step: next(iter(loader)) inside the loop",
+                remedy="iterate over the loader: for batch in loader",
+            )
+        advice = []
+        if distinct == 1 and length > 1:
+            advice.append(f"every step sees the same batch, of {length} that the loader has")
+        elif restarts:
+            advice.append("the loader is begun anew at every step: only first batches are used")
+        return self.passed(story, measure, advice=advice) if distinct > 1 or advice else self._full(seen)
+
+    def _full(self, seen: int) -> Verdict:
+        return self.not_applicable(
+            f"all {seen} recorded steps see all the data there is, as far as is known"
+        )
+
+    @classmethod
+    def healthy(cls) -> Iterable[Example]:
+        """Batches that change; one batch that was read once."""
+        yield Example("fresh", (_example([float(i) for i in range(20)], 20, 2),))
+        yield Example("one batch, overfitted", (_example([1.0] * 20, 1, 1),))
+
+    @classmethod
+    def sick(cls) -> Iterable[Example]:
+        """Begun anew at every step."""
+        yield Example("next(iter(loader))", (_example([1.0] * 20, 20, 20),), ("data",))
+
+
+def _example(prints: list[float], batches: int, passes: int) -> Trace:
+    row = Row(steps=20, loader_length=16, loader_batches=batches, loader_passes=passes)
+    series = Series(tuple(range(len(prints))), tuple(prints))
+    return example_trace(Terms().watch(), loop=row, batch_fingerprint=series)

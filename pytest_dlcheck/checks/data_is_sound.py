@@ -1,0 +1,150 @@
+"""Data: what the samples hold can be learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
+from pytest_dlcheck.faults import data as faults
+from pytest_dlcheck.faults import data_advice as advice
+from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.trace import Row, Scalar, Trace
+from pytest_dlcheck.trial import Terms, Trial
+from pytest_dlcheck.verdict import Measure, Verdict
+
+
+@dataclass(frozen=True)
+class DataIsSound(Check):
+    """Samples are finite, differ from each other, and meet the model at a scale it can learn from.
+
+    Inputs and targets hold no NaN or infinity that model and loss do not expect, neither all inputs nor
+    all targets are the same, and inputs reach the first weights at a scale which their initialisation is
+    made for, in validation as in training.
+
+    **Why it matters.** No model learns from such data, and the symptoms look like faults of the model:
+    NaN after an hour, a loss that jumps or does not fall, dead units.
+
+    **How it decides.** On samples from all over the training data: about 1,000 of a data set, 16,000 of
+    tensors. Samples with NaN are given to the model: if its loss stays finite, gaps are expected. Scale
+    is taken where it matters, by what the first layer with weights makes of the first batch: a model
+    that normalises its inputs itself, or right after that layer, passes with inputs of any size.
+    Imbalance, duplicates, constant features and scales that are off are advice.
+
+    **What it cannot see.** Samples not looked at (of an iterator: all but one batch), and wrong labels.
+
+    **Source.** Breck et al., "Data validation for machine learning", MLSys 2019; Braiek and Khomh,
+    "TheDeepChecker", 2022 (unscaled data, unbalance); LeCun et al., "Efficient backprop", 1998.
+    """
+
+    family = "data"
+    reads = frozenset({"data_contents"})
+    glances = frozenset({"data_scale"})
+    shows = Effect.DATA
+    leads_to = frozenset(set(Effect) - {Effect.RUN, Effect.DATA, Effect.INDEPENDENCE})
+
+    huge: float = 50.0
+    """RMS of the first layer's outputs at which inputs are beyond reach: the zoo's 154 models have at
+    most 1.2 where nothing normalises, breast cancer features as they are have 137."""
+    pixels: float = 10.0
+    """The same where inputs are bytes of images, which is certain to be a mistake; digits give 70."""
+    samples: int = 16
+    """Samples from which on equal targets, and half of them equal inputs, are no chance; chosen."""
+    distinct: float = 0.05
+    """Share of samples of real numbers that must be distinct, in a data set of 256 or more; chosen."""
+    apart: float = 10.0
+    """Scale of validation inputs over that of training inputs, or the inverse, from which on they are
+    not made alike: bytes against 0..1 have 255, standardised against raw features more. Chosen."""
+
+    def trials(self, terms: Terms) -> tuple[Trial, ...]:
+        """One batch, no training."""
+        return (terms.inspect(),)
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        """Fail by the first of: not finite, all the same, out of scale."""
+        rows, entries = map(evidence.the("inspect").rows, ("data_contents", "data_scale"))
+        told = list(self._advice(rows, entries))
+        fault = next(self._faults(rows, entries), None)
+        if fault is not None:
+            return self.failed_by(fault, advice=told)
+        made = max((e.number("made") for e in entries if not self._at_ease(e)), default=0.0)
+        return self.passed(
+            "0 unexpected NaN or infinities (bound 0) in "
+            f"{faults.looked_at(rows[0])}{faults.first_outputs(made, self.huge)}",
+            Measure("samples that are not finite", 0, "ratio", 0),
+            Measure("rms of the first layer's outputs", made, "ratio", self.huge),
+            advice=told,
+        )
+
+    def _faults(self, rows: tuple[Row, ...], entries: tuple[Row, ...]) -> Iterator[Fault]:
+        inputs = [row for row in rows if not row.flag("is_target")]
+        targets = [row for row in rows if row.flag("is_target")]
+        bad = [row for row in rows if row.integer("bad_samples") and row.get("survives") is not True]
+        yield from map(faults.not_finite, bad)
+        if inputs and targets and all(self._same(row, self.samples // 2) for row in inputs):
+            yield faults.same_inputs(inputs, targets)
+        if inputs and all(faults.distinct_share(row) <= self.distinct for row in inputs):
+            yield faults.few_samples(inputs[0], self.distinct)
+        for row in targets:
+            if self._same(row, self.samples) and row.flag("matters") and row.flag("whole"):
+                yield faults.same_targets(row)
+        for entry in (entry for entry in entries if not self._at_ease(entry)):
+            if self._beyond(entry):
+                table = inputs[0] if len(inputs) == 1 else None
+                yield faults.too_large(entry, table, self._bound(entry))
+            elif faults.is_divided_twice(entry):
+                yield faults.divided_twice(entry)
+        apart = [row for row in inputs if faults.val_factor(row) >= self.apart]
+        yield from (faults.val_apart(row, self.apart) for row in apart)
+
+    def _same(self, row: Row, samples: int) -> bool:
+        return row.flag("steady") and row.integer("samples") >= samples
+
+    def _bound(self, entry: Row) -> float:
+        return self.pixels if faults.is_pixels(entry) else self.huge
+
+    def _beyond(self, entry: Row) -> bool:
+        return min(entry.number("made"), entry.number("given")) >= self._bound(entry)
+
+    def _at_ease(self, entry: Row) -> bool:
+        return any(map(entry.flag, ("normalises", "looks_up", "trained", "mended")))
+
+    def _advice(self, rows: tuple[Row, ...], entries: tuple[Row, ...]) -> Iterator[str]:
+        same = [row for row in rows if self._same(row, self.samples)]
+        yield from advice.on_contents(rows, same)
+        for entry in entries:
+            if self._at_ease(entry):
+                yield from advice.on_mended(entry, large=self._beyond(entry))
+            elif not self._beyond(entry):
+                yield from advice.on_scale(entry, rows)
+
+    @classmethod
+    def healthy(cls) -> Iterable[Example]:
+        """Standardised numbers; pixels that the model normalises; gaps that the loss expects."""
+        yield Example("standardised", (_trace(),))
+        raw = Row(_ENTRY, given=120.0, made=1.0, highest=255.0, normalises=True, type="BatchNorm2d")
+        yield Example("pixels into a batch norm", (_trace(entry=raw),))
+        gaps = {"bad_samples": 40, "nan_samples": 40, "first_bad": 3, "survives": True}
+        yield Example("missing targets, left out", (_trace(target=gaps),))
+
+    @classmethod
+    def sick(cls) -> Iterable[Example]:
+        """NaN, constants, one class, raw pixels."""
+        gaps: dict[str, Scalar] = {"bad_samples": 36, "nan_samples": 36, "first_bad": 50}
+        yield Example("missing values", (_trace(input=gaps),), ("data",))
+        same: dict[str, Scalar] = {"steady": True, "distinct": 1, "matters": True}
+        yield Example("inputs zeroed", (_trace(input=same),), ("data",))
+        yield Example("one target", (_trace(target=same),), ("data",))
+        raw = Row(_ENTRY, given=122.0, made=70.0, highest=255.0, whole_numbers=True)
+        yield Example("raw pixels", (_trace(raw),), ("data", "features.0"))
+        yield Example("divided twice", (_trace(entry=Row(_ENTRY, highest=1 / 255)),), ("data",))
+
+
+_ROW = Row(samples=569, total=569, whole=True, nan_samples=0, distinct=569, dtype="float32", dims=2)
+_ENTRY = Row(site="features.0", type="Conv2d", given=1.0, made=0.6, lowest=0.0, highest=3.1, features=64)
+
+
+def _trace(entry: Row = _ENTRY, **parts: Mapping[str, Scalar]) -> Trace:
+    given = Row(_ROW, place="input", is_target=False, lowest=-2.0, highest=3.0, **parts.get("input", {}))
+    target = Row(_ROW, place="target", is_target=True, mean=0.5, rms=0.7, **parts.get("target", {}))
+    return example_trace(Terms().inspect(), data_contents=(given, target), data_scale=(entry,))

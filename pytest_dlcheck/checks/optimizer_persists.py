@@ -1,0 +1,113 @@
+"""The optimizer persists: one that lives on, over the parameters that the forward uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
+from pytest_dlcheck.trace import Row, Trace
+from pytest_dlcheck.trial import Terms, Trial
+from pytest_dlcheck.verdict import Measure, Suspect, Verdict
+
+
+@dataclass(frozen=True)
+class OptimizerPersists(Check):
+    """One optimizer steps, its state lives on, and backward reaches what it steps.
+
+    **Why it matters.** An optimizer built anew in the loop forgets its momentum at every step; a model
+    built anew forgets everything; one whose model was replaced or re-created after it was built steps
+    parameters that nothing uses any more.
+
+    **How it decides.** On a watched loop: new optimizer objects over the same parameters, per step
+    (``anew``), and at least ``few`` of them; models that are stepped once and never again; parameters
+    that no backward reaches in any step, while there are backward passes.
+
+    **What it cannot see.** Whether the state that lives on is the right one after a checkpoint.
+
+    **Source.** Jiang et al., OSDI 2025 (stale parameters after re-creation); the PyTorch documentation
+    of ``torch.optim``: build the optimizer after the model has its place.
+    """
+
+    family: ClassVar[Family] = "loop"
+    reads: ClassVar[frozenset[str]] = frozenset({"loop"})
+    shows: ClassVar[Effect | None] = Effect.LOOP
+    leads_to: ClassVar[frozenset[Effect]] = frozenset(
+        {Effect.PROGRESS, Effect.GRADIENTS, Effect.UPDATES, Effect.GENERALIZATION}
+    )
+    judges_divergence: ClassVar[bool] = True
+
+    anew: float = 0.25
+    """New optimizers per step (ratio) from which on it is the loop that builds them; one per phase or
+    epoch is healthy."""
+    few: int = 4
+    """Optimizers (count) up to which they may be the phases of a schedule."""
+    short: int = 2
+    """Steps (count) that a model of a loop is trained for that builds it anew each time."""
+
+    def trials(self, terms: Terms) -> tuple[Trial, ...]:
+        """The user's own loop."""
+        return (terms.watch(),)
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        """By the objects that stepped, and what reached them."""
+        row = evidence.the("watch").row("loop")
+        steps, optimizers = row.integer("steps"), row.integer("optimizers")
+        if not steps:
+            return self.not_applicable("nothing was trained here: no optimizer stepped")
+        bound = max(self.few, self.anew * steps)
+        measure = Measure("optimizers over the same parameters", optimizers, "count", bound)
+        story = f"{optimizers} optimizers in {steps} steps over the same parameters (at most {bound:g})"
+        if optimizers > bound:
+            return self.failed(
+                story,
+                measure,
+                suspects=[Suspect("optimizer", f"built anew {optimizers} times in {steps} steps")],
+                cause="the optimizer is created inside the loop: momentum and step counts are lost",
+                remedy="create it once, before the loop",
+            )
+        if row.integer("strands") > self.few and row.integer("most_steps") <= self.short:
+            models = row.integer("strands") + row.integer("overlooked")
+            return self.failed(
+                f"{models} models were trained, none for more than {self.short} steps",
+                Measure("models", models, "count", self.few),
+                suspects=[Suspect("", f"built anew {models} times")],
+                cause="the model is created inside the loop: what it has learned is lost",
+                remedy="create model and optimizer once, before the loop",
+            )
+        if row.integer("backwards") >= steps > self.short and not row.integer("reached"):
+            return self.failed(
+                f"0 of {row.integer('backwards')} backward passes reach what it steps (1 should)",
+                Measure("backward passes that reach its parameters", 0, "count", 1, ">="),
+                suspects=[Suspect("optimizer", "steps parameters that the forward does not use")],
+                cause="it was built over other parameters: the model was replaced or re-created after",
+                remedy="build the optimizer after the model is complete and in its place",
+            )
+        return self.passed(story, measure)
+
+    @classmethod
+    def healthy(cls) -> Iterable[Example]:
+        """One; one per phase."""
+        yield Example("one", (_example(),))
+        yield Example("one per phase", (_example(optimizers=3),))
+
+    @classmethod
+    def sick(cls) -> Iterable[Example]:
+        """Built anew; model built anew; stale."""
+        yield Example("an optimizer a step", (_example(optimizers=100),), ("optimizer",))
+        fresh = _example(steps=1, strands=32, overlooked=68, most_steps=1)
+        yield Example("a model a step", (fresh,), ("",))
+        yield Example("stale parameters", (_example(reached=0),), ("optimizer",))
+
+
+def _example(**found: int) -> Trace:
+    row = {
+        "steps": 100,
+        "backwards": 100,
+        "reached": 100,
+        "optimizers": 1,
+        "strands": 1,
+        "most_steps": 100,
+    }
+    return example_trace(Terms().watch(), loop=Row({**row, "overlooked": 0, **found}))

@@ -1,0 +1,94 @@
+"""The schedule is sane: the learning rate outlives the training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
+from pytest_dlcheck.trace import Series, Trace
+from pytest_dlcheck.trial import Terms, Trial
+from pytest_dlcheck.verdict import Measure, Suspect, Verdict
+
+
+@dataclass(frozen=True)
+class ScheduleIsSane(Check):
+    """The learning rate does not end before the training does.
+
+    **Why it matters.** A schedule meant per epoch and stepped per batch is through its decay within a
+    few dozen batches; the rest of the training does nothing.
+
+    **How it decides.** On a watched loop, by the learning rate of every step. It fails where more than
+    ``rest`` of the steps, the last ones, run below ``gone`` of the peak. A rate that still rises at the
+    end, as in a warm-up longer than what was watched, is inconclusive. Tenfold drops, restarts and a
+    cosine that ends at zero are legal.
+
+    **What it cannot see.** Schedules of what is not the learning rate, and rates kept in tensors on an
+    accelerator.
+
+    **Source.** The PyTorch documentation of ``torch.optim.lr_scheduler``: which schedulers are stepped
+    per epoch, and which per batch.
+    """
+
+    family: ClassVar[Family] = "loop"
+    reads: ClassVar[frozenset[str]] = frozenset({"learning_rate"})
+    leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.UPDATES, Effect.PROGRESS})
+    judges_divergence: ClassVar[bool] = True
+
+    gone: float = 1e-4
+    """Share of the peak rate (ratio) below which nothing is learned: four tenfold drops."""
+    rest: float = 0.3
+    """Share of the steps (ratio) that no schedule spends there on purpose; a cosine to zero spends 0.6 %
+    of its steps there, a polynomial decay of power 2 about 1 %."""
+    enough: int = 20
+    """Steps (count) below which a schedule does not show."""
+
+    def trials(self, terms: Terms) -> tuple[Trial, ...]:
+        """The user's own loop."""
+        return (terms.watch(),)
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        """By the steps after which the rate never comes back."""
+        rates = evidence.the("watch").series("learning_rate").values
+        if len(rates) < self.enough:
+            return self.inconclusive(f"{len(rates)} steps are too few to see a schedule ({self.enough})")
+        peak = max(rates)
+        last = max((i for i, rate in enumerate(rates) if rate > self.gone * peak), default=-1)
+        share = 1 - (last + 1) / len(rates)
+        measure = Measure("steps after the learning rate has ended", share, "ratio", self.rest)
+        story = (
+            f"the last {share:.0%} of {len(rates)} steps ran below {self.gone:g} of the peak learning "
+            f"rate {peak:.3g} (at most {self.rest:.0%})"
+        )
+        if share > self.rest:
+            return self.failed(
+                story,
+                measure,
+                suspects=[
+                    Suspect("scheduler", f"from {peak:.3g} to {rates[-1]:.2g} by step {last + 1}")
+                ],
+                cause="the schedule is stepped too often: per batch, though it counts epochs",
+                remedy="call scheduler.step() once per epoch, or give it the number of batches",
+            )
+        if rates[-1] == peak > rates[0] and rates[-1] > rates[-2]:
+            return self.inconclusive(f"{story}; it is still in its warm-up, watch more steps", measure)
+        return self.passed(story, measure)
+
+    @classmethod
+    def healthy(cls) -> Iterable[Example]:
+        """Constant; dropped tenfold three times; ended at zero."""
+        yield Example("constant", (_example([0.1] * 50),))
+        yield Example("dropped", (_example([0.1 * 0.1 ** (i // 30) for i in range(120)]),))
+        yield Example("to zero", (_example([0.1 * (1 - i / 50) for i in range(51)]),))
+
+    @classmethod
+    def sick(cls) -> Iterable[Example]:
+        """Through its decay early."""
+        yield Example(
+            "per batch", (_example([0.1 * 0.1 ** (i // 5) for i in range(100)]),), ("scheduler",)
+        )
+
+
+def _example(rates: list[float]) -> Trace:
+    return example_trace(Terms().watch(), learning_rate=Series(tuple(range(len(rates))), tuple(rates)))

@@ -1,0 +1,132 @@
+"""Data: what is validated on has not been trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
+from pytest_dlcheck.faults import data_overlap as faults
+from pytest_dlcheck.trace import Row, Scalar, Trace
+from pytest_dlcheck.trial import Terms, Trial
+from pytest_dlcheck.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class SplitsDoNotOverlap(Check):
+    """The validation data holds no training samples.
+
+    No more validation samples are also in the training data than chance and a duplicate or two explain.
+
+    **Why it matters.** Otherwise a model is praised for what it remembers: a leak of a tenth lifts the
+    accuracy of a model that has learned nothing by about as much, and hides overfitting.
+
+    **How it decides.** By where samples come from, if the data sets say so (indices of one data set's
+    subsets, names of files, rows of shared memory), which sees through augmentation; and by equal
+    inputs: of all samples of tensors, of about a thousand otherwise. Data of few distinct values repeat
+    by nature: what counts is the rate above that at which samples of one side repeat among themselves.
+    Says how small an overlap the samples could have shown.
+
+    **What it cannot see.** Near duplicates (frames of one video, augmented copies on disk, windows of
+    one series), samples of one person or place on both sides, or equal samples that random augmentation
+    makes differ, where the data sets do not tell where samples come from.
+
+    **Source.** Kapoor and Narayanan, "Leakage and the reproducibility crisis", 2023 (L1.1, L1.4); Barz
+    and Denzler, "Do we train on test data?", 2020: 3.3 % of CIFAR-10's test set are such duplicates.
+    """
+
+    family = "data"
+    reads = frozenset({"data_overlap"})
+    shows = Effect.DATA
+    leads_to = frozenset({Effect.GENERALIZATION})
+
+    overlap: float = 0.05
+    """Share of validation samples in the training data, above the rate of natural repetition, from which
+    on it fails: what Deepchecks allows in "train test samples mix"; CIFAR has 3 to 10 % near ones."""
+    fewest: int = 5
+    """Samples that must be shared: a duplicate or two is life."""
+    repeats: float = 0.5
+    """Share of repeated training samples from which on equal inputs tell nothing; chosen."""
+    power: float = 0.5
+    """Smallest overlap (ratio) that must have been visible for a pass; chosen."""
+
+    def trials(self, terms: Terms) -> tuple[Trial, ...]:
+        """One batch, no training."""
+        return (terms.inspect(),)
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        """By origin first, then by content."""
+        rows = evidence.the("inspect").rows("data_overlap")
+        advice = [faults.some(row) for row in rows if row.integer("matches") > 0 and self._trusted(row)]
+        for row in rows:
+            if (
+                self._above(row) > self.overlap
+                and row.integer("matches") >= self.fewest
+                and self._trusted(row)
+            ):
+                return self.failed_by(faults.overlap(row, self.overlap + self._natural(row)))
+        row = min(rows, key=self._visible)
+        if self._visible(row) > self.power:
+            return self.inconclusive(
+                f"{row.integer('matches')} matches among {faults.compared(row)}: less than an overlap "
+                f"of {min(1.0, self._visible(row)):.0%} could not have shown (at most "
+                f"{self.power:.0%} may stay hidden)"
+            )
+        if self._natural(row) > self.repeats and faults.share(row) > self.overlap:
+            return self.inconclusive(
+                f"{self._natural(row):.0%} of training samples repeat among themselves (bound "
+                f"{self.repeats:.0%}): equal inputs tell nothing"
+            )
+        return self.passed(
+            f"{faults.share(row):.1%} of validation samples are in the training data (bound "
+            f"{self.overlap + self._natural(row):.0%}): {faults.compared(row)}; an overlap of "
+            f"{self._visible(row):.2g} would have shown",
+            faults.measure(row, self.overlap + self._natural(row)),
+            advice=advice[:1],
+        )
+
+    def _trusted(self, row: Row) -> bool:
+        return row.text("by") == "content" or row.flag("confirmed")
+
+    def _natural(self, row: Row) -> float:
+        """The rate (ratio) that chance explains: as training repeats, or validation, as dense, would."""
+        if row.text("by") != "content":
+            return 0.0
+        samples = max(1, row.integer("samples"))
+        among_val = min(max(row.number("val_repeated"), 3 / samples), 1 - 1e-9)
+        denser = row.integer("train_samples") / samples
+        by_val: float = 1 - (1 - among_val) ** denser
+        return min(row.number("repeated"), by_val)
+
+    def _above(self, row: Row) -> float:
+        return faults.share(row) - self._natural(row)
+
+    def _visible(self, row: Row) -> float:
+        """The smallest overlap (ratio) of which three matches are expected: seen 19 times in 20."""
+        if row.text("by") != "content" and row.integer("matches") and not row.flag("confirmed"):
+            return float("inf")
+        known = row.integer("train_total")
+        seen = row.integer("train_samples") / known if known else 0.0
+        return 3 / max(row.integer("samples") * seen, 1e-9)
+
+    @classmethod
+    def healthy(cls) -> Iterable[Example]:
+        """Apart; a duplicate; natural repetition."""
+        yield Example("apart", (_trace(),))
+        yield Example("two duplicates", (_trace(matches=2, first_val=3, first_train=70),))
+        yield Example("few distinct inputs", (_trace(matches=120, repeated=0.3),))
+
+    @classmethod
+    def sick(cls) -> Iterable[Example]:
+        """Cut from training, by content and by indices; training itself."""
+        yield Example("cut from training", (_trace(matches=200, first_val=0, first_train=0),), ("data",))
+        own: dict[str, Scalar] = {"by": "indices", "confirmed": True, "same_object": True}
+        yield Example(
+            "the same data", (_trace(matches=360, first_val=0, first_train=0, **own),), ("data",)
+        )
+
+
+def _trace(**more: Scalar) -> Trace:
+    sizes: dict[str, Scalar] = {"samples": 360, "total": 360, "train_samples": 1437, "train_total": 1437}
+    known: dict[str, Scalar] = {"by": "content", "matches": 0, "repeated": 0.0, "val_repeated": 0.1}
+    return example_trace(Terms().inspect(), data_overlap=Row({**sizes, **known, **more}))

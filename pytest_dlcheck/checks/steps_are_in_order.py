@@ -1,0 +1,127 @@
+"""Steps are in order: gradients are reset, propagated and applied, once each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
+from pytest_dlcheck.faults import order as faults
+from pytest_dlcheck.trace import Matrix, Row, Scalar, Trace
+from pytest_dlcheck.trial import Terms, Trial
+from pytest_dlcheck.verdict import Measure, Verdict
+
+
+@dataclass(frozen=True)
+class StepsAreInOrder(Check):
+    """Every optimizer's step applies gradients that are fresh, once, and resets them.
+
+    **Why it matters.** A loop without ``zero_grad`` adds up the gradients of all batches so far, one
+    that resets them a line too early steps on nothing: both run, and the loss may even fall.
+
+    **How it decides.** Per optimizer, at sampled steps of a watched loop. After a step its gradients
+    are remembered (the tensors and their versions, never their addresses): if at no start of a
+    backward since then they were found reset, the next step applies them again. Gradients that backward
+    has reached and that are gone or zero at the step were reset between the two. A step on the very
+    gradients of the last one is a second step, and an optimizer that never steps while its parameters
+    have gradients was forgotten. It fails where ``some`` of the steps are so, and at
+    least ``several``; below that it is advice. Accumulated gradients, a scaler's skipped steps, a
+    discriminator's gradients left by the generator's backward, and gradients assigned by hand are in
+    order.
+
+    **What it cannot see.** Loops that are compiled whole, and whether accumulated gradients should
+    have been divided by the number of micro-batches: only their number is known.
+
+    **Source.** Jiang et al., "Training with Confidence: Catching Silent Errors in Deep Learning
+    Training with Automated Proactive Checks" (OSDI 2025): a missing ``zero_grad`` is its first example.
+    """
+
+    family: ClassVar[Family] = "loop"
+    reads: ClassVar[frozenset[str]] = frozenset({"loop"})
+    glances: ClassVar[frozenset[str]] = frozenset({"gradient_norm"})
+    shows: ClassVar[Effect | None] = Effect.LOOP
+    leads_to: ClassVar[frozenset[Effect]] = frozenset(
+        {Effect.STABILITY, Effect.PROGRESS, Effect.UPDATES, Effect.GRADIENTS, Effect.GENERALIZATION}
+    )
+    judges_divergence: ClassVar[bool] = True
+
+    some: float = 0.1
+    """Share of the steps (ratio) from which on it is no odd one out; chosen: loops that reset at all
+    reset at every step or once per window of micro-batches."""
+    several: int = 2
+    """Steps (count) below which it is no habit: one ``optimizer.step()`` before the first batch, to
+    quiet a scheduler's warning, is common and harmless."""
+
+    def trials(self, terms: Terms) -> tuple[Trial, ...]:
+        """The user's own loop."""
+        return (terms.watch(),)
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        """By the share of steps that are out of order."""
+        trace = evidence.the("watch")
+        row = trace.row("loop")
+        steps = row.integer("looked")
+        if not steps:
+            return self._nothing(row)
+        if not row.integer("reached"):
+            return self.inconclusive(
+                f"no backward reaches what the {steps} steps apply (1 or more should)"
+            )
+        zeroed = max(row.integer("without_gradients"), _zero_steps(trace))
+        found = [
+            (row.integer("kept_gradients"), faults.never_reset),
+            (zeroed, faults.reset_too_early),
+            (row.integer("repeated"), faults.stepped_twice),
+        ]
+        count, fault = max(found, key=lambda pair: pair[0])
+        bound = max(self.several, self.some * steps)
+        if count >= bound:
+            return self.failed_by(fault(row, count, bound))
+        story = f"{count} of {steps} steps are out of order (fewer than {bound:g} are tolerated)"
+        if row.text("never_stepped"):
+            return self.failed_by(faults.one_never_steps(row))
+        advice = [fault(row, count, bound).because] if count else []
+        measure = Measure("steps out of order", count, "count", bound, "<")
+        return self.passed(story, measure, advice=advice)
+
+    def _nothing(self, row: Row) -> Verdict:
+        backwards = row.integer("backwards")
+        if backwards < self.several:
+            return self.not_applicable("nothing was trained here: no optimizer stepped")
+        if row.flag("updated_by_hand"):
+            return self.inconclusive(f"parameters are updated by hand after {backwards} backward passes")
+        return self.failed_by(faults.never_stepped(row, backwards))
+
+    @classmethod
+    def healthy(cls) -> Iterable[Example]:
+        """All in order; one step too many at the start."""
+        yield Example("in order", (_example(),))
+        yield Example("one step before the first batch", (_example(repeated=1, repeated_first=1),))
+
+    @classmethod
+    def sick(cls) -> Iterable[Example]:
+        """Each way to be out of order."""
+        yield Example(
+            "no zero_grad", (_example(kept_gradients=99, kept_gradients_first=1),), ("optimizer",)
+        )
+        early = _example(without_gradients=100, without_gradients_first=0)
+        yield Example("zero_grad before step", (early,), ("optimizer",))
+        yield Example("two steps", (_example(repeated=50, repeated_first=1),), ("optimizer",))
+        yield Example("a generator that never steps", (_example(never_stepped="Adam"),), ("optimizer",))
+        yield Example("no step", (_example(looked=0),), ("optimizer",))
+
+
+def _zero_steps(trace: Trace) -> int:
+    """Steps at which no parameter had any gradient, scaled from the recorded ones to all."""
+    norms = trace.matrix("gradient_norm")
+    nothing = sum(not any(row) for row in norms.values)
+    return round(nothing * trace.row("loop").integer("steps") / len(norms)) if len(norms) else 0
+
+
+def _example(**found: Scalar) -> Trace:
+    counts = dict.fromkeys(("kept_gradients", "without_gradients", "repeated"), 0)
+    row = Row({"steps": 100, "looked": 100, "backwards": 100, "reached": 100, **counts, **found})
+    return example_trace(
+        Terms().watch(), loop=row, gradient_norm=Matrix((0, 1), ("w",), ((1.0,), (0.5,)))
+    )

@@ -1,0 +1,198 @@
+"""What is wrong with the samples themselves, told in words. Whether it is a fault: the check's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.trace import Row
+from pytest_dlcheck.verdict import Measure, Suspect
+
+_CLEAN = "drop or impute them where the data is made, and assert torch.isfinite(x).all() there"
+STANDARDISE = "standardise each feature by mean and standard deviation of the training data"
+_PIXELS = "divide pixels by 255 and normalise them (v2.ToDtype(torch.float32, scale=True), v2.Normalize)"
+
+
+def looked_at(row: Row) -> str:
+    """How many samples that was, of how many."""
+    total = row.get("total")
+    of = f" of {row.integer('total'):,}" if total is not None and not row.flag("whole") else ""
+    return f"{row.integer('samples'):,}{of} samples looked at"
+
+
+def first_outputs(made: float, bound: float) -> str:
+    """What the first layer makes of inputs that nothing scales; empty where there are none."""
+    return f"; the first layer's outputs have rms {made:.2g} (bound {bound:g})" if made else ""
+
+
+def not_finite(row: Row) -> Fault:
+    """NaN or infinity in a sample."""
+    kind = "infinity" if not row.integer("nan_samples") else "NaN"
+    kind = "NaN or infinity" if row.integer("inf_samples") and row.integer("nan_samples") else kind
+    bad, samples = row.integer("bad_samples"), row.integer("samples")
+    place = f"{row.text('place')}, {row.text('bad_feature')}".rstrip(", ")
+    return Fault(
+        f"{bad} of {samples} samples looked at hold {kind} (bound 0): {place}, first in sample "
+        f"{row.integer('first_bad')}",
+        (Measure("samples that are not finite", bad / samples, "ratio", 0.0),),
+        [
+            Suspect(
+                "data",
+                f"{place}: {kind} in {bad} of {samples} samples, first in sample "
+                f"{row.integer('first_bad')}",
+                _CLEAN,
+            )
+        ],
+        cause=f"the data holds {kind} in {place}: one such sample makes loss and weights NaN",
+        remedy=_CLEAN,
+    )
+
+
+def same_inputs(rows: list[Row], targets: Iterable[Row]) -> Fault:
+    """Every sample has the same inputs."""
+    first = rows[0]
+    names = ", ".join(row.text("place") for row in rows)
+    vary = any(row.integer("distinct", 1) > 1 for row in targets)
+    cause = (
+        "all samples have the same inputs, so nothing tells their targets apart"
+        if vary
+        else "all samples are the same sample: does __getitem__ use its index?"
+    )
+    value = (
+        f", all {first.number('lowest'):.4g}"
+        if first.number("lowest") == first.number("highest")
+        else ""
+    )
+    return Fault(
+        f"1 distinct input in {looked_at(first)} (bound 2): {names}{value}",
+        (Measure("distinct inputs", 1, "count", 2, ">="),),
+        [
+            Suspect(
+                "data", f"{names}: the same in every sample{value}", "look at two samples side by side"
+            )
+        ],
+        cause=cause,
+        remedy="print train_data[0] and train_data[1]: index, transforms and scaling come first",
+    )
+
+
+def distinct_share(row: Row) -> float:
+    """The share (ratio) of distinct samples; 1 where repetition is natural: few or whole numbers."""
+    real = row.integer("features") >= 8 and row.get("whole_numbers") is False  # noqa: PLR2004
+    if not real or not row.flag("whole") or row.integer("samples") < 256:  # noqa: PLR2004  few repeat
+        return 1.0
+    return row.integer("distinct") / row.integer("samples")
+
+
+def few_samples(row: Row, bound: float) -> Fault:
+    """A handful of samples that come again and again; at least the bound (ratio) should be distinct."""
+    distinct, samples = row.integer("distinct"), row.integer("samples")
+    return Fault(
+        f"{distinct} distinct among {looked_at(row)}: {distinct / samples:.1%} (bound {bound:.0%})",
+        (Measure("distinct samples", distinct / samples, "ratio", bound, ">="),),
+        [Suspect("data", f"{row.text('place')}: only {distinct} of {samples:,} samples are distinct")],
+        cause=f"the data set gives {distinct} samples again and again: is its index cut or taken "
+        "modulo?",
+        remedy="look at __getitem__ and at what the index selects; of few samples on purpose, say "
+        "so by len",
+    )
+
+
+def same_targets(row: Row) -> Fault:
+    """Every sample has the same target."""
+    classes = row.text("label_kind") == "classes"
+    value = row.integer("commonest") if classes else f"{row.number('mean'):.4g}"
+    what = "class" if classes else "target"
+    return Fault(
+        f"1 {what} ({value}) in {looked_at(row)} (bound 2): every prediction of it is right",
+        (Measure("distinct targets", 1, "count", 2, ">="),),
+        [Suspect("data", f"{row.text('place')}: {value} in every sample", "check how labels are made")],
+        cause=f"all targets are {value}: the model can only learn to say so",
+        remedy="check how labels are read and encoded, and what the subset or the split keeps",
+    )
+
+
+def too_large(entry: Row, table: Row | None, bound: float) -> Fault:
+    """Inputs that meet their first weights unscaled."""
+    site, made = entry.text("site") or "the model", entry.number("made")
+    what = "pixels from 0 to 255" if is_pixels(entry) else "features that are not scaled"
+    remedy = _PIXELS if is_pixels(entry) else STANDARDISE
+    return Fault(
+        f"{what} reach {site} ({entry.text('type')}): its outputs have rms {made:.3g} (bound "
+        f"{bound:g}), its inputs {entry.number('given'):.3g} where the initialisation expects about 1",
+        (
+            Measure("rms of the first layer's outputs", made, "ratio", bound),
+            Measure("rms of its inputs", entry.number("given"), "ratio"),
+        ),
+        [
+            Suspect("data", f"{value_range(entry)}{unequal(table)}", remedy),
+            Suspect(entry.text("site"), f"gets them as they are: outputs of rms {made:.3g}", remedy),
+        ],
+        cause=f"{what}: the initialisation and the learning rate are made for inputs of about unit "
+        "scale",
+        remedy=remedy,
+    )
+
+
+def divided_twice(entry: Row) -> Fault:
+    """Pixels that were scaled to 0..1 and then divided by 255 again."""
+    highest = entry.number("highest")
+    return Fault(
+        f"inputs of {entry.text('site') or 'the model'} lie in 0..{highest:.4g}: 255 times smaller "
+        "than 0..1 (bound 1)",
+        (Measure("largest input", highest, "ratio", 1.0, ">="),),
+        [Suspect("data", f"{value_range(entry)}: exactly 1/255 at most", "divide by 255 once")],
+        cause="pixels are divided by 255 twice: ToTensor and its like have done it already",
+        remedy="remove one of the two divisions by 255",
+    )
+
+
+def val_factor(row: Row) -> float:
+    """By what factor validation inputs are larger, or smaller, by rms and by ninth decile alike."""
+    low, high = sorted((row.number("val_rms_ratio"), row.number("val_decile_ratio")))
+    if not low > 0:
+        return 1.0
+    return max(low, 1 / high)
+
+
+def val_apart(row: Row, bound: float) -> Fault:
+    """Validation inputs of another scale than those of training."""
+    ratio = row.number("val_rms_ratio")
+    times = f"{ratio:.3g} times as large as" if ratio > 1 else f"{1 / ratio:.3g} times smaller than"
+    remedy = "build both data sets with the same transforms and the training data's statistics"
+    return Fault(
+        f"{row.text('place')} of val_data is {times} that of train_data (bound {bound:g} times)",
+        (Measure("scale of validation inputs over that of training", ratio, "ratio", bound),),
+        [Suspect("data", f"{row.text('place')} of val_data is {times} in train_data", remedy)],
+        cause="validation data is scaled otherwise than training data: a transform is missing or "
+        "doubled",
+        remedy=remedy,
+    )
+
+
+def is_pixels(entry: Row) -> bool:
+    """Whether they look like bytes of an image: many whole numbers from 0 to 255."""
+    bytes_ = entry.number("lowest") >= 0 and 127 < entry.number("highest") <= 255  # noqa: PLR2004  of a byte
+    return bytes_ and entry.flag("whole_numbers") and entry.integer("features") >= 16  # noqa: PLR2004  4 x 4
+
+
+def is_divided_twice(entry: Row) -> bool:
+    """Whether the largest of many inputs is 1/255 and none is negative: that is no coincidence."""
+    exact = abs(entry.number("highest") * 255 - 1) < 1e-3  # noqa: PLR2004  rounding of half precision
+    return exact and entry.number("lowest") >= 0 and entry.integer("features") >= 16  # noqa: PLR2004
+
+
+def value_range(entry: Row) -> str:
+    """The smallest and the largest input."""
+    return f"values from {entry.number('lowest'):.4g} to {entry.number('highest'):.4g}"
+
+
+def unequal(row: Row | None) -> str:
+    """The features of the largest and of the smallest scale, as an addition; empty where unknown."""
+    if row is None or row.get("largest_feature") is None:
+        return ""
+    return (
+        f"; feature {row.integer('largest_feature')} has the standard deviation "
+        f"{row.number('largest_spread'):.3g}, feature {row.integer('smallest_feature')} "
+        f"{row.number('smallest_spread'):.3g}"
+    )

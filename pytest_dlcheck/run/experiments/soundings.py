@@ -1,0 +1,35 @@
+"""The signal on its way through the model, and its units, before any training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pytest_dlcheck.run.errors import NotApplicableError
+from pytest_dlcheck.run.experiment import Experiment
+from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.soundings import sound
+from pytest_dlcheck.trace import Row
+
+
+class UnitsAtStart(Experiment):
+    """Fills ``units``: a row per activation layer that follows weights, on the first batch."""
+
+    fact = "units"
+
+    def run(self, rig: Rig) -> Iterable[Row]:
+        """One pass in the modes of training."""
+        if not (rows := sound(rig, [rig.batch]).units()):
+            raise NotApplicableError("no activation that can die or saturate follows weights")
+        return rows
+
+
+class SignalAtStart(Experiment):
+    """Fills ``signal``: a row per layer of weights, on the first batch."""
+
+    fact = "signal"
+
+    def run(self, rig: Rig) -> Iterable[Row]:
+        """One pass in the modes of training."""
+        if not (rows := sound(rig, [rig.batch]).signal()):
+            raise NotApplicableError("no linear layer or convolution is seen in the forward")
+        return rows

@@ -1,0 +1,51 @@
+"""Optimizers that are there and never step, while backward fills their parameters' gradients."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from pytest_dlcheck.run.watch.scene import parameters_of
+
+
+@dataclass
+class _Bystander:
+    optimizer: weakref.ref[torch.optim.Optimizer]
+    name: str
+    keys: set[int]
+    looks: int = 0
+    """How often its parameters had gradients when it was looked at."""
+
+
+OFTEN = 3
+"""Looks, at doubling numbers of steps, after which an optimizer that has not stepped never will."""
+
+
+class Bystanders:
+    """All optimizers that live, whether they ever step or not."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, _Bystander] = {}
+
+    def note(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
+        """These are there."""
+        for optimizer in optimizers:
+            known = self._known.get(id(optimizer))
+            if known is None or known.optimizer() is not optimizer:
+                keys = {id(p) for p in parameters_of(optimizer)}
+                name = type(optimizer).__name__
+                self._known[id(optimizer)] = _Bystander(weakref.ref(optimizer), name, keys)
+
+    def look(self) -> None:
+        """Look whose parameters have gradients."""
+        for bystander in self._known.values():
+            optimizer = bystander.optimizer()
+            if optimizer is not None and any(p.grad is not None for p in parameters_of(optimizer)):
+                bystander.looks += 1
+
+    def idle(self, stepped: set[int]) -> list[str]:
+        """The names of those whose parameters had gradients, and that nothing ever stepped."""
+        return [b.name for b in self._known.values() if b.looks >= OFTEN and not b.keys & stepped]

@@ -1,0 +1,112 @@
+"""Tells, for the parameters of one optimizer, resets of gradients from what backward adds to them."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+WITNESSES = 8
+"""Parameters looked at for all: an optimizer resets all of its gradients or none."""
+VALUES_READ = 4
+"""How often a doubt is settled by reading values, which waits for the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A gradient as it was: the same object, unchanged, is the same gradient."""
+
+    gradient: weakref.ref[Tensor]
+    version: int
+
+    @classmethod
+    def of(cls, parameter: nn.Parameter) -> _Held | None:
+        gradient = parameter.grad
+        if gradient is None or gradient.is_inference():
+            return None
+        return cls(weakref.ref(gradient), gradient._version)  # noqa: SLF001  torch's autograd note names it
+
+    def is_that_of(self, parameter: nn.Parameter) -> bool:
+        gradient = parameter.grad
+        return (
+            gradient is not None and self.gradient() is gradient and gradient._version == self.version  # noqa: SLF001
+        )
+
+
+class Gradients:
+    """The gradients of one optimizer's parameters, from step to step.
+
+    Never by ``id``, which is used again; by value only in doubt: ``p.grad.data.zero_()`` leaves no
+    other sign.
+
+    Args:
+        parameters: the optimizer's.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        trained = [p for p in parameters if p.requires_grad] or list(parameters)
+        stride = max(1, len(trained) // WITNESSES)
+        self._witnesses = trained[::stride][: WITNESSES + 1]
+        self._held: list[_Held | None] = [None] * len(self._witnesses)
+        self._read = 0
+        self.backwards = 0
+        """Backward passes that reached them since they were reset, or since the last step."""
+        self.was_reset = True
+        """Whether they were reset since the last step; nothing has been applied before the first."""
+        self.discarded = 0
+        """Backward passes whose gradients were reset before any step."""
+        self._since_step = 0
+
+    def backward_begins(self) -> bool:
+        """Look for a reset; returns whether there was one."""
+        reset = self._is_reset()
+        if reset:
+            self.was_reset = True
+            if self._since_step and self.backwards:
+                self.discarded += self.backwards
+            self.backwards = 0
+        self._hold()
+        return reset
+
+    def backward_ends(self) -> bool:
+        """Whether that backward reached them."""
+        reached = any(
+            parameter.grad is not None and (held is None or not held.is_that_of(parameter))
+            for parameter, held in zip(self._witnesses, self._held, strict=True)
+        )
+        if reached:
+            self.backwards += 1
+            self._since_step += 1
+            self._hold()
+        return reached
+
+    def are_absent(self) -> bool:
+        """Whether none of them has a gradient."""
+        return all(parameter.grad is None for parameter in self._witnesses)
+
+    def are_unchanged(self) -> bool:
+        """Whether they are the very gradients that were there when last looked at."""
+        return all(
+            held is not None and held.is_that_of(parameter)
+            for parameter, held in zip(self._witnesses, self._held, strict=True)
+        )
+
+    def step_ends(self) -> None:
+        """From here on a reset is due; clipping and unscaling came before."""
+        self.was_reset = self.are_absent()
+        self.backwards = self._since_step = 0
+        self._hold()
+
+    def _is_reset(self) -> bool:
+        pairs = [(p, held) for p, held in zip(self._witnesses, self._held, strict=True) if held]
+        if any(not held.is_that_of(parameter) for parameter, held in pairs):
+            return True
+        if not pairs or self.was_reset or self._read >= VALUES_READ:
+            return False
+        self._read += 1
+        return not any(bool(p.grad.any()) for p, _ in pairs if p.grad is not None)
+
+    def _hold(self) -> None:
+        self._held = [_Held.of(parameter) for parameter in self._witnesses]

@@ -1,0 +1,60 @@
+"""The parameters that a backward reaches, while no optimizer is known: are they changed by hand?"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pytest_dlcheck.run.probes.updates import sample_of
+
+NODES = 5_000
+"""Nodes of the graph that are looked at."""
+LEAVES = 8
+"""Parameters that are compared."""
+
+
+class Leaves:
+    """Samples of what the first backward reaches, compared later."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[weakref.ref[Tensor], Tensor]] | None = None
+        self.have_changed = False
+        """Whether they moved although no optimizer stepped."""
+
+    def of(self, losses: Sequence[Tensor]) -> None:
+        """Keep what the first backward reaches; look whether it has moved by the next one."""
+        if self._kept is None:
+            found = list(leaves_of(losses))[:LEAVES]
+            self._kept = [(weakref.ref(leaf), sample_of(leaf).clone()) for leaf in found]
+        elif not self.have_changed:
+            self._compare()
+
+    def close(self) -> None:
+        """Look once more, and let go."""
+        self._compare()
+        self._kept = []
+
+    def _compare(self) -> None:
+        for reference, before in self._kept or ():
+            leaf = reference()
+            if leaf is not None and not torch.equal(sample_of(leaf), before):
+                self.have_changed = True
+
+
+def leaves_of(losses: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors that a backward leaves gradients in."""
+    waiting = [loss.grad_fn for loss in losses if loss.grad_fn is not None]
+    seen, found = set(waiting), []
+    while waiting and len(seen) < NODES:
+        node = waiting.pop()
+        variable = getattr(node, "variable", None)
+        if isinstance(variable, Tensor):
+            found.append(variable)
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                waiting.append(following)
+    return found

@@ -1,0 +1,49 @@
+"""What can be heard of a foreign loop; the taps speak, the watcher listens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+class Listener(Protocol):
+    """Hears what a loop does, in the order and in the thread in which it does it."""
+
+    def backward_begins(self, losses: Sequence[Tensor]) -> None:
+        """``backward`` was called on these tensors."""
+
+    def backward_ends(self) -> None:
+        """The gradients of that backward have arrived."""
+
+    def loss_is_scaled(self, loss: Tensor, scaled: Tensor) -> None:
+        """A gradient scaler has made ``scaled`` of ``loss``."""
+
+    def step_is_offered(self, optimizer: torch.optim.Optimizer) -> None:
+        """A gradient scaler will step this optimizer, unless gradients have overflowed."""
+
+    def gradients_are_unscaled(self, optimizer: torch.optim.Optimizer) -> None:
+        """A gradient scaler has divided this optimizer's gradients by its scale."""
+
+    def step_begins(self, optimizer: torch.optim.Optimizer, *, closure: bool) -> None:
+        """An optimizer is about to step; with a closure, backward comes inside the step."""
+
+    def gradients_are_complete(self, optimizer: torch.optim.Optimizer) -> None:
+        """The gradients that this step applies are there."""
+
+    def step_ends(self, optimizer: torch.optim.Optimizer) -> None:
+        """An optimizer has stepped."""
+
+    def clipped(self, parameters: Sequence[Tensor], bound: float, norm: Tensor | None) -> None:
+        """Gradients were clipped.
+
+        Args:
+            parameters: whose gradients.
+            bound: the largest norm, or value, that was allowed.
+            norm: their norm before, shape ``[]``; None where values were clipped.
+        """
+
+    def batch_is_read(self, loader: object, batch: Any) -> None:
+        """A DataLoader has given a batch."""

@@ -1,0 +1,29 @@
+"""Which of a model's modules behave differently in train and eval mode, and in which they are."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
+
+
+def sensitive(root: nn.Module) -> list[nn.Module]:
+    """The modules whose behaviour depends on their mode, frozen normalisation left out."""
+    return [module for module in root.modules() if _is_sensitive(module)]
+
+
+def _is_sensitive(module: nn.Module) -> bool:
+    if isinstance(module, _DropoutNd):
+        return bool(module.p > 0)
+    if isinstance(module, _NormBase) and not isinstance(module, nn.modules.instancenorm._InstanceNorm):  # noqa: SLF001
+        return bool(module.track_running_stats) and not _is_frozen(module)
+    if isinstance(module, nn.RNNBase):
+        return bool(module.dropout) and module.num_layers > 1
+    if isinstance(module, nn.MultiheadAttention):
+        return bool(module.dropout)
+    return False
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    own = list(module.parameters(recurse=False))
+    return bool(own) and not any(p.requires_grad for p in own)

@@ -1,0 +1,78 @@
+"""Whom the gradients of a watched training reached, held against its optimizer and its calls."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from pytest_dlcheck.run.freshness import is_untrained
+from pytest_dlcheck.run.watch.scene import Scene
+from pytest_dlcheck.run.watch.visits import Visits
+from pytest_dlcheck.trace import Matrix, Row
+
+
+def coverage(scene: Scene, stepped: set[int], norms: object) -> tuple[Row, ...]:
+    """A row per parameter of the root and the optimizer, as the experiment of that name has them."""
+    reached = _reached(norms)
+    own = {id(p) for p in scene.model.parameters()}
+    return tuple(
+        Row(
+            name=name,
+            module=name.rpartition(".")[0],
+            shape=str(tuple(p.shape)),
+            numel=p.numel(),
+            origin="model" if id(p) in own else "optimizer",
+            requires_grad=p.requires_grad,
+            gets_gradient=name in reached,
+            declared_frozen=False,
+            optimizers=int(id(p) in stepped),
+            optimizer=0 if id(p) in stepped else None,
+            asked=True,
+            one_loss=True,
+            order=index if id(p) in own else None,
+            layer=False,
+            untrained=is_untrained(p),
+        )
+        for index, (name, p) in enumerate(scene.parameters.items(), 1)
+    )
+
+
+def places(scene: Scene, norms: object, visits: Visits) -> tuple[Row, ...]:
+    """Where no gradient arrives: modules whose parameters had none in any step, with their calls.
+
+    A module that is called in the forward that trains, and only ever with gradients off, is cut.
+    """
+    reached = _reached(norms)
+    rows = [Row(site="loss", state="connected", parameters=len(scene.parameters))]
+    done: list[str] = []
+    for name, module in scene.model.named_modules():
+        held = [f"{name}.{n}" if name else n for n, _ in module.named_parameters()]
+        inside = any(not outer or name.startswith(f"{outer}.") for outer in done)
+        if not held or inside or any(n in reached for n in held):
+            continue
+        calls, without = _calls(module, visits)
+        done.append(name)
+        rows.append(
+            Row(
+                site=name,
+                state="absent",
+                type=type(module).__name__,
+                called=calls,
+                returned=True,
+                influences=True if calls and calls == without else None,
+                grad_off=bool(calls) and calls == without,
+            )
+        )
+    return tuple(rows)
+
+
+def _calls(module: nn.Module, visits: Visits) -> tuple[int, int]:
+    """Calls of a module, or of what it holds where it is a mere container."""
+    found = [visits.of(part) for part in module.modules()]
+    return sum(calls for calls, _ in found), sum(without for _, without in found)
+
+
+def _reached(norms: object) -> set[str]:
+    """The parameters that had a gradient in any recorded step."""
+    if not isinstance(norms, Matrix):
+        return set()
+    return {site for site, values in norms.columns() if any(value is not None for value in values)}

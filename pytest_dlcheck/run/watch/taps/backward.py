@@ -1,0 +1,44 @@
+"""Hears every backward: ``Tensor.backward`` looks :func:`torch.autograd.backward` up there.
+
+Wrapped, because torch has no hook that fires before a backward and knows its loss.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_dlcheck.run.watch.listener import Listener
+
+
+@contextmanager
+def tapped(listener: Listener) -> Iterator[None]:
+    """Listen; a backward inside another one (checkpointing) is a part of it."""
+    original = torch.autograd.backward
+    inside = threading.local()
+
+    @functools.wraps(original)
+    def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
+        if getattr(inside, "backward", False) or torch.compiler.is_compiling():
+            original(tensors, *args, **kwargs)
+            return
+        inside.backward = True
+        try:
+            listener.backward_begins((tensors,) if isinstance(tensors, Tensor) else tuple(tensors))
+            original(tensors, *args, **kwargs)
+        finally:
+            inside.backward = False
+        listener.backward_ends()
+
+    torch.autograd.backward = backward
+    try:
+        yield
+    finally:
+        if torch.autograd.backward is backward:
+            torch.autograd.backward = original

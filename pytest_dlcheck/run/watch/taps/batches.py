@@ -1,0 +1,35 @@
+"""Hears the batches that data loaders give.
+
+Wrapped, because a loader has no hooks: the class's ``__next__``, so that every loader's own iterator,
+its type and its workers stay as they are.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch.utils.data.dataloader import _BaseDataLoaderIter
+
+from pytest_dlcheck.run.watch.listener import Listener
+
+
+@contextmanager
+def tapped(listener: Listener) -> Iterator[None]:
+    """Listen."""
+    original = _BaseDataLoaderIter.__next__
+
+    @functools.wraps(original)
+    def following(self: Any) -> Any:
+        batch = original(self)
+        listener.batch_is_read(self, batch)
+        return batch
+
+    _BaseDataLoaderIter.__next__ = following  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        if _BaseDataLoaderIter.__next__ is following:
+            _BaseDataLoaderIter.__next__ = original  # type: ignore[method-assign]

@@ -1,0 +1,104 @@
+"""Hears module calls: all of them in short windows, later those of the modules called from outside.
+
+By torch's global hooks, and by hooks on the modules found. A hook must not keep its module from being
+copied or pickled: its copies are itself, and it pickles as a function that gives its input back.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils.hooks import RemovableHandle
+
+Heard = Callable[[nn.Module, tuple[Any, ...]], None]
+
+
+class Calls:
+    """Tells of calls that come from outside of any module.
+
+    Args:
+        heard: told ``(module, positional arguments)`` before each such call.
+        visited: told of every module that is called while all are heard.
+    """
+
+    def __init__(self, heard: Heard, visited: Callable[[nn.Module], None]) -> None:
+        self._heard, self._visited = heard, visited
+        self._everywhere: list[RemovableHandle] = []
+        self._followed: dict[int, tuple[weakref.ref[nn.Module], RemovableHandle]] = {}
+        self._local = threading.local()
+
+    def listen_everywhere(self) -> None:
+        """Hear the calls of all modules."""
+        if not self._everywhere:
+            self._everywhere = [
+                register_module_forward_pre_hook(self._enters),
+                register_module_forward_hook(self._leaves, always_call=True),
+            ]
+
+    def listen_to_the_followed(self) -> None:
+        """Hear the calls of the followed modules only."""
+        for handle in self._everywhere:
+            handle.remove()
+        self._everywhere = []
+        self.forget_open_calls()
+
+    def follow(self, module: nn.Module) -> None:
+        """Hear this module's calls from now on."""
+        known = self._followed.get(id(module))
+        if known is None or known[0]() is not module:
+            handle = module.register_forward_pre_hook(_Ear(self._enters_followed))
+            self._followed[id(module)] = (weakref.ref(module), handle)
+
+    def forget_open_calls(self) -> None:
+        """Calls that raised, or were left by a generator, are over."""
+        self._local.depth = 0
+
+    def close(self) -> None:
+        """Take every hook off."""
+        self.listen_to_the_followed()
+        for _, handle in self._followed.values():
+            handle.remove()
+        self._followed.clear()
+
+    def _enters(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if torch.compiler.is_compiling():
+            return
+        depth = getattr(self._local, "depth", 0)
+        self._local.depth = depth + 1
+        if depth == 0 and not getattr(module, "_is_replica", False) and id(module) not in self._followed:
+            self._heard(module, args)
+        self._visited(module)
+
+    def _leaves(self, *_: object) -> None:
+        if not torch.compiler.is_compiling():
+            self._local.depth = max(0, getattr(self._local, "depth", 0) - 1)
+
+    def _enters_followed(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        known = self._followed.get(id(module))
+        if known is not None and known[0]() is module and not torch.compiler.is_compiling():
+            self._heard(module, args)
+
+
+class _Ear:
+    """A forward pre-hook that a module may be copied, pickled and saved with."""
+
+    def __init__(self, heard: Heard) -> None:
+        self._heard = heard
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        self._heard(module, args)
+
+    def __deepcopy__(self, memo: object) -> _Ear:
+        return self
+
+    def __copy__(self) -> _Ear:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, ({}, "get")  # {}.get(module, args) is args: needs nothing of ours to load

@@ -1,0 +1,100 @@
+"""Hears every optimizer's step, by torch's global hooks.
+
+A wrapped optimizer fires twice, as one object or as two: the outermost step counts.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import torch
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+from pytest_dlcheck.run.watch.listener import Listener
+
+_Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@contextmanager
+def tapped(listener: Listener) -> Iterator[None]:
+    """Listen."""
+    ear = _Ear(listener)
+    before = register_optimizer_step_pre_hook(ear.before)
+    after = register_optimizer_step_post_hook(ear.after)
+    try:
+        yield
+    finally:
+        before.remove()
+        after.remove()
+
+
+class _Ear:
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._local = threading.local()
+
+    def before(
+        self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> _Arguments | None:
+        if torch.compiler.is_compiling() or self._is_inside_a_step(optimizer):
+            return None
+        self._local.outermost = optimizer
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)  # args[0] is the optimizer
+        self._listener.step_begins(optimizer, closure=callable(closure))
+        if not callable(closure):
+            self._listener.gradients_are_complete(optimizer)
+            return None
+        heard = self._heard(closure, optimizer)
+        if "closure" in kwargs:
+            return args, {**kwargs, "closure": heard}
+        return (args[0], heard, *args[2:]), kwargs
+
+    def after(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+        del args, kwargs
+        if torch.compiler.is_compiling() or getattr(self._local, "outermost", None) is not optimizer:
+            return
+        if _depth_of(optimizer) > 1:
+            return
+        self._local.outermost = None
+        self._listener.step_ends(optimizer)
+
+    def _is_inside_a_step(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether the step that began last in this thread is still going on: it may have raised."""
+        outermost = getattr(self._local, "outermost", None)
+        return outermost is not None and _depth_of(outermost) > (optimizer is outermost)
+
+    def _heard(
+        self, closure: Callable[..., Any], optimizer: torch.optim.Optimizer
+    ) -> Callable[..., Any]:
+        told = False
+
+        @functools.wraps(closure)
+        def heard(*args: Any, **kwargs: Any) -> Any:
+            nonlocal told
+            loss = closure(*args, **kwargs)
+            if not told:
+                told = True
+                self._listener.gradients_are_complete(optimizer)
+            return loss
+
+        return heard
+
+
+def _depth_of(optimizer: torch.optim.Optimizer) -> int:
+    """How many calls of this optimizer's ``step`` are on the stack, by torch's wrapper around it."""
+    depth = 0
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  documented, and the only way to ask
+    while frame is not None:
+        if frame.f_code.co_name == "wrapper" and frame.f_locals.get("self") is optimizer:
+            depth += 1
+        frame = frame.f_back
+    return depth

@@ -1,0 +1,130 @@
+"""A loop that is not ours, watched and judged: ``with watch() as run:``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pytest_dlcheck.by_hand import CheckFailedError, Rules
+from pytest_dlcheck.check import select
+from pytest_dlcheck.finding import Finding, ruled
+from pytest_dlcheck.policy import Policy
+from pytest_dlcheck.reports.text import failures_text, findings_text
+from pytest_dlcheck.session import all_checks, judge_watched, watcher
+from pytest_dlcheck.trace import Trace
+from pytest_dlcheck.verdict import Outcome, Verdict
+
+NOTHING = (
+    "nothing was trained here: no optimizer stepped and no backward ran in this process; "
+    "a training in a subprocess cannot be seen from here: watch that process, `dlcheck watch SCRIPT`"
+)
+
+
+class NothingTrainedError(ValueError):
+    """Nothing was trained while it was watched: neither passed nor failed, but used wrongly."""
+
+
+class Watched:
+    """What was trained inside a watch, an entry per optimizer.
+
+    Attributes:
+        traces: ``(name, trace)`` of everything that was trained; empty until the watch has ended.
+    """
+
+    def __init__(self, name: str, rules: Rules) -> None:
+        self.name, self._rules = name, rules
+        self.traces: tuple[tuple[str, Trace], ...] = ()
+        self.findings: tuple[Finding, ...] = ()
+
+    @property
+    def trace(self) -> Trace:
+        """What was trained most: the trace with most steps.
+
+        Raises:
+            NothingTrainedError: nothing was.
+        """
+        self._require_training()
+        return max((trace for _, trace in self.traces), key=lambda trace: trace.trial.steps)
+
+    @property
+    def summary(self) -> str:
+        """What was seen, in one line."""
+        if not self._trained():
+            return NOTHING
+        steps = sum(trace.trial.steps for _, trace in self.traces)
+        failed, passed = len(self.failures), sum(v.outcome is Outcome.PASSED for v in self.verdicts)
+        of = f"of {len(self.verdicts)} verdicts"
+        return f"{steps} optimizer steps; {failed} failed, {passed} passed {of}"
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """All verdicts on everything that was trained."""
+        return tuple(finding.verdict for finding in self.findings)
+
+    @property
+    def failures(self) -> tuple[Finding, ...]:
+        """What failed, and is not expected to."""
+        return tuple(finding for finding in self.findings if finding.fails)
+
+    def check(self, *names: str) -> None:
+        """Fail with the diagnosis where a property does not hold.
+
+        Args:
+            names: checks or families; all that could be judged if none is given.
+
+        Raises:
+            CheckFailedError: (an ``AssertionError``) a check does not hold.
+            NothingTrainedError: nothing was trained inside.
+            UnknownCheckError: a name is neither a check's nor a family's.
+        """
+        __tracebackhide__ = True
+        self._require_training()
+        chosen = select(names, option="check()") if names else None
+        failed = [f for f in self.failures if chosen is None or f.verdict.check in chosen]
+        if failed:
+            raise CheckFailedError(failures_text(failed))
+        self._rules.open([finding for finding in self.findings if not finding.fails])
+
+    def __str__(self) -> str:
+        return findings_text(self.findings)
+
+    def end(self, traces: tuple[tuple[str, Trace], ...]) -> None:
+        """Judge what was seen."""
+        self.traces = traces
+        single = len(traces) == 1
+        self.findings = tuple(
+            ruled(finding, self._rules.policy, self._rules.strict)
+            for what, trace in traces
+            for finding in judge_watched(self.name if single else f"{self.name} [{what}]", trace)
+            if finding.verdict.check in self._rules.checks
+        )
+
+    def _require_training(self) -> None:
+        __tracebackhide__ = True
+        if not self._trained():
+            raise NothingTrainedError(NOTHING)
+
+    def _trained(self) -> bool:
+        return any(trace.row("loop").integer("backwards") for _, trace in self.traces)
+
+
+@contextmanager
+def watch(
+    name: str = "loop", rules: Rules | None = None, *, stop_after: int | None = None
+) -> Iterator[Watched]:
+    """Watch whatever is trained inside; nothing of the loop has to change.
+
+    Args:
+        name: what to call it in reports.
+        rules: how it is judged; by all checks that can, where none are given.
+        stop_after: optimizer steps after which the block is left, as if it had ended there.
+
+    Yields:
+        What was found, once the block has ended; also where it raised.
+    """
+    watched, ears = Watched(name, rules or Rules(Policy(), all_checks())), watcher(stop_after)
+    try:
+        with ears.watching():
+            yield watched
+    finally:
+        watched.end(ears.traces())

@@ -1,0 +1,177 @@
+"""Telling what was measured: the table, the totals with their intervals, and the README's part."""
+
+# ruff: noqa: T201  it prints what was measured
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import binomtest
+
+FOLDER = Path(__file__).parent / ".measured"
+PUBLISHED = Path(__file__).parent / "results.json"
+README = Path(__file__).parents[2] / "README.md"
+MARKERS = "<!-- clinic -->", "<!-- /clinic -->"
+PACKAGES = {"dlcheck": "pytest-dlcheck", "torchtest2": "torchtest2", "pytest_torch": "pytest-torch"}
+
+
+def environment(tools: Iterable[str]) -> dict[str, Any]:
+    """When, and with which versions."""
+    names = ["torch", *(PACKAGES[tool] for tool in tools)]
+    return {
+        "date": datetime.now(tz=UTC).date().isoformat(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in names},
+    }
+
+
+def share(count: int, of: int) -> str:
+    """A share with its 95 % Wilson interval, in percent."""
+    if of == 0:
+        return "–"
+    low, high = binomtest(count, of).proportion_ci(method="wilson")
+    return f"{count} of {of} ({100 * count / of:.0f} %, {100 * low:.0f}–{100 * high:.0f} %)"
+
+
+def visible(cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The cases that are faults a short look can find."""
+    return [case for case in cases if case["finding"] != "invisible"]
+
+
+def alarmed(cases: Iterable[dict[str, Any]], tool: str) -> tuple[int, int]:
+    """How many twins raised an alarm, and of how many."""
+    twins = {case["twin"]: bool(case[tool]["alarms"]) for case in cases}
+    for case in cases:
+        twins[case["twin"]] |= bool(case[tool]["alarms"])
+    return sum(twins.values()), len(twins)
+
+
+PARTS = ("dev", "test", "test, unseen", "all")
+
+
+def part(cases: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """The cases of a half; ``unseen``: without those that were looked at on the first day."""
+    if name == "all":
+        return list(cases)
+    half = [case for case in cases if case["split"] == name.partition(",")[0]]
+    return [case for case in half if not case["first_day"]] if "unseen" in name else half
+
+
+def totals(cases: Sequence[dict[str, Any]], tools: Iterable[str]) -> Iterator[list[str]]:
+    """Rows of the table of totals: tool, half, found, named, twins with an alarm, seconds a case."""
+    for tool in tools:
+        for name in PARTS:
+            mine = part(cases, name)
+            faults = visible(mine)
+            if not mine:
+                continue
+            alarms, twins = alarmed(mine, tool)
+            seconds = sum(case[tool]["seconds"] for case in mine) / len(mine)
+            yield [
+                PACKAGES[tool],
+                name,
+                share(sum(case[tool]["found"] for case in faults), len(faults)),
+                share(sum(case[tool]["named"] for case in faults), len(faults)),
+                f"{alarms} of {twins}",
+                f"{seconds:.1f}",
+            ]
+
+
+HEADINGS = ["", "half", "found (95 %)", "named (95 %)", "twins with an alarm", "s a case"]
+
+
+def tell(results: dict[str, Any], tools: Sequence[str]) -> None:
+    """Print the table and the totals.
+
+    Of the measuring half only totals and what was named are of use to whoever works on the checks.
+    """
+    cases = results["cases"]
+    for case in sorted(cases, key=lambda case: (case["split"], case["checks"])):
+        mark = ["missed", "FOUND", "NAMED"][case["dlcheck"]["found"] + case["dlcheck"]["named"]]
+        if case["finding"] == "invisible":
+            mark = "alarm" if case["dlcheck"]["found"] else "quiet"
+        note = "" if case["built"] else " [not built]"
+        print(
+            f"{case['split']:5}{mark:7}{case['dlcheck']['seconds']:6.1f} s  {case['name'][:58]:58}"
+            f"  {case['finding']:9} {case['dlcheck']['by'] or '-'}{note}"
+            f"  (expected: {', '.join(case['checks']) or 'nothing'})"
+        )
+        if case["split"] == "dev" and mark in {"FOUND", "alarm"}:
+            print(f"              said: {case['dlcheck']['said'][0][:240]}")
+    for twin in {c["twin"]: c["dlcheck"]["alarms"] for c in cases if c["dlcheck"]["alarms"]}.items():
+        print("alarm on a twin:", *twin)
+    print()
+    for row in [HEADINGS, *totals(cases, tools)]:
+        print(
+            "  ".join(
+                cell.ljust(width) for cell, width in zip(row, (15, 13, 28, 28, 20, 8), strict=True)
+            )
+        )
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """The README's part: totals, and every case with what each tool made of it."""
+    cases = results["cases"]
+    tools = [tool for tool in PACKAGES if tool in cases[0]]
+    versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
+    lines = [
+        f"Measured on {results['date']}: {versions}; Python {results['python']}, CPU, one thread.",
+        "",
+        *_table(HEADINGS, totals(cases, tools)),
+        "",
+        "<details><summary>Every case</summary>",
+        "",
+        *_table(
+            ["fault", "in", "half", "first cause", "named", *(PACKAGES[t] for t in tools[1:]), "s"],
+            (_row(case, tools) for case in cases),
+        ),
+        "",
+        "</details>",
+    ]
+    return "\n".join(lines)
+
+
+def _row(case: dict[str, Any], tools: Sequence[str]) -> list[str]:
+    ours = case["dlcheck"]
+    nothing = "–" if case["finding"] == "invisible" else "**missed**"
+    return [
+        case["name"] + (" (no fault in a short run)" if case["finding"] == "invisible" else ""),
+        f"{case['architecture']}, {case['task']}",
+        case["split"] + ("¹" if case["first_day"] else ""),
+        f"`{ours['by']}`" if ours["by"] else nothing,
+        _mark(ours),
+        *(_mark(case[tool]) for tool in tools[1:]),
+        f"{ours['seconds']:.1f}",
+    ]
+
+
+def _mark(result: dict[str, Any]) -> str:
+    return ["–", "found", "named"][result["found"] + result["named"]]
+
+
+def _table(headings: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
+    lines = [headings, ["---"] * len(headings), *body]
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def write_readme(results: dict[str, Any]) -> str:
+    """Write the table between the README's markers.
+
+    Raises:
+        LookupError: the README has no markers.
+    """
+    begin, end = MARKERS
+    text = README.read_text(encoding="utf-8")
+    if begin not in text or end not in text:
+        raise LookupError(f"{README.name} has no {begin} … {end}")
+    between = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    README.write_text(
+        between.sub(lambda _: f"{begin}\n{markdown(results)}\n{end}", text), encoding="utf-8"
+    )
+    return f"{README.name} holds the results of {results['date']}"
