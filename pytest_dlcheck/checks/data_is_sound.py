@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
 from pytest_dlcheck.faults import data as faults
 from pytest_dlcheck.faults import data_advice as advice
+from pytest_dlcheck.faults.data_examples import ENTRY, STUCK, facts
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
@@ -29,7 +30,8 @@ class DataIsSound(Check):
     tensors. Samples with NaN are given to the model: if its loss stays finite, gaps are expected. Scale
     is taken where it matters, by what the first layer with weights makes of the first batch: a model
     that normalises its inputs itself, or right after that layer, passes with inputs of any size.
-    Imbalance, duplicates, constant features and scales that are off are advice.
+    Inputs that are tiny there fail if a small batch cannot be learned. Imbalance, duplicates, constant
+    features and scales that are off are advice.
 
     **What it cannot see.** Samples not looked at (of an iterator: all but one batch), and wrong labels.
 
@@ -39,7 +41,7 @@ class DataIsSound(Check):
 
     family = "data"
     reads = frozenset({"data_contents"})
-    glances = frozenset({"data_scale"})
+    glances = frozenset({"data_scale", "loss", "steps"})
     shows = Effect.DATA
     leads_to = frozenset(set(Effect) - {Effect.RUN, Effect.DATA, Effect.INDEPENDENCE})
 
@@ -55,19 +57,42 @@ class DataIsSound(Check):
     apart: float = 10.0
     """Scale of validation inputs over that of training inputs, or the inverse, from which on they are
     not made alike: bytes against 0..1 have 255, standardised against raw features more. Chosen."""
+    tiny: float = 0.02
+    """RMS of inputs below which they are to blame if a batch cannot be learned; diabetes has 0.05."""
+    stuck: float = 0.1
+    """Share of its way that a batch's loss must cover, with such inputs (ratio); chosen."""
+    mirrored: float = -0.8
+    """Correlation of features' means in both splits at which one is inverted; digits: 0.99, -0.99."""
 
     def trials(self, terms: Terms) -> tuple[Trial, ...]:
         """One batch, no training."""
         return (terms.inspect(),)
 
+    def look_again(self, verdict: Verdict, evidence: Evidence) -> tuple[Trial, ...]:
+        """Whether a batch can be learned from inputs as small as that."""
+        trace = evidence.the("inspect")
+        if verdict.failed or not faults.are_tiny(trace.rows("data_scale"), self.tiny):
+            return ()
+        return (Terms(seed=trace.trial.seed, device=trace.trial.device).overfit(0.8),)
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        """By what came to its end: a second look that was cut short is none."""
+        told = [t for t in evidence.traces if t.trial.kind != "overfit" or t.ending.kind == "completed"]
+        return super().judge(Evidence(tuple(told)))
+
     def decide(self, evidence: Evidence) -> Verdict:
         """Fail by the first of: not finite, all the same, out of scale."""
         rows, entries = map(evidence.the("inspect").rows, ("data_contents", "data_scale"))
-        told = list(self._advice(rows, entries))
+        stuck = faults.stuck(evidence.of("overfit"), self.stuck)
+        beyond = [e for e in entries if faults.is_beyond(e, self.huge, self.pixels)]
+        same = [row for row in rows if self._same(row, self.samples)]
+        told = [*advice.on_contents(rows, same), *advice.on_entries(entries, beyond, rows)]
         fault = next(self._faults(rows, entries), None)
+        if fault is None and stuck is not None and faults.are_tiny(entries, self.tiny):
+            fault = faults.too_small(entries[0], stuck, self.tiny)
         if fault is not None:
             return self.failed_by(fault, advice=told)
-        made = max((e.number("made") for e in entries if not self._at_ease(e)), default=0.0)
+        made = max((e.number("made") for e in entries if not faults.at_ease(e)), default=0.0)
         return self.passed(
             "0 unexpected NaN or infinities (bound 0) in "
             f"{faults.looked_at(rows[0])}{faults.first_outputs(made, self.huge)}",
@@ -88,41 +113,18 @@ class DataIsSound(Check):
         for row in targets:
             if self._same(row, self.samples) and row.flag("matters") and row.flag("whole"):
                 yield faults.same_targets(row)
-        for entry in (entry for entry in entries if not self._at_ease(entry)):
-            if self._beyond(entry):
-                table = inputs[0] if len(inputs) == 1 else None
-                yield faults.too_large(entry, table, self._bound(entry))
-            elif faults.is_divided_twice(entry):
-                yield faults.divided_twice(entry)
-        apart = [row for row in inputs if faults.val_factor(row) >= self.apart]
-        yield from (faults.val_apart(row, self.apart) for row in apart)
+        table = inputs[0] if len(inputs) == 1 else None
+        yield from faults.out_of_scale(entries, table, self.huge, self.pixels)
+        yield from faults.beside(inputs, self.apart, self.mirrored)
 
     def _same(self, row: Row, samples: int) -> bool:
         return row.flag("steady") and row.integer("samples") >= samples
-
-    def _bound(self, entry: Row) -> float:
-        return self.pixels if faults.is_pixels(entry) else self.huge
-
-    def _beyond(self, entry: Row) -> bool:
-        return min(entry.number("made"), entry.number("given")) >= self._bound(entry)
-
-    def _at_ease(self, entry: Row) -> bool:
-        return any(map(entry.flag, ("normalises", "looks_up", "trained", "mended")))
-
-    def _advice(self, rows: tuple[Row, ...], entries: tuple[Row, ...]) -> Iterator[str]:
-        same = [row for row in rows if self._same(row, self.samples)]
-        yield from advice.on_contents(rows, same)
-        for entry in entries:
-            if self._at_ease(entry):
-                yield from advice.on_mended(entry, large=self._beyond(entry))
-            elif not self._beyond(entry):
-                yield from advice.on_scale(entry, rows)
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:
         """Standardised numbers; pixels that the model normalises; gaps that the loss expects."""
         yield Example("standardised", (_trace(),))
-        raw = Row(_ENTRY, given=120.0, made=1.0, highest=255.0, normalises=True, type="BatchNorm2d")
+        raw = Row(ENTRY, given=120.0, made=1.0, highest=255.0, normalises=True, type="BatchNorm2d")
         yield Example("pixels into a batch norm", (_trace(entry=raw),))
         gaps = {"bad_samples": 40, "nan_samples": 40, "first_bad": 3, "survives": True}
         yield Example("missing targets, left out", (_trace(target=gaps),))
@@ -135,16 +137,14 @@ class DataIsSound(Check):
         same: dict[str, Scalar] = {"steady": True, "distinct": 1, "matters": True}
         yield Example("inputs zeroed", (_trace(input=same),), ("data",))
         yield Example("one target", (_trace(target=same),), ("data",))
-        raw = Row(_ENTRY, given=122.0, made=70.0, highest=255.0, whole_numbers=True)
+        raw = Row(ENTRY, given=122.0, made=70.0, highest=255.0, whole_numbers=True)
         yield Example("raw pixels", (_trace(raw),), ("data", "features.0"))
-        yield Example("divided twice", (_trace(entry=Row(_ENTRY, highest=1 / 255)),), ("data",))
+        yield Example("divided twice", (_trace(entry=Row(ENTRY, highest=1 / 255)),), ("data",))
+        tiny = Row(ENTRY, given=1e-5)
+        yield Example(
+            "vanishing", (_trace(tiny), example_trace(Terms().overfit(0.8), **STUCK)), ("data",)
+        )
 
 
-_ROW = Row(samples=569, total=569, whole=True, nan_samples=0, distinct=569, dtype="float32", dims=2)
-_ENTRY = Row(site="features.0", type="Conv2d", given=1.0, made=0.6, lowest=0.0, highest=3.1, features=64)
-
-
-def _trace(entry: Row = _ENTRY, **parts: Mapping[str, Scalar]) -> Trace:
-    given = Row(_ROW, place="input", is_target=False, lowest=-2.0, highest=3.0, **parts.get("input", {}))
-    target = Row(_ROW, place="target", is_target=True, mean=0.5, rms=0.7, **parts.get("target", {}))
-    return example_trace(Terms().inspect(), data_contents=(given, target), data_scale=(entry,))
+def _trace(entry: Row = ENTRY, **parts: Mapping[str, Scalar]) -> Trace:
+    return example_trace(Terms().inspect(), **facts(entry, parts))

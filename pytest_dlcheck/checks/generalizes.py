@@ -27,7 +27,8 @@ class Generalizes(Check):
     targets, and against those of other samples, chunk by chunk (Student's t); for classifications also
     the accuracy (Wilson). It passes where the right targets surely fit better. It fails only where new
     *training* data was surely predicted, in the first epoch, and validation data misses ``half`` of that
-    gain or accuracy, or is worse while it is scaled otherwise, or has classes that change places.
+    gain or accuracy, or is worse while it is scaled otherwise, or has classes that change places; or
+    where known data is classified and validation data surely worse than by chance, for such a reason.
 
     **What it cannot see.** Whether validation data has leaked into training data; how good a longer
     training would get. A gap to the training data is advice.
@@ -73,17 +74,29 @@ class Generalizes(Check):
         if gain is None:
             return self.inconclusive("validation batches hold no two samples to be told apart")
         measure = Measure("gain on validation data", gain.share.estimate, "ratio", self.least, ">=")
-        story = f"{gain}{self._accuracy(showing)}; {100 * self.least:g} % is asked"
+        story = f"{gain}{generalization.accuracy(showing)}; {100 * self.least:g} % is asked"
         kept = any(showing.fits("train", mode, self.least) for mode in ("eval", "train"))
-        learned = stream is not None and stream.shown(self.least) and kept
+        repeats = showing.repeats
+        learned = stream is not None and stream.shown(self.least) and kept and not repeats
+        if mistaken := showing.mistaken:
+            at, cause, remedy = generalization.suspect(showing, self.least)
+            return self.failed(
+                f"{story}; {showing.accuracy('train').estimate:.0%} of known data are right; {mistaken}",
+                measure,
+                suspects=[at],
+                cause=cause,
+                remedy=remedy,
+            )
         if learned and stream and self._is_missed(showing, gain, stream):
             at, cause, remedy = generalization.suspect(showing, self.least)
             told = f"{story}; new training data had a gain of {100 * stream.share.estimate:.3g} %"
             return self.failed(told, measure, suspects=[at], cause=cause, remedy=remedy)
         if gain.shown(self.least):
-            return self.passed(story, measure, advice=self._advice(showing))
+            return self.passed(story, measure, advice=generalization.advice(showing, self.overfitted))
         why = "its samples are too few" if learned else "nor is training data surely predicted"
-        return self.inconclusive(f"{story}; {why}", measure)
+        return self.inconclusive(
+            f"{story}; {repeats or why}", measure, advice=generalization.odd(showing)
+        )
 
     def _is_missed(self, showing: Showing, gain: Gain, stream: Gain) -> bool:
         shown, accuracy = gain.shown(self.least), showing.accuracy("val")
@@ -97,24 +110,6 @@ class Generalizes(Check):
         higher = showing.row("val").number("loss") > self.higher * showing.row("train").number("loss")
         fewer = showing.classifies and accuracy.high < self.worse * early.low
         return bool(odd) and (fewer or (higher and not shown))
-
-    def _accuracy(self, showing: Showing) -> str:
-        if not showing.classifies:
-            return ""
-        found, chance = showing.accuracy("val"), showing.row("val").number("chance")
-        limits = f"{found.low:.1%} to {found.high:.1%}"
-        return f"; {found.estimate:.1%} are right ({limits}; chance {chance:.1%})"
-
-    def _advice(self, showing: Showing) -> list[str]:
-        if odd := showing.prepared_otherwise or showing.targets_prepared_otherwise:
-            return [f"{odd}: are both prepared alike?"]
-        val, train = showing.accuracy("val"), showing.accuracy("train")
-        if not showing.row("val").integer("classified") or train.low - val.high <= self.overfitted:
-            return []
-        known = generalization.OF_A_KIND if val.high < showing.early.low else generalization.OVERFITTED
-        return [
-            f"{train.estimate:.0%} of training, {val.estimate:.0%} of validation data are right: {known}"
-        ]
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:

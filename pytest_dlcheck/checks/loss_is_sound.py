@@ -24,7 +24,8 @@ class LossIsSound(Check):
     The loss is one finite number with a gradient; outputs and targets do not broadcast silently into all
     pairs of samples (`(n, 1)` against `(n,)`); targets lie where the loss wants them; a loss that wants
     logits gets no probabilities (softmax twice), one that wants log-probabilities gets such, normalised
-    over classes and not over the batch; and right answers cost less than wrong ones.
+    over classes and not over the batch; rows of classes are not cut across positions by a `view` without
+    a permute; and right answers cost less than wrong ones.
 
     **Why it matters.** Each of these trains without an error: slowly, towards the mean, or backwards.
 

@@ -39,7 +39,14 @@ class OptimizerCoversModel(Check):
     family = "contract"
     reads = frozenset({"coverage"})
     leads_to = frozenset(
-        {Effect.GRADIENTS, Effect.UPDATES, Effect.FITTING, Effect.PROGRESS, Effect.LEARNING}
+        {
+            Effect.GRADIENTS,
+            Effect.UPDATES,
+            Effect.FITTING,
+            Effect.PROGRESS,
+            Effect.LEARNING,
+            Effect.GENERALIZATION,
+        }
     )
 
     few: float = 0.25

@@ -25,11 +25,14 @@ class SplitsDoNotOverlap(Check):
     subsets, names of files, rows of shared memory), which sees through augmentation; and by equal
     inputs: of all samples of tensors, of about a thousand otherwise. Data of few distinct values repeat
     by nature: what counts is the rate above that at which samples of one side repeat among themselves.
-    Says how small an overlap the samples could have shown.
+    Near duplicates, of floating inputs, are validation samples 8 times nearer to a training sample than
+    the usual nearest neighbour within training; more than ``near`` of them fail. Says how small an
+    overlap the samples could have shown.
 
-    **What it cannot see.** Near duplicates (frames of one video, augmented copies on disk, windows of
-    one series), samples of one person or place on both sides, or equal samples that random augmentation
-    makes differ, where the data sets do not tell where samples come from.
+    **What it cannot see.** Frames of one video or windows of one series, which are as near to each other
+    within training; strongly augmented copies; samples of one person or place on both sides, or equal
+    samples that random augmentation makes differ, where the data sets do not tell where samples come
+    from.
 
     **Source.** Kapoor and Narayanan, "Leakage and the reproducibility crisis", 2023 (L1.1, L1.4); Barz
     and Denzler, "Do we train on test data?", 2020: 3.3 % of CIFAR-10's test set are such duplicates.
@@ -43,6 +46,11 @@ class SplitsDoNotOverlap(Check):
     overlap: float = 0.05
     """Share of validation samples in the training data, above the rate of natural repetition, from which
     on it fails: what Deepchecks allows in "train test samples mix"; CIFAR has 3 to 10 % near ones."""
+    near: float = 0.2
+    """Share of validation samples much nearer to a training sample than training samples are to each
+    other, above the rate within either side, from which on it fails; less is advice. Chosen."""
+    fewest_near: int = 10
+    """Such samples that there must be; chosen."""
     fewest: int = 5
     """Samples that must be shared: a duplicate or two is life."""
     repeats: float = 0.5
@@ -56,7 +64,9 @@ class SplitsDoNotOverlap(Check):
 
     def decide(self, evidence: Evidence) -> Verdict:
         """By origin first, then by content."""
-        rows = evidence.the("inspect").rows("data_overlap")
+        found = evidence.the("inspect").rows("data_overlap")
+        rows = [row for row in found if row.text("by") != "nearness"]
+        close = [row for row in found if row.text("by") == "nearness"]
         advice = [faults.some(row) for row in rows if row.integer("matches") > 0 and self._trusted(row)]
         for row in rows:
             if (
@@ -64,7 +74,16 @@ class SplitsDoNotOverlap(Check):
                 and row.integer("matches") >= self.fewest
                 and self._trusted(row)
             ):
-                return self.failed_by(faults.overlap(row, self.overlap + self._natural(row)))
+                return self.failed_by(faults.overlap(row, self.overlap + faults.natural(row)))
+        for row in (row for row in close if row.integer("matches") >= self.fewest_near):
+            if faults.nearly_shared(row) > self.near:
+                return self.failed_by(faults.near(row, self.near))
+            if faults.nearly_shared(row) > self.overlap:
+                advice += [faults.some_near(row)]
+        if not rows:
+            return self.inconclusive(
+                "samples could not be compared one by one (1 way is needed, 0 were)"
+            )
         row = min(rows, key=self._visible)
         if self._visible(row) > self.power:
             return self.inconclusive(
@@ -72,34 +91,24 @@ class SplitsDoNotOverlap(Check):
                 f"of {min(1.0, self._visible(row)):.0%} could not have shown (at most "
                 f"{self.power:.0%} may stay hidden)"
             )
-        if self._natural(row) > self.repeats and faults.share(row) > self.overlap:
+        if faults.natural(row) > self.repeats and faults.share(row) > self.overlap:
             return self.inconclusive(
-                f"{self._natural(row):.0%} of training samples repeat among themselves (bound "
+                f"{faults.natural(row):.0%} of training samples repeat among themselves (bound "
                 f"{self.repeats:.0%}): equal inputs tell nothing"
             )
         return self.passed(
             f"{faults.share(row):.1%} of validation samples are in the training data (bound "
-            f"{self.overlap + self._natural(row):.0%}): {faults.compared(row)}; an overlap of "
+            f"{self.overlap + faults.natural(row):.0%}): {faults.compared(row)}; an overlap of "
             f"{self._visible(row):.2g} would have shown",
-            faults.measure(row, self.overlap + self._natural(row)),
+            faults.measure(row, self.overlap + faults.natural(row)),
             advice=advice[:1],
         )
 
     def _trusted(self, row: Row) -> bool:
         return row.text("by") == "content" or row.flag("confirmed")
 
-    def _natural(self, row: Row) -> float:
-        """The rate (ratio) that chance explains: as training repeats, or validation, as dense, would."""
-        if row.text("by") != "content":
-            return 0.0
-        samples = max(1, row.integer("samples"))
-        among_val = min(max(row.number("val_repeated"), 3 / samples), 1 - 1e-9)
-        denser = row.integer("train_samples") / samples
-        by_val: float = 1 - (1 - among_val) ** denser
-        return min(row.number("repeated"), by_val)
-
     def _above(self, row: Row) -> float:
-        return faults.share(row) - self._natural(row)
+        return faults.share(row) - faults.natural(row)
 
     def _visible(self, row: Row) -> float:
         """The smallest overlap (ratio) of which three matches are expected: seen 19 times in 20."""
@@ -120,6 +129,15 @@ class SplitsDoNotOverlap(Check):
     def sick(cls) -> Iterable[Example]:
         """Cut from training, by content and by indices; training itself."""
         yield Example("cut from training", (_trace(matches=200, first_val=0, first_train=0),), ("data",))
+        copies: dict[str, Scalar] = {
+            "by": "nearness",
+            "val_repeated": 0.0,
+            "usual": 1.2,
+            "closest": 0.08,
+        }
+        yield Example(
+            "noisy copies", (_trace(matches=200, first_val=0, first_train=0, **copies),), ("data",)
+        )
         own: dict[str, Scalar] = {"by": "indices", "confirmed": True, "same_object": True}
         yield Example(
             "the same data", (_trace(matches=360, first_val=0, first_train=0, **own),), ("data",)

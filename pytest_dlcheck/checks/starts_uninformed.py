@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
-from pytest_dlcheck.faults.start import story
+from pytest_dlcheck.faults.start import knows, own_units, story
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Suspect, Verdict
@@ -28,7 +28,7 @@ class StartsUninformed(Check):
     **How it decides.** By asking the very loss function that the recipe calls, with its class weights,
     label smoothing and ignored targets, what equal logits cost. Fails only if the loss is more than
     twice that *and* the outputs are huge; more than twice alone, and less than half, are advice. Targets
-    with a large mean are advice to normalise.
+    with a large mean, or in units far from those of the outputs, are advice to normalise.
 
     **What it cannot see.** Losses that are not among torch's own, and what is normal for methods that
     scale logits on purpose (margin and contrastive losses): there it does not apply.
@@ -55,6 +55,9 @@ class StartsUninformed(Check):
     standardised ones have 1, pixels in 0 to 255 about 130; chosen between."""
     offset: float = 3.0
     """Mean of targets over their spread (ratio) from which they should be normalised; chosen."""
+    units: float = 50.0
+    """Targets over outputs, at least 1 (ratio), from which targets are in units of their own: Adam at
+    1e-3 takes 50,000 steps to move a bias there; chosen."""
 
     def trials(self, terms: Terms) -> tuple[Trial, ...]:
         """One batch, no training."""
@@ -87,12 +90,12 @@ class StartsUninformed(Check):
                 text = f"the loss starts at {ratio:.3g} times that of no knowledge"
                 yield f"{text}: initialise outputs small"
             elif ratio < self.least and row.text("kind") not in _REGRESSION:
-                yield (
-                    f"the loss starts at {ratio:.3g} times that of no knowledge: "
-                    "pretrained weights, or a label that leaks into the inputs"
-                )
+                yield knows(ratio)
+            scale, outputs = row.number("target_scale"), max(row.number("spread"), 1.0)
             if row.number("target_mean") > self.offset * spread:
                 yield "targets are far from 0: normalise them, or set the last bias to their mean"
+            elif row.text("kind") in _REGRESSION and scale > self.units * outputs:
+                yield own_units(row)
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:

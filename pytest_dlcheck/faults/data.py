@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from pytest_dlcheck.faults.fault import Fault
-from pytest_dlcheck.trace import Row
+from pytest_dlcheck.faults.readings import Fit
+from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
 _CLEAN = "drop or impute them where the data is made, and assert torch.isfinite(x).all() there"
 STANDARDISE = "standardise each feature by mean and standard deviation of the training data"
 _PIXELS = "divide pixels by 255 and normalise them (v2.ToDtype(torch.float32, scale=True), v2.Normalize)"
+_ONCE = "scale inputs once, to a mean of 0 and a standard deviation of 1"
 
 
 def looked_at(row: Row) -> str:
@@ -147,6 +149,64 @@ def divided_twice(entry: Row) -> Fault:
     )
 
 
+def too_small(entry: Row, fit: Fit, bound: float) -> Fault:
+    """Inputs so small that a batch cannot be learned from them."""
+    site, given = entry.text("site") or "the model", entry.number("given")
+    return Fault(
+        f"inputs reach {site} ({entry.text('type')}) with an rms of {given:.2g} (bound {bound:g}; about "
+        f"1 is expected), and a small batch is not learned: {fit.progress:.1%} of its way",
+        (Measure("rms of the first layer's inputs", given, "ratio", bound, ">="),),
+        [
+            Suspect("data", f"{value_range(entry)}: scaled down too far", _ONCE),
+            Suspect(entry.text("site"), f"its inputs vanish beside its bias: rms {given:.2g}", _ONCE),
+        ],
+        cause="inputs are scaled down too far, as pixels are that are divided by 255 twice: what tells "
+        "samples apart is lost beside biases and the epsilon of a normalisation",
+        remedy=_ONCE,
+    )
+
+
+def is_beyond(entry: Row, huge: float, pixels: float) -> bool:
+    """Whether inputs are beyond reach: ``pixels`` is the bound where they are bytes (rms)."""
+    bound = pixels if is_pixels(entry) else huge
+    return min(entry.number("made"), entry.number("given")) >= bound
+
+
+def are_tiny(entries: Iterable[Row], bound: float) -> bool:
+    """Whether all inputs are smaller than the bound (rms), and nothing makes up for it."""
+    some = [0 < e.number("given") < bound and not at_ease(e) for e in entries]
+    return bool(some) and all(some)
+
+
+def stuck(trainings: Iterable[Trace], share: float) -> Fit | None:
+    """How a batch was not learned, less than that share (ratio) of its way; None where it was."""
+    fits = [fit for trace in trainings if (fit := Fit.of(trace)) is not None and fit.tells]
+    return next((fit for fit in fits if fit.progress < share), None)
+
+
+def out_of_scale(
+    entries: Iterable[Row], table: Row | None, huge: float, pixels: float
+) -> Iterator[Fault]:
+    """Inputs beyond reach, or divided twice, that nothing makes up for."""
+    for entry in (entry for entry in entries if not at_ease(entry)):
+        if is_beyond(entry, huge, pixels):
+            yield too_large(entry, table, pixels if is_pixels(entry) else huge)
+        elif is_divided_twice(entry):
+            yield divided_twice(entry)
+
+
+def beside(inputs: list[Row], apart: float, mirrored: float) -> Iterator[Fault]:
+    """What validation inputs have otherwise: by the factor ``apart``, or inverted."""
+    yield from (val_apart(row, apart) for row in inputs if val_factor(row) >= apart)
+    inverted = [row for row in inputs if row.number("val_likeness") <= mirrored]
+    yield from (val_mirrored(row, mirrored) for row in inverted)
+
+
+def at_ease(entry: Row) -> bool:
+    """Whether the model makes up for inputs of any size."""
+    return any(map(entry.flag, ("normalises", "looks_up", "trained", "mended")))
+
+
 def val_factor(row: Row) -> float:
     """By what factor validation inputs are larger, or smaller, by rms and by ninth decile alike."""
     low, high = sorted((row.number("val_rms_ratio"), row.number("val_decile_ratio")))
@@ -166,6 +226,26 @@ def val_apart(row: Row, bound: float) -> Fault:
         [Suspect("data", f"{row.text('place')} of val_data is {times} in train_data", remedy)],
         cause="validation data is scaled otherwise than training data: a transform is missing or "
         "doubled",
+        remedy=remedy,
+    )
+
+
+def val_mirrored(row: Row, bound: float) -> Fault:
+    """Validation inputs in which high and low are exchanged."""
+    alike, remedy = row.number("val_likeness"), "build both data sets with the same transforms"
+    return Fault(
+        f"the means of the features of {row.text('place')} correlate by {alike:.2f} between val_data "
+        f"and train_data (at least {bound:g}; alike data has about 1)",
+        (Measure("correlation of means between splits", alike, "ratio", bound, ">="),),
+        [
+            Suspect(
+                "data",
+                f"{row.text('place')} of val_data is high where train_data is low, and the other way "
+                "round: inverted",
+                remedy,
+            )
+        ],
+        cause="validation inputs are inverted (1 - x): high and low are exchanged in one split",
         remedy=remedy,
     )
 

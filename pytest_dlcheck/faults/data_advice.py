@@ -68,6 +68,17 @@ def on_mended(entry: Row, *, large: bool) -> Iterator[str]:
         yield small_but_mended(entry)
 
 
+def on_entries(entries: Iterable[Row], beyond: list[Row], rows: Iterable[Row]) -> Iterator[str]:
+    """Scales that are off, made up for or not, where they are no failure: ``beyond`` are, if not."""
+    rows = list(rows)
+    for entry in entries:
+        large = any(entry is one for one in beyond)
+        if faults.at_ease(entry):
+            yield from on_mended(entry, large=large)
+        elif not large:
+            yield from on_scale(entry, rows)
+
+
 def on_scale(entry: Row, rows: Iterable[Row]) -> Iterator[str]:
     """Scales that are off where the model's first weights meet them.
 

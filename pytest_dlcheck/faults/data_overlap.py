@@ -9,11 +9,39 @@ from pytest_dlcheck.verdict import Measure, Suspect
 _REMEDY = (
     "split once, by a seeded permutation of indices, and give each side its own; drop duplicates first"
 )
+_REMEDY_NEAR = "split first, then augment; keep all copies of one sample on one side"
 
 
 def share(row: Row) -> float:
     """The share of validation samples that training holds, of those compared (ratio)."""
     return row.integer("matches") / max(1, row.integer("samples"))
+
+
+def repeating(row: Row) -> float:
+    """The rate at which samples of either side are as near to another of their own side (ratio)."""
+    return max(row.number("repeated"), row.number("val_repeated"))
+
+
+def nearly_shared(row: Row) -> float:
+    """The share of validation samples that training nearly holds, beyond what repeats (ratio).
+
+    Of some training samples only, as many of the matches are seen: the rest is reckoned.
+    """
+    seen = row.integer("train_samples") / max(
+        row.integer("train_total"), row.integer("train_samples"), 1
+    )
+    return min(1.0, (share(row) - repeating(row)) / max(seen, 1e-9))
+
+
+def natural(row: Row) -> float:
+    """The rate (ratio) that chance explains: as training repeats, or validation, as dense, would."""
+    if row.text("by") != "content":
+        return 0.0
+    samples = max(1, row.integer("samples"))
+    among_val = min(max(row.number("val_repeated"), 3 / samples), 1 - 1e-9)
+    denser = row.integer("train_samples") / samples
+    by_val: float = 1 - (1 - among_val) ** denser
+    return min(row.number("repeated"), by_val)
 
 
 def measure(row: Row, bound: float) -> Measure:
@@ -37,6 +65,33 @@ def overlap(row: Row, bound: float) -> Fault:
         [Suspect("data", f"val_data overlaps train_data: {example}", _REMEDY)],
         cause=_cause(row),
         remedy=_REMEDY,
+    )
+
+
+def near(row: Row, bound: float) -> Fault:
+    """More than the bound (ratio) of the validation data is training data but for a little noise."""
+    counted = f"{row.integer('matches'):,} of {row.integer('samples'):,} validation samples"
+    known = f", of {_count(row, 'train_samples', 'train_total')} compared"
+    example = f"val_data[{row.integer('first_val')}] is nearly train_data[{row.integer('first_train')}]"
+    return Fault(
+        f"{counted} are near duplicates of a training sample{known}: an overlap of "
+        f"{nearly_shared(row):.0%} (bound {bound:.0%}), "
+        f"{row.number('closest'):.2g} from it, where training samples lie {row.number('usual'):.2g} "
+        "apart",
+        (Measure("validation samples nearly in train_data", nearly_shared(row), "ratio", bound),),
+        [Suspect("data", f"val_data overlaps train_data: {example}, a near duplicate", _REMEDY_NEAR)],
+        cause="val_data holds augmented or re-encoded copies of what is trained on: it validates "
+        "memory, not generalization",
+        remedy=_REMEDY_NEAR,
+    )
+
+
+def some_near(row: Row) -> str:
+    """A few near duplicates across the splits."""
+    return (
+        f"{row.integer('matches'):,} of {row.integer('samples'):,} validation samples are near "
+        f"duplicates of training samples, val_data[{row.integer('first_val')}] of "
+        f"train_data[{row.integer('first_train')}] for one"
     )
 
 

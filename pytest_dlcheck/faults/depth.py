@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from pytest_dlcheck.faults.fault import Fault
@@ -11,8 +12,17 @@ from pytest_dlcheck.verdict import Measure, Suspect
 
 _STALLED = 0.02
 """Share of the loss on fixed batches that is covered, below which nothing is learned (ratio)."""
+_VALUES = {"q": "v", "k": "v", "wq": "wv", "wk": "wv", "query": "value", "key": "value"}
+_VALUES |= {"queries": "values", "keys": "values"}
+"""Names of queries and keys, and of the values beside them: while the attention is even, next to
+nothing depends on queries and keys, at any depth."""
 _ADVISED = 0.85
 """Share of values that a dropout sets to 0 from which on it is told (ratio); in use are 0.05 to 0.8."""
+_CLEAR = 100.0
+"""Bounds by which an embedding or a scale on the way must beat the bound (ratio): biases are small."""
+_PASSED_BY = 1e-9
+"""Gradient over weight, beside the best (ratio), that no gate in use explains: they begin at 1e-6."""
+_CAUSES = "saturating activations, a small initialisation, or no normalisation on the way"
 
 
 def vanishing(trace: Trace, names: list[str], bound: float, faint: float) -> Fault | None:
@@ -31,6 +41,10 @@ def vanishing(trace: Trace, names: list[str], bound: float, faint: float) -> Fau
     weak = [name for name, strength in found.items() if strength < bound * best]
     if not weak or weak != list(found)[: len(weak)]:
         return None
+    if any(share >= _CLEAR * bound for share in _arrivals(trace, names[: names.index(weak[-1])])):
+        return _bypassed({name: found[name] / best for name in weak if found[name] < _PASSED_BY * best})
+    types = {row.text("type") for row in trace.rows("modules")}
+    normalises = any("Norm" in kind for kind in types)
     ratio = min(found[name] for name in weak) / best
     return Fault(
         f"gradients vanish along the depth: relative to its weight, {weak[0]} receives "
@@ -38,8 +52,26 @@ def vanishing(trace: Trace, names: list[str], bound: float, faint: float) -> Fau
         measures=(Measure("gradient over weight, first to best", ratio, "ratio", bound, ">="),),
         suspects=[Suspect(n, f"gradient over weight {found[n]:.1e}, best {best:.1e}") for n in weak],
         cause=f"the first {len(weak)} of {len(found)} weights are too deep for the signal: "
-        "saturating activations, a small initialisation, or no normalisation on the way",
+        + ("saturating activations, or a small initialisation" if normalises else _CAUSES),
         remedy="use ReLU or GELU, residual connections or normalisation, or another init",
+    )
+
+
+def _bypassed(weak: dict[str, float]) -> Fault | None:
+    """Weights that nothing depends on, while the signal comes past them to what lies before."""
+    if not weak:
+        return None
+    first, ratio = next(iter(weak)), min(weak.values())
+    return Fault(
+        f"next to nothing of what {first} does reaches the loss: relative to its weight, its gradient "
+        f"is {ratio:.1e} of the best (at least {_PASSED_BY:.0e}), though what lies before receives more",
+        measures=(Measure("gradient over weight, beside the best", ratio, "ratio", _PASSED_BY, ">="),),
+        suspects=[
+            Suspect(n, f"gradient over weight {share:.1e} of the best") for n, share in weak.items()
+        ],
+        cause="the signal comes past it: its result is masked out, multiplied by next to nothing, or "
+        "saturates what follows",
+        remedy="look at the mask, the gate or the activation that follows it",
     )
 
 
@@ -76,25 +108,58 @@ def strengths(trace: Trace, names: list[str]) -> dict[str, float]:
     In the order of registration. The best step, because a depth that swallows the signal does so from
     the first step on, while steps that are too large saturate units that let it pass before.
     """
-    gradients, weights = trace.matrix("gradient_norm"), trace.matrix("parameter_norm")
-    types = {row.text("name"): row.text("type") for row in trace.rows("modules")}
-    shapes = {r.text("name"): r for r in trace.rows("parameters")}
-    found = {}
-    for name in names:
-        row = shapes.get(name)
-        if row is None or row.flag("zero_at_start") or row.text("shape").count(", ") == 0:
-            continue
-        if "Embedding" in types.get(name.rpartition(".")[0], "") or name not in weights.sites:
-            continue
-        if ratios := _ratios(gradients, weights, name):
-            found[name] = ratios
-    best = {
-        step: max(ratios.get(step, 0.0) for ratios in found.values())
-        for step in {step for ratios in found.values() for step in ratios}
-    }
+    found = _found(trace, [name for name in names if _is_deep(trace, name)])
+    best = _best(found)
     return {
         name: max(ratio / best[step] for step, ratio in ratios.items()) for name, ratios in found.items()
     }
+
+
+def _arrivals(trace: Trace, names: list[str]) -> list[float]:
+    """The same of what is no matrix or kernel: embeddings, and scales that do not begin at zero."""
+    every = [name for name in trace.matrix("gradient_norm").sites if _is_deep(trace, name)]
+    best = _best(_found(trace, every))
+    others = _found(trace, [name for name in names if name not in every])
+    return [
+        max(ratio / best[step] for step, ratio in ratios.items() if step in best)
+        for ratios in others.values()
+        if any(step in best for step in ratios)
+    ]
+
+
+def _is_deep(trace: Trace, name: str) -> bool:
+    """Whether it is a matrix or kernel that inputs pass through; queries and keys are not."""
+    row = next((r for r in trace.rows("parameters") if r.text("name") == name), None)
+    if row is None or row.text("shape").count(", ") == 0:
+        return False
+    owner = name.rpartition(".")[0]
+    types = {r.text("name"): r.text("type") for r in trace.rows("modules")}
+    return "Embedding" not in types.get(owner, "") and not _scores(name, trace)
+
+
+def _scores(name: str, trace: Trace) -> bool:
+    """Whether it makes queries or keys: beside it stands one of the same name for values."""
+    words = re.split(r"([._])", name)
+    known = trace.matrix("gradient_norm").sites
+    return any(
+        "".join([*words[:i], _VALUES[word.lower()], *words[i + 1 :]]).lower()
+        in {site.lower() for site in known}
+        for i, word in enumerate(words)
+        if word.lower() in _VALUES
+    )
+
+
+def _found(trace: Trace, names: list[str]) -> dict[str, dict[int, float]]:
+    """Gradient over weight in each step where both are known (ratio)."""
+    gradients, weights = trace.matrix("gradient_norm"), trace.matrix("parameter_norm")
+    zero = {row.text("name") for row in trace.rows("parameters") if row.flag("zero_at_start")}
+    known = [name for name in names if name in weights.sites and name not in zero]
+    return {name: ratios for name in known if (ratios := _ratios(gradients, weights, name))}
+
+
+def _best(found: dict[str, dict[int, float]]) -> dict[int, float]:
+    steps = {step for ratios in found.values() for step in ratios}
+    return {step: max(ratios.get(step, 0.0) for ratios in found.values()) for step in steps}
 
 
 def _ratios(gradients: Matrix, weights: Matrix, name: str) -> dict[int, float]:

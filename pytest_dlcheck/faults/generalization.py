@@ -20,6 +20,8 @@ MISNAMED = 0.5
 """Share of a class that must be taken for one other class before its name is doubted (ratio)."""
 FEW = 5
 """Samples of a class below which its name is not doubted."""
+CERTAIN = 0.998
+"""Two-sided confidence of an accuracy below chance where nothing else was shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Showing:
             normalisation; ``own`` and ``train`` where that looked bad).
         stream: the gain on the batches of the first epoch, before they were trained on.
         early: the accuracy there, in the later half; from 0 to 1 where the task has none.
+        epoch: samples of the first epoch, at most.
         confusion: how often each ``(true, predicted)`` class occurred in the validation data.
     """
 
@@ -38,6 +41,7 @@ class Showing:
     stream: Gain | None
     early: Interval
     confusion: Mapping[tuple[int, int], int]
+    epoch: int = 0
 
     @classmethod
     def of(cls, trace: Trace) -> Showing:
@@ -47,6 +51,7 @@ class Showing:
         hits = [v for s, v in zip(series.steps, series.values, strict=True) if s < fresh]
         late = hits[len(hits) // 2 :]
         return cls(
+            epoch=fresh * trace.row("pairing").integer("samples"),
             rows={(r.text("data"), r.text("mode")): r for r in trace.rows("validation")},
             stream=of_stream(trace),
             early=_share(late, trace.row("pairing").integer("samples")),
@@ -95,8 +100,9 @@ class Showing:
     @property
     def renamed(self) -> str:
         """Which classes are consistently taken for one another, in a ring; empty where none are."""
-        if not self.classifies:
-            return ""
+        return self._ring() if self.classifies else ""
+
+    def _ring(self, share: float = MISNAMED, few: int = FEW) -> str:
         counts: dict[int, int] = {}
         for (true, _), count in self.confusion.items():
             counts[true] = counts.get(true, 0) + count
@@ -104,14 +110,61 @@ class Showing:
             true: predicted
             for true, predicted in best_renaming(self.confusion).items()
             if true != predicted
-            and counts[true] >= FEW
-            and self.confusion.get((true, predicted), 0) > MISNAMED * counts[true]
+            and counts[true] >= few
+            and self.confusion.get((true, predicted), 0) > share * counts[true]
         }
         wrong = sorted(true for true in taken if _returns(true, taken))
         if not wrong:
             return ""
         listed = ", ".join(f"{true} as {taken[true]}" for true in wrong[:5])
         return f"{len(wrong)} classes are taken for one another: {listed}"
+
+    @property
+    def repeats(self) -> str:
+        """That training samples come again and again, so that none is new; empty where they do not."""
+        row = self.row("train")
+        read = min(row.integer("samples"), self.epoch)
+        if not row.integer("distinct") or row.integer("distinct") > read / 2:
+            return ""
+        return f"only {row.integer('distinct')} of {read} training samples differ"
+
+    @property
+    def renumbered(self) -> str:
+        """Which classes other names fit surely better, whatever was learned early; empty where none.
+
+        Known training data must be classified, and most of the validation data be right by other names.
+        """
+        found, known, chance = self._surely()
+        classes, count = len({true for true, _ in self.confusion}), self.row("val").integer("classified")
+        names = best_renaming(self.confusion)
+        renamed = sum(self.confusion.get(pair, 0) for pair in names.items())
+        surely = share_interval(renamed, count, CERTAIN).low
+        most = surely > max((known.estimate + chance) / 2, found.high)
+        return self._ring(0, 1) if self._knows and most and count >= FEW * classes else ""
+
+    @property
+    def mistaken(self) -> str:
+        """That classes are renumbered, or inputs prepared otherwise with less right than by chance.
+
+        Below chance alone is not enough: what was learned by heart may well contradict what is left out
+        (sums, parities).
+        """
+        found, _, chance = self._surely()
+        below = self._knows and found.high < chance
+        return self.renumbered or (self.prepared_otherwise if below else "")
+
+    @property
+    def _knows(self) -> bool:
+        _, known, chance = self._surely()
+        return known.low > (1 + chance) / 2
+
+    def _surely(self) -> tuple[Interval, Interval, float]:
+        """Accuracy on validation and on training data, and the least that chance gives."""
+        val, train = self.row("val"), self.row("train")
+        classes = max(2, len({true for true, _ in self.confusion}))
+        found = share_interval(val.integer("correct"), val.integer("classified"), CERTAIN)
+        known = share_interval(train.integer("correct"), train.integer("classified"), CERTAIN)
+        return found, known, min(val.number("chance"), 1 / classes)
 
     def _differ(self, of: str, name: str) -> str:
         val, train = self.row("val"), self.row("train")
@@ -152,8 +205,8 @@ def suspect(showing: Showing, least: float) -> tuple[Suspect, str, str]:
     Returns:
         The suspect, the cause, and the remedy.
     """
-    if showing.renamed:
-        finding, cause = showing.renamed, "validation labels number the classes otherwise"
+    if ring := showing.renamed or showing.renumbered:
+        finding, cause = ring, "validation labels number the classes otherwise"
         remedy = "use one list of classes for both"
     elif showing.prepared_otherwise:
         finding, remedy = showing.prepared_otherwise, _SAME
@@ -175,6 +228,41 @@ def suspect(showing: Showing, least: float) -> tuple[Suspect, str, str]:
         cause = "validation labels do not belong to their inputs, or the data is of another kind"
         remedy = "look at a few validation samples with their labels"
     return Suspect("val_data", finding), cause, remedy
+
+
+def accuracy(showing: Showing) -> str:
+    """How many are right, as an addition; empty where the task has no classes."""
+    if not showing.classifies and not showing.mistaken:
+        return ""
+    found, chance = showing.accuracy("val"), showing.row("val").number("chance")
+    limits = f"{found.low:.1%} to {found.high:.1%}"
+    return f"; {found.estimate:.1%} are right ({limits}; chance {chance:.1%})"
+
+
+def odd(showing: Showing) -> list[str]:
+    """That validation data looks otherwise as a whole."""
+    differs = showing.prepared_otherwise or showing.targets_prepared_otherwise
+    return [f"{differs}: are both prepared alike?"] if differs else []
+
+
+def advice(showing: Showing, gap: float) -> list[str]:
+    """What is to be thought of where validation data is predicted.
+
+    Args:
+        showing: how the model does.
+        gap: accuracy on training data less that on validation data from which it is told of (ratio).
+    """
+    if differs := odd(showing):
+        return differs
+    val, train = showing.accuracy("val"), showing.accuracy("train")
+    if not showing.row("val").integer("classified") or train.low - val.high <= gap:
+        return []
+    if showing.repeats:
+        return [f"{showing.repeats}; what they teach does not carry far"]
+    known = OF_A_KIND if val.high < showing.early.low else OVERFITTED
+    return [
+        f"{train.estimate:.0%} of training, {val.estimate:.0%} of validation data are right: {known}"
+    ]
 
 
 OVERFITTED = "overfitting; more data, augmentation, dropout, weight decay, or an early stop"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pytest_dlcheck.faults.loss_fault import Fault
+from pytest_dlcheck.faults.loss_rows import advice_on_rows, of_rows
 from pytest_dlcheck.faults.loss_targets import advice_on_targets, of_targets
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.verdict import Measure
@@ -25,6 +26,7 @@ def of_call(row: Row, tight: float, loose: float) -> Iterator[Fault]:
         tight: distance of sums from 1 (ratio) up to which rows are probabilities.
         loose: the same for rows that must be log-probabilities.
     """
+    yield from of_rows(row)
     yield from of_targets(row)
     yield from _of_any_call(row)
     if row.text("kind") == "binary_cross_entropy_with_logits":
@@ -104,6 +106,7 @@ def advice_on(row: Row, tight: float, doubling: float) -> Iterator[str]:
     if row.text("broadcast") and not row.flag("squared"):
         yield f"torch warns: {row.text('broadcast')}"
     yield from advice_on_targets(row)
+    yield from advice_on_rows(row)
 
 
 def of_value(row: Row) -> Iterator[Fault]:

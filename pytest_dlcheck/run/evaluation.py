@@ -183,6 +183,18 @@ def spread(rig: Rig, batches: Iterable[Any]) -> Row:
     return Row(found)
 
 
+def distinct(rig: Rig, batches: Iterable[Any]) -> int:
+    """How many different samples there are, by all that is no target."""
+    found = set()
+    for batch in batches:
+        own = {id(t) for t in tensors(rig.objective.targets(batch))}
+        parts = [t for t in tensors(_inputs(batch)) if id(t) not in own and t.dim()]
+        plain = [t.detach().cpu() for t in parts if t.layout == torch.strided and not t.is_nested]
+        rows = [t.reshape(len(t), -1).contiguous().view(torch.uint8).numpy() for t in plain if t.numel()]
+        found |= {tuple(r[i].tobytes() for r in rows) for i in range(min(map(len, rows), default=0))}
+    return len(found)
+
+
 def _inputs(batch: Any) -> Any:
     pair = isinstance(batch, (tuple, list)) and len(batch) == 2  # noqa: PLR2004
     return batch[0] if pair else batch

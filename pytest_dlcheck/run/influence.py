@@ -39,11 +39,13 @@ class Unused:
         dead: a flag per index, bool of shape ``[size]``.
         edge: influence of the nearest used index over the largest of any (ratio); small where
             influence fades out rather than being cut off.
+        silent: the same flags and those of indices without influence that are constant in the data.
     """
 
     axis: int
     dead: Tensor
     edge: float
+    silent: Tensor
 
 
 class Influence:
@@ -193,7 +195,8 @@ class Influence:
         self, index: int, tensor: Tensor, slope: Tensor, axes: list[int]
     ) -> list[Unused]:
         """Indices with zero gradient throughout, that replaced values do not wake up either."""
-        found = [(axis, _dead(slope == 0, axis) & ~_constant(tensor, axis)) for axis in axes]
+        silent = {axis: _dead(slope == 0, axis) for axis in axes}
+        found = [(axis, silent[axis] & ~_constant(tensor, axis)) for axis in axes]
         dead = [(axis, flags) for axis, flags in found if bool(flags.any()) and not bool(flags.all())]
         if not dead:
             return []
@@ -203,7 +206,12 @@ class Influence:
             if slopes is not None:
                 dead = [(axis, flags & _dead(slopes[index] == 0, axis)) for axis, flags in dead]
         return [
-            Unused(axis, flags, _edge(slope.abs().movedim(axis, 0).flatten(1).amax(1), flags))
+            Unused(
+                axis,
+                flags,
+                _edge(slope.abs().movedim(axis, 0).flatten(1).amax(1), flags),
+                flags | (silent[axis] & _constant(tensor, axis)),
+            )
             for axis, flags in dead
             if bool(flags.any()) and self._idle(tensor, axis, flags)
         ]
@@ -229,7 +237,7 @@ class Influence:
             for index in dead.nonzero().flatten().tolist() if self._wakes(tensor, axis, dead) else ():
                 dead[index] = not self._wakes(tensor, axis, torch.arange(dead.numel()) == index)
             if bool(dead.any()) and not bool(dead.all()):
-                found.append(Unused(axis, dead, _edge(search.amounts, dead)))
+                found.append(Unused(axis, dead, _edge(search.amounts, dead), dead))
         return found
 
     def _wakes(self, tensor: Tensor, axis: int, flags: Tensor) -> bool:

@@ -49,9 +49,12 @@ _SHAPING = frozenset(
         "Index",
     ]
 )
+_RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as", "ravel"})
+_PRODUCTS = frozenset({"matmul", "mm", "__matmul__", "linear"})
 _DEEPEST = 12
 CLASSES = frozenset({"cross_entropy", "nll_loss"})
 REGRESSION = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
+ELEMENTS = REGRESSION | {"binary_cross_entropy", "binary_cross_entropy_with_logits"}
 
 
 @dataclass
@@ -97,6 +100,18 @@ class Computed:
     warned: list[str] = field(default_factory=list)
     squared: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     """Differences by hand of what requires grad and what does not, of shapes ``[n, 1]`` and ``[n]``."""
+    reshaped: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """What was reshaped, and into what, by the id of the latter, which lives on here."""
+    products: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
+    """Matrix products: rows, the rows of the other side, and the result, all of them 2-D."""
+
+    def before_reshape(self, tensor: Tensor) -> Tensor:
+        """What a tensor was before it was reshaped, however often."""
+        for _ in range(_DEEPEST):
+            if id(tensor) not in self.reshaped:
+                break
+            tensor = self.reshaped[id(tensor)][0]
+        return tensor
 
 
 def computed(rig: Rig) -> Computed:
@@ -134,16 +149,26 @@ def _listening(result: Computed) -> Iterator[None]:
         ) -> Any:
             del types
             value = func(*args, **(kwargs or {}))
+            name = getattr(func, "__name__", "")
+            follows = isinstance(value, Tensor) and (value.requires_grad or name in _RESHAPES)
+            if name in _RESHAPES and args and follows and value is not args[0]:
+                result.reshaped[id(value)] = (args[0], value)
+            if name in _PRODUCTS and follows and _are_matrices(*args[:2], value):
+                result.products.append((args[0], args[1] if name == "linear" else args[1].T, value))
             if func in _KNOWN:
                 call = _call(func, args, kwargs or {}, value)
                 if call is not None:
                     result.calls.append(call)
-            elif getattr(func, "__name__", "") in _DIFFERENCES and _makes_pairs(args):
+            elif name in _DIFFERENCES and _makes_pairs(args):
                 result.squared.append((args[0], args[1]))
             return value
 
     with Listener():
         yield
+
+
+def _are_matrices(*given: Any) -> bool:
+    return len(given) == 3 and all(isinstance(t, Tensor) and t.dim() == 2 for t in given)  # noqa: PLR2004
 
 
 def _makes_pairs(args: tuple[Any, ...]) -> bool:

@@ -40,6 +40,8 @@ def of_targets(call: LossCall, last: str, maker: nn.Module | None) -> dict[str, 
         ignored = targets == call.options.get("ignore_index", -100)
         row["ignored"] = float(ignored.double().mean())
         row["ignore_index"] = int(call.options.get("ignore_index", -100))
+        row["ignored_count"] = int(ignored.sum())
+        row["wanted_classes"] = len(torch.unique(targets[~ignored]))
         row["class_axis"] = _class_axis(call, maker)
     smoothing = call.options.get("label_smoothing")
     if isinstance(smoothing, float) and call.kind in CLASSES:

@@ -135,6 +135,8 @@ _STILL = frozenset({"recipe", "parameters", "buffers", "modules"})
 
 def _prepare(rig: Rig, request: Request) -> tuple[Loop, Observer, Limits]:
     trial = request.trial
+    if trial.kind == "watch":
+        raise NotApplicableError("the recipe brings no loop of its own: watch it where it runs")
     losses = LossProbe()
     probes: list[Probe] = [losses]
     probes += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from pytest_dlcheck.run.errors import NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.gaps import gaps
+from pytest_dlcheck.run.mirrored import likeness
 from pytest_dlcheck.run.places import Place, each_once, places, real
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.samples import Look, look, look_at_val
@@ -36,7 +38,7 @@ class DataContents(Experiment):
         given = places(rig, found)
         if not given:
             raise NotApplicableError("the data holds no tensors that could be looked at")
-        val = _val_sizes(rig)
+        val = _val_inputs(rig)
         targets = [each_once(place) for place in given if place.is_target]
         return [
             Row({**_row(rig, found, place), **_beside(place, val), **leak(each_once(place), targets)})
@@ -47,25 +49,28 @@ class DataContents(Experiment):
 # -- validation ---------------------------------------------------------------------------------
 
 
-def _val_sizes(rig: Rig) -> dict[str, tuple[float, float]]:
-    """How large the inputs of the validation data are, by place; empty where it cannot be read."""
+def _val_inputs(rig: Rig) -> dict[str, Place]:
+    """The inputs of the validation data, by place; empty where it cannot be read."""
     if rig.recipe.val_data is None:
         return {}
     try:
         given = places(rig, look_at_val(rig))
     except Exception:  # noqa: BLE001  the user's validation data may raise anything
         return {}
-    return {place.name: _size(place) for place in given if not place.is_target}
+    return {place.name: place for place in given if not place.is_target}
 
 
-def _beside(place: Place, val: dict[str, tuple[float, float]]) -> dict[str, Scalar]:
-    """The size of the same inputs in training and in validation: rms and ninth decile."""
+def _beside(place: Place, val: dict[str, Place]) -> dict[str, Scalar]:
+    """The same inputs in training and in validation: rms, ninth decile, and features' means."""
     if place.name not in val or not place.values.is_floating_point():
         return {}
-    sizes, others = _size(place), val[place.name]
+    other = val[place.name]
+    sizes, others = _size(place), _size(other)
     if min(*sizes, *others) <= 0:
         return {}
-    return {"val_rms_ratio": others[0] / sizes[0], "val_decile_ratio": others[1] / sizes[1]}
+    alike = likeness(place.values, other.values)
+    facts: dict[str, Scalar] = {} if math.isnan(alike) else {"val_likeness": alike}
+    return {"val_rms_ratio": others[0] / sizes[0], "val_decile_ratio": others[1] / sizes[1], **facts}
 
 
 def _size(place: Place) -> tuple[float, float]:

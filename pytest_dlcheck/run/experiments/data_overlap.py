@@ -14,6 +14,7 @@ from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.fingerprints import ROWS, form_of, prints_of, rows_of, weights_of
 from pytest_dlcheck.run.identity import shared
+from pytest_dlcheck.run.nearness import nearness
 from pytest_dlcheck.run.own_draws import kept
 from pytest_dlcheck.run.places import places
 from pytest_dlcheck.run.rig import Rig
@@ -41,7 +42,7 @@ class DataOverlap(Experiment):
         if rig.recipe.batch_dim is None:
             raise NotApplicableError("samples do not stand alone (batch_dim=None)")
         train, val = rig.stream.loader, as_loader(rig.recipe.val_data, "val_data")
-        rows = [_by_origin(rig, train, val), _by_content(rig, train, val)]
+        rows = [_by_origin(rig, train, val), _by_content(rig, train, val), _by_nearness(rig)]
         found = [row for row in rows if row is not None]
         if not found:
             raise CannotTellError("the samples of train_data and val_data cannot be compared")
@@ -128,6 +129,11 @@ def _by_content(rig: Rig, train: Any, val: Any) -> Row | None:
         ours.total,
         theirs.total,
     )
+
+
+def _by_nearness(rig: Rig) -> Row | None:
+    ours, theirs = look(rig), look_at_val(rig)
+    return nearness(places(rig, ours), places(rig, theirs), ours.total)
 
 
 def _by_tables(rig: Rig, train: Any, val: Any) -> Row | None:

@@ -13,6 +13,7 @@ from pytest_dlcheck.run.crossings import crossings
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.loss_calls import CLASSES, Computed, LossCall, computed, last_operation
+from pytest_dlcheck.run.loss_rows import of_rows
 from pytest_dlcheck.run.loss_targets import of_targets
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.tree import batch_size, map_tensors, take, tensors
@@ -149,10 +150,19 @@ def _call(rig: Rig, result: Computed, call: LossCall, makers: dict[int, str]) ->
     if targets.is_floating_point():
         row |= {"target_least": float(known.min()), "target_most": float(known.max())}
     row |= of_targets(call, last, maker if _as_made(outputs) else None)
+    row |= of_rows(result, call)
+    row["one_each"] = targets.dim() == 1 and any(t is targets for t in _given(rig))
     if by_class is not None and by_class.size(0) >= _ROWS:
         row["classes"] = by_class.size(1)
         row |= _normalised(by_class)
     return Row(row)
+
+
+def _given(rig: Rig) -> Iterator[Tensor]:
+    """What the batch holds one of for each sample."""
+    for tensor in tensors(rig.batch):
+        if tensor.dim() == 1 and len(tensor) == rig.batch_size:
+            yield tensor
 
 
 def _as_made(outputs: Tensor) -> bool:

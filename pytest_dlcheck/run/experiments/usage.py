@@ -132,7 +132,7 @@ class _Trial:
                 size=unused.dead.numel(),
                 count=len(indices),
                 share=float(unused.dead.double().mean()),
-                pattern=_pattern(unused.dead),
+                pattern=_pattern(unused.silent),
                 which=_ranges(unused.dead),
                 edge=unused.edge,
                 per_step=self.follows(tensor, unused),

@@ -11,6 +11,7 @@ from pytest_dlcheck.run.errors import NotApplicableError, let_go, message_of
 from pytest_dlcheck.run.evaluation import (
     Score,
     crossing_of,
+    distinct,
     evaluating,
     recalibrated,
     score,
@@ -112,6 +113,8 @@ class ValidationProbe(Probe):
         tell("eval", found)
         if not bad:
             return
+        if rig.recipe.batch_dim == 0:
+            self._rows[-1] = Row(self._rows[-1], distinct=distinct(rig, train))
         self._confusion = _confused(found["val"])
         with rig.undisturbed(), evaluating(rig.model):
             tell("own", {split: score(rig, data[split], crossing) for split in data})

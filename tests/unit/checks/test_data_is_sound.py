@@ -327,6 +327,44 @@ def test_a_constant_column_is_advice(verdict_on, labels):
     assert "1 of 12 features" in advice_on(verdict_on, inputs, labels)
 
 
+# -- too small, and inverted --------------------------------------------------------------------
+
+
+def test_inputs_that_vanish_are_to_blame_if_a_batch_is_not_learned(verdict_on, labels):
+    inputs = torch.randn(N, 12)
+    verdict = verdict_on(lambda: recipe_of(mlp(), (1e-5 * inputs, labels)))
+    assert verdict.failed
+    assert "scaled down too far" in verdict.cause
+    for scale in (1, 0.03):
+        assert not verdict_on(lambda: recipe_of(mlp(), (scale * inputs, labels))).failed  # noqa: B023
+
+
+def test_small_inputs_that_are_normalised_are_sound(verdict_on, labels):
+    inputs = 0.015 * torch.randn(N, 12)
+    norm = nn.BatchNorm1d(12)
+    assert not verdict_on(lambda: recipe_of(mlp(12, 4, norm), (inputs, labels))).failed
+
+
+def test_inverted_validation_inputs_are_found(verdict_on, labels):
+    images = torch.linspace(0, 1, 64).reshape(1, 1, 8, 8) * torch.rand(N, 1, 8, 8)
+
+    def factory(val):
+        return recipe_of(cnn(), (images[:128], labels[:128]), val_data=(val, labels[128:]))
+
+    assert "inverted" in verdict_on(lambda: factory(1 - images[128:])).cause
+    assert not verdict_on(lambda: factory(images[128:])).failed
+
+
+def test_parts_of_one_standardised_whole_are_not_inverted(verdict_on, labels):
+    inputs = torch.randn(N, 40)
+    inputs = (inputs - inputs.mean(0)) / inputs.std(0)
+
+    def factory():
+        return recipe_of(mlp(40), (inputs[:128], labels[:128]), val_data=(inputs[128:], labels[128:]))
+
+    assert not verdict_on(factory).failed
+
+
 # -- what it costs ------------------------------------------------------------------------------
 
 

@@ -132,3 +132,30 @@ def test_validation_data_that_cannot_be_read_is_no_alarm(verdict_on):
     verdict = verdict_on(recipe(val_data=unreadable()))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "no such file" in verdict.because
+
+
+def renumbered(x, y):
+    return x[:100], (y[:100] + 1) % 10
+
+
+def test_classes_numbered_anew_are_told_of_few_samples(verdict_on):
+    few = recipe(renumbered, training=lambda x, y: (x[:200], y[:200]))
+    verdict = verdict_on(few, steps=60)
+    assert verdict.outcome is Outcome.FAILED, verdict
+    assert "number the classes otherwise" in verdict.cause
+
+
+def test_samples_that_come_again_and_again_are_not_new(verdict_on):
+    verdict = verdict_on(recipe(training=lambda x, y: (x[:16].repeat(80, 1), y[:16].repeat(80))))
+    assert verdict.outcome is not Outcome.FAILED, verdict
+    assert "16 of" in verdict.because + " ".join(verdict.advice)
+
+
+def test_labels_learned_by_heart_are_not_blamed_on_validation_labels(verdict_on):
+    def guessed(x, y):
+        return x[:100], torch.randint(2, (100,), generator=torch.Generator().manual_seed(2))
+
+    def also(x, y):
+        return x[:100], torch.randint(2, (100,), generator=torch.Generator().manual_seed(3))
+
+    assert verdict_on(recipe(also, training=guessed), steps=60).outcome is not Outcome.FAILED

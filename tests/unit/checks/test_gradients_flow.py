@@ -233,6 +233,46 @@ def test_vanishing_along_the_depth_is_found_and_its_relu_twin_passes(verdict_on)
     assert twin.outcome is Outcome.PASSED
 
 
+class Even(nn.Module):
+    """Attention among tokens that are all the same, as where it looks along the wrong axis."""
+
+    def __init__(self, *, named=("q", "k", "v")):
+        super().__init__()
+        self.names = named
+        for name in named:
+            self.add_module(name, nn.Linear(16, 16))
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x):
+        same = x[:, None].expand(-1, 5, -1)
+        q, k, v = (self.get_submodule(name)(same) for name in self.names)
+        return self.head(F.scaled_dot_product_attention(q * 1e-3, k * 1e-3, v)[:, 0])
+
+
+@pytest.mark.parametrize("named", [("q", "k", "v"), ("query", "key", "value")])
+def test_queries_and_keys_of_an_even_attention_do_not_vanish_along_the_depth(verdict_on, named):
+    assert not verdict_on(lambda: recipe_of(Even(named=named))).failed
+
+
+class Gated(nn.Module):
+    def __init__(self, gate):
+        super().__init__()
+        self.norm, self.side, self.body = nn.LayerNorm(16), nn.Linear(16, 16), mlp(16, 16, 4)
+        self.gate = gate
+
+    def forward(self, x):
+        x = self.norm(x)
+        return self.body(x + self.gate * self.side(x))
+
+
+@pytest.mark.parametrize(("gate", "failed"), [(1e-6, False), (1e-12, True)])
+def test_a_branch_that_the_signal_comes_past_is_told_from_a_depth(verdict_on, gate, failed):
+    verdict = verdict_on(lambda: recipe_of(Gated(gate)))
+    assert verdict.failed is failed
+    assert not failed or verdict.sites == ("side.weight",)
+    assert not failed or "comes past it" in verdict.cause
+
+
 def test_a_generator_whose_samples_are_detached_is_found_and_the_healthy_gan_passes(verdict_on):
     def gan(*, cut):
         model = nn.ModuleDict({"G": mlp(8, 16, 16), "D": mlp(16, 16, 1)})

@@ -17,8 +17,8 @@ ALL = TensorDataset(X, Y)
 TRAIN, VAL = TensorDataset(X[:400], Y[:400]), TensorDataset(X[400:], Y[400:])
 
 
-def recipe_of(train, val, **facts):
-    model = nn.Linear(6, 3)
+def recipe_of(train, val, width=6, **facts):
+    model = nn.Linear(width, 3)
     return Recipe(
         model=model,
         train_data=train,
@@ -173,3 +173,63 @@ def test_too_few_samples_of_many_tell_nothing(verdict_on):
 
 def test_without_validation_data_it_does_not_apply(verdict_on):
     assert verdict_on(lambda: recipe_of(TRAIN, None)).outcome is Outcome.NOT_APPLICABLE
+
+
+# -- near duplicates ----------------------------------------------------------------------------
+
+
+def beside(change):
+    """Smooth images of which the last hundred are changed by a function of the first."""
+    generator = torch.Generator().manual_seed(3)
+    codes = torch.randn(N, 12, generator=generator)
+    images = codes @ torch.randn(12, 64, generator=generator)
+    return TensorDataset(images[:400], Y[:400]), TensorDataset(change(images, generator), Y[400:])
+
+
+def copies(images, generator):
+    return images[:100] + 0.01 * torch.randn(100, 64, generator=generator)
+
+
+def others(images, _):
+    return images[400:]
+
+
+def a_few_copies(images, generator):
+    return torch.cat([copies(images, generator)[:12], images[412:]])
+
+
+def test_copies_with_noise_are_near_duplicates(verdict_on):
+    verdict = verdict_on(lambda: recipe_of(*beside(copies), width=64))
+    assert verdict.failed
+    assert "near duplicate" in str(verdict.suspects[0])
+    assert verdict_on(lambda: recipe_of(*beside(others), width=64)).outcome is Outcome.PASSED
+    few = verdict_on(lambda: recipe_of(*beside(a_few_copies), width=64))
+    assert few.outcome is Outcome.PASSED
+    assert "near duplicates" in few.advice[0]
+
+
+def windows():
+    series = torch.cumsum(torch.randn(N + 32), 0).unfold(0, 32, 1)[:N]
+    return series[torch.randperm(N)]
+
+
+def rounded():
+    return (2 * torch.randn(N, 10)).round()
+
+
+def curve():
+    along = torch.rand(N, 1)
+    return torch.cat([along**k for k in range(1, 11)], 1)
+
+
+def mostly_blank():
+    return torch.randn(N, 20) * (torch.rand(N, 1) < 0.3)
+
+
+@pytest.mark.parametrize("make", [windows, rounded, curve, mostly_blank])
+def test_data_that_is_near_to_itself_by_nature_does_not_overlap(verdict_on, make):
+    torch.manual_seed(5)
+    inputs = make()
+    train, val = TensorDataset(inputs[:400], Y[:400]), TensorDataset(inputs[400:], Y[400:])
+    verdict = verdict_on(lambda: recipe_of(train, val, width=inputs.size(1)))
+    assert verdict.outcome in {Outcome.PASSED, Outcome.INCONCLUSIVE}, verdict

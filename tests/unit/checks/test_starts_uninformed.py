@@ -117,3 +117,11 @@ class Known(nn.Module):
 def test_a_loss_that_is_not_known_does_not_apply(verdict_for):
     verdict = verdict_for(head(1), VALUES, lambda o, t: ((o - t) ** 2).mean())
     assert verdict.outcome is Outcome.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(("factor", "told"), [(1, True), (300, False)])
+def test_targets_in_units_of_their_own_are_advice_unless_outputs_are_too(verdict_for, factor, told):
+    verdict = verdict_for(head(1, factor), 152 * VALUES + 152, nn.MSELoss())
+
+    assert verdict.outcome is Outcome.PASSED
+    assert any("standardise the targets" in line for line in verdict.advice) is told

@@ -276,3 +276,15 @@ def test_the_recipe_is_left_as_it_was(verdict_on):
     assert verdict_on(build).outcome == "passed"
     assert not built[0].net[2].weight.any()
     assert built[0].net[0].weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("crop", "failed"), [(slice(0, 8), True), (slice(4, 12), False)])
+def test_margins_without_contents_do_not_hide_that_an_edge_is_cut_off(verdict_on, crop, failed):
+    def framed():
+        drawn = images()
+        drawn[..., :2] = drawn[..., -2:] = 0
+        return drawn
+
+    verdict = verdict_on(classifier(lambda: cnn(lambda x: x[..., crop]), framed))
+    assert verdict.failed is failed
+    assert not failed or "columns (8 to 13)" in verdict.because
