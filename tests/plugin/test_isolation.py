@@ -24,7 +24,7 @@ def size(pytestconfig):
 """
 INI = """
 [pytest]
-addopts = -p no:randomly --import-mode=importlib
+addopts = -p no:randomly -p no:asyncio --import-mode=importlib
 pythonpath = src .
 dlcheck_steps = 4
 filterwarnings = error
