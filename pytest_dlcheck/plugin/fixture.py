@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial, update_wrapper
@@ -12,13 +12,11 @@ import pytest
 
 from pytest_dlcheck import by_hand
 from pytest_dlcheck.by_hand import Rules, Run
-from pytest_dlcheck.finding import Finding
 from pytest_dlcheck.plugin import options
 from pytest_dlcheck.plugin.policies import policy_of, wanted_checks
-from pytest_dlcheck.plugin.watched import watch_rules
+from pytest_dlcheck.plugin.watched import tell, watch_rules
 from pytest_dlcheck.policy import own_marks
 from pytest_dlcheck.recipe import RecipeError
-from pytest_dlcheck.reports import terminal
 from pytest_dlcheck.watching import Watched, watch
 
 _WIDTH = 100
@@ -82,7 +80,7 @@ class DLCheck:
         __tracebackhide__ = True
         policy = policy_of(self._request.node, own_marks(factory))
         checks = wanted_checks(policy, self._config)
-        return Rules(policy, checks, options.strict(self._config), self._tell)
+        return Rules(policy, checks, options.strict(self._config), partial(tell, self._request.node))
 
     def _filled(self, given: Any, caller: str) -> Callable[[], Any]:
         """The factory with the fixtures that it requests."""
@@ -99,9 +97,3 @@ class DLCheck:
                     f"{caller}(lambda: {made}({name}=...)) gives it one"
                 ) from None
         return update_wrapper(partial(factory, **arguments), factory) if arguments else factory
-
-    def _tell(self, findings: Sequence[Finding]) -> None:
-        """What is open or advised stands in the test's report."""
-        text = terminal.unsettled(findings, width=_WIDTH, colour=False)
-        if text:
-            self._request.node.add_report_section("call", "dlcheck", text)

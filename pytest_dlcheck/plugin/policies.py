@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -52,9 +52,17 @@ def _keywords(marker: pytest.Mark) -> Mapping[str, Any]:
     return marker.kwargs
 
 
-def wanted_checks(policy: Policy, config: pytest.Config) -> tuple[str, ...]:
-    """The names of the checks that a policy and the command line leave, causes first."""
-    chosen = default_checks() if policy.select is None else select(policy.select, option="select")
+def wanted_checks(
+    policy: Policy, config: pytest.Config, among: Callable[[], tuple[str, ...]] = default_checks
+) -> tuple[str, ...]:
+    """The names of the checks that a policy and the command line leave, causes first.
+
+    Args:
+        policy: what is selected, and ignored.
+        config: the command line.
+        among: gives the names where none are selected.
+    """
+    chosen = among() if policy.select is None else select(policy.select, option="select")
     ignored = {
         *select(policy.ignore, option="ignore"),
         *select(options.names_of(config, "ignore"), option="--dlcheck-ignore"),

@@ -9,10 +9,9 @@ from functools import partial
 import pytest
 
 from pytest_dlcheck.by_hand import CheckFailedError, Rules
-from pytest_dlcheck.check import select
 from pytest_dlcheck.finding import Finding
 from pytest_dlcheck.plugin import options
-from pytest_dlcheck.plugin.policies import policy_of
+from pytest_dlcheck.plugin.policies import policy_of, wanted_checks
 from pytest_dlcheck.reports import terminal
 from pytest_dlcheck.reports.text import failures_text
 from pytest_dlcheck.session import all_checks
@@ -51,16 +50,12 @@ def _objection(run: Watched) -> str:
 def watch_rules(item: pytest.Item) -> Rules:
     """How what a test trains is judged: by all checks that can, or by those that are selected."""
     policy = policy_of(item)
-    chosen = all_checks() if policy.select is None else select(policy.select, option="select")
-    ignored = {
-        *select(policy.ignore, option="ignore"),
-        *select(options.names_of(item.config, "ignore"), option="--dlcheck-ignore"),
-    }
-    checks = tuple(name for name in chosen if name not in ignored)
-    return Rules(policy, checks, options.strict(item.config), partial(_tell, item))
+    checks = wanted_checks(policy, item.config, among=all_checks)
+    return Rules(policy, checks, options.strict(item.config), partial(tell, item))
 
 
-def _tell(item: pytest.Item, findings: Sequence[Finding]) -> None:
+def tell(item: pytest.Item, findings: Sequence[Finding]) -> None:
+    """What is open or advised stands in the test's report."""
     text = terminal.unsettled(findings, width=_WIDTH, colour=False)
     if text:
         item.add_report_section("call", "dlcheck", text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_dlcheck.run.probe import Probe
@@ -25,13 +25,17 @@ class Record:
     def collect(self, probes: Iterable[Probe]) -> None:
         """Take what the probes have filled."""
         for probe in probes:
-            for name, filling in probe.filled().items():
-                if isinstance(filling, str):
-                    self.unobserved[name] = filling
-                elif isinstance(filling, (Series, Matrix)):
-                    self.channels[name] = filling
-                else:
-                    self.facts[name] = tuple(filling)
+            self.fill(probe.filled())
+
+    def fill(self, fillings: Mapping[str, Channel | Sequence[Row] | str]) -> None:
+        """Take channels, rows of facts, or reasons why something could not be observed."""
+        for name, filling in fillings.items():
+            if isinstance(filling, str):
+                self.unobserved[name] = filling
+            elif isinstance(filling, (Series, Matrix)):
+                self.channels[name] = filling
+            else:
+                self.facts[name] = tuple(filling)
 
     def forget(self, steps: Collection[int]) -> None:
         """Leave out steps that did not take place: those that the gradient scaler skipped."""

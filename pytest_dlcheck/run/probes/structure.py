@@ -42,8 +42,11 @@ class StructureProbe(Probe):
 
     def filled(self) -> Mapping[str, tuple[Row, ...]]:
         """The facts."""
+        return {"recipe": (recipe_row(self._rig),), **self.inventory()}
+
+    def inventory(self) -> dict[str, tuple[Row, ...]]:
+        """What is known without a recipe."""
         return {
-            "recipe": (recipe_row(self._rig),),
             "parameters": tuple(self._parameter_row(n, p) for n, p in self._rig.parameters.items()),
             "buffers": tuple(self._buffer_row(name) for name in self._buffers_after),
             "modules": tuple(self._module_row(n, m) for n, m in self._rig.model.named_modules()),

@@ -15,8 +15,4 @@ class InventoryProbe(StructureProbe):
 
     def filled(self) -> Mapping[str, tuple[Row, ...]]:
         """The facts."""
-        return {
-            "parameters": tuple(self._parameter_row(n, p) for n, p in self._rig.parameters.items()),
-            "buffers": tuple(self._buffer_row(name) for name in self._buffers_after),
-            "modules": tuple(self._module_row(n, m) for n, m in self._rig.model.named_modules()),
-        }
+        return self.inventory()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -20,9 +20,6 @@ class Listener(Protocol):
 
     def loss_is_scaled(self, loss: Tensor, scaled: Tensor) -> None:
         """A gradient scaler has made ``scaled`` of ``loss``."""
-
-    def step_is_offered(self, optimizer: torch.optim.Optimizer) -> None:
-        """A gradient scaler will step this optimizer, unless gradients have overflowed."""
 
     def gradients_are_unscaled(self, optimizer: torch.optim.Optimizer) -> None:
         """A gradient scaler has divided this optimizer's gradients by its scale."""
@@ -45,5 +42,5 @@ class Listener(Protocol):
             norm: their norm before, shape ``[]``; None where values were clipped.
         """
 
-    def batch_is_read(self, loader: object, batch: Any) -> None:
+    def batch_is_read(self, loader: object) -> None:
         """A DataLoader has given a batch."""

@@ -79,7 +79,6 @@ class Strand:
         self.repeated: list[int] = []
         self.without_gradients: list[int] = []
         self.in_eval: list[int] = []
-        self.skipped: list[int] = []
         self.micro_batches: Counter[int] = Counter()
         self.clipping = ScalarBuffer()
         self.shared_losses = 0

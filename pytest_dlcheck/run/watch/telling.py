@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_dlcheck.run.record import Record
-from pytest_dlcheck.trace import Ending, Matrix, Row, Series, Trace
+from pytest_dlcheck.trace import Ending, Row, Series, Trace
 from pytest_dlcheck.trial import Trial
 
 if TYPE_CHECKING:
@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     """The trace of a strand that is closed."""
     record = Record()
-    for name, filling in strand.filled.items():
-        if isinstance(filling, str):
-            record.unobserved[name] = filling
-        elif isinstance(filling, (Series, Matrix)):
-            record.channels[name] = filling
-        else:
-            record.facts[name] = tuple(filling)
+    record.fill(strand.filled)
     others = [s for s in watcher.strands if s is not strand and _overlap(s, strand)]
     record.channels["clipping"] = strand.clipping.series()
     record.channels["live_graphs"] = Series(

@@ -151,9 +151,6 @@ class Watcher:
         """Remember what the scaled loss was made of."""
         self._scaled = (weakref.ref(scaled), loss.detach())
 
-    def step_is_offered(self, optimizer: torch.optim.Optimizer) -> None:
-        """A scaler may skip it: then there is nothing to hear."""
-
     def gradients_are_unscaled(self, optimizer: torch.optim.Optimizer) -> None:
         """From here on they can be clipped."""
         for strand in self.strands:
@@ -195,9 +192,8 @@ class Watcher:
             if norm is not None and strand.scene is not None and keys & strand.keys:
                 strand.clipped(bound, norm)
 
-    def batch_is_read(self, loader: object, batch: Any) -> None:
+    def batch_is_read(self, loader: object) -> None:
         """The next forward is given it, most likely."""
-        del batch
         self._batch_waits = True
         self.loading.read(loader)
 

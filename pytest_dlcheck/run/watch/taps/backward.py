@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.watch.listener import Listener
+from pytest_dlcheck.run.watch.replacing import replaced
 
 
 @contextmanager
@@ -36,9 +37,5 @@ def tapped(listener: Listener) -> Iterator[None]:
             inside.backward = False
         listener.backward_ends()
 
-    torch.autograd.backward = backward
-    try:
+    with replaced(torch.autograd, "backward", backward):
         yield
-    finally:
-        if torch.autograd.backward is backward:
-            torch.autograd.backward = original

@@ -14,6 +14,7 @@ from typing import Any
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from pytest_dlcheck.run.watch.listener import Listener
+from pytest_dlcheck.run.watch.replacing import replaced
 
 
 @contextmanager
@@ -24,12 +25,8 @@ def tapped(listener: Listener) -> Iterator[None]:
     @functools.wraps(original)
     def following(self: Any) -> Any:
         batch = original(self)
-        listener.batch_is_read(self, batch)
+        listener.batch_is_read(self)
         return batch
 
-    _BaseDataLoaderIter.__next__ = following  # type: ignore[method-assign]
-    try:
+    with replaced(_BaseDataLoaderIter, "__next__", following):
         yield
-    finally:
-        if _BaseDataLoaderIter.__next__ is following:
-            _BaseDataLoaderIter.__next__ = original  # type: ignore[method-assign]

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.watch.listener import Listener
+from pytest_dlcheck.run.watch.replacing import replaced
 
 _PLACES = (torch.nn.utils, torch.nn.utils.clip_grad)
 
@@ -37,18 +38,12 @@ def tapped(listener: Listener) -> Iterator[None]:
         by_value(parameters, clip_value, *args, **kwargs)
         listener.clipped(parameters, float(clip_value), None)
 
-    _put(clip_grad_norm_, clip_grad_value_)
-    try:
+    with ExitStack() as stack:
+        for place in _PLACES:
+            stack.enter_context(replaced(place, "clip_grad_norm_", clip_grad_norm_))
+            stack.enter_context(replaced(place, "clip_grad_value_", clip_grad_value_))
         yield
-    finally:
-        if torch.nn.utils.clip_grad_norm_ is clip_grad_norm_:
-            _put(by_norm, by_value)
 
 
 def _listed(parameters: Any) -> list[Tensor]:
     return [parameters] if isinstance(parameters, Tensor) else list(parameters)
-
-
-def _put(by_norm: Any, by_value: Any) -> None:
-    for place in _PLACES:
-        place.clip_grad_norm_, place.clip_grad_value_ = by_norm, by_value  # type: ignore[attr-defined]

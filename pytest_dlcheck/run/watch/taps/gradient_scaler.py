@@ -1,7 +1,7 @@
-"""Hears what a gradient scaler scales and steps.
+"""Hears what a gradient scaler scales and unscales.
 
 Wrapped, because a scaler has no hooks: what ``backward`` sees is the scaled loss, whose scale changes
-in place later, and a step that it skips is never seen by the optimizer.
+in place later. A step that it skips is never seen by the optimizer, and so by nobody.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
 from pytest_dlcheck.run.watch.listener import Listener
+from pytest_dlcheck.run.watch.replacing import replaced
 
 
 @contextmanager
 def tapped(listener: Listener) -> Iterator[None]:
     """Listen."""
-    scale, unscale_, step = GradScaler.scale, GradScaler.unscale_, GradScaler.step
+    scale, unscale_ = GradScaler.scale, GradScaler.unscale_
 
     @functools.wraps(scale)
     def heard_scale(self: GradScaler, outputs: Any) -> Any:
@@ -29,24 +30,13 @@ def tapped(listener: Listener) -> Iterator[None]:
             listener.loss_is_scaled(outputs, scaled)
         return scaled
 
-    @functools.wraps(step)
-    def heard_step(self: GradScaler, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-        listener.step_is_offered(optimizer)
-        return step(self, optimizer, *args, **kwargs)
-
     @functools.wraps(unscale_)
     def heard_unscale(self: GradScaler, optimizer: Any) -> None:
         unscale_(self, optimizer)
         listener.gradients_are_unscaled(optimizer)
 
-    GradScaler.scale, GradScaler.step = heard_scale, heard_step  # type: ignore[method-assign]
-    GradScaler.unscale_ = heard_unscale  # type: ignore[method-assign]
-    try:
+    with (
+        replaced(GradScaler, "scale", heard_scale),
+        replaced(GradScaler, "unscale_", heard_unscale),
+    ):
         yield
-    finally:
-        if GradScaler.unscale_ is heard_unscale:
-            GradScaler.unscale_ = unscale_  # type: ignore[method-assign]
-        if GradScaler.scale is heard_scale:
-            GradScaler.scale = scale  # type: ignore[method-assign]
-        if GradScaler.step is heard_step:
-            GradScaler.step = step  # type: ignore[method-assign]
