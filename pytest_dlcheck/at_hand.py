@@ -104,7 +104,7 @@ def diagnose(
         (mark.kwargs for mark in own_marks(factory)), {k: v for k, v in given.items() if v is not None}
     )
     name = getattr(subject, "__name__", type(subject).__name__)
-    examination = Examination(Subject(name, policy, _checks(policy), rebuild))
+    examination = Examination(Subject(name, policy, _checks(policy, subject), rebuild))
     try:
         diagnosis = examination.conclude(factory)
     finally:
@@ -116,8 +116,8 @@ def diagnose(
     return Report(diagnosis, findings)
 
 
-def _checks(policy: Policy) -> tuple[str, ...]:
-    names = default_checks() if policy.select is None else chosen(policy.select, option="select")
+def _checks(policy: Policy, subject: object) -> tuple[str, ...]:
+    names = default_checks(subject) if policy.select is None else chosen(policy.select, option="select")
     ignored = chosen(policy.ignore, option="ignore")
     return tuple(name for name in names if name not in ignored)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_dlcheck.check import registry, select
 from pytest_dlcheck.finding import Finding, ruled
+from pytest_dlcheck.loops import twins_of
 from pytest_dlcheck.plan import ALWAYS, PlannedTrial, needs
 from pytest_dlcheck.policy import Policy
 from pytest_dlcheck.recipe import Recipe, RecipeError, described, recipe_tag
@@ -89,7 +90,7 @@ class Run:
 
     def _own(self) -> tuple[str, ...]:
         terms = self._examination.terms()
-        trained = {self.trace.trial}
+        trained = {self.trace.trial, *(twin.trial for twin in twins_of(self.trace))}
         return tuple(n for n, c in registry().items() if set(c.trials(terms)) <= trained)
 
     def _remember(self) -> Any:

@@ -15,15 +15,17 @@ from importlib import import_module
 from inspect import cleandoc, isabstract
 from typing import Any, ClassVar, Literal
 
+from pytest_dlcheck.baseline import Baseline
 from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.policy import Policy
 from pytest_dlcheck.trace import Ending, Row, Trace
 from pytest_dlcheck.trial import KINDS, Kind, Terms, Trial
 from pytest_dlcheck.verdict import Measure, Outcome, Suspect, Verdict
 
-Family = Literal["contract", "data", "dynamics", "learning", "loop", "tuning"]
-OPT_IN: frozenset[Family] = frozenset({"loop", "tuning"})
+Family = Literal["contract", "data", "dynamics", "learning", "loop", "tuning", "gate"]
+OPT_IN: frozenset[Family] = frozenset({"loop", "tuning", "gate"})
 """Families that are run only where they, or a check of theirs, are asked for by name; ``loop`` also
-wherever a loop is watched."""
+wherever a loop is watched, and ``gate`` where a policy holds a recipe to a number."""
 DEFAULT = "default"
 """The name of all checks that run where none are named: ``select=["default", "tuning"]``."""
 
@@ -71,7 +73,7 @@ class Evidence:
     traces: tuple[Trace, ...]
 
     def of(self, kind: Kind, *, dense: bool = False, optimizer: str = "recipe") -> tuple[Trace, ...]:
-        """The traces of one kind of trial, a seed each.
+        """The traces of one kind of trial, of the code at hand, a seed each.
 
         A loop that was watched stands for a training and for what an inspection would have found.
         """
@@ -80,7 +82,16 @@ class Evidence:
             trace
             for trace in self.traces
             if trace.trial.kind in kinds
+            and not trace.trial.revision
             and (trace.trial.dense, trace.trial.optimizer) == (dense, optimizer)
+        )
+
+    def at(self, revision: str, kind: Kind) -> tuple[Trace, ...]:
+        """The traces of one kind of trial of another commit's code."""
+        return tuple(
+            trace
+            for trace in self.traces
+            if trace.trial.kind == kind and trace.trial.revision == revision
         )
 
     def the(self, kind: Kind) -> Trace:
@@ -130,6 +141,16 @@ class Check(ABC):
     leads_to: ClassVar[frozenset[Effect]] = frozenset()
     judges_divergence: ClassVar[bool] = False
 
+    def under(self, policy: Policy, baseline: Baseline) -> Check:
+        """This check with the thresholds and the past of one recipe; gates have such.
+
+        Args:
+            policy: how the recipe is to be judged.
+            baseline: what was measured of it before.
+        """
+        del policy, baseline
+        return self
+
     @abstractmethod
     def trials(self, terms: Terms) -> tuple[Trial, ...]:
         """The trials it is judged on, asked for by value."""
@@ -139,7 +160,10 @@ class Check(ABC):
         """The verdict on traces that ran to their end and hold all that the check reads."""
 
     def look_again(self, verdict: Verdict, evidence: Evidence) -> tuple[Trial, ...]:
-        """Further trials wanted before this verdict stands: to confirm it, or to localise it."""
+        """Further trials wanted before this verdict stands: to confirm it, or to localise it.
+
+        It is asked again with the evidence of those, until it wants no trial that was not run yet.
+        """
         del verdict, evidence
         return ()
 
@@ -328,9 +352,14 @@ def select(names: Iterable[str], *, option: str) -> tuple[str, ...]:
     return tuple(name for name in checks if name in chosen)
 
 
-def default_selection() -> tuple[str, ...]:
-    """The checks that run where none are named: all but those of opt-in families, causes first."""
-    return tuple(name for name, check in registry().items() if check.family not in OPT_IN)
+def default_selection(*more: Family) -> tuple[str, ...]:
+    """The checks that run where none are named: all but those of opt-in families, causes first.
+
+    Args:
+        more: opt-in families that run all the same.
+    """
+    left_out = OPT_IN - set(more)
+    return tuple(name for name, check in registry().items() if check.family not in left_out)
 
 
 def unknown(option: str, name: str, valid: Iterable[str]) -> str:
@@ -358,7 +387,8 @@ def _story(trial: Trial, ending: Ending) -> str:
         "killed": "was killed",
         "diverged": "diverged" if ending.step else "was not finite from its first step",
     }[ending.kind]
-    return f"the {trial.kind} trial {what}{step}{where}: {ending.message}".rstrip(": ")
+    at = f" at {trial.revision[:10]}" if trial.revision else ""
+    return f"the {trial.kind} trial{at} {what}{step}{where}: {ending.message}".rstrip(": ")
 
 
 def _interruption(evidence: Evidence) -> str:

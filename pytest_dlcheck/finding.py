@@ -136,7 +136,7 @@ def ruled(finding: Finding, policy: Policy, strict: Collection[str] = ()) -> Fin
         found = f"{verdict.outcome}: {verdict.because}"
         objection = f"expected to fail ({reason}) but {found}; take it off expected="
     elif verdict.outcome is Outcome.INCONCLUSIVE and (
-        "inconclusive" in strict or policy.on_inconclusive == "fail"
+        "inconclusive" in strict or _wants_decision(policy, verdict.check)
     ):
         objection = f"inconclusive: {verdict.because}"
     elif verdict.outcome is Outcome.PASSED and verdict.advice and "advice" in strict:
@@ -144,6 +144,11 @@ def ruled(finding: Finding, policy: Policy, strict: Collection[str] = ()) -> Fin
     else:
         return finding
     return replace(finding, objection=objection)
+
+
+def _wants_decision(policy: Policy, check: str) -> bool:
+    """A gate that was asked for must decide, unless the policy lets it be skipped."""
+    return policy.on_inconclusive == "fail" or (policy.on_inconclusive is None and check in policy.gates)
 
 
 def by_recipe(findings: Iterable[Finding]) -> dict[str, list[Finding]]:

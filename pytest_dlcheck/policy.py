@@ -7,20 +7,9 @@ from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
-LATER = {
-    "accuracy": "accuracy gates",
-    "metrics": "metric gates",
-    "throughput": "throughput gates",
-    "latency": "latency gates",
-    "peak_memory": "memory gates",
-    "epochs": "steps counted in epochs",
-    "folds": "cross-validation",
-}
-"""Keys that are spoken for by gates that this version does not have."""
+from pytest_dlcheck.policy_values import GATES, READERS, PolicyError
 
-
-class PolicyError(ValueError):
-    """A policy has an unknown key or an impossible value; the message lists what is valid."""
+__all__ = ["GATES", "Policy", "PolicyError", "merge", "own_marks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +24,18 @@ class Policy:
         expected: names of checks that must fail, each with its reason.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps`` or ``xpu``.
         timeout: seconds per trial.
-        on_inconclusive: ``"skip"`` or ``"fail"``: what an inconclusive verdict becomes.
+        on_inconclusive: ``"skip"`` or ``"fail"``: what an inconclusive verdict becomes; None lets
+            gates fail and everything else be skipped.
+        accuracy: the share of validation samples that must be classified right, or how it is gated.
+        metrics: metric name -> what its mean must reach.
+        throughput: training samples/s that must be reached, or how it is gated.
+        latency: seconds that one forward pass may take, or how it is gated.
+        peak_memory: bytes that a training step may take at its peak, or how it is gated.
+        epochs: how often the trainings behind ``accuracy`` and ``metrics`` read their data, in place
+            of ``steps``.
+        folds: parts that one data set is cut into, each validated on once (fixture ``dlcheck_split``).
+        max_seeds: seeds that a gate may take until it is decided.
+        full_steps: the steps that a command line has lowered; None where it has not.
     """
 
     steps: int = 100
@@ -45,7 +45,36 @@ class Policy:
     expected: Mapping[str, str] = field(default_factory=dict)
     device: str = "auto"
     timeout: float | None = None
-    on_inconclusive: str = "skip"
+    on_inconclusive: str | None = None
+    accuracy: Any = None
+    metrics: Any = None
+    throughput: Any = None
+    latency: Any = None
+    peak_memory: Any = None
+    epochs: int | None = None
+    folds: int = 1
+    max_seeds: int = 5
+    full_steps: int | None = None
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """The gates that are asked for."""
+        return tuple(name for name in GATES if getattr(self, name) is not None)
+
+    def to_json(self) -> dict[str, Any]:
+        """What gates are judged by, as JSON; :meth:`from_json` reads it back."""
+        chosen = None if self.select is None else list(self.select)
+        return {**{name: getattr(self, name) for name in _JUDGED_BY}, "select": chosen}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Policy:
+        """The policy that :meth:`to_json` wrote, as far as gates go."""
+        chosen = data.get("select")
+        known = {name: data[name] for name in _JUDGED_BY if name in data}
+        return cls(**known, select=None if chosen is None else tuple(chosen))
+
+
+_JUDGED_BY = (*GATES, "steps", "epochs", "folds", "seeds", "max_seeds", "full_steps")
 
 
 def merge(markers: Iterable[Mapping[str, Any]], command_line: Mapping[str, Any]) -> Policy:
@@ -59,10 +88,13 @@ def merge(markers: Iterable[Mapping[str, Any]], command_line: Mapping[str, Any])
         PolicyError: a key is unknown or a value impossible.
     """
     merged: dict[str, Any] = {}
-    for marker in (*reversed(list(markers)), command_line):
-        for key, value in marker.items():
-            merged[key] = _read(key, value)
-    return replace(Policy(), **merged)
+    for marker in reversed(list(markers)):
+        merged |= {key: _read(key, value) for key, value in marker.items()}
+    own = replace(Policy(), **merged)
+    policy = replace(own, **{key: _read(key, value) for key, value in command_line.items()})
+    if policy.steps < own.steps or ("steps" in command_line and own.epochs is not None):
+        return replace(policy, full_steps=own.steps, epochs=None)
+    return policy
 
 
 def own_marks(factory: object) -> tuple[Any, ...]:
@@ -72,54 +104,9 @@ def own_marks(factory: object) -> tuple[Any, ...]:
 
 
 def _read(key: str, value: Any) -> Any:
-    valid = [f.name for f in fields(Policy)]
-    if key in LATER:
-        raise PolicyError(f"{key}=: {LATER[key]} are not available yet (valid: {', '.join(valid)})")
+    valid = [f.name for f in fields(Policy) if f.name != "full_steps"]
     if key not in valid:
         near = get_close_matches(key, valid, n=1)
         hint = f", did you mean {near[0]!r}?" if near else ""
         raise PolicyError(f"unknown policy {key!r}{hint} (valid: {', '.join(valid)})")
-    if key in {"steps", "seeds"}:
-        return _positive(key, value)
-    if key == "timeout" and value is not None:
-        return _seconds(value)
-    if key == "select" and value is not None:
-        return tuple(_names(key, value))
-    if key in {"ignore", "expected"}:
-        return _reasons(key, value)
-    if key == "on_inconclusive" and value not in {"skip", "fail"}:
-        raise PolicyError(f'on_inconclusive={value!r} is neither "skip" nor "fail"')
-    if key == "device" and not isinstance(value, str):
-        raise PolicyError(f'device={value!r} is no name of a device, such as "cpu" or "cuda:1"')
-    return value
-
-
-def _positive(key: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise PolicyError(f"{key}={value!r} is no whole number of at least 1")
-    return value
-
-
-def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise PolicyError(f"timeout={value!r} is no number of seconds above 0")
-    return float(value)
-
-
-def _names(key: str, value: Any) -> Iterable[str]:
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, Iterable):
-        names = tuple(value)
-        if all(isinstance(name, str) for name in names):
-            return names
-    raise PolicyError(f"{key}={value!r} is no list of names of checks or families")
-
-
-def _reasons(key: str, value: Any) -> Mapping[str, str]:
-    if not isinstance(value, Mapping):
-        raise PolicyError(f'{key}={value!r} lacks its reasons: write {key}={{"the_check": "why"}}')
-    for name, reason in value.items():
-        if not isinstance(reason, str) or not reason.strip():
-            raise PolicyError(f"{key}={{{name!r}: {reason!r}}} wants its reason, as text")
-    return dict(value)
+    return READERS[key](key, value)

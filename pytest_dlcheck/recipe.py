@@ -48,8 +48,11 @@ class Recipe:
         accumulate: micro-batches per optimizer step.
         precision: ``"fp32"``, ``"bf16-mixed"`` or ``"fp16-mixed"`` (autocast, with loss scaling for
             fp16).
-        train: the user's own loop, to be watched.
-        metrics: name to ``metric(outputs, targets)`` giving a float.
+        train: the user's own loop, watched, instead of ``loss``, ``training_step``, ``optimizer`` and
+            ``scheduler``; called with those of ``model``, ``train_data``, ``val_data``, ``steps``,
+            ``device`` (a string) and ``seed`` that its signature names. Data may be given beside it.
+        metrics: name to ``metric(outputs, targets)`` giving a float, or to an object with ``update``
+            and ``compute``, as those of torchmetrics.
         shapes: the shape contract, for example ``"b 1 28 28 -> b 10"``.
         causal: the axis of inputs and outputs (1 for ``(batch, time, ...)``) along which outputs must
             not depend on later inputs.
@@ -162,10 +165,8 @@ class Recipe:
 
     def _refuse_contradictions(self) -> None:
         if self.train is not None:
-            raise RecipeError(
-                "train= (your own loop, watched) is not available yet: "
-                "declare loss= and optimizer=, or training_step="
-            )
+            self._refuse_beside_train()
+            return
         if self.train_data is None:
             raise RecipeError("train_data= is missing: give a DataLoader, Dataset, tensors or batches")
         if self.loss is not None and self.training_step is not None:
@@ -175,6 +176,18 @@ class Recipe:
         if self.max_grad_norm is not None and not self.max_grad_norm > 0:
             raise RecipeError(f"max_grad_norm={self.max_grad_norm} clips everything to nothing")
 
+    def _refuse_beside_train(self) -> None:
+        given = [f"{name}=" for name, usual in _NOT_BESIDE_TRAIN.items() if getattr(self, name) != usual]
+        if given:
+            raise RecipeError(
+                f"train= is your own loop, which does this itself: leave out {', '.join(given)}, or "
+                "leave out train= and let the recipe be trained by them"
+            )
+        assert self.train is not None
+        for name in ("train_data", "val_data"):
+            if name in required_by(self.train) and getattr(self, name) is None:
+                raise RecipeError(f"train= takes {name}, and {name}= is missing")
+
     @property
     def shape_contract(self) -> ShapeContract | None:
         """The parsed ``shapes``, or None when none are declared."""
@@ -183,6 +196,53 @@ class Recipe:
         from pytest_dlcheck.shapes import parse_shapes  # not before: every pytest run loads this file
 
         return parse_shapes(self.shapes)
+
+
+LOOP_ARGUMENTS = ("model", "train_data", "val_data", "steps", "device", "seed")
+"""What a user's own loop can be given, by the names of its parameters."""
+_NOT_BESIDE_TRAIN: dict[str, Any] = {
+    "loss": None,
+    "training_step": None,
+    "optimizer": None,
+    "scheduler": None,
+    "scheduler_interval": "step",
+    "max_grad_norm": None,
+    "accumulate": 1,
+    "precision": "fp32",
+}
+"""The fields that say what an own loop does itself, with what they are where they are not given."""
+
+
+def taken_by(train: Callable[..., Any]) -> tuple[str, ...]:
+    """Those of the arguments that a user's own loop can be given which its signature names.
+
+    Raises:
+        RecipeError: it cannot be called without something else; lists what it can be given.
+    """
+    known = _parameters(train)
+    for parameter in known:
+        optional = parameter.default is not parameter.empty
+        if parameter.name not in LOOP_ARGUMENTS and not optional:
+            raise RecipeError(
+                f"train= takes {parameter.name!r}, which it cannot be given (it can be given: "
+                f"{', '.join(LOOP_ARGUMENTS)}): let it have a default, or make it inside the factory"
+            )
+    return tuple(parameter.name for parameter in known if parameter.name in LOOP_ARGUMENTS)
+
+
+def required_by(train: Callable[..., Any]) -> tuple[str, ...]:
+    """Those of them that it cannot be called without."""
+    needed = {parameter.name for parameter in _parameters(train) if parameter.default is parameter.empty}
+    return tuple(name for name in taken_by(train) if name in needed)
+
+
+def _parameters(train: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        parameters = inspect.signature(train).parameters.values()
+    except (TypeError, ValueError):
+        raise RecipeError(f"train= is {train!r}, whose signature cannot be read: wrap it") from None
+    several = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    return [parameter for parameter in parameters if parameter.kind not in several]
 
 
 def described(value: object) -> str:
@@ -251,3 +311,25 @@ def recipe_tag(obj: object) -> RecipeTag | None:
     except Exception:  # noqa: BLE001  any object of a test module is asked, lazy proxies too
         return None
     return tag if isinstance(tag, RecipeTag) else None
+
+
+def brings_a_loop(subject: object) -> bool:
+    """Whether a recipe, or what a factory writes down of one, has a loop of its own (``train=``).
+
+    A factory is not called for it: its code, or that of a function of its module that it names, gives
+    ``model=`` and ``train=`` in one call, or does not.
+    """
+    if isinstance(subject, Recipe):
+        return subject.train is not None
+    return _names_a_loop(subject, deeper=2)
+
+
+def _names_a_loop(given: Any, deeper: int) -> bool:
+    function = inspect.unwrap(getattr(given, "__func__", given))
+    if not inspect.isfunction(function):
+        return False
+    keywords = (part for part in function.__code__.co_consts if isinstance(part, tuple))
+    if any("train" in part and "model" in part for part in keywords):
+        return True
+    named = (function.__globals__.get(name) for name in function.__code__.co_names)
+    return deeper > 0 and any(_names_a_loop(one, deeper - 1) for one in named if inspect.isfunction(one))

@@ -61,7 +61,8 @@ def run_watched(
             _print(error)
             status = 1
     sys.stdout.flush()
-    tell(seen)
+    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun starts, one speaks
+        tell(seen)
     if interrupted:
         _die_of_the_interrupt()
     return status

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pytest_dlcheck.check import Check, Evidence
 from pytest_dlcheck.verdict import Outcome, Verdict
 
-_SEEDED = frozenset({"train", "blind"})
+_SEEDED = frozenset({"train", "watch", "blind"})
 _SETTLED = frozenset({Outcome.PASSED, Outcome.NOT_APPLICABLE})
 
 

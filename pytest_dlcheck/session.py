@@ -5,17 +5,20 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from pytest_dlcheck.baseline import NO_BASELINE, Baseline
 from pytest_dlcheck.check import Check, Evidence, default_selection, registry
 from pytest_dlcheck.diagnosis import Diagnosis, diagnose_verdicts
 from pytest_dlcheck.finding import Finding, TrialSummary
+from pytest_dlcheck.loops import is_watched_for, judged_as_seen, judged_loop, serves, twins_of
 from pytest_dlcheck.plan import ALWAYS, PlannedTrial, needs, plan
 from pytest_dlcheck.policy import Policy
-from pytest_dlcheck.recipe import Recipe, RecipeError
+from pytest_dlcheck.recipe import Recipe, RecipeError, brings_a_loop
 from pytest_dlcheck.seeds import with_seeds
 from pytest_dlcheck.trace import Ending, Trace
-from pytest_dlcheck.trial import Terms, Trial
+from pytest_dlcheck.trial import BENCHES, Terms, Trial
 from pytest_dlcheck.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 Factory = Callable[[], Any]
 Progress = Callable[[str, Trial, int, float], None]
 """Told ``(recipe, trial, step, loss)`` now and then while a trial runs."""
+Obtain = Callable[[Trial], Trace]
+"""Gives the trace of a trial, which is run if it has not been."""
 Runner = Callable[[PlannedTrial, float | None, Callable[[int, float], None] | None], Trace]
 """Runs a trial elsewhere, given its time limit in seconds and whom to tell ``(step, loss)``."""
 
@@ -37,12 +42,16 @@ class Subject:
         policy: how it is to be judged.
         checks: the names of the checks to judge it by.
         rebuild: whether the factory is called afresh for each trial.
+        baseline: what was measured of it before, where gates are held against that.
+        against: the commit that gates are held against, side by side; empty for none.
     """
 
     name: str
     policy: Policy
     checks: tuple[str, ...]
     rebuild: bool = True
+    baseline: Baseline = NO_BASELINE
+    against: str = ""
 
 
 @dataclass
@@ -53,11 +62,13 @@ class Examination:
         subject: what is examined.
         progress: told how trials get on.
         runner: runs the trials where that is not to be done in this process.
+        alone: runs those that can only be run in a process of their own.
     """
 
     subject: Subject
     progress: Progress | None = None
     runner: Runner | None = None
+    alone: Runner | None = None
     traces: dict[Trial, Trace] = field(default_factory=dict)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     _told: set[Trial] = field(default_factory=set)
@@ -66,7 +77,10 @@ class Examination:
 
     def __post_init__(self) -> None:
         """Plan."""
-        self._checks = {name: registry()[name] for name in self.subject.checks}
+        subject = self.subject
+        self._checks = {
+            name: registry()[name].under(subject.policy, subject.baseline) for name in subject.checks
+        }
         self._terms: Terms | None = None
         self._planned: Mapping[Trial, PlannedTrial] = {}
 
@@ -116,12 +130,20 @@ class Examination:
     def asked(self) -> dict[str, Any]:
         """What is asked of the recipe, as JSON: enough to judge its traces again."""
         terms = None if self._terms is None else asdict(self._terms)
-        return {"recipe": self.subject.name, "terms": terms, "checks": list(self._checks)}
+        return {
+            "recipe": self.subject.name,
+            "terms": terms,
+            "checks": list(self._checks),
+            "policy": self.subject.policy.to_json(),
+        }
 
     def trace(self, planned: PlannedTrial, factory: Factory) -> Trace:
         """The trace of a trial, which is run if it has not been."""
         if planned.trial not in self.traces:
-            self.traces[planned.trial] = self._run(planned, factory)
+            trace = self._run(planned, factory)
+            twins = twins_of(trace)
+            self.traces |= {planned.trial: trace, **{twin.trial: twin for twin in twins}}
+            self._told |= {t.trial for t in (trace, *twins) if twins and t.trial.kind == "watch"}
         return self.traces[planned.trial]
 
     def terms(self) -> Terms:
@@ -133,7 +155,14 @@ class Examination:
         if self._terms is None:
             policy = self.subject.policy
             device = resolve_device(policy.device)
-            self._terms = Terms(steps=policy.steps, seeds=policy.seeds, device=device)
+            self._terms = Terms(
+                steps=policy.steps,
+                seeds=policy.seeds,
+                device=device,
+                epochs=policy.epochs,
+                folds=policy.folds,
+                against=self.subject.against,
+            )
             self._planned = plan(self._checks.values(), self._terms)
         return self._terms
 
@@ -141,6 +170,16 @@ class Examination:
         timeout, progress = self.subject.policy.timeout, self._progress_of(planned.trial)
         if self.runner is not None:
             return self.runner(planned, timeout, progress)
+        if planned.trial.runs_alone:
+            if self.alone is None:
+                told = "it takes a process of its own, which only pytest --dlcheck starts"
+                return Trace(planned.trial, Ending("not_applicable", message=told))
+            return self.alone(planned, timeout, progress)
+        return self.run_here(planned, factory)
+
+    def run_here(self, planned: PlannedTrial, factory: Factory) -> Trace:
+        """Run a trial in this process, also one that is to be alone there."""
+        timeout, progress = self.subject.policy.timeout, self._progress_of(planned.trial)
         from pytest_dlcheck.run.trial_runner import Request, run_trial
 
         request = Request(planned.trial, planned.wanted, timeout, progress)
@@ -155,7 +194,8 @@ class Examination:
             )
         traces = [self.trace(self._planned[trial], factory) for trial in asked]
         try:
-            return judged(check, traces, lambda trial: self.trace(self._further(trial, check), factory))
+            obtain: Obtain = lambda trial: self.trace(self._further(trial, check), factory)  # noqa: E731
+            return judged(check, traces, obtain, self.terms())
         except Exception as error:  # noqa: BLE001  a bug of one check must not hide what others found
             because = f"pytest-dlcheck failed here, please report it: {error!r}"
             return Verdict(check=check.name, outcome=Outcome.INCONCLUSIVE, because=because)
@@ -209,21 +249,33 @@ class Examination:
         return lambda step, loss: tell(name, trial, step, loss)
 
 
-def judged(check: Check, traces: Iterable[Trace], obtain: Callable[[Trial], Trace]) -> Verdict:
+def judged(check: Check, traces: Iterable[Trace], obtain: Obtain, terms: Terms) -> Verdict:
     """The verdict of a check, with the second look that it may ask for.
 
     Args:
         check: who judges.
         traces: those of the trials that it asks for.
         obtain: gives the trace of a further trial.
+        terms: the policy: where the recipe has a loop of its own, what that shows stands for an
+            inspection too.
     """
-    evidence = Evidence(tuple(traces))
+    traces = tuple(traces)
+    if is_watched_for(check, traces):
+        runs = tuple(map(obtain, terms.train()))
+        if serves(check, runs[0]):
+            return judged_loop(check, runs, obtain)
+        traces = tuple({trace.trial: trace for trace in (*traces, *runs)}.values())
+    evidence = Evidence(traces)
     verdict = check.judge(evidence)
-    further = [obtain(trial) for trial in check.look_again(verdict, evidence)]
-    if further:
-        evidence = Evidence((*evidence.traces, *further))
+    while further := _unseen(check.look_again(verdict, evidence), evidence):
+        evidence = Evidence((*evidence.traces, *map(obtain, further)))
         verdict = check.judge(evidence)
     return with_seeds(check, verdict, evidence)
+
+
+def _unseen(trials: Iterable[Trial], evidence: Evidence) -> tuple[Trial, ...]:
+    seen = {trace.trial for trace in evidence.traces}
+    return tuple(trial for trial in trials if trial not in seen)
 
 
 def judge_again(
@@ -238,6 +290,7 @@ def judge_again(
         checks: the checks by name.
     """
     stored = {trace.trial: trace for trace in traces}
+    stored |= {twin.trial: twin for trace in stored.values() for twin in twins_of(trace)}
     if asked["terms"] is None:
         return ()
     terms = Terms(**asked["terms"])
@@ -246,8 +299,9 @@ def judge_again(
         missing = Ending("killed", message="the journal ends before this trial")
         return stored.get(trial) or Trace(trial, missing)
 
-    known = [checks[name] for name in asked["checks"] if name in checks]
-    verdicts = [judged(check, map(obtain, check.trials(terms)), obtain) for check in known]
+    policy = Policy.from_json(asked.get("policy", {}))
+    known = [checks[name].under(policy, NO_BASELINE) for name in asked["checks"] if name in checks]
+    verdicts = [judged(check, map(obtain, check.trials(terms)), obtain, terms) for check in known]
     diagnosis = diagnose_verdicts(verdicts)
     summaries = tuple(TrialSummary.of(trace) for trace in stored.values())
     return tuple(
@@ -271,9 +325,8 @@ def judge_watched(name: str, trace: Trace) -> tuple[Finding, ...]:
         name: what was trained.
         trace: what was seen.
     """
-    seen = {*trace.channels, *trace.facts, *trace.unobserved, *trace.inapplicable}
-    checks = [check for check in registry().values() if check.reads <= seen and _watches(check)]
-    verdicts = [_seen_once(check, Evidence((trace,))) for check in checks]
+    checks = [check for check in registry().values() if serves(check, trace)]
+    verdicts = [judged_as_seen(check, Evidence((trace,))) for check in checks]
     diagnosis = diagnose_verdicts(verdicts)
     summary = TrialSummary.of(trace)
     return tuple(
@@ -287,21 +340,6 @@ def judge_watched(name: str, trace: Trace) -> tuple[Finding, ...]:
     )
 
 
-def _watches(check: Check) -> bool:
-    """Whether it can be judged on a loop that someone else runs."""
-    kinds = {trial.kind for trial in check.trials(Terms())}
-    return kinds <= {"inspect", "train", "watch"} and check.family != "tuning"
-
-
-def _seen_once(check: Check, evidence: Evidence) -> Verdict:
-    verdict = check.judge(evidence)
-    further = check.look_again(verdict, evidence) if verdict.failed else ()
-    if any(trial.kind not in {"train", "watch"} for trial in further):
-        unsure = f"{verdict.because}; whether that is a fault takes another trial"
-        return check.inconclusive(unsure, *verdict.measures)
-    return verdict
-
-
 def watcher(stop_after: int | None = None) -> Watcher:
     """Something that watches whatever trains while it listens.
 
@@ -313,14 +351,35 @@ def watcher(stop_after: int | None = None) -> Watcher:
     return Watcher(stop_after)
 
 
+def gate_checks() -> frozenset[str]:
+    """The names of the checks that hold a recipe to a number."""
+    return frozenset(name for name, check in registry().items() if check.family == "gate")
+
+
+def timed_checks() -> frozenset[str]:
+    """The names of the checks whose trials want the machine for themselves."""
+    return _timed(tuple(registry()))
+
+
+@cache
+def _timed(names: tuple[str, ...]) -> frozenset[str]:
+    """Asked for every item of a session, and so worked out once."""
+    kinds = {name: {trial.kind for trial in registry()[name].trials(Terms())} for name in names}
+    return frozenset(name for name in names if kinds[name] <= BENCHES)
+
+
 def all_checks() -> tuple[str, ...]:
     """The names of all checks, causes first."""
     return tuple(registry())
 
 
-def default_checks() -> tuple[str, ...]:
-    """The names of the checks that run where none are named, causes first."""
-    return default_selection()
+def default_checks(subject: object = None) -> tuple[str, ...]:
+    """The names of the checks that run where none are named, causes first.
+
+    Args:
+        subject: a recipe or its factory; one that has a loop of its own is judged by ``loop`` too.
+    """
+    return default_selection("loop") if brings_a_loop(subject) else default_selection()
 
 
 def share_processors(workers: int) -> None:
@@ -334,11 +393,32 @@ def share_processors(workers: int) -> None:
     share_threads(workers)
 
 
+def split(dataset: Any, *, seed: int = 0) -> tuple[Any, Any]:
+    """A data set in two, to train and to validate on, as the trial at hand wants them.
+
+    See :func:`pytest_dlcheck.run.folds.split`.
+    """
+    from pytest_dlcheck.run.folds import split
+
+    return split(dataset, seed=seed)
+
+
 def count_gpus() -> int:
     """How many GPUs this process could use; asked without waking them."""
     from pytest_dlcheck.run.device import count_gpus
 
     return count_gpus()
+
+
+def torch_facts(device: str) -> Mapping[str, str | int | bool]:
+    """What torch knows of this machine that speeds and numbers depend on.
+
+    Args:
+        device: where models run, as torch names it.
+    """
+    from pytest_dlcheck.run.machine import facts
+
+    return facts(device)
 
 
 def resolve_device(name: str) -> str:

@@ -47,10 +47,14 @@ class Series:
     Attributes:
         steps: the steps at which it was recorded, ascending.
         values: the numbers, in the channel's unit.
+        thinned: whether steps were left out of a long run that were recorded.
+        extremes: those of the steps that are kept because they stick out, and stand for no others.
     """
 
     steps: tuple[int, ...] = ()
     values: tuple[float, ...] = ()
+    thinned: bool = False
+    extremes: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -64,6 +68,18 @@ class Series:
     def numbers(self) -> Iterable[float]:
         """Every number that it holds."""
         return self.values
+
+    def filled(self) -> Series:
+        """With a number at every step again: those left out are as the one before, extremes aside."""
+        if not self.thinned:
+            return self
+        extremes, values = frozenset(self.extremes), list[float]()
+        held = self.values[0]
+        for step, value, following in zip(self.steps, self.values, (*self.steps[1:], None), strict=True):
+            held = held if step in extremes else value
+            missing = 0 if following is None else following - step - 1
+            values += [value, *[held] * missing]
+        return Series(tuple(range(self.steps[0], self.steps[0] + len(values))), tuple(values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +184,7 @@ class Trace:
             never zero.
         inapplicable: facts that the recipe's own facts rule out, each with its reason.
         seconds: wall time of the trial.
+        others: where a user's own loop has several optimizers: a trace for each but the model's own.
     """
 
     trial: Trial
@@ -177,6 +194,7 @@ class Trace:
     unobserved: Mapping[str, str] = field(default_factory=dict)
     inapplicable: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    others: tuple[Trace, ...] = ()
 
     def __getitem__(self, channel: str) -> Channel:
         """What was recorded over the steps: ``trace["loss"][-1]``.
@@ -191,9 +209,12 @@ class Trace:
             raise KeyError(f"no channel {channel!r} in this trace: {reason}") from None
 
     def series(self, channel: str) -> Series:
-        """A channel with one number per step; empty where it was not recorded."""
+        """A channel with one number per step; empty where it was not recorded.
+
+        Where a long run was thinned out, the numbers left out are filled in.
+        """
         found = self.channels.get(channel)
-        return found if isinstance(found, Series) else Series()
+        return found.filled() if isinstance(found, Series) else Series()
 
     def matrix(self, channel: str) -> Matrix:
         """A channel with one number per step and site; empty where it was not recorded."""
@@ -222,6 +243,7 @@ class Trace:
             },
             "unobserved": dict(self.unobserved),
             "inapplicable": dict(self.inapplicable),
+            **({"others": [other.to_json() for other in self.others]} if self.others else {}),
         }
 
     @classmethod
@@ -238,6 +260,7 @@ class Trace:
             },
             unobserved=dict(data["unobserved"]),
             inapplicable=dict(data["inapplicable"]),
+            others=tuple(cls.from_json(other) for other in data.get("others", ())),
         )
 
 
@@ -255,7 +278,8 @@ def untagged(value: Any) -> Any:
 
 def _channel_json(channel: Channel) -> dict[str, Any]:
     if isinstance(channel, Series):
-        return {"steps": list(channel.steps), "values": [tagged(v) for v in channel.values]}
+        told = {"steps": list(channel.steps), "values": [tagged(v) for v in channel.values]}
+        return {**told, "thinned": True, "extremes": list(channel.extremes)} if channel.thinned else told
     return {
         "steps": list(channel.steps),
         "sites": list(channel.sites),
@@ -266,6 +290,7 @@ def _channel_json(channel: Channel) -> dict[str, Any]:
 def _channel(data: Mapping[str, Any]) -> Channel:
     steps = tuple(data["steps"])
     if "sites" not in data:
-        return Series(steps, tuple(untagged(v) for v in data["values"]))
+        values = tuple(untagged(v) for v in data["values"])
+        return Series(steps, values, data.get("thinned", False), tuple(data.get("extremes", ())))
     rows = tuple(tuple(untagged(v) for v in row) for row in data["values"])
     return Matrix(steps, tuple(data["sites"]), rows)

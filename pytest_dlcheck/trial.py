@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
-Kind = Literal["inspect", "train", "watch", "overfit", "blind", "holdout"]
+Kind = Literal[
+    "inspect", "train", "watch", "overfit", "blind", "holdout", "fit", "bench_train", "bench_infer"
+]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """In the order in which they are run: what is quick and tells of causes comes first."""
+BENCHES: frozenset[Kind] = frozenset({"bench_train", "bench_infer"})
+"""Kinds that take the time: each in a process of its own, with no probe in the way."""
+
+
+UNLIMITED = 1_000_000_000
+"""Steps of a trial that its stopping rule ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,10 @@ class Trial:
             ``watch`` (the user's own loop, whatever it trains),
             ``overfit`` (training on one fixed small batch, without scheduler, dropout off),
             ``blind`` (as ``train``, but each target is paired with the inputs of another sample)
-            or ``holdout`` (as ``train``, but on three quarters of the first epoch's batches).
+            ``holdout`` (as ``train``, but on three quarters of the first epoch's batches),
+            ``fit`` (training without probes, then the metrics on all of the validation data),
+            ``bench_train`` or ``bench_infer`` (the time and memory of training steps, or of forward
+            passes in eval mode).
         steps: optimizer steps at most.
         seed: seeds python, numpy and torch before the factory is called.
         device: where the model runs, as torch names it.
@@ -41,6 +52,12 @@ class Trial:
         optimizer: ``"recipe"``, or ``"adam"`` for a plain Adam in place of the recipe's own.
         dense: every probe on every step, to localise what a sampled run has shown.
         learning_rate_scale: what the recipe's learning rates are multiplied by in every step.
+        revision: the commit whose code is run; empty for the code at hand.
+        replicate: tells trials apart that differ in nothing: the process is what replicates a timing.
+        fold: which of ``folds`` parts of one data set is validated on, counted from 0.
+        folds: how many parts it is cut into; 1 where it is not.
+        batch_size: samples of a timed batch; None for the recipe's own.
+        precision: of a timed step, as a recipe names it; None for the recipe's own.
     """
 
     kind: Kind
@@ -51,14 +68,32 @@ class Trial:
     optimizer: Literal["recipe", "adam"] = "recipe"
     dense: bool = False
     learning_rate_scale: float = 1.0
+    revision: str = ""
+    replicate: int = 0
+    fold: int = 0
+    folds: int = 1
+    batch_size: int | None = None
+    precision: str | None = None
+
+    @property
+    def runs_alone(self) -> bool:
+        """Whether it can only be run in a process of its own."""
+        return self.kind in BENCHES or bool(self.revision)
 
     def __str__(self) -> str:
-        extras = [f"{self.steps} steps"] if self.steps else []
+        epochs = self.until is not None and self.until.epochs
+        length = f"{epochs} epochs" if self.steps == UNLIMITED else f"{self.steps} steps"
+        extras = [length] if self.steps else []
         extras += [f"seed {self.seed}"] if self.seed else []
         extras += ["plain Adam"] if self.optimizer == "adam" else []
         extras += ["dense"] if self.dense else []
         scale = self.learning_rate_scale
         extras += [f"learning rate x{scale:.3g}"] if scale != 1 else []
+        extras += [f"fold {self.fold + 1} of {self.folds}"] if self.folds > 1 else []
+        extras += [f"batches of {self.batch_size}"] if self.batch_size is not None else []
+        extras += [self.precision] if self.precision is not None else []
+        extras += [f"process {self.replicate + 1}"] if self.kind in BENCHES else []
+        extras += [f"at {self.revision[:10]}"] if self.revision else []
         return f"{self.kind} ({', '.join(extras)})" if extras else self.kind
 
     def to_json(self) -> dict[str, Any]:
@@ -82,6 +117,9 @@ class Terms:
         seed: the first seed.
         seeds: how many seeds each trial that trains is run with.
         device: where trials run, as torch names it.
+        epochs: how often ``fit`` reads its data, in place of ``steps``; None to count steps.
+        folds: how many parts ``fit`` cuts the one data set into, each being validated on once.
+        against: the commit that gates are held against, side by side; empty for none.
     """
 
     steps: int = 100
@@ -89,6 +127,9 @@ class Terms:
     seed: int = 0
     seeds: int = 1
     device: str = "cpu"
+    epochs: int | None = None
+    folds: int = 1
+    against: str = ""
 
     def inspect(self) -> Trial:
         """One batch, no training."""
@@ -110,6 +151,31 @@ class Terms:
     def holdout(self) -> tuple[Trial, ...]:
         """That training without a quarter of its data, once per seed."""
         return tuple(replace(trial, kind="holdout") for trial in self.train())
+
+    def fit(self, seed: int, fold: int = 0, revision: str = "") -> Trial:
+        """A training without probes, and its metrics on all of the validation data.
+
+        Args:
+            seed: of this training.
+            fold: the part of the data that is validated on, where there are several.
+            revision: the commit whose code is run; empty for the code at hand.
+        """
+        until = None if self.epochs is None else Until(epochs=self.epochs)
+        steps = self.steps if self.epochs is None else UNLIMITED
+        return Trial(
+            "fit", steps, seed, self.device, until, revision=revision, fold=fold, folds=self.folds
+        )
+
+    def bench(self, kind: Kind, replicate: int, revision: str = "", **more: Any) -> Trial:
+        """One timing, in a process of its own.
+
+        Args:
+            kind: ``bench_train`` or ``bench_infer``.
+            replicate: which of the processes.
+            revision: the commit whose code is run; empty for the code at hand.
+            more: ``batch_size`` and ``precision``, where they are not the recipe's own.
+        """
+        return Trial(kind, 0, self.seed, self.device, revision=revision, replicate=replicate, **more)
 
     def overfit(self, progress: float) -> Trial:
         """Training on one small batch until the loss has covered ``progress`` of its way."""

@@ -31,6 +31,9 @@ class Measure:
         unit: its unit; ``"ratio"`` or ``"count"`` where it has none.
         bound: what it was held against, in ``unit``, or None where it only informs.
         sense: how value and bound must stand for the check to pass: ``"<="``, ``">="`` or ``"="``.
+        low, high: the limits of its confidence interval, in ``unit``; None where there is none.
+        samples: the independent measurements that the value sums up, in ``unit``: one per seed or per
+            process; empty where the value is all there is.
     """
 
     name: str
@@ -38,9 +41,14 @@ class Measure:
     unit: str
     bound: float | None = None
     sense: str = "<="
+    low: float | None = None
+    high: float | None = None
+    samples: tuple[float, ...] = ()
 
     def __str__(self) -> str:
         text = f"{self.name} {_short(self.value, self.unit)}"
+        if self.low is not None and self.high is not None:
+            text += f" [{self.low:.4g}, {self.high:.4g}]"
         if self.bound is None:
             return text
         return f"{text} (must be {self.sense} {_short(self.bound, self.unit)})"
@@ -111,6 +119,9 @@ class Verdict:
                     "unit": m.unit,
                     "bound": tagged(m.bound),
                     "sense": m.sense,
+                    "low": tagged(m.low),
+                    "high": tagged(m.high),
+                    "samples": [tagged(sample) for sample in m.samples],
                 }
                 for m in self.measures
             ],
@@ -130,13 +141,19 @@ class Verdict:
             check=data["check"],
             outcome=Outcome(data["outcome"]),
             because=data["because"],
-            measures=tuple(Measure(**{k: untagged(v) for k, v in m.items()}) for m in data["measures"]),
+            measures=tuple(map(_measure, data["measures"])),
             suspects=tuple(Suspect(**s) for s in data["suspects"]),
             cause=data["cause"],
             remedy=data["remedy"],
             advice=tuple(data["advice"]),
             leads_to=frozenset(data["leads_to"]),
         )
+
+
+def _measure(data: Mapping[str, Any]) -> Measure:
+    samples = tuple(untagged(sample) for sample in data.get("samples", ()))
+    rest = {name: untagged(value) for name, value in data.items() if name != "samples"}
+    return Measure(**rest, samples=samples)
 
 
 def _short(value: float, unit: str) -> str:

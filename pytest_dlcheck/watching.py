@@ -47,6 +47,12 @@ class Watched:
         return max((trace for _, trace in self.traces), key=lambda trace: trace.trial.steps)
 
     @property
+    def named_traces(self) -> tuple[tuple[str, Trace], ...]:
+        """The traces, each with the name that its findings have."""
+        single = len(self.traces) == 1
+        return tuple((self.name if single else f"{self.name} [{what}]", t) for what, t in self.traces)
+
+    @property
     def summary(self) -> str:
         """What was seen, in one line."""
         if not self._trained():
@@ -91,11 +97,10 @@ class Watched:
     def end(self, traces: tuple[tuple[str, Trace], ...]) -> None:
         """Judge what was seen."""
         self.traces = traces
-        single = len(traces) == 1
         self.findings = tuple(
             ruled(finding, self._rules.policy, self._rules.strict)
-            for what, trace in traces
-            for finding in judge_watched(self.name if single else f"{self.name} [{what}]", trace)
+            for name, trace in self.named_traces
+            for finding in judge_watched(name, trace)
             if finding.verdict.check in self._rules.checks
         )
 

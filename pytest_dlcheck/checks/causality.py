@@ -19,7 +19,8 @@ class Causality(Check):
 
     **Why it matters.** A model that sees the token it is to predict learns to copy it: the loss falls
     beautifully and nothing can be generated. The same happens with a sound mask when each logit is
-    scored against the token it was just given.
+    scored against the token it was just given, or one before it; scored two ahead (labels shifted by
+    the data and again by the model), it never learns the next.
 
     **How it decides.** Where `causal=` declares the axis, by replacing the inputs after five positions
     (by those of other samples) in eval mode and double precision; outputs up to there may change by
@@ -27,8 +28,8 @@ class Causality(Check):
     inputs agree up to the position while its outputs do not is named. Which token a logit is scored
     against is read off the gradient of the loss, wherever the labels are shifted. Recipes without
     `causal=` are judged only if every scored logit's right answer is the next input token (then the data
-    itself declares it, and leaks count where the loss looks), or if it is the token just given to a
-    model that does not see the future.
+    itself declares it, and leaks count where the loss looks), or if it is the token just given, an
+    earlier one, or all of them one too far ahead, to a model that does not see the future.
 
     **What it cannot see.** Leaks between positions of an axis that is hidden (patches, strides), and
     scoring that is no cross-entropy. Of several inputs, an encoder's may be seen whole: a leak from only
@@ -61,6 +62,9 @@ class Causality(Check):
         copied = [row for row in rows if _is_copied(row)]
         if copied and not leaking:
             return self.failed_by(faults.unshifted(copied[0], self.copied))
+        displaced = [row for row in rows if faults.is_displaced(row)]
+        if displaced and not leaking:
+            return self.failed_by(faults.displaced(displaced[0], self.copied))
         sound = [row for row in rows if row not in leaking]
         row = max(sound or leaking, key=_ratio)
         if not sound:
@@ -85,6 +89,9 @@ class Causality(Check):
         yield Example("the diagonal is one too far, place unknown", (_trace(late),), ("output",))
         copied = Row(_example(change=3e-16), same_token=True, scored_now=1.0, sees_now=True)
         yield Example("unshifted targets", (_trace(copied),), ("data",))
+        back = Row(_example(change=3e-16), shift=-1)
+        yield Example("targets shifted the wrong way", (_trace(back),), ("data",))
+        yield Example("targets shifted twice", (_trace(Row(back, shift=2)),), ("data",))
 
 
 def _example(change: float) -> Row:

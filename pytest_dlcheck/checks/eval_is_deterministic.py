@@ -27,9 +27,11 @@ class EvalIsDeterministic(Check):
     **How it decides.** By calling the model on one batch in eval mode under the same and under other
     random draws; outputs may differ by 8 roundings of their dtype on a CPU (sums over threads), 64
     elsewhere (atomic additions). Where they differ, the first operation is found whose arguments agree
-    and whose result does not, with its module and line. Units or paths zeroed at random, and modules
-    skipped at random, fail. Other draws (a VAE's reparameterisation, sampled tokens) and state carried
-    from call to call are advice: they may be meant.
+    and whose result does not, with its module and line. Units or paths zeroed at random, modules
+    skipped at random, and noise of a constant size added to a prediction's way fail. Other draws (a
+    VAE's reparameterisation, sampled tokens, noise of a learned size, whatever restores its own inputs)
+    and state carried from call to call are advice: they may be meant. Where draws are made and outputs
+    agree, up to 12 calls look for a path that is rarely dropped.
 
     **What it cannot see.** Draws that do not reach the outputs.
 
@@ -54,6 +56,9 @@ class EvalIsDeterministic(Check):
         measure = Measure("relative change between calls", change, "ratio", bound)
         if change <= bound:
             return self.passed(f"two calls in eval mode differ by at most {against}", measure)
+        if row.flag("plain"):
+            because = f"{row.text('output')} differs by {against} between two calls in eval mode"
+            return self.failed_by(_added(row, because, measure))
         if row.text("kind") in {"zeroing", "skipping"}:
             because = f"{row.text('output')} differs by {against} between two calls in eval mode"
             # A module that stays in train mode lets its normalisation mix samples too.
@@ -80,6 +85,8 @@ class EvalIsDeterministic(Check):
         row = Row(output="output", change=0.6, bound=9.5e-7, device="cpu", culprit_training=False)
         dropout = Row(row, kind="zeroing", culprit="block.mlp", operation="dropout", line="model.py:12")
         yield Example("F.dropout without training=", (_trace(dropout),), ("block.mlp",))
+        added = Row(row, kind="noise", plain=True, culprit="", operation="randn_like", line="model.py:7")
+        yield Example("augmentation noise", (_trace(added),), ("",))
         depth = Row(row, kind="skipping", culprit="", operation="rand", line="model.py:30")
         yield Example("stochastic depth in eval", (_trace(depth),), ("",))
 
@@ -112,6 +119,19 @@ def _left_out(row: Row, because: str, measure: Measure) -> Fault:
         measures=(measure,),
         suspects=[Suspect(site, f"{finding} by {where}", remedy)],
         cause=f"{cause} in eval mode: {where} in {site or 'the model itself'}{kept}",
+        remedy=remedy,
+    )
+
+
+def _added(row: Row, because: str, measure: Measure) -> Fault:
+    """Noise that is added to what a prediction is made of."""
+    site, where = _site(row), _where(row)
+    remedy = "add it only `if self.training`"
+    return Fault(
+        because,
+        measures=(measure,),
+        suspects=[Suspect(site, f"noise is added by {where}", remedy)],
+        cause=f"noise meant for training is added in eval mode: {where} in {site or 'the model itself'}",
         remedy=remedy,
     )
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults import learning
-from pytest_dlcheck.faults.learning import SecondLook
-from pytest_dlcheck.trace import Row, Series, Trace
+from pytest_dlcheck.faults import learning, learning_examples
+from pytest_dlcheck.faults.learning_own_loop import CLEAR, Comparison
+from pytest_dlcheck.trace import Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Outcome, Verdict
 
@@ -27,7 +27,7 @@ class LearnsFromItsInputs(Check):
     out of a training of the same length, at a training with other samples' inputs, and at the data
     without the model. It fails only if held-out data leave less than ``little`` to be gained, a batch
     is learned by heart in half the steps, and near inputs do not have alike targets either; or if at
-    the end less than ``kept`` is left of what was gained.
+    the end less than ``kept`` is left of what was gained. An own loop must do worse with others' inputs.
 
     **What it cannot see.** Labels that are wrong for some samples only. Inputs that are independent
     random numbers are never failed: there is nothing to be learned from noise.
@@ -67,15 +67,17 @@ class LearnsFromItsInputs(Check):
         if verdict.outcome is not Outcome.INCONCLUSIVE:
             return ()
         for trace in evidence.of("train"):
-            trial, gain = trace.trial, learning.of_stream(trace)
-            if trace.ending.kind == "completed" and gain and not gain.shown(self.least):
-                terms = Terms(steps=trial.steps, seed=trial.seed, device=trial.device)
-                return (*terms.holdout(), *terms.blind(), terms.overfit(0.8))
+            trial, own = trace.trial, trace.row("pairing").flag("own_loop")
+            gain = learning.of_stream(trace)
+            if trace.ending.kind == "completed" and (own or (gain and not gain.shown(self.least))):
+                seeds = len(evidence.of("train")) if own else 1
+                terms = Terms(trial.steps, seed=trial.seed, seeds=seeds, device=trial.device)
+                return (*(() if own else terms.holdout()), *terms.blind(), terms.overfit(0.8))
         return ()
 
     def judge(self, evidence: Evidence) -> Verdict:
         """By what came to its end: a second look that was cut short is none."""
-        told = [t for t in evidence.traces if t.trial.kind == "train" or t.ending.kind == "completed"]
+        told = [t for t in evidence.traces if t in evidence.of("train") or t.ending.kind == "completed"]
         return super().judge(Evidence(tuple(told)))
 
     def decide(self, evidence: Evidence) -> Verdict:
@@ -86,11 +88,11 @@ class LearnsFromItsInputs(Check):
 
     def _one(self, trace: Trace, evidence: Evidence) -> Verdict:
         row, gain = trace.row("pairing"), learning.of_stream(trace)
-        if why := row.text("inapplicable"):
-            return self.not_applicable(why)
+        if (why := row.text("inapplicable")) or row.flag("own_loop"):
+            return self.not_applicable(why) if why else self._own(trace, evidence)
         if gain is None or not row.number("moved") >= self.mixed:
             return self.inconclusive("a batch holds no two samples with different targets")
-        look = SecondLook.at(trace, evidence.traces)
+        look = learning.SecondLook.at(trace, evidence.traces)
         gain = gain if gain.shown(self.least) or look.gain is None else look.gain
         if fault := learning.forgotten(gain, trace, self.least, self.kept):
             return self.failed_by(fault)
@@ -101,11 +103,17 @@ class LearnsFromItsInputs(Check):
             return self.inconclusive(f"{gain}: too little to tell in the first epoch")
         return self._nothing(f"{gain}; {100 * self.little:g} % must be within reach", look)
 
-    def _nothing(self, story: str, look: SecondLook) -> Verdict:
+    def _own(self, trace: Trace, evidence: Evidence) -> Verdict:
+        look = Comparison.at(trace, evidence.traces)
+        if look.is_clear:
+            return self.passed(f"{look}; {100 * CLEAR:g} % is asked", look.measure)
+        why = look.why_not_told(self.little, self.unlike, self.noise)
+        return self.inconclusive(f"{look}; {why}") if why else self.failed_by(look.foreign_labels())
+
+    def _nothing(self, story: str, look: learning.SecondLook) -> Verdict:
         if look.relation.number("spread") < self.constant:
             return self.failed_by(learning.constant_inputs(story, look, self.little))
-        noise = not look.relation.number("structure") >= self.noise
-        if why := look.why_not_told(self.little, self.unlike, self.alike, noise=noise):
+        if why := look.why_not_told(self.little, self.unlike, self.alike, self.noise):
             advice = "if targets should follow from inputs, they do not: look at a few pairs"
             return self.inconclusive(f"{story}; {why}", advice=[advice] if why == learning.NOISE else [])
         blame = learning.unused_inputs if look.surprise > self.alike else learning.foreign_labels
@@ -113,37 +121,30 @@ class LearnsFromItsInputs(Check):
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:
-        """Learned in the first epoch, or seen on held-out batches only."""
-        yield Example("learns at once", (_train(0.5),))
+        """Learned in the first epoch, or seen on held-out batches only; learned by an own loop."""
+        yield Example("learns at once", (example_trace(**learning_examples.stream(0.5)),))
         yield Example("learns late", _second_look(unseen=0.9, surprise=9.0)[:2])
+        yield Example("an own loop learns", _own_loop(0.2)[:2])
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
         """Labels of other samples; inputs that are all the same; noise for inputs."""
         yield Example("labels shuffled", _second_look(unseen=0.0, surprise=0.4), ("data",))
+        yield Example("an own loop's labels shuffled", _own_loop(0.0), ("data",))
         yield Example("inputs constant", _second_look(unseen=0.0, surprise=0.4, spread=0.0), ("data",))
         noise = _second_look(unseen=0.0, surprise=0.4, structure=1.0)
         yield Example("inputs are noise", noise, outcome=Outcome.INCONCLUSIVE)
 
 
-def _train(gain: float) -> Trace:
-    return example_trace(
-        loss=Series(tuple(range(100)), tuple(2.3 - 0.002 * i for i in range(100))),
-        pairing_gain=Series(tuple(range(20)), tuple(gain + 0.05 * (-1) ** i for i in range(20))),
-        crossed_loss=Series(tuple(range(20)), (2.3,) * 20),
-        pairing=Row(fresh_steps=20, samples=64, moved=0.9),
-    )
-
-
 def _second_look(unseen: float, surprise: float, **more: float) -> tuple[Trace, ...]:
-    train, terms = _train(0.0), Terms()
-    rows = (Row(data="unseen", samples=300, loss=2.3 - unseen, gain=unseen, gain_error=0.01, points=20),)
-    found = {"agreement": 0.1, "by_chance": 0.1, "labels": True, "samples": 999}
-    relation = Row({**found, "structure": 30.0, "spread": 1.0, "surprise": surprise, **more})
-    losses = train.series("loss")
-    holdout = example_trace(terms.holdout()[0], loss=losses, holdout=rows, relation=relation)
-    blind = example_trace(terms.blind()[0], loss=losses)
-    fitted = Series(tuple(range(24)), tuple(2.3 * 0.9**i for i in range(24)))
-    steps = Row(loss_floor=0.0, uninformed_loss=2.0, loss_noise=0.0)
-    overfit = example_trace(terms.overfit(0.8), loss=fitted, steps=steps)
-    return train, holdout, blind, overfit
+    holdout = example_trace(Terms().holdout()[0], **learning_examples.held_out(unseen, surprise, **more))
+    return example_trace(**learning_examples.stream(0.0)), holdout, *_blind_and_overfit(0.0)
+
+
+def _own_loop(excess: float) -> tuple[Trace, ...]:
+    return example_trace(**learning_examples.OWN_LOOP), *_blind_and_overfit(excess)
+
+
+def _blind_and_overfit(excess: float) -> tuple[Trace, ...]:
+    blind = example_trace(Terms().blind()[0], **learning_examples.blind(excess))
+    return blind, example_trace(Terms().overfit(0.8), **learning_examples.FITTED)

@@ -15,6 +15,7 @@ from pytest_dlcheck.verdict import Measure, Suspect, Verdict
 
 _STOPS_ALL = frozenset(Effect) - {Effect.OUTPUTS}
 """What a loss without value or gradient leads to; outputs of a wrong shape are its cause instead."""
+_USELESS = ("cut from the graph", "not one number", "not a tensor")
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,13 @@ class LossIsSound(Check):
     pairs of samples (`(n, 1)` against `(n,)`); targets lie where the loss wants them; a loss that wants
     logits gets no probabilities (softmax twice), one that wants log-probabilities gets such, normalised
     over classes and not over the batch; rows of classes are not cut across positions by a `view` without
-    a permute; and right answers cost less than wrong ones.
+    a permute; the right answer is not masked, pairs meet their partners, every class is heard; and right
+    answers cost less than wrong ones.
 
     **Why it matters.** Each of these trains without an error: slowly, towards the mean, or backwards.
 
-    **How it decides.** By listening to torch's loss functions while the loss is computed, wherever they
-    are called, and by asking `loss=` alone: with permuted targets, right answers and wrong ones. Sums of
-    probabilities are compared with 1; everything else is exact.
+    **How it decides.** By listening to torch's loss functions, and by asking `loss=` alone: with targets
+    permuted, right and wrong answers. Sums of probabilities are compared with 1; all else is exact.
 
     **What it cannot see.** Losses written by hand inside `training_step`, except their value and sign of
     the torch losses in them.
@@ -69,13 +70,10 @@ class LossIsSound(Check):
         advice = [line for row in rows for line in faults.advice_on(row, self.normalised, self.doubling)]
         if not found:
             tests = ", ".join(dict.fromkeys(_name(row) for row in rows))
-            measure = Measure("faults of the loss", 0, "count", 0)
             text = f"0 faults in {len(rows)} tests (bound 0): {tests}"
-            return self.passed(text, measure, advice=advice)
-        leads_to = self.leads_to
-        useless = ("cut from the graph", "not one number", "not a tensor")
-        if any(words in fault.finding for fault in found for words in useless):
-            leads_to = _STOPS_ALL
+            return self.passed(text, Measure("faults of the loss", 0, "count", 0), advice=advice)
+        useless = any(words in fault.finding for fault in found for words in _USELESS)
+        leads_to = _STOPS_ALL if useless else self.leads_to
         if any(fault.over_batch for fault in found):
             leads_to |= {Effect.INDEPENDENCE}
         return self._told(found, advice, leads_to)
@@ -108,12 +106,14 @@ class LossIsSound(Check):
             yield from faults.of_value(row)
         elif part == "call":
             yield from faults.of_call(row, self.normalised, self.log_normalised)
+        elif part == "classes":
+            yield from faults.of_classes(row)
         elif part == "pairing":
             yield from faults.of_pairing(row, self.pairing)
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:
-        """Logits under cross-entropy, and an image reconstruction."""
+        """Logits, and a reconstruction."""
         yield Example("logits", (_trace(_VALUE, _call(), _answers(1e-3, 9.0, higher=0)),))
         yield Example("reconstruction", (_trace(_VALUE, Row(part="doubling", ratio=1.0)),))
 

@@ -22,9 +22,9 @@ class OptimizerCoversModel(Check):
     **How it decides.** By walking the autograd graph of each loss to its leaves and holding them against
     the groups of the optimizers. It fails on: parameters with a gradient in no optimizer; parameters in
     an optimizer that no module holds and no loss reaches (stale copies); parameters that two optimizers
-    step on one loss; an optimizer whose parameters are all frozen; frozen layers in an optimizer that
-    `frozen=` does not declare, where it declares others, or that stand alone, at their random
-    initialisation, among layers that train.
+    step on one loss, or on two where one of them holds all that the other holds and more; an optimizer
+    whose parameters are all frozen; frozen layers in an optimizer that `frozen=` does not declare, where
+    it declares others, or that stand alone, at their random initialisation, among layers that train.
 
     Training only what lies downstream of the parameters left out is feature extraction, and advice,
     unless those are evidently at their random initialisation (uniform, or normal with a usual
@@ -69,6 +69,8 @@ class OptimizerCoversModel(Check):
             return self.failed_by(faults.missed(rows, left_out, stale))
         if twice := [row for row in rows if faults.is_stepped_twice(row)]:
             return self.failed_by(faults.stepped_twice(rows, twice))
+        if shared := faults.swallowed(rows):
+            return self.failed_by(faults.stepped_against(rows, shared))
         if frozen := self._frozen_by_mistake(rows):
             return self.failed_by(faults.frozen(frozen, "it was frozen by mistake"))
         reached = sum(row.flag("gets_gradient") for row in rows)
@@ -81,6 +83,8 @@ class OptimizerCoversModel(Check):
     def _is_mistake(self, rows: Sequence[Row], left_out: list[Row]) -> bool:
         covered = [row for row in rows if row.integer("optimizers") and row.flag("gets_gradient")]
         if not covered or any(row.text("origin") == "loss" for row in left_out):
+            return True
+        if faults.are_beside_layers(rows, left_out):
             return True
         first = min(row.integer("order") for row in covered)
         if any(row.integer("order") > first for row in left_out):

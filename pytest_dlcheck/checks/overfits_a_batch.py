@@ -69,7 +69,8 @@ class OverfitsABatch(Check):
         trial = evidence.the("overfit").trial
         longer = replace(trial, steps=2 * trial.steps)
         others = (replace(trial, optimizer="adam"), longer, replace(longer, seed=trial.seed + 1))
-        return others if verdict.failed else ()
+        own = evidence.the("overfit").row("recipe").flag("own_loop")  # which brings its optimizer along
+        return others[own:] if verdict.failed else ()
 
     def decide(self, evidence: Evidence) -> Verdict:
         """By progress, and by the trend of the second half."""

@@ -26,7 +26,8 @@ class ParametersAreRegistered(Check):
     are evidently at their random initialisation; so does an `nn.Parameter` that every forward makes
     anew. Other leaves that are the same in two passes are advice: a trained network that a closure uses
     may be meant to stay as it is. So is a hidden parameter that was given to the optimizer by hand: it
-    trains, but no checkpoint holds it. Tensors of the batch, and tensors made anew in each pass
+    trains, but no checkpoint holds it. One layer that a list holds several times (`[layer] * n`) is
+    advice: its places share their weights. Tensors of the batch, and tensors made anew in each pass
     (adversarial perturbations, gradient penalties), do not count.
 
     **What it cannot see.** Parameters used under no_grad, or inside reentrant checkpoints.
@@ -46,13 +47,14 @@ class ParametersAreRegistered(Check):
         """The verdict on the leaves that no module knows."""
         summary, *rows = evidence.the("inspect").rows("unregistered")
         hidden = [row for row in rows if faults.is_hidden(row)]
+        advice = (*faults.advice_on(rows), *faults.repeated(summary))
         if hidden:
-            return self.failed_by(faults.unregistered(hidden), advice=faults.advice_on(rows))
+            return self.failed_by(faults.unregistered(hidden), advice=advice)
         because = (
             f"0 tensors that get a gradient are hidden in the model (bound 0), "
             f"{summary.integer('known')} are known"
         )
-        return self.passed(because, faults.measured(hidden), advice=faults.advice_on(rows))
+        return self.passed(because, faults.measured(hidden), advice=advice)
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:

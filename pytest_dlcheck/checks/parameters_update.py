@@ -29,9 +29,9 @@ class ParametersUpdate(Check):
     batches did not move by ``least_progress`` either; too large fails above ``most_ratio`` if the loss
     did not fall by ``least_fall``. Of half-precision parameters, no more than ``lost_share`` of the
     elements may stand still over the whole trial. The weights must not shrink to ``least_weight`` of
-    their size under weight decay, nor forget ``most_decay`` of it a step, and the schedule must not take
-    the rate away. A single layer outside is advice, and a rate that still rises at the end is
-    inconclusive.
+    their size under weight decay, nor forget ``most_decay`` of it a step, the schedule must not take the
+    rate away, and momentum stays below 1. A single layer outside is advice, and a rate that still rises
+    at the end is inconclusive.
 
     **What it cannot see.** Whether a slow training is too slow for its budget.
 
@@ -49,14 +49,13 @@ class ParametersUpdate(Check):
     least_ratio: float = 1e-5
     """Update over weight (ratio). 50 healthy recipes lie between 5e-5 and 1e-1."""
     least_progress: float = 0.005
-    """Share of the loss on fixed batches that even a slow training covers (ratio)."""
+    """Share of the loss on fixed batches that a slow training covers (ratio)."""
     most_ratio: float = 1.0
     """Largest update over weight in the first 8 recorded steps (ratio); healthy recipes: below 0.5."""
     least_fall: float = 0.05
     """Share of its first value by which the loss must fall where steps are that large (ratio)."""
     most_decay: float = 0.05
-    """Learning rate times weight decay of SGD and AdamW: the share of a weight that each step
-    forgets (ratio). Usual are 1e-5 to 1e-3."""
+    """Learning rate times weight decay: the share of a weight forgotten a step; usual: 1e-5 to 1e-3."""
     lost_share: float = 0.75
     """Half-precision elements that stand still (ratio); bfloat16, AdamW: 0 at lr 1e-3, 0.85 at 1e-4."""
     least_weight: float = 0.5
@@ -83,6 +82,7 @@ class ParametersUpdate(Check):
             return self.failed_by(standstill.nothing_moves(reached, trace.series("learning_rate")))
         fault = (
             standstill.rounded(trace, self.lost_share)
+            or faults.unforgetting(trace)
             or schedule.vanishes(trace)
             or self._too_small(trace)
             or standstill.stands_still(trace, [row for row in reached if row.integer("optimizers")])

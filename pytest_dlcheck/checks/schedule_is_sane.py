@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.trace import Series, Trace
+from pytest_dlcheck.faults.stepping import epochs_as_batches
+from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Suspect, Verdict
 
@@ -22,7 +23,8 @@ class ScheduleIsSane(Check):
     **How it decides.** On a watched loop, by the learning rate of every step. It fails where more than
     ``rest`` of the steps, the last ones, run below ``gone`` of the peak. A rate that still rises at the
     end, as in a warm-up longer than what was watched, is inconclusive. Tenfold drops, restarts and a
-    cosine that ends at zero are legal.
+    cosine that ends at zero are legal. It fails, too, where a scheduler that counts epochs is stepped
+    per batch: a cosine that swings several times, or two tenfold drops within the first pass.
 
     **What it cannot see.** Schedules of what is not the learning rate, and rates kept in tensors on an
     accelerator.
@@ -33,6 +35,7 @@ class ScheduleIsSane(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"learning_rate"})
+    glances: ClassVar[frozenset[str]] = frozenset({"loop", "schedule"})
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.UPDATES, Effect.PROGRESS})
     judges_divergence: ClassVar[bool] = True
 
@@ -53,6 +56,8 @@ class ScheduleIsSane(Check):
         rates = evidence.the("watch").series("learning_rate").values
         if len(rates) < self.enough:
             return self.inconclusive(f"{len(rates)} steps are too few to see a schedule ({self.enough})")
+        if fault := epochs_as_batches(evidence.the("watch")):
+            return self.failed_by(fault)
         peak = max(rates)
         last = max((i for i, rate in enumerate(rates) if rate > self.gone * peak), default=-1)
         share = 1 - (last + 1) / len(rates)
@@ -88,7 +93,12 @@ class ScheduleIsSane(Check):
         yield Example(
             "per batch", (_example([0.1 * 0.1 ** (i // 5) for i in range(100)]),), ("scheduler",)
         )
+        rates = [0.1 * 0.1 ** min(2, i // 10) for i in range(100)]
+        stepped = Row(schedulers=1, steps=100, name="MultiStepLR", horizon=20)
+        drops = _example(rates, loop=Row(steps=100, loader_length=50), schedule=stepped)
+        yield Example("milestones of epochs", (drops,), ("scheduler",))
 
 
-def _example(rates: list[float]) -> Trace:
-    return example_trace(Terms().watch(), learning_rate=Series(tuple(range(len(rates))), tuple(rates)))
+def _example(rates: list[float], **facts: Row) -> Trace:
+    series = Series(tuple(range(len(rates))), tuple(rates))
+    return example_trace(Terms().watch(), learning_rate=series, **facts)

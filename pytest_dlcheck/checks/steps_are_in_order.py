@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults import order as faults
+from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Matrix, Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict
@@ -28,10 +29,12 @@ class StepsAreInOrder(Check):
     have gradients was forgotten. It fails where ``some`` of the steps are so, and at
     least ``several``; below that it is advice. Accumulated gradients, a scaler's skipped steps, a
     discriminator's gradients left by the generator's backward, and gradients assigned by hand are in
-    order.
+    order. It fails, too, where micro-batches that remain at an epoch's end are thrown away, where steps
+    apply gradients that another optimizer had stepped on and that point the other way (a
+    discriminator's, not detached), and where the scheduler steps before the optimizer.
 
-    **What it cannot see.** Loops that are compiled whole, and whether accumulated gradients should
-    have been divided by the number of micro-batches: only their number is known.
+    **What it cannot see.** Loops that are compiled whole. Accumulated losses that are not divided are
+    advice: the learning rate may allow for it.
 
     **Source.** Jiang et al., "Training with Confidence: Catching Silent Errors in Deep Learning
     Training with Automated Proactive Checks" (OSDI 2025): a missing ``zero_grad`` is its first example.
@@ -39,7 +42,7 @@ class StepsAreInOrder(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop"})
-    glances: ClassVar[frozenset[str]] = frozenset({"gradient_norm"})
+    glances: ClassVar[frozenset[str]] = frozenset({"gradient_norm", "schedule", "comparisons"})
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset(
         {Effect.STABILITY, Effect.PROGRESS, Effect.UPDATES, Effect.GRADIENTS, Effect.GENERALIZATION}
@@ -52,6 +55,9 @@ class StepsAreInOrder(Check):
     several: int = 2
     """Steps (count) below which it is no habit: one ``optimizer.step()`` before the first batch, to
     quiet a scheduler's warning, is common and harmless."""
+
+    dropped: float = 0.05
+    """Share of backward passes (ratio) thrown away in part-windows; a step skipped is none."""
 
     def trials(self, terms: Terms) -> tuple[Trial, ...]:
         """The user's own loop."""
@@ -81,7 +87,10 @@ class StepsAreInOrder(Check):
         story = f"{count} of {steps} steps are out of order (fewer than {bound:g} are tolerated)"
         if row.text("never_stepped"):
             return self.failed_by(faults.one_never_steps(row))
+        if also := self._also(trace):
+            return self.failed_by(also)
         advice = [fault(row, count, bound).because] if count else []
+        advice += faults.order_advice(trace)
         measure = Measure("steps out of order", count, "count", bound, "<")
         return self.passed(story, measure, advice=advice)
 
@@ -90,8 +99,16 @@ class StepsAreInOrder(Check):
         if backwards < self.several:
             return self.not_applicable("nothing was trained here: no optimizer stepped")
         if row.flag("updated_by_hand"):
-            return self.inconclusive(f"parameters are updated by hand after {backwards} backward passes")
+            kept = faults.kept_by_hand(row, self.several, self.some)
+            hand = f"parameters are updated by hand after {backwards} backward passes"
+            return self.failed_by(kept) if kept else self.inconclusive(hand)
         return self.failed_by(faults.never_stepped(row, backwards))
+
+    def _also(self, trace: Trace) -> Fault | None:
+        row = trace.row("loop")
+        foreign = faults.tangled(row, self.several, self.some)
+        rest = faults.remainder_dropped(row, self.several, self.dropped)
+        return foreign or rest or faults.scheduler_first(trace, self.several)
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:
@@ -110,6 +127,12 @@ class StepsAreInOrder(Check):
         yield Example("two steps", (_example(repeated=50, repeated_first=1),), ("optimizer",))
         yield Example("a generator that never steps", (_example(never_stepped="Adam"),), ("optimizer",))
         yield Example("no step", (_example(looked=0),), ("optimizer",))
+        by_hand = {"updated_by_hand": True, "hand_updates": 40, "hand_kept": 40}
+        yield Example("by hand, never reset", (_example(looked=0, **by_hand),), ("optimizer",))
+        rest = {"micro_batches": 4, "discarded": 6, "discarded_backwards": 18, "looked_backwards": 96}
+        yield Example("a remainder dropped", (_example(strands=1, **rest),), ("optimizer",))
+        gan = _example(tangled=99, opposed=8, directions=8)
+        yield Example("no detach()", (gan,), ("optimizer",))
 
 
 def _zero_steps(trace: Trace) -> int:

@@ -62,6 +62,36 @@ def unshifted(row: Row, bound: float) -> Fault:
     )
 
 
+def is_displaced(row: Row) -> bool:
+    """Whether all right answers lie in what a model has seen, or beyond the next token.
+
+    Several heads that each look further ahead score the next token too, and are not counted here.
+    """
+    return row.flag("sees_past") and (row.integer("shift") < 0 or row.integer("shift") > 1)
+
+
+def displaced(row: Row, bound: float) -> Fault:
+    """Logits that are scored against a token of their past, or one too far ahead.
+
+    Args:
+        row: the input.
+        bound: the share (ratio) of scored logits above which it is told.
+    """
+    distance = row.integer("shift")
+    side = "before" if distance < 0 else "after"
+    cause = "the targets are shifted the wrong way: the model learns to copy what it has seen"
+    if distance > 1:
+        cause = "the targets are shifted twice, by the data and by the loss: the next token is skipped"
+    places = f"{abs(distance)} position{'s' * (abs(distance) > 1)}"
+    return Fault(
+        f"logits are scored against the token {places} {side} their own (share over {bound:.0%})",
+        measures=(Measure("distance of the right answer", distance, "positions", 1, "="),),
+        suspects=[Suspect("data", f"targets lie {places} {side} the inputs", _SHIFT)],
+        cause=cause,
+        remedy=_SHIFT,
+    )
+
+
 def _by_operation(row: Row, name: str) -> tuple[str, str] | None:
     """The story of an operation that runs over time by itself, without a mask."""
     operation, where = row.text("operation"), f" ({row.text('line')})" if row.text("line") else ""

@@ -32,6 +32,50 @@ def is_stepped_twice(row: Row) -> bool:
     return row.integer("optimizers") > 1 and row.flag("one_loss") and row.flag("gets_gradient")
 
 
+def are_beside_layers(rows: Sequence[Row], left_out: Sequence[Row]) -> bool:
+    """Whether all layers are held, and left out is only what stands beside them, such as a temperature.
+
+    Features may be extracted by whole layers that do not train, not by such.
+    """
+    layers = [row for row in rows if row.flag("layer") and row.flag("gets_gradient")]
+    return bool(layers) and not any(row.flag("layer") for row in left_out) and all(
+        row.integer("optimizers") for row in layers
+    )  # fmt: skip
+
+
+def swallowed(rows: Sequence[Row]) -> list[Row]:
+    """What an optimizer steps on its loss, and another, which holds all of that and more, on another.
+
+    Two optimizers may share a trunk; one that also holds the whole of the other's was given too much.
+    """
+    held: dict[str, set[str]] = {}
+    for row in rows:
+        for index in row.text("held_by").split():
+            held.setdefault(index, set()).add(row.text("name"))
+    pairs = {(a, b) for a in held for b in held if held[a] < held[b]}
+    return [row for row in rows if any({a, b} <= set(row.text("stepped_by").split()) for a, b in pairs)]
+
+
+def stepped_against(rows: Sequence[Row], shared: list[Row]) -> Fault:
+    """An optimizer that was given another one's parameters too."""
+    counts = {i: sum(i in row.text("held_by").split() for row in rows) for i in _holders(shared)}
+    greedy = max(counts, key=lambda index: counts[index])
+    finding = f"optimizer {greedy} steps on it as well, on a loss of its own"
+    remedy = f"give optimizer {greedy} the parameters of its own network alone"
+    return Fault(
+        f"{len(shared)} parameters are stepped by 2 optimizers on different losses (bound 0), one of "
+        "which holds all that the other holds",
+        measures=(Measure("parameters stepped on several losses", len(shared), "count", 0),),
+        suspects=[Suspect(site, finding, remedy) for site in _sites(rows, shared)],
+        cause=f"optimizer {greedy} holds the parameters of the other network too",
+        remedy=remedy,
+    )
+
+
+def _holders(rows: Sequence[Row]) -> set[str]:
+    return {index for row in rows for index in row.text("stepped_by").split()}
+
+
 def is_frozen(row: Row) -> bool:
     """Whether it is in an optimizer that cannot move it, as a part of a layer that was not declared."""
     held = bool(row.integer("optimizers")) and not row.flag("requires_grad")

@@ -165,4 +165,5 @@ def _best(found: dict[str, dict[int, float]]) -> dict[int, float]:
 def _ratios(gradients: Matrix, weights: Matrix, name: str) -> dict[int, float]:
     sizes = dict(zip(weights.steps, weights.column(name), strict=True))
     pairs = zip(gradients.steps, gradients.column(name), strict=True)
-    return {step: g / size for step, g in pairs if g and (size := sizes.get(step))}
+    found = {step: g / size for step, g in pairs if g and (size := sizes.get(step))}
+    return {step: ratio for step, ratio in found.items() if ratio}  # weights beyond measure give 0

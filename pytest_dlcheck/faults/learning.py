@@ -153,7 +153,7 @@ class SecondLook:
         """Steps that it took to learn a batch by heart."""
         return len(self.overfit.series("loss")) if self.overfit else self.train.trial.steps
 
-    def why_not_told(self, little: float, unlike: float, alike: float, *, noise: bool) -> str:
+    def why_not_told(self, little: float, unlike: float, alike: float, noise: float) -> str:
         """Why it cannot be told that inputs tell nothing; empty where it can."""
         fit = Fit.of(self.overfit) if self.overfit else None
         rates = self.train.series("learning_rate").values
@@ -170,7 +170,7 @@ class SecondLook:
             "the learning rate is still in its warm-up: raise steps": warming,
             "though with other samples' inputs the first epoch goes worse": self.blind is not None
             and excess_of_blind(self.train, self.blind).low > 0,
-            NOISE: noise,
+            NOISE: not self.relation.number("structure") >= noise,
             "near inputs have somewhat alike targets": not self.surprise <= unlike
             and not self.surprise > alike,
         }

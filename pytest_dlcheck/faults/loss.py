@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pytest_dlcheck.faults.loss_fault import Fault
+from pytest_dlcheck.faults.loss_matches import advice_on_matches, of_matches
 from pytest_dlcheck.faults.loss_rows import advice_on_rows, of_rows
 from pytest_dlcheck.faults.loss_targets import advice_on_targets, of_targets
 from pytest_dlcheck.trace import Row
@@ -28,6 +29,7 @@ def of_call(row: Row, tight: float, loose: float) -> Iterator[Fault]:
     """
     yield from of_rows(row)
     yield from of_targets(row)
+    yield from of_matches(row)
     yield from _of_any_call(row)
     if row.text("kind") == "binary_cross_entropy_with_logits":
         yield from _squashed(row)
@@ -57,6 +59,26 @@ def of_pairing(row: Row, least: float) -> Iterator[Fault]:
     if row.number("changed") > _MATTERS * least and moved <= least:
         name = "change of the loss with permuted targets"
         yield _broadcast(row, Measure(name, moved, "ratio", least, ">="))
+
+
+def of_classes(row: Row) -> Iterator[Fault]:
+    """Classes that the loss does not hear.
+
+    Args:
+        row: the test.
+    """
+    if not row.text("silent") or row.integer("heard") != 1:
+        return
+    heard, known, silent = row.integer("heard"), row.integer("known"), row.text("silent")
+    text = f"samples of {known - heard} of {known} classes ({silent}) never change the loss"
+    cause = f"the loss has no gradient for targets of {silent}: a term is missing, or labels are coded"
+    yield Fault(
+        "loss",
+        text,
+        f"{cause} otherwise (0 and 1 for -1 and 1)",
+        "add the term of the other class, or map labels to what the loss is made for",
+        Measure("classes that change the loss", heard, "count", known, "="),
+    )
 
 
 def of_sign(rows: Sequence[Row]) -> Iterator[Fault]:
@@ -92,6 +114,9 @@ def _climbing(rows: Sequence[Row], known: Sequence[float]) -> Iterator[Fault]:
 
 def advice_on(row: Row, tight: float, doubling: float) -> Iterator[str]:
     """What is suspicious, but can be meant."""
+    if row.text("silent") and row.integer("heard") > 1:
+        silent = row.text("silent")
+        yield f"samples of class {silent} never change the loss: are they meant to be ignored?"
     if row.text("part") == "doubling" and abs(row.number("ratio") - _TWO) <= doubling:
         yield (
             "the loss is a sum over samples: its gradients, and the right learning rate, "
@@ -103,10 +128,14 @@ def advice_on(row: Row, tight: float, doubling: float) -> Iterator[str]:
     if row.text("kind") in _LOGITS and row.text("last") in {"Relu", "Tanh", "Hardtanh"}:
         kind, last = row.text("kind"), row.text("last").lower()
         yield f"the last operation before {kind} is {last}: logits are best left unbounded"
+    if row.flag("dropped"):
+        kind = row.text("kind")
+        yield f"the last operation before {kind} is dropout: put it before the last layer, not after"
     if row.text("broadcast") and not row.flag("squared"):
         yield f"torch warns: {row.text('broadcast')}"
     yield from advice_on_targets(row)
     yield from advice_on_rows(row)
+    yield from advice_on_matches(row)
 
 
 def of_value(row: Row) -> Iterator[Fault]:

@@ -11,6 +11,8 @@ from pytest_dlcheck.verdict import Measure
 
 _SHALLOW = 1 / 3
 """Factor of cosines (ratio) below which they are told: temperatures in use are 0.01 to 1."""
+_STEEP = 500.0
+"""The same above which they are told: CLIP ends at 100, margin losses use 64."""
 _OUT_OF_REACH = 0.9
 """Least loss that such cosines can have over that of equal logits (ratio), from which it is told."""
 
@@ -49,6 +51,11 @@ def advice_on_rows(row: Row) -> Iterator[str]:
                 f"below {least:.3g}, and starts at {math.log(count):.3g}: is the temperature "
                 "multiplied where it should divide?"
             )
+    if factor >= _STEEP:
+        yield (
+            f"logits of {row.text('kind')} are cosines times {factor:.3g}, a temperature of "
+            f"{1 / factor:.2g}: in use are 0.01 to 1; the nearest wrong answer alone is seen"
+        )
     if row.flag("reordered"):
         yield (
             f"outputs {row.text('cut_from')} and targets {row.text('wanted_shape')} of "

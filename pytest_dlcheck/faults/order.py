@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pytest_dlcheck.faults.fault import Fault
-from pytest_dlcheck.trace import Row
+from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
 SITE = "optimizer"
@@ -82,3 +84,107 @@ def _fault(row: Row, count: int, bound: float, key: str, what: str, cause: str, 
         cause=cause,
         remedy=remedy,
     )
+
+
+def kept_by_hand(row: Row, several: int, some: float) -> Fault | None:
+    """Parameters are updated by hand, and nothing resets their gradients."""
+    updates, kept = row.integer("hand_updates"), row.integer("hand_kept")
+    bound = max(several, some * updates)
+    if kept < bound:
+        return None
+    what = "are followed by a backward that adds to the gradients they have applied"
+    return Fault(
+        because=f"{kept} of {updates} updates by hand {what} (fewer than {bound:g} are tolerated)",
+        measures=(Measure("updates out of order", kept, "count", bound, "<"),),
+        suspects=(Suspect(SITE, f"there is none, and updates by hand {what}"),),
+        cause="zero_grad is missing: nothing resets the gradients after the update by hand",
+        remedy="set p.grad = None (or call model.zero_grad()) after each update",
+    )
+
+
+def scheduler_first(trace: Trace, several: int) -> Fault | None:
+    """The scheduler steps before the optimizer does."""
+    schedule, steps = trace.row("schedule"), trace.row("loop").integer("steps")
+    early, bound = schedule.integer("early"), max(several, steps // 2)
+    begins = schedule.integer("before_first") == 1 and not schedule.integer("since_last")
+    if early >= bound:
+        story = f"{early} of {steps} steps come after the scheduler's own (fewer than {bound} may)"
+        measure = Measure("steps after the scheduler's", early, "count", bound, "<")
+    elif begins and schedule.integer("steps") >= several:
+        story = (
+            f"1 of {schedule.integer('steps')} scheduler steps comes before the optimizer's first, and "
+            "none after its last (0 should)"
+        )
+        measure = Measure("scheduler steps before the first step", 1, "count", 0)
+    else:
+        return None
+    return Fault(
+        because=story,
+        measures=(measure,),
+        suspects=(Suspect("scheduler", f"{schedule.text('name')} steps before the optimizer"),),
+        cause="scheduler.step() is called before optimizer.step(): the first learning rate is skipped",
+        remedy="call scheduler.step() after optimizer.step(), at the end of the step or of the epoch",
+    )
+
+
+def remainder_dropped(row: Row, several: int, some: float) -> Fault | None:
+    """The last micro-batches of an epoch are propagated back and thrown away."""
+    windows, lost = row.integer("discarded"), row.integer("discarded_backwards")
+    share = lost / max(1, lost + row.integer("looked_backwards"))
+    if not _accumulates(row) or windows < several or share < some:
+        return None
+    return Fault(
+        because=(
+            f"{lost} backward passes ({share:.0%}, at most {some:.0%}) were reset before any step, in "
+            f"{windows} rows shorter than the {row.integer('micro_batches')} that a step takes"
+        ),
+        measures=(Measure("backward passes that no step applies", share, "ratio", some),),
+        suspects=(Suspect(SITE, "the micro-batches that remain at the end of an epoch have no step"),),
+        cause="the remainder of an epoch is dropped: it is shorter than a window of accumulation",
+        remedy="step at the last batch of the epoch too: (i + 1) % n == 0 or i + 1 == len(loader)",
+    )
+
+
+def tangled(row: Row, several: int, some: float) -> Fault | None:
+    """Gradients of another optimizer's loss are applied too, and they point the other way."""
+    count, steps = row.integer("tangled"), row.integer("steps")
+    bound = max(several, some * steps)
+    if count < bound or 2 * row.integer("opposed") <= row.integer("directions"):
+        return None
+    return Fault(
+        because=(
+            f"{count} of {steps} steps also apply gradients that another optimizer has stepped on, and "
+            f"that point the other way (fewer than {bound:g} are tolerated)"
+        ),
+        measures=(Measure("steps with foreign gradients", count, "count", bound, "<"),),
+        suspects=(Suspect(SITE, "gets the gradients of the other's loss as well"),),
+        cause="the other's loss is not detached: it leaves gradients here, and nothing resets them",
+        remedy="detach the generated batch in the discriminator's loss, and zero_grad() first",
+    )
+
+
+def order_advice(trace: Trace) -> Iterator[str]:
+    """What is no fault for sure."""
+    row, comparisons = trace.row("loop"), trace.row("comparisons")
+    count, name = row.integer("micro_batches"), trace.row("recipe").text("optimizer")
+    undivided = 2 * comparisons.integer("undivided") > comparisons.integer("looked") > 0
+    if _accumulates(row) and undivided and not any(part in name for part in SCALE_FREE):
+        yield (
+            f"{count} micro-batches add up undivided: the step is {count} times that of their mean; "
+            f"divide the loss by {count}, unless the learning rate allows for it"
+        )
+    if _accumulates(row) and row.integer("discarded_backwards"):
+        yield f"{row.integer('discarded_backwards')} backward passes were reset before any step"
+    if row.flag("all_waste"):
+        yield (
+            "each optimizer's backward also reaches what the other steps, for nothing: detach the "
+            "generated batch in the discriminator's loss"
+        )
+
+
+SCALE_FREE = ("Adam", "Lion", "Rprop", "LBFGS", "Adafactor", "RMSprop", "Adagrad")
+"""Optimizers whose steps do not grow with the gradients."""
+
+
+def _accumulates(row: Row) -> bool:
+    return row.integer("strands") == 1 and row.integer("micro_batches") > 1

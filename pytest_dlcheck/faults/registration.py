@@ -69,6 +69,12 @@ def advice_on(rows: Sequence[Row]) -> Iterator[str]:
         )
 
 
+def repeated(summary: Row) -> Iterator[str]:
+    """A list of layers that are one and the same, which some mean."""
+    if where := summary.text("repeated"):
+        yield f"one layer stands {where}, sharing its weights: for layers of their own build each anew"
+
+
 def _held(row: Row) -> str:
     return row.text("holder") if row.flag("created") else f"held in {row.text('holder')}"
 

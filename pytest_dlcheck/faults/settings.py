@@ -13,6 +13,8 @@ _FORGETFUL = 0.5
 are 0.9 to 0.9999."""
 _HEAVY = 0.995
 """Momentum from which on steps add up to 200 times the rate and more (ratio); in use are 0 to 0.99."""
+_MUCH_EPS = 0.1
+"""Adam's epsilon from which on it outweighs most gradients (in their unit); 1e-3 is in use."""
 _NO_EPS = 1e-15
 """Adam's epsilon from which on nothing guards its division (in units of the gradient)."""
 _HALF_OF_LEAST = 3e-8
@@ -39,6 +41,17 @@ def large_steps(trace: Trace) -> tuple[Suspect, str, str] | None:
             cause = f"momentum={momentum:g}: steps add up to {gain:,.0f} times the learning rate"
             remedy = "use momentum=0.9, or a rate as many times lower"
             return Suspect("optimizer", f"momentum={momentum:g}"), cause, remedy
+    return None
+
+
+def endless_momentum(trace: Trace) -> tuple[Suspect, str, str, float] | None:
+    """A momentum that forgets nothing: its suspect, the cause, the remedy and the momentum."""
+    for row in groups(trace):
+        momentum = row.number("momentum")
+        if momentum >= 1:
+            cause = f"momentum={momentum:g}: steps only add up, and no gradient is ever forgotten"
+            suspect = Suspect("optimizer", f"momentum={momentum:g}")
+            return suspect, cause, "use momentum=0.9", momentum
     return None
 
 
@@ -80,6 +93,9 @@ def oddities(trace: Trace) -> Iterable[str]:
             yield f"momentum={row.number('momentum'):g}: usual are 0.9 to 0.99"
         if row.number("eps") < _NO_EPS:
             yield f"eps={row.number('eps'):g}: nothing guards the division by a gradient of 0"
+        if _divides(row) and row.number("eps") >= _MUCH_EPS:
+            eps = f"eps={row.number('eps'):g}"
+            yield f"{eps} outweighs gradients below it: steps shrink with them; usual is 1e-8"
 
 
 def _divides(row: Row) -> bool:

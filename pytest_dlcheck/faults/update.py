@@ -58,13 +58,33 @@ def damped(trace: Trace, covered: float) -> Fault | None:
     if share is None or share >= _DAMPED:
         return None
     eps = settings.largest_epsilon(trace)
+    suspect = Suspect("optimizer", f"eps={eps:g}", "lower it")
+    cause = f"eps={eps:g} dwarfs the gradients that Adam divides by"
+    remedy = "use eps=1e-8, the default, or up to 1e-4"
+    if clipped := _clipped(trace):
+        (suspect, cause), remedy = clipped, "clip to norms of about 1, or what most gradients have"
     return Fault(
         f"Adam moves the weights by {share:.1e} of its learning rate (at least {_DAMPED:g}, usual is "
         f"0.1 to 1), and the loss by {covered:.2%} over the whole trial",
         measures=(Measure("update over learning rate", share, "ratio", _DAMPED, ">="),),
-        suspects=[Suspect("optimizer", f"eps={eps:g}", "lower it")],
-        cause=f"eps={eps:g} dwarfs the gradients that Adam divides by",
-        remedy="use eps=1e-8, the default, or up to 1e-4",
+        suspects=[suspect],
+        cause=cause,
+        remedy=remedy,
+    )
+
+
+def unforgetting(trace: Trace) -> Fault | None:
+    """A momentum of 1 or more: steps only ever add up."""
+    found = settings.endless_momentum(trace)
+    if found is None:
+        return None
+    suspect, cause, remedy, momentum = found
+    return Fault(
+        f"momentum={momentum:g} keeps every gradient for ever (must be below 1)",
+        measures=(Measure("momentum", momentum, "ratio", 1.0, "<"),),
+        suspects=[suspect],
+        cause=cause,
+        remedy=remedy,
     )
 
 
@@ -113,10 +133,8 @@ def oddities(trace: Trace, least: float, most: float) -> Iterable[str]:
 
 def _why_small(trace: Trace, rate: float) -> tuple[Suspect, str]:
     """Which of a step's factors is small: clipped gradients, Adam's division, gradients, or the rate."""
-    limit, size = trace.row("recipe").number("max_grad_norm"), total_gradient(trace)
-    if size > _CLIPPED * limit:
-        cause = f"max_grad_norm={limit:g} clips gradients of norm {size:.2g} to next to nothing"
-        return Suspect("optimizer", f"gradients of norm {size:.2g}, clipped to {limit:g}"), cause
+    if clipped := _clipped(trace):
+        return clipped
     share, gradient = adam_share(trace), gradient_ratio(trace)
     if share is not None and share < _DAMPED:
         eps = settings.largest_epsilon(trace)
@@ -127,3 +145,12 @@ def _why_small(trace: Trace, rate: float) -> tuple[Suspect, str]:
         return Suspect("", f"gradients of {gradient:.0e} of the weights, at lr={rate:.1e}"), cause
     cause = f"the learning rate ({rate:.1e}) is too low"
     return Suspect("optimizer", f"lr at most {rate:.1e}", "raise the learning rate"), cause
+
+
+def _clipped(trace: Trace) -> tuple[Suspect, str] | None:
+    """Gradients that are clipped to next to nothing."""
+    limit, size = trace.row("recipe").number("max_grad_norm"), total_gradient(trace)
+    if not size > _CLIPPED * limit:
+        return None
+    cause = f"max_grad_norm={limit:g} clips gradients of norm {size:.2g} to next to nothing"
+    return Suspect("optimizer", f"gradients of norm {size:.2g}, clipped to {limit:g}"), cause

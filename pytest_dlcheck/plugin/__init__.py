@@ -6,16 +6,21 @@ Loaded in every pytest run, so it imports nothing that is heavy; the rest comes 
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_dlcheck.plugin import options
+from pytest_dlcheck.plugin import hookspecs, options, watched_tests
 from pytest_dlcheck.recipe import recipe_tag
 
 if TYPE_CHECKING:
     from pytest_dlcheck.plugin.fixture import DLCheck
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hooks that others may implement."""
+    pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,16 +38,31 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and what only ``--dlcheck`` needs."""
     config.addinivalue_line("markers", options.MARKER)
+    config.pluginmanager.register(watched_tests.WatchedTests(), watched_tests.NAME)
     if options.enabled(config):
         from pytest_dlcheck.plugin import notes
         from pytest_dlcheck.plugin.conductor import Conductor
 
         config.pluginmanager.register(notes.Notes(config), notes.NAME)
         config.pluginmanager.register(Conductor(config), "dlcheck-conductor")
+        _register_gates(config)
         if config.pluginmanager.has_plugin("xdist"):
             from pytest_dlcheck.plugin.xdist import Distribution
 
             config.pluginmanager.register(Distribution(), "dlcheck-distribution")
+
+
+def _register_gates(config: pytest.Config) -> None:
+    from pytest_dlcheck.plugin.benchmarking import Benchmarking
+    from pytest_dlcheck.plugin.journaling import is_child
+    from pytest_dlcheck.plugin.solitude import Solitude
+
+    if is_child(config):
+        return
+    config.pluginmanager.register(Benchmarking(config), "dlcheck-benchmarking")
+    if hasattr(config, "workerinput"):
+        run = str(config.workerinput["testrunuid"])
+        config.pluginmanager.register(Solitude(run), "dlcheck-solitude")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -79,6 +99,17 @@ def dlcheck(request: pytest.FixtureRequest) -> DLCheck:
     from pytest_dlcheck.plugin.fixture import DLCheck
 
     return DLCheck(request)
+
+
+@pytest.fixture(scope="session")
+def dlcheck_split() -> Callable[..., tuple[Any, Any]]:
+    """What cuts one data set in two, to train and to validate on; under ``folds=``, fold by fold.
+
+    Used in a factory as ``train, val = dlcheck_split(dataset)``.
+    """
+    from pytest_dlcheck.session import split
+
+    return split
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from _pytest.runner import runtestprotocol  # the only way to run an item withou
 
 from pytest_dlcheck.plan import PlannedTrial
 from pytest_dlcheck.plugin import orders
+from pytest_dlcheck.plugin.comparable import ELSEWHERE, FACT, strayed
 from pytest_dlcheck.plugin.items import CheckItem
 from pytest_dlcheck.plugin.process import STACKS_SIGNAL
 from pytest_dlcheck.session import Examination, share_processors
@@ -33,9 +34,14 @@ _SELECTING = ("collectonly", "pyargs", "lf", "failedfirst", "newfirst", "stepwis
 _SHOWING = ("setuponly", "setupshow", "setupplan", "showfixtures", "usepdb", "trace", "json_report")
 _DISTRIBUTING = ("distload", "looponfail", "dlcheck_isolate")
 _REPORTING = ("xmlpath", "htmlpath", "report_log", "pastebin", "allure_report_dir", "cacheshow")
+_BENCHMARKS = (
+    *("json", "save", "autosave", "compare", "compare_fail", "histogram", "only", "skip", "cprofile"),
+)
+"""Options of pytest-benchmark, which measures nothing in a child."""
 SET_ASIDE: dict[str, Any] = {
     **dict.fromkeys((*_SELECTING, *_SHOWING, *_DISTRIBUTING), False),
     **dict.fromkeys((*_REPORTING, "deselect", "numprocesses", "maxprocesses", "dlcheck_timeout")),
+    **{f"benchmark_{name}": None for name in _BENCHMARKS},
     "keyword": "",
     "markexpr": "",
     "maxfail": 0,
@@ -93,6 +99,7 @@ class Child:
         self._diary = orders.Diary(folder)
         self._answer: dict[str, Any] = {}
         self._fixture = ""
+        self._uncollected = ""
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -122,10 +129,16 @@ class Child:
         for item in mine:
             item.runtest = partial(self._run, item)  # type: ignore[method-assign]
         if not mine:
-            message = f"{self.order.node} was not collected again, among {found} items"
-            self._end(Ending("raised", message=message, where="a process of its own"))
+            among = "" if self._uncollected else f", among {found} items"
+            message = f"{self.order.node} was not collected again{among}"
+            self._end(Ending("raised", None, message, ELSEWHERE, self._uncollected))
         items[:] = mine
         return result
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Remember why something could not be collected."""
+        if report.failed:
+            self._uncollected += report.longreprtext[-_DETAIL:]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
@@ -174,7 +187,9 @@ class Child:
             self._end(Ending("raised", None, call.excinfo.exconly(), where, words))
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Answer with what is to end the whole session."""
+        """Answer with what is to end the whole session; a failed collection is not of that kind."""
+        if isinstance(excinfo.value, pytest.Session.Interrupted):
+            return
         reason = str(excinfo.value) if isinstance(excinfo.value, pytest.exit.Exception) else None
         self._say(interrupted=True, exit=reason)
 
@@ -182,8 +197,14 @@ class Child:
         policy = replace(item.subject.policy, timeout=self.order.timeout)
         subject = replace(item.subject, policy=policy, checks=(), rebuild=item.tag.rebuild)
         examination = Examination(subject, self._progress)
-        trace = examination.trace(PlannedTrial(self.order.trial, self.order.wanted), item.build)
+        trace = examination.run_here(PlannedTrial(self.order.trial, self.order.wanted), item.build)
+        if why := self._strayed():
+            trace = replace(trace, unobserved={**trace.unobserved, FACT: why})
         self._say(trace=trace.to_json())
+
+    def _strayed(self) -> str:
+        other = self.order.redirection
+        return "" if other is None else strayed(other)
 
     def _progress(self, recipe: str, trial: Trial, step: int, loss: float) -> None:
         del recipe, trial

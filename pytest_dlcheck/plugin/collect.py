@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from pytest_dlcheck.plugin.notes import notes_of
 from pytest_dlcheck.plugin.policies import policy_of, wanted_checks
 from pytest_dlcheck.policy import Policy
 from pytest_dlcheck.reports.text import one_line
-from pytest_dlcheck.session import Subject
+from pytest_dlcheck.session import Subject, default_checks
 
 
 @contextmanager
@@ -74,7 +75,7 @@ class RecipeCollector(pytest.Collector):
             except pytest.UsageError as error:
                 raise self.CollectError(str(error)) from None
         for variant, policy in zip(self.variants, self._policies, strict=True):
-            names = wanted_checks(policy, self.config)
+            names = wanted_checks(policy, self.config, partial(default_checks, self.obj))
             suffix = f"[{variant.callspec.id}]" if hasattr(variant, "callspec") else ""
             subject = Subject(f"{self.name}{suffix}", policy, names)
             for check in names:

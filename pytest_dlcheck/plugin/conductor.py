@@ -13,13 +13,19 @@ import pytest
 
 from pytest_dlcheck.finding import Finding, ruled
 from pytest_dlcheck.plugin import options
+from pytest_dlcheck.plugin.against import worktree_of
+from pytest_dlcheck.plugin.attachments import attach, check_attachments
 from pytest_dlcheck.plugin.collect import RecipeCollector
+from pytest_dlcheck.plugin.history import History
 from pytest_dlcheck.plugin.isolation import Isolation
-from pytest_dlcheck.plugin.items import CheckItem, news_of
-from pytest_dlcheck.plugin.journaling import is_child, is_worker, journal_of
-from pytest_dlcheck.plugin.policies import check_command_line, check_device, refuse_watching
+from pytest_dlcheck.plugin.items import CheckItem, news_of, turn_of
+from pytest_dlcheck.plugin.journaling import is_child, is_worker
+from pytest_dlcheck.plugin.policies import check_command_line, check_device
 from pytest_dlcheck.plugin.progress import ProgressLine
-from pytest_dlcheck.plugin.summary import write_summary
+from pytest_dlcheck.plugin.reporting import Reporting
+from pytest_dlcheck.plugin.summary import write_reports, write_summary
+from pytest_dlcheck.plugin.watched_tests import told_on
+from pytest_dlcheck.reports.secrets import masked_finding
 from pytest_dlcheck.session import Examination, Subject, all_checks, share_processors
 
 
@@ -33,6 +39,7 @@ class Conductor:
         check_command_line(config)
         self._config = config
         self._examinations: dict[str, Examination] = {}
+        self._variants: dict[str, CheckItem] = {}
         self._selected: dict[str, list[str]] = {}
         self._findings: list[Finding] = []
         self._told: set[tuple[str, str]] = set()
@@ -40,21 +47,29 @@ class Conductor:
         self._items = 0
         self._progress = ProgressLine(config)
         self._reports = options.reports(config)
-        isolates = options.isolates(config) and not is_child(config)
-        self._isolation = Isolation(config) if isolates else None
+        self._isolates = options.isolates(config) and not is_child(config)
+        self._worktree = worktree_of(config)
+        self._isolation = None if is_child(config) else Isolation(config, self._worktree)
         writes = not is_worker(config) and not config.option.collectonly
-        self._journal = journal_of(self._reports) if writes else None
+        self._reporting = Reporting(config, self._reports) if writes else None
+        if writes:
+            check_attachments(config)
+        self._history = History(config)
 
     def examination(self, item: CheckItem) -> Examination:
         """The examination of the item's variant, by the checks that were selected of it."""
         key = item.variant.nodeid
         if key not in self._examinations:
+            self._variants[key] = item
             checks = tuple(self._selected.get(key, [item.check]))
             alone = self._names[item.subject.name] <= 1
             name = item.subject.name if alone else item.qualified_name
-            subject = Subject(name, item.subject.policy, checks, item.tag.rebuild)
-            runner = None if self._isolation is None else partial(self._isolation.run, item)
-            self._examinations[key] = Examination(subject, self._progress.tell, runner)
+            against = "" if self._worktree is None else self._worktree.commit
+            past = self._history.baseline(item, checks)
+            subject = Subject(name, item.subject.policy, checks, item.tag.rebuild, past, against)
+            child = None if self._isolation is None else partial(self._isolation.run, item)
+            runner = child if self._isolates else None
+            self._examinations[key] = Examination(subject, self._progress.tell, runner, child)
         return self._examinations[key]
 
     @pytest.hookimpl(wrapper=True)
@@ -78,16 +93,20 @@ class Conductor:
                 if item.variant.nodeid not in self._selected:
                     self._names[item.subject.name] += 1
                 self._selected.setdefault(item.variant.nodeid, []).append(item.check)
-        if not is_worker(self._config):  # whose controller would not hear of a usage error
-            refuse_watching(i for i in session.items if not isinstance(i, CheckItem))
-            if self._items:
-                check_device(self._config)
+        if self._items and not is_worker(self._config):  # whose controller would not hear of it
+            check_device(self._config)
         workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))
         if self._items and workers:
             share_processors(workers)
         for key, names in self._selected.items():
             order = {name: i for i, name in enumerate(all_checks())}
             self._selected[key] = sorted(names, key=order.__getitem__)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        """Say that an item has its turn: should it be the last, that is told of it."""
+        if self._reporting is not None and isinstance(item, CheckItem):
+            self._reporting.begin(item.place)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -97,9 +116,13 @@ class Conductor:
         if isinstance(item, CheckItem) and call.when == "call":
             self._progress.clear()
             item.properties()
+            attach(item)
         report = yield
+        if isinstance(item, CheckItem) and self._reports and call.when != "teardown":
+            report.dlcheck_turn = json.dumps(turn_of(item, call))  # type: ignore[attr-defined]
         if isinstance(item, CheckItem) and call.when == "call":
             news = item.news(traces=bool(self._reports))
+            self._history.address(news, item)
             # As ASCII: what carries reports from workers refuses halves of surrogate pairs.
             report.dlcheck = news and json.dumps(news)  # type: ignore[attr-defined]
             if news is not None:
@@ -117,18 +140,30 @@ class Conductor:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect what a report tells, whichever process it comes from."""
         told: str | None = getattr(report, "dlcheck", None)
-        if told is not None and str(report.outcome) != "rerun":  # the last run tells it again
+        if str(report.outcome) == "rerun":
+            return  # the last run tells it again
+        if self._reporting is not None and (turn := getattr(report, "dlcheck_turn", None)):
+            self._reporting.take_turn(json.loads(turn), report.outcome)
+        if told is not None:
             news = json.loads(told)
+            self._note(Finding.from_json(news["finding"]), news)
+        for news in told_on(report):
             self._note(Finding.from_json(news["finding"]), news)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Close the journal; one that was asked for and could not be written fails the session."""
+        """Render the reports; one that was asked for and could not be written fails the session."""
         if self._isolation is not None:
             self._isolation.close()
         if session.exitstatus == pytest.ExitCode.INTERRUPTED and not is_worker(self._config):
             self._tell_the_rest()
-        if self._journal is not None and self._journal.finish() and not session.exitstatus:
+        self._history.finish()
+        if self._reporting is None:
+            return
+        self._reporting.warnings += [self._history.warning] if self._history.warning else []
+        self._reporting.history = self._history.drawn()
+        whole = self._reporting.finish(self._findings, int(session.exitstatus))
+        if not (whole or session.exitstatus):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(
@@ -136,13 +171,14 @@ class Conductor:
     ) -> None:
         """Write the table, the causes, what stays open, or how to begin."""
         write_summary(terminalreporter, self._findings, items=self._items, exit_code=exitstatus)
-        if self._journal is not None and self._journal.error:
-            terminalreporter.write_line(f"ERROR: {self._journal.error}", red=True)
+        if self._reporting is not None:
+            write_reports(terminalreporter, self._reporting)
 
     def _note(self, finding: Finding, news: dict[str, Any]) -> None:
         self._findings.append(finding)
-        if self._journal is not None:
-            self._journal.tell(news)
+        self._history.note(finding, news)
+        if self._reporting is not None:
+            self._reporting.tell(finding, news)
 
     def _tell_the_rest(self) -> None:
         """Tell what was concluded for items that Ctrl-C left without their turn."""
@@ -152,5 +188,8 @@ class Conductor:
                 if (key, check) not in self._told:
                     fresh = examination.fresh_traces()
                     finding = examination.finding(check, examination.diagnosis(), fresh)
-                    finding = ruled(finding, policy, strict)
-                    self._note(finding, news_of(finding, examination, fresh, traces=bool(self._reports)))
+                    finding = ruled(masked_finding(finding), policy, strict)
+                    item = self._variants[key]
+                    news = news_of(finding, item, fresh, traces=bool(self._reports))
+                    self._history.address(news, item)
+                    self._note(finding, news)

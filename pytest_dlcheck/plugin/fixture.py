@@ -14,10 +14,11 @@ from pytest_dlcheck import by_hand
 from pytest_dlcheck.by_hand import Rules, Run
 from pytest_dlcheck.plugin import options
 from pytest_dlcheck.plugin.policies import policy_of, wanted_checks
-from pytest_dlcheck.plugin.watched import tell, watch_rules
+from pytest_dlcheck.plugin.watched import tell, watched_block
 from pytest_dlcheck.policy import own_marks
 from pytest_dlcheck.recipe import RecipeError
-from pytest_dlcheck.watching import Watched, watch
+from pytest_dlcheck.session import default_checks
+from pytest_dlcheck.watching import Watched
 
 _WIDTH = 100
 
@@ -74,12 +75,12 @@ class DLCheck:
             A context manager that gives the run: ``.trace``, ``.verdicts``, ``.check(...)``.
         """
         __tracebackhide__ = True
-        return watch(self._request.node.name, watch_rules(self._request.node))
+        return watched_block(self._request.node)
 
     def _rules(self, factory: Callable[..., Any]) -> Rules:
         __tracebackhide__ = True
         policy = policy_of(self._request.node, own_marks(factory))
-        checks = wanted_checks(policy, self._config)
+        checks = wanted_checks(policy, self._config, partial(default_checks, factory))
         return Rules(policy, checks, options.strict(self._config), partial(tell, self._request.node))
 
     def _filled(self, given: Any, caller: str) -> Callable[[], Any]:

@@ -21,9 +21,13 @@ import pytest
 
 from pytest_dlcheck.plan import PlannedTrial
 from pytest_dlcheck.plugin import options, orders, start
+from pytest_dlcheck.plugin.comparable import incomparable, refusal
 from pytest_dlcheck.plugin.endings import Death, ending_of
 from pytest_dlcheck.plugin.process import Group, Guard
+from pytest_dlcheck.plugin.redirection import Redirection
+from pytest_dlcheck.plugin.worktree import Worktree
 from pytest_dlcheck.trace import Trace
+from pytest_dlcheck.trial import BENCHES
 
 if TYPE_CHECKING:
     from pytest_dlcheck.plugin.items import CheckItem
@@ -42,10 +46,12 @@ class Isolation:
 
     Args:
         config: its configuration, which its children will have too.
+        worktree: the other commit, for trials of its code; None where there is none.
     """
 
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
+    def __init__(self, config: pytest.Config, worktree: Worktree | None = None) -> None:
+        self._config, self._worktree = config, worktree
+        self._refused: dict[str, str] = {}
         self._guard = Guard()
         self._path = config.stash.get(options.SEARCH_PATH, tuple(map(str, sys.path)))
 
@@ -67,10 +73,26 @@ class Isolation:
             BaseException: what the child's fixtures or factory raised to speak to pytest: a skip, an
                 expected failure, a failure, an exit.
         """
+        if not planned.trial.revision:
+            return self._ran(item, planned, timeout, progress)
+        assert self._worktree is not None
+        key = item.variant.nodeid
+        if key not in self._refused:
+            trace = self._ran(item, planned, timeout, progress)
+            why = refusal(trace, self._worktree)
+            if not why:
+                return trace
+            self._refused[key] = why
+        return incomparable(planned, self._refused[key])
+
+    def _ran(
+        self, item: CheckItem, planned: PlannedTrial, timeout: float | None, progress: Progress | None
+    ) -> Trace:
         folder = Path(tempfile.mkdtemp(prefix="dlcheck-"))
         try:
-            self._order(item, planned, timeout).write(folder)
-            death = self._attend(folder, timeout, progress)
+            order = self._order(item, planned, timeout)
+            order.write(folder)
+            death = self._attend(folder, order.redirection, timeout, progress)
             answer = orders.answered(folder)
             if answer is None:
                 ending = ending_of(death, self._config.rootpath)
@@ -85,6 +107,7 @@ class Isolation:
 
     def _order(self, item: CheckItem, planned: PlannedTrial, timeout: float | None) -> orders.Order:
         seed = getattr(self._config.option, "randomly_seed", None)
+        other = self._worktree if planned.trial.revision else None
         return orders.Order(
             node=item.nodeid,
             file=str(item.path),
@@ -94,10 +117,17 @@ class Isolation:
             arguments=tuple(map(str, self._config.invocation_params.args)),
             path=self._path,
             options={"randomly_seed": seed} if isinstance(seed, int) else {},
-            workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")),
+            workers=0 if planned.trial.kind in BENCHES else _workers(),
+            redirection=None if other is None else other.redirection(item.path),
         )
 
-    def _attend(self, folder: Path, timeout: float | None, progress: Progress | None) -> Death:
+    def _attend(
+        self,
+        folder: Path,
+        redirection: Redirection | None,
+        timeout: float | None,
+        progress: Progress | None,
+    ) -> Death:
         """Wait for the child's end, and see to it; nothing of it is left when this returns."""
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
         killed_before = _killed_for_memory()
@@ -105,7 +135,7 @@ class Isolation:
             self._guard,
             [sys.executable, *flags, "-P", "-u", start.__file__, str(folder)],
             folder=self._config.invocation_params.dir,
-            environment=_environment(),
+            environment=_environment(folder, redirection),
             output=folder / orders.OUTPUT,
         )
         watch = _Watch(folder, timeout, progress)
@@ -170,6 +200,11 @@ class _Watch:
         return self.seconds() > limit
 
 
+def _workers() -> int:
+    """How many test processes share the machine; what takes the time has it for itself."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))
+
+
 def _trace(answer: dict[str, Any]) -> Trace:
     if "skipped" in answer:
         raise pytest.skip.Exception(answer["skipped"], _use_item_location=True)
@@ -187,9 +222,17 @@ def _trace(answer: dict[str, Any]) -> Trace:
     return Trace.from_json(answer["trace"])
 
 
-def _environment() -> dict[str, str]:
-    hidden = ("PYTEST_XDIST_", "PYTEST_CURRENT_TEST")
-    return {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+def _environment(folder: Path, redirection: Redirection | None) -> dict[str, str]:
+    """Ours; with another commit's code, also for what the child starts."""
+    hidden = ("PYTEST_XDIST_", "PYTEST_CURRENT_TEST", start.VARIABLE)
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    if redirection is None:
+        return plain
+    own = {start.VARIABLE: str(folder / start.REDIRECTION)}
+    if search := plain.get("PYTHONPATH"):
+        places = (redirection.to_base(str(Path(p).absolute())) for p in search.split(os.pathsep) if p)
+        own["PYTHONPATH"] = os.pathsep.join(places)
+    return {**plain, **own}
 
 
 def _stacks(folder: Path) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ from pytest_dlcheck.finding import Finding, ruled
 from pytest_dlcheck.plugin import options
 from pytest_dlcheck.recipe import RecipeTag, recipe_tag
 from pytest_dlcheck.reports import junit
+from pytest_dlcheck.reports.secrets import masked, masked_finding
 from pytest_dlcheck.reports.text import finding_text
-from pytest_dlcheck.session import Examination, Subject
+from pytest_dlcheck.session import Examination, Subject, timed_checks
 from pytest_dlcheck.trace import Trace
 from pytest_dlcheck.verdict import Outcome
 
@@ -73,10 +74,20 @@ class CheckItem(pytest.Function):
         assert self.parent is not None
         return Path(path), line, f"{self.parent.name}::{self.name}"
 
+    @property
+    def place(self) -> dict[str, Any]:
+        """Which check of which recipe it is, and where that stands: file from the root, and line."""
+        path, line, _ = self.reportinfo()
+        root = self.config.rootpath
+        file = path.relative_to(root).as_posix() if path.is_relative_to(root) else ""
+        recipe = self.examination.subject.name
+        return {"recipe": recipe, "check": self.check, "file": file, "line": (line or 0) + 1}
+
     def setup(self) -> None:
         """Resolve fixtures, unless the verdict is known already or a child will need them."""
         examination = self.examination
-        if examination.runner is None and not examination.is_concluded(self.check):
+        here = examination.runner is None and self.check not in timed_checks()
+        if here and not examination.is_concluded(self.check):
             self._fill()
 
     def runtest(self) -> None:
@@ -84,10 +95,13 @@ class CheckItem(pytest.Function):
         examination = self.examination
         verdict = examination.judge(self.check, self.build)
         bad = verdict.outcome in {Outcome.FAILED, Outcome.ERRORED}
-        # A failure is told with its cause, which may be another check's that has not run yet.
-        diagnosis = examination.conclude(self.build) if bad else None
+        # A failure is told with its cause, which may be another check's that has not run yet. No
+        # training is to be run for one of speed, which none explains, while others wait for it.
+        explained = bad and self.check not in timed_checks()
+        diagnosis = examination.conclude(self.build) if explained else None
         self.fresh = examination.fresh_traces()
-        self.finding = examination.finding(self.check, diagnosis, self.fresh)
+        finding = examination.finding(self.check, diagnosis, self.fresh)
+        self.finding = masked_finding(finding)
         self._conclude()
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
@@ -132,7 +146,7 @@ class CheckItem(pytest.Function):
         """
         if self.finding is None:
             return None
-        return news_of(self.finding, self.examination, self.fresh, traces=traces)
+        return news_of(self.finding, self, self.fresh, traces=traces)
 
     def properties(self) -> None:
         """Write the finding into JUnit's properties."""
@@ -145,18 +159,29 @@ def _skip(reason: str) -> None:
 
 
 def news_of(
-    finding: Finding, examination: Examination, fresh: tuple[Trace, ...], *, traces: bool
+    finding: Finding, item: CheckItem, fresh: tuple[Trace, ...], *, traces: bool
 ) -> dict[str, Any]:
     """What is to be told of a finding, as plain data.
 
     Args:
         finding: what was concluded.
-        examination: whose it is.
+        item: any item of the recipe's variant.
         fresh: the traces that it had to wait for.
         traces: whether these are wanted too.
     """
     told: dict[str, Any] = {"finding": finding.to_json()}
     if traces:
-        told["asked"] = examination.asked()
+        place = item.place
+        told["asked"] = {**item.examination.asked(), "file": place["file"], "line": place["line"]}
         told["traces"] = [trace.to_json() for trace in fresh]
+    return told
+
+
+def turn_of(item: CheckItem, call: pytest.CallInfo[None]) -> dict[str, Any]:
+    """What is told of an item's turn, whatever comes of it: its place, and what ended it unjudged."""
+    told: dict[str, Any] = {"place": item.place}
+    if item.finding is None and call.excinfo is not None:
+        raised = call.excinfo.value
+        said = str(raised) if isinstance(raised, pytest.skip.Exception) else call.excinfo.exconly()
+        told["because"] = masked(said.partition("\n")[0])
     return told

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
+if TYPE_CHECKING:
+    from pytest_dlcheck.reports.kinds import Request
+
 MARKER = (
-    "dlcheck(steps, seeds, select, ignore, expected, device, timeout, on_inconclusive): "
+    "dlcheck(steps, seeds, select, ignore, expected, device, timeout, on_inconclusive, accuracy, "
+    "metrics, throughput, latency, peak_memory, epochs, folds, max_seeds): "
     "how pytest-dlcheck judges a recipe; on a recipe, a class or a module, the nearest wins"
 )
 STRICT = ("inconclusive", "advice")
 ON_THE_COMMAND_LINE = "ignored on the command line"
-REPORTS = ("json",)
 _HAS_TYPED_INI = pytest.version_tuple >= (8, 4)
 SEARCH_PATH = pytest.StashKey[tuple[str, ...]]()
 """``sys.path`` as it was before the configuration and the conftest files added to it."""
@@ -42,12 +46,46 @@ def declare(parser: pytest.Parser) -> None:
     ):
         group.addoption(f"--dlcheck-{name}", action="append", metavar="NAMES", help=text)
         _ini(parser, f"dlcheck_{name}", "args", text)
-    text = "write a report, KIND[:PATH]; KIND is json, the journal (default: dlcheck.jsonl)"
+    text = "write a report: html, json, markdown, mlflow, openmetrics or tensorboard; repeatable"
     group.addoption("--dlcheck-report", action="append", metavar="KIND[:PATH]", help=text)
     _ini(parser, "dlcheck_report", "args", text)
+    text = "folder of plots that JUnit's file names; wants junit_logging = system-out"
+    _ini(parser, "dlcheck_junit_attachments", "string", text)
+    for name, metavar, text in (
+        ("store", "URL", "where gates leave what they measure; none for nowhere (.dlcheck/history.db)"),
+        (
+            "baseline",
+            "REF",
+            "hold gates against the history of a branch or commit, or of what is accepted",
+        ),
+    ):
+        group.addoption(f"--dlcheck-{name}", metavar=metavar, default=None, help=text)
+        _ini(parser, f"dlcheck_{name}", "string", text)
+    text = "hold speed and accuracy against another commit's, whose code is run side by side"
+    group.addoption("--dlcheck-against", metavar="GITREF", default=None, help=text)
+    _ini(parser, "dlcheck_against", "string", text)
     text = "fail also on what is inconclusive or advised against (default: both)"
     group.addoption("--dlcheck-strict", nargs="?", const=",".join(STRICT), metavar="WHAT", help=text)
     _ini(parser, "dlcheck_strict", "args", text)
+
+
+def store(config: pytest.Config) -> str:
+    """Where the history of gates lies, as it was given; empty for the default, ``none`` for nowhere.
+
+    An environment variable can name it too: an address in it is in no list of processes.
+    """
+    given = config.getoption("--dlcheck-store") or config.getini("dlcheck_store")
+    return str(given or os.environ.get("DLCHECK_STORE", ""))
+
+
+def baseline(config: pytest.Config) -> str:
+    """What of the history gates are held against: a reference or ``accepted``; empty for nothing."""
+    return str(config.getoption("--dlcheck-baseline") or config.getini("dlcheck_baseline") or "")
+
+
+def against(config: pytest.Config) -> str:
+    """The commit that gates are to be held against, side by side; empty for none."""
+    return str(config.getoption("--dlcheck-against") or config.getini("dlcheck_against") or "")
 
 
 def enabled(config: pytest.Config) -> bool:
@@ -100,21 +138,25 @@ def names_of(config: pytest.Config, name: str) -> tuple[str, ...]:
     return _names(config.getoption(f"--dlcheck-{name}") or config.getini(f"dlcheck_{name}"))
 
 
-def reports(config: pytest.Config) -> dict[str, str]:
-    """The reports that are asked for: kind -> path, empty for the kind's own default.
+def reports(config: pytest.Config) -> tuple[Request, ...]:
+    """The reports that are asked for.
 
     Raises:
-        pytest.UsageError: a kind is unknown.
+        pytest.UsageError: a kind is unknown, or needs what is not installed.
     """
-    found = {}
-    for text in config.getoption("--dlcheck-report") or config.getini("dlcheck_report") or ():
-        kind, _, path = text.partition(":")
-        if kind not in REPORTS:
-            raise pytest.UsageError(
-                f"--dlcheck-report: unknown kind {kind!r} (valid: {', '.join(REPORTS)})"
-            )
-        found[kind] = path
-    return found
+    from pytest_dlcheck.reports.errors import ReportError
+    from pytest_dlcheck.reports.kinds import requested
+
+    asked = config.getoption("--dlcheck-report") or config.getini("dlcheck_report") or ()
+    try:
+        return tuple(map(requested, asked))
+    except ReportError as error:
+        raise pytest.UsageError(f"--dlcheck-report: {error}") from None
+
+
+def attachments(config: pytest.Config) -> str:
+    """The folder for JUnit's plots; empty for none."""
+    return str(config.getini("dlcheck_junit_attachments") or "")
 
 
 def strict(config: pytest.Config) -> frozenset[str]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_dlcheck.plugin.redirection import Redirection
+from pytest_dlcheck.plugin.start import REDIRECTION
 from pytest_dlcheck.trial import Trial
 
 ORDER, ANSWER, PROGRESS, OUTPUT, STACK = "order.json", "answer.json", "progress", "output", "stack"
@@ -28,6 +30,7 @@ class Order:
         path: where it finds modules.
         options: values of its options that the command line alone does not give.
         workers: how many test processes share the machine.
+        redirection: where the code of another commit lies; None for the code at hand.
     """
 
     node: str
@@ -39,11 +42,15 @@ class Order:
     path: tuple[str, ...]
     options: Mapping[str, Any]
     workers: int
+    redirection: Redirection | None = None
 
     def write(self, folder: Path) -> None:
         """Write it down for the child."""
-        data = {**vars(self), "trial": self.trial.to_json(), "wanted": sorted(self.wanted)}
-        _write(folder / ORDER, data)
+        other = None if self.redirection is None else self.redirection.to_json()
+        own = {"trial": self.trial.to_json(), "wanted": sorted(self.wanted), "redirection": other}
+        _write(folder / ORDER, {**vars(self), **own})
+        if other is not None:
+            _write(folder / REDIRECTION, other)
 
     @classmethod
     def read(cls, folder: Path) -> Order:
@@ -51,6 +58,8 @@ class Order:
         data = json.loads((folder / ORDER).read_text("utf-8"))
         data["trial"] = Trial.from_json(data["trial"])
         data["wanted"] = frozenset(data["wanted"])
+        other = data["redirection"]
+        data["redirection"] = None if other is None else Redirection.from_json(other)
         return cls(**data)
 
 

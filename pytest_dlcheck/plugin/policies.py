@@ -13,6 +13,9 @@ from pytest_dlcheck.policy import Policy, PolicyError, merge
 from pytest_dlcheck.recipe import RecipeError
 from pytest_dlcheck.session import all_checks, default_checks, resolve_device
 
+UNASKED = ("throughput", "accuracy")
+"""Gates that another commit is held to where a recipe asks for none; they need not decide."""
+
 
 def policy_of(item: pytest.Item, own: Sequence[pytest.Mark] = ()) -> Policy:
     """The policy that holds for a test item.
@@ -63,11 +66,21 @@ def wanted_checks(
         among: gives the names where none are selected.
     """
     chosen = among() if policy.select is None else select(policy.select, option="select")
+    if not options.names_of(config, "select"):  # which says: only these
+        gates = {*chosen, *policy.gates, *_held_against(policy, config)}
+        chosen = tuple(name for name in all_checks() if name in gates)
     ignored = {
         *select(policy.ignore, option="ignore"),
         *select(options.names_of(config, "ignore"), option="--dlcheck-ignore"),
     }
     return tuple(name for name in chosen if name not in ignored)
+
+
+def _held_against(policy: Policy, config: pytest.Config) -> tuple[str, ...]:
+    """What is judged beside the usual checks where there is another commit to be held against."""
+    if not options.against(config):
+        return ("reproduces_baseline",) if options.baseline(config) else ()
+    return ("reproduces_baseline", *(() if policy.gates else UNASKED))
 
 
 def check_command_line(config: pytest.Config) -> None:
@@ -95,18 +108,3 @@ def check_device(config: pytest.Config) -> None:
         resolve_device(options.device(config))
     except RecipeError as error:
         raise pytest.UsageError(f"--dlcheck-device: {error}") from None
-
-
-def refuse_watching(items: Iterable[pytest.Item]) -> None:
-    """Refuse the marker directly on an ordinary test, which will mean: watch what it trains.
-
-    Raises:
-        pytest.UsageError: names the test.
-    """
-    for item in items:
-        own = any(mark.name == "dlcheck" for mark in item.own_markers)
-        if own and "dlcheck" not in getattr(item, "fixturenames", ()):
-            raise pytest.UsageError(
-                f"{item.nodeid}: the marker dlcheck on an ordinary test (to watch its training) is "
-                "not available yet; use it on a recipe, or request the fixture dlcheck"
-            )

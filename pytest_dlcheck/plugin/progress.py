@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import nullcontext
 from time import monotonic
 
@@ -20,6 +21,8 @@ class ProgressLine:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        # Asked now, because later it is captured; colours may be forced where there is no cursor.
+        self._has_cursor = sys.stdout is not None and sys.stdout.isatty()
         self._began: dict[tuple[str, Trial], float] = {}
         self._drawn = False
 
@@ -51,5 +54,6 @@ class ProgressLine:
     def _on_a_terminal(self) -> bool:
         if hasattr(self._config, "workerinput") or "CI" in os.environ:
             return False
-        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        return reporter is not None and self._config.get_terminal_writer().hasmarkup
+        if self._config.pluginmanager.get_plugin("terminalreporter") is None:
+            return False
+        return self._has_cursor and self._config.get_terminal_writer().hasmarkup

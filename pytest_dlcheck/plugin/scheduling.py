@@ -15,11 +15,23 @@ from pytest_dlcheck.verdict import Outcome, Verdict
 PATIENCE = 2
 """Workers that a recipe may cost before its other checks are given up; xdist ends a session after four
 times the number of its workers."""
+_RUNS_FROM = 2
+"""Items from which on a worker runs the first of them."""
+TIMED = " timed"
+"""Marks a unit of work that takes the time."""
 REMEDY = "--dlcheck-isolate runs each trial in a process of its own, and tells what ended it"
 
 
 def scope(nodeid: str) -> str:
-    """What must stay together: the recipe and its parameters; an ordinary test stands alone.
+    """What must stay together: a recipe's items, but those that take the time by themselves."""
+    from pytest_dlcheck.session import timed_checks
+
+    recipe = recipe_of(nodeid)
+    return f"{recipe}{TIMED}" if recipe != nodeid and check_of(nodeid) in timed_checks() else recipe
+
+
+def recipe_of(nodeid: str) -> str:
+    """The recipe and its parameters; an ordinary test stands alone.
 
     ``t.py::digits::gradients_flow[a]`` becomes ``t.py::digits[a]``.
     """
@@ -38,7 +50,7 @@ def lost(nodeid: str, because: str, *, because_of: str = "") -> Finding | None:
         because: what happened.
         because_of: the check at which it happened.
     """
-    if scope(nodeid) == nodeid:
+    if recipe_of(nodeid) == nodeid:
         return None
     verdict = Verdict(
         check=check_of(nodeid),
@@ -47,7 +59,7 @@ def lost(nodeid: str, because: str, *, because_of: str = "") -> Finding | None:
         cause=because,
         remedy=REMEDY,
     )
-    base, bracket, parameters = scope(nodeid).partition("[")
+    base, bracket, parameters = recipe_of(nodeid).partition("[")
     return Finding(f"{base.rpartition('::')[2]}{bracket}{parameters}", verdict, because_of)
 
 
@@ -66,6 +78,22 @@ class RecipeScheduling(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         return scope(nodeid)
 
+    def _assign_work_unit(self, node: Any) -> None:
+        """What takes the time comes last: it waits until no other test runs."""
+        for unit in [unit for unit in self.workqueue if unit.endswith(TIMED)]:
+            self.workqueue.move_to_end(unit)
+        super()._assign_work_unit(node)
+
+    def _reschedule(self, node: Any) -> None:
+        """Hand out until the worker has two items, or knows that no more come.
+
+        A worker keeps its last item until then; xdist hands one unit to the replacement of a worker that
+        died, which may be one item, and both wait for ever.
+        """
+        super()._reschedule(node)
+        while not node.shutting_down and self._pending_of(self.assigned_work[node]) < _RUNS_FROM:
+            super()._reschedule(node)
+
     def remove_node(self, node: Any) -> str | None:
         """Take up again what a worker has left; returns the item that it died at."""
         units = self.assigned_work.get(node, {}).values()
@@ -78,8 +106,8 @@ class RecipeScheduling(LoadScopeScheduling):  # type: ignore[misc]
         unit, crashed = waiting[0]
         left = [nodeid for other, nodeid in waiting[1:] if other is unit]
         unit[crashed] = True
-        self._deaths[scope(crashed)] += 1
-        if self._deaths[scope(crashed)] >= PATIENCE:
+        self._deaths[recipe_of(crashed)] += 1
+        if self._deaths[recipe_of(crashed)] >= PATIENCE:
             for nodeid in left:
                 unit[nodeid] = True
                 self._give_up(nodeid, crashed, node)

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_dlcheck.finding import Finding
 from pytest_dlcheck.plugin.notes import notes_of
+from pytest_dlcheck.plugin.reporting import Reporting
 from pytest_dlcheck.reports import terminal
 
 _NOTHING_WRONG = {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED}
@@ -33,8 +34,6 @@ def write_summary(
     exit_code: int | pytest.ExitCode,
 ) -> None:
     """Write the table, the causes and what stays open; or, without any recipe, how to begin."""
-    writer = reporter._tw  # noqa: SLF001  no public way to its width and colours
-    look: Look = {"width": writer.fullwidth, "colour": writer.hasmarkup}
     notes = notes_of(reporter.config)
     passed_over = [_passed_over(name, file) for name, file in notes.passed_over]
     if not findings:
@@ -43,6 +42,15 @@ def write_summary(
             reporter.section("dlcheck")
             reporter.write_line("\n".join(passed_over) or HINT)
         return
+    write_findings(reporter, findings)
+    for line in passed_over:
+        reporter.write_line(f"\n{line}")
+
+
+def write_findings(reporter: pytest.TerminalReporter, findings: Sequence[Finding]) -> None:
+    """Write the table, the causes and what stays open."""
+    writer = reporter._tw  # noqa: SLF001  no public way to its width and colours
+    look: Look = {"width": writer.fullwidth, "colour": writer.hasmarkup}
     causes, unsettled = terminal.causes(findings, **look), terminal.unsettled(findings, **look)
     quiet = -reporter.config.get_verbosity()
     if quiet > 0 and not (causes or (unsettled and quiet == 1)):
@@ -54,8 +62,19 @@ def write_summary(
             reporter.write_line("")
             reporter.write_line(f"{title}:", bold=True)
             reporter.write_line(text)
-    for line in passed_over:
-        reporter.write_line(f"\n{line}")
+
+
+def write_reports(reporter: pytest.TerminalReporter, reporting: Reporting) -> None:
+    """Write where reports were put, and which could not be written; that also where all is quiet."""
+    if reporter.config.get_verbosity() >= 0:
+        for line in reporting.lines:
+            reporter.write_line(line)
+    for line in reporting.commands:
+        reporter.write_line(line)
+    for line in reporting.warnings:
+        reporter.write_line(f"WARNING: {line}", yellow=True)
+    for line in reporting.errors:
+        reporter.write_line(f"ERROR: {line}", red=True)
 
 
 class Look(TypedDict):

@@ -1,10 +1,13 @@
-"""An ordinary test that bears the marker itself: what it trains is watched and judged."""
+"""An ordinary test in which something is watched: by the marker on it, or by ``dlcheck.watch()``."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -12,12 +15,16 @@ from pytest_dlcheck.by_hand import CheckFailedError, Rules
 from pytest_dlcheck.finding import Finding
 from pytest_dlcheck.plugin import options
 from pytest_dlcheck.plugin.policies import policy_of, wanted_checks
-from pytest_dlcheck.reports import terminal
+from pytest_dlcheck.plugin.watched_tests import SEEN
+from pytest_dlcheck.reports import junit, terminal
+from pytest_dlcheck.reports.secrets import masked
 from pytest_dlcheck.reports.text import failures_text
 from pytest_dlcheck.session import all_checks
 from pytest_dlcheck.watching import NothingTrainedError, Watched, watch
 
 _WIDTH = 100
+PASSES = "the test passes all the same"
+"""Why a failed check of a test that passes is told as expected: the test asks for others, or for it."""
 
 
 @contextmanager
@@ -29,22 +36,50 @@ def watched_call(item: pytest.Function) -> Iterator[None]:
     __tracebackhide__ = True
     run = None
     try:
-        with watch(item.name, watch_rules(item)) as run:
+        with watched_block(item) as run:
             yield
     except BaseException:
         if run is not None and run.failures:
-            item.add_report_section("call", "dlcheck", failures_text(run.failures))
+            item.add_report_section("call", "dlcheck", masked(failures_text(run.failures)))
         raise
     if told := _objection(run):
         pytest.fail(told, pytrace=False)
 
 
-def _objection(run: Watched) -> str:
-    try:
-        run.check()
-    except (CheckFailedError, NothingTrainedError) as error:
-        return str(error)
-    return ""
+@contextmanager
+def watched_block(item: pytest.Item) -> Iterator[Watched]:
+    """Watch a block of a test's code; what is found is told at the end too."""
+    __tracebackhide__ = True
+    seen = item.stash.setdefault(SEEN, [])
+    number = f" ({len(seen) + 1})" if seen else ""
+    with watch(f"{_name(item)}{number}", watch_rules(item)) as run:
+        seen.append(run)
+        yield run
+
+
+def news_of(item: pytest.Item, seen: Sequence[Watched], *, passes: bool) -> list[dict[str, Any]]:
+    """What is to be told of a test's watches, as plain data; into JUnit's properties too.
+
+    Args:
+        item: the test.
+        seen: its watches.
+        passes: whether the test itself does.
+    """
+    told = []
+    for run in seen:
+        findings = [replace(f, waived=PASSES) if passes and f.fails else f for f in run.findings]
+        item.user_properties += junit.watched_properties(findings)
+        asked = {"terms": None, "checks": [], "policy": {}, **_place(item)}
+        traces = {name: trace.to_json() for name, trace in run.named_traces}
+        for finding in findings:
+            news: dict[str, Any] = {"finding": finding.to_json()}
+            if options.reports(item.config):
+                trace = traces.pop(finding.recipe, None)
+                news["asked"] = {"recipe": finding.recipe, **asked}
+                news["traces"] = [] if trace is None else [trace]
+            told.append(news)
+    masked_news: list[dict[str, Any]] = json.loads(masked(json.dumps(told)))
+    return masked_news
 
 
 def watch_rules(item: pytest.Item) -> Rules:
@@ -59,3 +94,23 @@ def tell(item: pytest.Item, findings: Sequence[Finding]) -> None:
     text = terminal.unsettled(findings, width=_WIDTH, colour=False)
     if text:
         item.add_report_section("call", "dlcheck", text)
+
+
+def _objection(run: Watched) -> str:
+    try:
+        run.check()
+    except (CheckFailedError, NothingTrainedError) as error:
+        return masked(str(error))
+    return ""
+
+
+def _name(item: pytest.Item) -> str:
+    """The test's name, or its whole id where another one has the same."""
+    alike = sum(other.name == item.name for other in item.session.items)
+    return item.nodeid if alike > 1 else item.name
+
+
+def _place(item: pytest.Item) -> dict[str, Any]:
+    path, root = item.path, item.config.rootpath
+    file = path.relative_to(root).as_posix() if path.is_relative_to(root) else ""
+    return {"file": file, "line": (item.reportinfo()[1] or 0) + 1}

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from pytest_dlcheck.plugin import gpus, options
+from pytest_dlcheck.plugin.solitude import folder_of
 
 
 class Distribution:
     """Gives xdist's ``load`` distribution a scheduler that keeps the items of a recipe together."""
+
+    def __init__(self) -> None:
+        self._runs: set[str] = set()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
@@ -23,6 +28,16 @@ class Distribution:
         from pytest_dlcheck.plugin.scheduling import RecipeScheduling
 
         return RecipeScheduling(config, log)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Note what the run is called, for the locks that its workers share."""
+        self._runs.add(str(node.workerinput["testrunuid"]))
+
+    def pytest_unconfigure(self) -> None:
+        """Take the locks away, which nobody holds any more."""
+        for run in self._runs:
+            shutil.rmtree(folder_of(run), ignore_errors=True)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[Any]) -> None:

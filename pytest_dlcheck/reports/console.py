@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_dlcheck.finding import Finding, by_recipe, problems
+from pytest_dlcheck.reports.openness import gathered_open
 from pytest_dlcheck.reports.places import gathered
 from pytest_dlcheck.reports.terminal import sparkline
 from pytest_dlcheck.reports.text import SUSPECTS_SHOWN, led_to_text, shown
@@ -76,14 +77,12 @@ def _details(verdict: Verdict) -> RenderableType:
 
 
 def _open(group: Sequence[Finding]) -> Iterable[Text]:
+    for doubt in gathered_open(group):
+        names = ", ".join(doubt.checks)
+        told = f"   inconclusive: {shown(doubt.because)}"
+        yield Text.assemble(("\n? ", "yellow"), (names, "yellow"), told)
     for finding in group:
         verdict = finding.verdict
-        if verdict.outcome is Outcome.INCONCLUSIVE:
-            yield Text.assemble(
-                ("\n? ", "yellow"),
-                (verdict.check, "yellow"),
-                f"   inconclusive: {shown(verdict.because)}",
-            )
         if verdict.outcome not in _BAD:
             for advice in verdict.advice:
                 yield Text.assemble(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pytest_dlcheck.finding import Finding
 from pytest_dlcheck.reports.text import shown
 
@@ -29,3 +31,14 @@ def properties(finding: Finding) -> list[tuple[str, str]]:
     found += [("dlcheck.advice", advice) for advice in verdict.advice]
     found += [("dlcheck.trial", f"{t.name}: {t.seconds:.3f} s") for t in finding.trials]
     return [(shown(key), shown(value)) for key, value in found]
+
+
+def watched_properties(findings: Iterable[Finding]) -> list[tuple[str, str]]:
+    """The properties of a test that was watched: a line per verdict, all of those that fail."""
+    found: list[tuple[str, str]] = []
+    for finding in findings:
+        verdict = finding.verdict
+        told = f"{finding.recipe}: {verdict.outcome}: {verdict.because}"
+        found.append((shown(f"dlcheck.verdict.{verdict.check}"), shown(told)))
+        found += properties(finding) if finding.fails else []
+    return found

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_dlcheck.finding import Finding, TrialSummary, by_recipe, problems
+from pytest_dlcheck.reports.openness import gathered_open
 from pytest_dlcheck.reports.text import led_to_text, one_line, shown
 from pytest_dlcheck.verdict import Outcome
 
@@ -114,16 +115,21 @@ def causes(findings: Iterable[Finding], *, width: int, colour: bool) -> str:
 
 
 def unsettled(findings: Iterable[Finding], *, width: int, colour: bool) -> str:
-    """What could not be told, and what is advised: a line each."""
+    """What could not be told, a line per reason, and what is advised, a line each."""
     lines = Text()
+    findings = list(findings)
+    for group in gathered_open(findings):
+        alone = len(group.checks) == 1
+        checks = f"::{group.checks[0]}" if alone else f" ({len(group.checks)} checks)"
+        lines.append(f"{one_line(group.recipe)}{checks}", style="yellow")
+        lines.append(f"  inconclusive: {shown(group.because)}\n")
+        if not alone:
+            lines.append(f"    {', '.join(group.checks)}\n", style="bright_black")
     for finding in findings:
         if finding.objection:
             continue  # listed among the causes
         verdict = finding.verdict
         place = f"{one_line(finding.recipe)}::{verdict.check}"
-        if verdict.outcome is Outcome.INCONCLUSIVE:
-            lines.append(place, style="yellow")
-            lines.append(f"  inconclusive: {shown(verdict.because)}\n")
         for advice in verdict.advice:
             lines.append(place, style="cyan")
             lines.append(f"  advice: {shown(advice)}\n")
@@ -165,7 +171,9 @@ def _word(finding: Finding) -> str:
 
 
 def _loss(trials: Sequence[TrialSummary], sparks: int) -> str:
-    losses = next((trial.losses for trial in trials if trial.kind == "train" and trial.losses), ())
+    losses = next(
+        (trial.losses for trial in trials if trial.kind in {"train", "watch"} and trial.losses), ()
+    )
     return f"{sparkline(losses, sparks)} {losses[0]:.3g} → {losses[-1]:.3g}" if losses else "-"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError, is_ours, message_of
+from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.experiments import all_experiments
 from pytest_dlcheck.run.first_pass import first_pass
 from pytest_dlcheck.run.record import Record
@@ -23,22 +24,28 @@ def inspect(rig: Rig, record: Record, wanted: frozenset[str]) -> None:
     for experiment in all_experiments():
         if experiment.fact not in wanted or (broken and experiment.needs_loss):
             continue
-        rig.phase = f"the experiment {experiment.fact!r}"
-        rig.renew_batch()
-        try:
-            rows = tuple(experiment().run(rig))
-        except NotApplicableError as error:
-            record.inapplicable[experiment.fact] = str(error)
-        except CannotTellError as error:
-            record.unobserved[experiment.fact] = str(error)
-        except Exception as error:  # noqa: BLE001  the user's model can fail in any way when perturbed
-            told = OUR_FAULT if is_ours(error) else "could not be tried"
-            record.unobserved[experiment.fact] = f"{told}: {message_of(error)}"
-        else:
-            record.facts[experiment.fact] = rows
+        conduct(experiment(), rig, record)
     if broken is not None:
         rig.phase = FIRST
         raise broken
+
+
+def conduct(experiment: Experiment, rig: Rig, record: Record) -> None:
+    """Run one experiment, and record what it found or why it did not."""
+    fact = experiment.fact
+    rig.phase = f"the experiment {fact!r}"
+    rig.renew_batch()
+    try:
+        rows = tuple(experiment.run(rig))
+    except NotApplicableError as error:
+        record.inapplicable[fact] = str(error)
+    except CannotTellError as error:
+        record.unobserved[fact] = str(error)
+    except Exception as error:  # noqa: BLE001  the user's model can fail in any way when perturbed
+        told = OUR_FAULT if is_ours(error) else "could not be tried"
+        record.unobserved[fact] = f"{told}: {message_of(error)}"
+    else:
+        record.facts[fact] = rows
 
 
 def _what_breaks(rig: Rig) -> Exception | None:

@@ -112,6 +112,10 @@ class Loop:
             )
         return self._look(limits, progress) or Ending()
 
+    def stepper(self) -> Callable[[], None]:
+        """What takes one step, without schedulers, for whoever repeats it by themselves."""
+        return self._choose()
+
     # -- one step, in its four forms ------------------------------------------------------------
 
     def _choose(self) -> Callable[[], None]:
@@ -263,7 +267,7 @@ class Loop:
             if not math.isfinite(loss) and step not in self.skipped:
                 return Ending("diverged", step, f"the loss became {loss}", f"step {step}")
         asked = None if limits.until is None else limits.until.progress
-        if asked is not None and _progress(series.values, limits.reach) >= asked:
+        if asked is not None and progress_of(series.values, limits.reach) >= asked:
             return Ending("completed", self.step)
         return None
 
@@ -289,7 +293,7 @@ class _counting:  # noqa: N801  a context manager that reads as a phrase
         self._handle.remove()
 
 
-def _progress(losses: tuple[float, ...], reach: Attainable) -> float:
+def progress_of(losses: tuple[float, ...], reach: Attainable) -> float:
     """The share of its way to the floor that the smoothed loss has covered.
 
     Its way begins where it began itself, or at what is reached without looking at the inputs.

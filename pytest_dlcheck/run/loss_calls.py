@@ -50,6 +50,7 @@ _SHAPING = frozenset(
     ]
 )
 _RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as", "ravel"})
+_DROPOUTS = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout"})
 _PRODUCTS = frozenset({"matmul", "mm", "__matmul__", "linear"})
 _DEEPEST = 12
 CLASSES = frozenset({"cross_entropy", "nll_loss"})
@@ -102,8 +103,15 @@ class Computed:
     """Differences by hand of what requires grad and what does not, of shapes ``[n, 1]`` and ``[n]``."""
     reshaped: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """What was reshaped, and into what, by the id of the latter, which lives on here."""
+    dropped: dict[int, Tensor] = field(default_factory=dict)
+    """What dropout gave, by its id."""
     products: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
     """Matrix products: rows, the rows of the other side, and the result, all of them 2-D."""
+
+    def is_dropped(self, tensor: Tensor) -> bool:
+        """Whether dropout was the last to touch it."""
+        last = self.before_reshape(tensor)
+        return id(last) in self.dropped and bool((last == 0).any())
 
     def before_reshape(self, tensor: Tensor) -> Tensor:
         """What a tensor was before it was reshaped, however often."""
@@ -153,6 +161,8 @@ def _listening(result: Computed) -> Iterator[None]:
             follows = isinstance(value, Tensor) and (value.requires_grad or name in _RESHAPES)
             if name in _RESHAPES and args and follows and value is not args[0]:
                 result.reshaped[id(value)] = (args[0], value)
+            if name in _DROPOUTS and follows and value is not args[0]:
+                result.dropped[id(value)] = value
             if name in _PRODUCTS and follows and _are_matrices(*args[:2], value):
                 result.products.append((args[0], args[1] if name == "linear" else args[1].T, value))
             if func in _KNOWN:

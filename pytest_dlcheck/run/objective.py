@@ -56,6 +56,8 @@ class Objective:
             inspect.unwrap(recipe.training_step)
         )
         """Whether each step yields ``(optimizer, loss)`` several times."""
+        self.copy: Callable[[Any], Any] = copied
+        """What the user's functions are given in place of a batch."""
 
     def loss(self, batch: Any) -> tuple[Tensor, Any]:
         """The loss and the outputs of one batch, with their graph.
@@ -79,7 +81,7 @@ class Objective:
     def objectives(self, batch: Any) -> Iterator[tuple[Any, Tensor]]:
         """The ``(optimizer, loss)`` pairs that a generator ``training_step`` yields."""
         assert self.recipe.training_step is not None
-        for pair in self.recipe.training_step(self.model, copied(batch)):
+        for pair in self.recipe.training_step(self.model, self.copy(batch)):
             if not isinstance(pair, tuple) or len(pair) != _PAIR or not hasattr(pair[0], "step"):
                 raise RecipeError(
                     f"training_step yielded {_name(pair)}, not (optimizer, loss): "
@@ -98,10 +100,10 @@ class Objective:
         """
         forward = self.recipe.forward
         if forward is not None:
-            return Call(batch, lambda inputs: forward(self.model, copied(inputs)))
+            return Call(batch, lambda inputs: forward(self.model, self.copy(inputs)))
         if self.recipe.training_step is not None:
             return self._recorded_call(batch)
-        return Call(self._inputs(batch), lambda inputs: _apply(self.model, copied(inputs)))
+        return Call(self._inputs(batch), lambda inputs: _apply(self.model, self.copy(inputs)))
 
     def targets(self, batch: Any) -> Any:
         """The targets of a batch; None where the recipe does not say which they are."""
@@ -126,7 +128,7 @@ class Objective:
     def raw_loss(self, batch: Any) -> tuple[Any, Any]:
         """What the recipe gives as loss, whatever it is, and the outputs."""
         if self.recipe.training_step is not None:
-            result = self.recipe.training_step(self.model, copied(batch))
+            result = self.recipe.training_step(self.model, self.copy(batch))
             pair = isinstance(result, tuple) and len(result) == _PAIR
             return cast("tuple[Any, Any]", result) if pair else (result, None)
         outputs = self.call(batch)()

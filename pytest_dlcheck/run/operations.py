@@ -30,6 +30,7 @@ class Operation:
         inputs: copies of its tensor arguments.
         outputs: copies of the tensors that it gave.
         options: its keyword arguments.
+        trained: which of its inputs depend on what requires a gradient.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Operation:
     inputs: list[Tensor]
     outputs: list[Tensor]
     options: Mapping[str, Any]
+    trained: tuple[bool, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.name} ({self.line})" if self.line else self.name
@@ -104,13 +106,16 @@ class _Recorder(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types
         options = kwargs or {}
-        inputs = _copies((args, options))
+        given = tensors((args, options))
+        trained = tuple(t.requires_grad for t in given)
+        inputs = [tensor.detach().clone() for tensor in given]
         result = func(*args, **options)
         outputs = _copies(args[0] if func is Tensor.__setitem__ else result)
         if outputs:
             name = getattr(func, "__name__", type(func).__name__)
             line = _line(sys._getframe(1))  # noqa: SLF001  the cheapest way to the caller's line
-            self.found.append(Operation(name, self.modules[-1], line, inputs, outputs, dict(options)))
+            place = (name, self.modules[-1], line)
+            self.found.append(Operation(*place, inputs, outputs, dict(options), trained))
         return result
 
 

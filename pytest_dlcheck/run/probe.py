@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from pytest_dlcheck.run.bounded import Bounded
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.trace import Channel, Matrix, Row, Series
 from pytest_dlcheck.trial import Trial
@@ -75,16 +76,15 @@ class Probe:
 
 
 class ScalarBuffer:
-    """One number per step, kept on the device until it is read back in bulk."""
+    """One number per step, kept on the device until it is read back in bulk; then in bounded room."""
 
     def __init__(self) -> None:
         self._steps: list[int] = []
         self._pending: list[Tensor] = []
-        self._sums: dict[int, float] = {}
-        self._repeats: dict[int, int] = {}
+        self._kept = Bounded()
 
     def __len__(self) -> int:
-        return len(self._sums)
+        return len(self._kept)
 
     def append(self, step: int, value: Tensor) -> None:
         """Keep a tensor of shape ``[]``."""
@@ -94,21 +94,18 @@ class ScalarBuffer:
     def flush(self) -> None:
         """Read back."""
         for step, value in zip(self._steps, _read_back(self._pending), strict=True):
-            if step in self._sums:
-                self._sums[step] += value
-                self._repeats[step] = self._repeats.get(step, 1) + 1
-            else:
-                self._sums[step] = value
+            self._kept.add(step, value)
         self._steps.clear()
         self._pending.clear()
 
     def series(self) -> Series:
         """Everything recorded; repeated steps are averaged (micro-batches)."""
         self.flush()
-        means = self._sums
-        if self._repeats:
-            means = {step: total / self._repeats.get(step, 1) for step, total in means.items()}
-        return Series(tuple(means), tuple(means.values()))
+        return self._kept.series()
+
+    def recent(self, count: int) -> list[float]:
+        """What was read back last, at most so many."""
+        return self._kept.recent(count)
 
 
 def _read_back(scalars: Sequence[Tensor]) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.trace import Channel, Ending, Matrix, Row, Series, Trace
@@ -15,12 +15,13 @@ BETWEEN_STEPS = frozenset({"fixed_loss"})
 
 @dataclass
 class Record:
-    """What was recorded so far."""
+    """What was recorded so far; of further optimizers of an own loop, a trace each."""
 
     channels: dict[str, Channel] = field(default_factory=dict)
     facts: dict[str, tuple[Row, ...]] = field(default_factory=dict)
     unobserved: dict[str, str] = field(default_factory=dict)
     inapplicable: dict[str, str] = field(default_factory=dict)
+    others: tuple[Trace, ...] = ()
 
     def collect(self, probes: Iterable[Probe]) -> None:
         """Take what the probes have filled."""
@@ -52,6 +53,7 @@ class Record:
             unobserved=self.unobserved,
             inapplicable=self.inapplicable,
             seconds=seconds,
+            others=self.others,
         )
 
 
@@ -59,5 +61,6 @@ def _without(channel: Channel, steps: Collection[int]) -> Channel:
     kept = [i for i, step in enumerate(channel.steps) if step not in steps]
     left = tuple(channel.steps[i] for i in kept)
     if isinstance(channel, Series):
-        return Series(left, tuple(channel.values[i] for i in kept))
+        values = tuple(channel.values[i] for i in kept)
+        return replace(channel, steps=left, values=values)
     return Matrix(left, channel.sites, tuple(channel.values[i] for i in kept))

@@ -14,6 +14,9 @@ from pytest_dlcheck.run.tree import named_tensors
 
 _DISTINCT = 5
 """Distinct tokens below which agreement between inputs and targets may be chance."""
+_SHIFTS = (-2, -1, 2, 3, 4)
+"""Other places than the own and the next, at which the right answer is looked for."""
+_SURE = 0.99
 _SCORED = 50
 """Scored positions below which it may be chance too."""
 
@@ -27,17 +30,25 @@ class Scoring:
         now: share of scored positions whose right answer is the token at the same position.
         following: share whose right answer is the next token.
         scored: which positions are scored, bool, of shape ``[batch, time]``.
+        shift: how far from its own position the right answer lies, where that is neither 0 nor 1; None
+            where no such distance serves.
     """
 
     tokens: Tensor
     now: float
     following: float
     scored: Tensor
+    shift: int | None = None
 
     @property
     def next_token(self) -> bool:
         """Whether this surely is a next-token language model."""
         return self.following > 0.99 and self.now < 0.5  # noqa: PLR2004  all but ties
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the right answers are tokens of the input at all."""
+        return self.next_token or self.same_token or self.shift is not None
 
     @property
     def same_token(self) -> bool:
@@ -110,7 +121,20 @@ def _matched(gradient: Tensor, tokens: list[Tensor]) -> Iterator[Scoring]:
             width = following.size(1)
             ahead = (answers[:, :width] == following)[scored[:, :width]]
             if min(now.numel(), ahead.numel()) >= _SCORED:
-                yield Scoring(ids, _share(now), _share(ahead), scored)
+                shift = None if max(_share(now), _share(ahead)) > _SURE else _shift(answers, ids, scored)
+                yield Scoring(ids, _share(now), _share(ahead), scored, shift)
+
+
+def _shift(answers: Tensor, ids: Tensor, scored: Tensor) -> int | None:
+    """How far from its own position each right answer is found, by the nearest shift that serves all."""
+    for shift in sorted(_SHIFTS, key=abs):
+        steps = min(answers.size(1), ids.size(1)) - abs(shift)
+        first = max(-shift, 0)
+        own = slice(first, first + steps)
+        hits = (answers[:, own] == ids[:, first + shift : first + shift + steps])[scored[:, own]]
+        if steps > 0 and hits.numel() >= _SCORED and _share(hits) > _SURE:
+            return shift
+    return None
 
 
 def _per_token(gradient: Tensor, batch: int, steps: int) -> Tensor | None:

@@ -75,6 +75,19 @@ def same_draws(seed: int) -> Iterator[None]:
             restore(value)
 
 
+def random_states() -> list[Any]:
+    """Where the generators of python, numpy (where loaded) and torch stand, to see whether any drew."""
+    return [_comparable(value) for _, value in _random_state()]
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.numpy().tobytes()
+    if isinstance(value, (list, tuple)):
+        return [_comparable(part) for part in value]
+    return value.tobytes() if hasattr(value, "tobytes") else value
+
+
 def _random_state() -> list[tuple[Any, Any]]:
     undo: list[tuple[Any, Any]] = [
         (random.setstate, random.getstate()),

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
 from pytest_dlcheck.recipe import Recipe, RecipeError, described
 from pytest_dlcheck.run import overfit
 from pytest_dlcheck.run.attainable import attainable
+from pytest_dlcheck.run.bench.memory import resident_bytes
+from pytest_dlcheck.run.bench.trial import as_asked, bench
 from pytest_dlcheck.run.crossing import BlindFeed, Crossing
 from pytest_dlcheck.run.errors import NotApplicableError, ending_of, let_go
 from pytest_dlcheck.run.evaluation import crossing_of
+from pytest_dlcheck.run.fit.examination import examine
+from pytest_dlcheck.run.fit.validation import refuse
+from pytest_dlcheck.run.folds import cutting, refuse_unsplit
 from pytest_dlcheck.run.holdout import Holdout, told
 from pytest_dlcheck.run.inspection import inspect
 from pytest_dlcheck.run.loop import Limits, Loop, Progress
 from pytest_dlcheck.run.observer import Observer
+from pytest_dlcheck.run.own_loop.trial import readable, run_own_loop
 from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.run.probes import all_probes
 from pytest_dlcheck.run.probes.loss import LossProbe
@@ -26,7 +32,7 @@ from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.seeding import seeded
 from pytest_dlcheck.run.tree import shape_text
 from pytest_dlcheck.trace import Ending, Row, Trace
-from pytest_dlcheck.trial import Trial
+from pytest_dlcheck.trial import BENCHES, Trial
 
 Factory = Callable[[], Any]
 
@@ -71,10 +77,21 @@ def _run(factory: Factory, request: Request) -> tuple[Ending, Record]:
     record, phase = Record(), "the factory"
     rig: Rig | None = None
     loop: Loop | None = None
+    resident = resident_bytes() if request.trial.kind in BENCHES else None
     try:
-        recipe = checked(factory())
+        with cutting(request.trial) as cut:
+            recipe = checked(factory())
         phase = "setting up"
-        rig = Rig(recipe, request.trial.device, request.trial.seed)
+        refuse_unsplit(cut)
+        if request.trial.kind == "fit":
+            refuse(recipe, request.trial)
+        rig = Rig(as_asked(readable(recipe), request.trial), request.trial.device, request.trial.seed)
+        if request.trial.kind in BENCHES:
+            bench(rig, request.trial, request.wanted, resident, record)
+            return Ending(), record
+        if recipe.train is not None:
+            ending = _run_own_loop(rig, request, record)
+            return _measured(rig, request, record, ending), record
         rig.open()
         if request.trial.kind == "inspect":
             _observe_still(rig, request, record)
@@ -89,6 +106,7 @@ def _run(factory: Factory, request: Request) -> tuple[Ending, Record]:
         _collect(loop, observer, limits, record)
         if isinstance(loop.next_batch, Holdout):
             told(rig, loop.next_batch, record)
+        ending = _measured(rig, request, record, ending, limits.deadline)
     except (Exception, SystemExit) as error:  # noqa: BLE001  the user's code may raise anything
         step = loop.step if loop is not None else None
         ending = (
@@ -101,6 +119,23 @@ def _run(factory: Factory, request: Request) -> tuple[Ending, Record]:
         if rig is not None:
             rig.stream.close()
     return ending, record
+
+
+def _run_own_loop(rig: Rig, request: Request, record: Record) -> Ending:
+    deadline = None if request.timeout is None else perf_counter() + request.timeout
+    fits = request.trial.kind == "fit"
+    trial = replace(request.trial, kind="train") if fits else request.trial
+    return run_own_loop(rig, trial, record, request.wanted, deadline, request.progress)
+
+
+def _measured(
+    rig: Rig, request: Request, record: Record, ending: Ending, deadline: float | None = None
+) -> Ending:
+    """How it ended, once the metrics are measured too where the trial is for them."""
+    if request.trial.kind != "fit" or ending.kind != "completed":
+        return ending
+    measured = examine(rig, record, deadline)
+    return ending if measured.kind == "completed" else measured
 
 
 def checked(built: Any) -> Recipe:
@@ -139,9 +174,8 @@ def _prepare(rig: Rig, request: Request) -> tuple[Loop, Observer, Limits]:
         raise NotApplicableError("the recipe brings no loop of its own: watch it where it runs")
     losses = LossProbe()
     probes: list[Probe] = [losses]
-    probes += [
-        probe() for probe in all_probes() if probe is not LossProbe and probe.channels & request.wanted
-    ]
+    wanted = frozenset() if trial.kind == "fit" else request.wanted
+    probes += [probe() for probe in all_probes() if probe is not LossProbe and probe.channels & wanted]
     observer = Observer(probes)
     deadline = None if request.timeout is None else perf_counter() + request.timeout
     if trial.kind == "overfit":

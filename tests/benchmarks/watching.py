@@ -1,13 +1,13 @@
 """What watching costs: CPU time of a loop watched against the same loop alone, interleaved.
 
-`python tests/benchmarks/watching.py [REPEATS]`
+`python tests/benchmarks/watching.py [REPEATS [WORKLOAD ...]]`
 """
 
 from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import process_time
 
 import torch
@@ -55,6 +55,37 @@ def cnn() -> Loop:
     return loop(model, torch.randn(64, 1, 28, 28), torch.randint(10, (64,)), 100)
 
 
+class Transformer(nn.Module):
+    """A small language model: 2 layers of 128, 4 heads, a vocabulary of 1,000."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.place = nn.Embedding(1000, 128), nn.Embedding(64, 128)
+        layer = nn.TransformerEncoderLayer(128, 4, 512, batch_first=True, norm_first=True)
+        self.blocks = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(128, 1000)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits over the vocabulary, a row per token."""
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+        hidden = self.embed(x) + self.place(torch.arange(x.shape[1]))
+        return self.head(self.blocks(hidden, mask=mask, is_causal=True)).flatten(0, 1)  # type: ignore[no-any-return]
+
+
+def transformer() -> Loop:
+    """A small transformer, 16 sequences of 64 tokens, 100 steps."""
+    x, y = torch.randint(1000, (16, 64)), torch.randint(1000, (16 * 64,))
+    return loop(Transformer(), x, y, 100)
+
+
+def resnet18() -> Loop:
+    """ResNet-18, images of 64 x 64, batch 32, 100 steps."""
+    from torchvision.models import resnet18 as built
+
+    model = built(num_classes=10)
+    return loop(model, torch.randn(32, 3, 64, 64), torch.randint(10, (32,)), 100)
+
+
 def seconds(run: Loop) -> float:
     """CPU time of a run."""
     began = process_time()
@@ -72,10 +103,13 @@ def watched(run: Loop) -> Loop:
     return inside
 
 
-def main(repeats: int) -> None:
+WORKLOADS = {make.__name__: make for make in (mlp, cnn, transformer, resnet18)}
+
+
+def main(repeats: int, names: Sequence[str]) -> None:
     """Print a ratio per workload."""
     torch.set_num_threads(1)
-    for make in (mlp, cnn):
+    for make in (WORKLOADS[name] for name in names):
         run = make()
         watched(run)()
         pairs = [(seconds(run), seconds(watched(run))) for _ in range(repeats)]
@@ -86,4 +120,4 @@ def main(repeats: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7, sys.argv[2:] or list(WORKLOADS))

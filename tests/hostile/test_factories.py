@@ -37,7 +37,7 @@ import pytest
         ("return made(shapes='b 4 to b 2')", "shapes='b 4 to b 2' has 0 \"->\", not one"),
         (
             "return made(train=lambda model: None)",
-            "train= (your own loop, watched) is not available yet",
+            "train= is your own loop, which does this itself: leave out loss=, optimizer=, or",
         ),
         ("return Recipe(net=Net())", "unexpected keyword argument 'net'"),
     ],

@@ -140,7 +140,9 @@ for name in NAMES[:1] + NAMES[3:6]:
 """
 
 
-@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    "workers", [(), pytest.param(("-n2",), marks=pytest.mark.slow)], ids=["alone", "xdist"]
+)
 def test_a_session_full_of_them(project, workers):
     if workers:
         pytest.importorskip("xdist")

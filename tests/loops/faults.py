@@ -25,20 +25,22 @@ class Case:
         twin: the same without the fault.
         checks: of which one must name it as a first cause.
         words: of which one must stand in what is said.
+        advice: whether it is told as advice, because it may be meant.
     """
 
     loop: Callable[[], None]
     twin: Callable[[], None]
     checks: tuple[str, ...]
     words: tuple[str, ...]
+    advice: bool = False
 
 
 CASES: list[Case] = []
 
 
-def fault(twin, *checks, words):
+def fault(twin, *checks, words, advice=False):
     def case(loop):
-        CASES.append(Case(loop, twin, checks, words))
+        CASES.append(Case(loop, twin, checks, words, advice))
         return loop
 
     return case

@@ -12,10 +12,14 @@ from torch.optim.optimizer import _global_optimizer_pre_hooks, register_optimize
 from pytest_dlcheck import watch
 from pytest_dlcheck.verdict import Outcome
 
-from . import healthy
+from . import faults_of_steps, faults_of_validation, healthy, measured, neighbours, tutorials
 from .data import loaders
 from .faults import CASES
 from .healthy import HEALTHY
+from .neighbours import NEIGHBOURS
+
+ADDED = (faults_of_steps, faults_of_validation, tutorials)
+"""Importing them adds their cases to CASES."""
 
 TWINS = dict.fromkeys(case.twin for case in CASES)
 
@@ -32,7 +36,16 @@ def alarms(run):
     return [f"{f.verdict.check}: {f.verdict.because}" for f in run.findings if f.verdict.outcome in bad]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.loop.__name__)
+@pytest.mark.parametrize("case", [c for c in CASES if c.advice], ids=lambda case: case.loop.__name__)
+def test_what_may_be_meant_is_advice(case):
+    run = watched(case.loop)
+    assert alarms(run) == []
+    said = [a for v in run.verdicts if v.check in case.checks for a in v.advice]
+    assert any(word in advice for advice in said for word in case.words), said
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
+@pytest.mark.parametrize("case", [c for c in CASES if not c.advice], ids=lambda case: case.loop.__name__)
 def test_a_fault_is_the_first_cause_and_named(case):
     causes = [f for f in watched(case.loop).failures if not f.because_of]
     assert causes, "nothing failed"
@@ -42,9 +55,23 @@ def test_a_fault_is_the_first_cause_and_named(case):
     assert any(word in said for word in case.words), said
 
 
-@pytest.mark.parametrize("loop", [*HEALTHY, *(twin for twin in TWINS if twin not in HEALTHY)])
+@pytest.mark.parametrize("loop", [*dict.fromkeys([*HEALTHY, *NEIGHBOURS, *tutorials.CHAPTER, *TWINS])])
 def test_a_healthy_loop_raises_no_alarm(loop):
     assert alarms(watched(loop)) == []
+
+
+@pytest.mark.parametrize("loop", measured.QUIET)
+def test_a_healthy_loop_of_the_measuring_half_raises_no_alarm(loop):
+    assert alarms(watched(loop)) == []
+
+
+@pytest.mark.parametrize("loop", measured.MEASURED)
+def test_what_is_found_of_the_measuring_half_is_as_published(loop):
+    causes = [f.verdict for f in watched(loop).failures if not f.because_of]
+    named = [
+        any(word in f"{v.because} {v.cause}" for word in measured.MEASURED[loop]) for v in causes[:1]
+    ]
+    assert named == ([] if loop in measured.MISSED else [True])
 
 
 DISTURBED = [
@@ -55,6 +82,9 @@ DISTURBED = [
     healthy.time_sequence_with_lbfgs,
     healthy.wgan_with_penalty,
     healthy.ema_and_swa,
+    neighbours.average_that_begins_late,
+    neighbours.actor_and_critic_share_an_encoder,
+    neighbours.schedule_of_steps_with_warm_up,
 ]
 
 

@@ -198,6 +198,7 @@ def test_the_hint_shows_where_to_begin(project):
     assert "no recipe" not in project.run("-o", "dlcheck=true").stdout.str()
 
 
+@pytest.mark.slow
 def test_the_hint_shows_under_xdist_too_and_only_where_there_is_no_recipe(project):
     pytest.importorskip("xdist")
     project.recipes("def test_ordinary():\n    pass\n")

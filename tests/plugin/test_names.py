@@ -37,10 +37,3 @@ def test_a_wrong_marker_is_told_under_xdist_too(project):
     result = project.pytester.runpytest_subprocess("--dlcheck", "-n", "2", "-p", "no:randomly")
     assert result.ret not in (0, 5)
     result.stdout.fnmatch_lines(["*unknown policy 'stepz'*"])
-
-
-def test_the_marker_on_an_ordinary_test_is_refused(project):
-    project.recipes("@pytest.mark.dlcheck(steps=3)\ndef test_it():\n    pass\n")
-    result = project.check()
-    assert result.ret == 4
-    assert "not available yet" in result.stderr.str() + result.stdout.str()

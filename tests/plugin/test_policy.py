@@ -68,7 +68,6 @@ def test_strict_markers_knows_the_marker(project):
         ("timeout=-1", "timeout=-1 is no number of seconds above 0"),
         ("device=3", "device=3 is no name of a device"),
         ("on_inconclusive='pass'", "on_inconclusive='pass' is neither"),
-        ("accuracy=0.9", "accuracy gates are not available yet"),
         ("select=['loss_is_lo']", "unknown name 'loss_is_lo', did you mean 'loss_is_low'? (valid: "),
         ("select=3", "select=3 is no list of names"),
         ("ignore=['loss_is_low']", 'lacks its reasons: write ignore={"the_check": "why"}'),

@@ -50,3 +50,13 @@ def test_a_trial_that_lasts_shows_step_and_loss_on_a_terminal(project, monkeypat
 def test_nothing_is_said_where_there_is_no_terminal(project):
     project.recipes(SLOW)
     assert "train (80 steps): step" not in project.check().stdout.str()
+
+
+def test_nothing_is_drawn_into_a_pipe_where_colours_are_forced(project, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.delenv("PY_COLORS", raising=False)
+    project.recipes(SLOW)
+    text = project.check().stdout.str()
+    assert "\x1b[" in text
+    assert "\x1b7" not in text

@@ -1,5 +1,11 @@
 """The marker on an ordinary test, and the fixture's `watch`: what it trains is watched and judged."""
 
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from pytest_dlcheck.reports import journal
+
 LOOP = """
 import pytest
 import torch
@@ -97,3 +103,65 @@ class TestInherited:
         ]
     )
     result.stdout.no_fnmatch_line("*All traceback entries are hidden*")
+
+
+TOLD = (
+    LOOP
+    + """
+@pytest.mark.dlcheck
+def test_healthy():
+    train(steps=60)
+
+@pytest.mark.dlcheck
+def test_sick():
+    train(reset=False)
+
+def test_blocks(dlcheck):
+    with dlcheck.watch() as one:
+        train(steps=60)
+    with dlcheck.watch() as two:
+        train(reset=False)
+    one.check()
+"""
+)
+
+
+@pytest.mark.parametrize(
+    "distributed", [(), pytest.param(("-n", "2"), marks=pytest.mark.slow)], ids=["alone", "xdist"]
+)
+@pytest.mark.parametrize("asked", [(), ("--dlcheck",)], ids=["without", "with --dlcheck"])
+def test_watched_tests_are_told_at_the_end(pytester, asked, distributed):
+    pytester.makepyfile(TOLD)
+    result = pytester.runpytest_subprocess("-p", "no:randomly", *asked, *distributed)
+    result.assert_outcomes(passed=2, failed=1)
+    lines = result.outlines[
+        result.outlines.index(next(x for x in result.outlines if "= dlcheck =" in x)) :
+    ]
+    table = {line.split("  ")[0] for line in lines}
+    assert "test_sick" in table
+    assert ({"test_healthy", "test_blocks", "test_blocks (2)"} <= table) == bool(asked)
+    result.stdout.fnmatch_lines(["causes:", "test_sick::steps_are_in_order  zero_grad is missing*"])
+
+
+def test_without_dlcheck_nothing_is_told_where_nothing_fails(pytester):
+    pytester.makepyfile(LOOP + "@pytest.mark.dlcheck\ndef test_healthy():\n    train(steps=60)\n")
+    result = pytester.runpytest_subprocess("-p", "no:randomly")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*= dlcheck =*")
+
+
+def test_watched_tests_reach_the_journal_and_junit(pytester):
+    pytester.makepyfile(TOLD)
+    pytester.runpytest_subprocess(
+        "-p", "no:randomly", "--dlcheck", "--dlcheck-report", "json:j.jsonl", "--junitxml=j.xml"
+    )
+    contents = journal.read(pytester.path / "j.jsonl")
+    names = {"test_healthy", "test_sick", "test_blocks", "test_blocks (2)"}
+    assert set(contents.recipes) == set(contents.traces) == names
+    told = {(f.recipe, f.verdict.check): f for f in contents.findings}
+    assert told["test_sick", "steps_are_in_order"].fails
+    assert told["test_blocks (2)", "steps_are_in_order"].waived
+    cases = {case.get("name"): case for case in ET.parse(pytester.path / "j.xml").iter("testcase")}
+    properties = {p.get("name"): p.get("value") for p in cases["test_sick"].iter("property")}
+    assert properties["dlcheck.verdict.steps_are_in_order"].startswith("test_sick: failed: 19 of 20")
+    assert "zero_grad is missing" in properties["dlcheck.cause"]

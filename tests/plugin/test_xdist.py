@@ -12,6 +12,7 @@ import pytest
 from pytest_dlcheck.check import registry
 from pytest_dlcheck.plugin.gpus import share
 from pytest_dlcheck.reports.journal import read
+from pytest_dlcheck.session import timed_checks
 
 pytest.importorskip("xdist")
 
@@ -86,7 +87,7 @@ def test_a_killed_worker_loses_nothing_concluded_and_its_replacement_goes_on(pro
     assert all(gpu == {"gw0": "3", "gw1": "5"}.get(worker, gpu) for worker, gpu in gpus.items())
 
 
-@pytest.mark.parametrize("mode", ["loadgroup", "worksteal"])
+@pytest.mark.parametrize("mode", ["loadgroup", pytest.param("worksteal", marks=pytest.mark.slow)])
 def test_other_distribution_modes_come_to_the_same_verdicts(project, mode):
     project.recipes(
         "@recipe\n@pytest.mark.parametrize('n', ['a@b', 'c'])\ndef calm(n):\n    return made()\n\n"
@@ -126,7 +127,7 @@ def test_a_recipe_that_kills_workers_is_given_up_after_the_second():
     config = SimpleNamespace(getvalue=tx.get, option=SimpleNamespace(verbose=0, loadscopereorder=False))
     config.hook = SimpleNamespace(pytest_runtest_logreport=tell)
     config.getoption = lambda name, default=None: tx.get(name, default)
-    ids = [f"t.py::bad::{name}[a]" for name in registry()]
+    ids = [f"t.py::bad::{name}[a]" for name in registry() if name not in timed_checks()]
     scheduling = RecipeScheduling(config, log=None)
     for turn in range(2):
         worker = Worker(f"gw{turn}")

@@ -128,9 +128,14 @@ VERBS = frozenset(
         *("is", "are", "has", "have", "stays", "stay", "holds", "does", "do", "keeps", "keep", "moves"),
         *("flows", "flow", "updates", "update", "fits", "learns", "overfits", "decreases"),
         *("covers", "uses", "starts", "generalizes", "persists", "passes", "trains"),
+        *("reproduces",),
     }
 )
-NOUNS = frozenset({"shape_contract", "batch_independence", "causality", "accuracy"})
+NOUNS = frozenset({"shape_contract", "batch_independence", "causality", "accuracy", "metrics"}) | {
+    "throughput",
+    "latency",
+    "peak_memory",
+}
 """Names that the catalogue gives as nouns: "the training keeps its shape contract"."""
 RULES: list[Callable[[Check], None]] = [
     healthy_passes,

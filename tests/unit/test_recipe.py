@@ -73,7 +73,7 @@ def test_what_resists_questions_is_no_recipe():
         ({"accumulate": True}, "accumulate=True micro-batches"),
         ({"max_grad_norm": -1}, "clips everything"),
         ({"max_grad_norm": float("nan")}, "clips everything"),
-        ({"train": abs}, "not available yet"),
+        ({"train": 3, "loss": None}, "train= takes a callable, not 3"),
         ({"shapes": "b"}, "->"),
     ],
 )

@@ -13,6 +13,8 @@ TRIALS = [
     Trial("train", 100, 3, "cuda:1", dense=True),
     Trial("overfit", 200, until=Until(0.95), optimizer="adam"),
     Trial("blind", 50, until=Until(epochs=1)),
+    Terms(epochs=3, folds=5).fit(1, fold=2, revision="3f2a1c9d8e7f"),
+    Terms().bench("bench_infer", 2, batch_size=8, precision="bf16-mixed"),
 ]
 
 
@@ -48,4 +50,12 @@ def test_a_trial_in_words():
         "train (100 steps, seed 3, dense)",
         "overfit (200 steps, plain Adam)",
         "blind (50 steps)",
+        "fit (3 epochs, seed 1, fold 3 of 5, at 3f2a1c9d8e)",
+        "bench_infer (batches of 8, bf16-mixed, process 3)",
     ]
+
+
+def test_what_is_timed_and_what_is_another_commits_runs_alone():
+    terms = Terms()
+    alone = [terms.bench("bench_train", 0), terms.fit(0, revision="3f2a1c")]
+    assert [t.runs_alone for t in (*alone, terms.fit(0), *terms.train())] == [True, True, False, False]

@@ -17,7 +17,11 @@ def test_a_verdict_survives_strict_json(outcome, value):
         check="loss_decreases",
         outcome=outcome,
         because="it rose",
-        measures=(Measure("slope", value, "nats/step", 0.0, "<="), Measure("steps", 3, "count")),
+        measures=(
+            Measure("slope", value, "nats/step", 0.0, "<="),
+            Measure("steps", 3, "count"),
+            Measure("rate", 2.0, "1/s", low=-math.inf, high=value, samples=(1.0, value)),
+        ),
         suspects=(Suspect("", "all of it"), Suspect("a.b", "none", "fix it")),
         cause="c",
         remedy="r",
@@ -33,6 +37,7 @@ def test_a_verdict_survives_strict_json(outcome, value):
         (Measure("loss", 0.123456, "nats"), "loss 0.1235 nats"),
         (Measure("share", 0.5, "ratio", 0.9, ">="), "share 0.5 (must be >= 0.9)"),
         (Measure("time", 2.0, "s", 1.0), "time 2 s (must be <= 1 s)"),
+        (Measure("time", 2.0, "s", low=1.5, high=2.25), "time 2 s [1.5, 2.25]"),
     ],
 )
 def test_a_measure_in_words(measure, words):

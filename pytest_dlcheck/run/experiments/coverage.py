@@ -41,6 +41,12 @@ class Coverage(Experiment):
         groups = [(i, g) for i, o in enumerate(optimizers) for g in o.param_groups]
         named = _named(rig, groups)
         shared = not rig.objective.is_generator
+        losses = [
+            (i, {id(leaf) for leaf in leaves})
+            for i, optimizer in enumerate(optimizers)
+            for of, leaves in found
+            if of is optimizer
+        ]
         return [
             Row(
                 name=name,
@@ -57,6 +63,12 @@ class Coverage(Experiment):
                 asked=shared
                 or any(_holds(group, p) and _is_in(optimizers[i], asked) for i, group in groups),
                 one_loss=shared,
+                held_by=_numbers(i for i, group in groups if _holds(group, p)),
+                stepped_by=_numbers(
+                    i
+                    for i, leaves in losses
+                    if id(p) in leaves and any(k == i and _holds(group, p) for k, group in groups)
+                ),
                 order=_order(name, order) if origin == "model" else None,
                 layer=origin == "model"
                 and name.rpartition(".")[0] in order
@@ -65,6 +77,11 @@ class Coverage(Experiment):
             )
             for name, (p, origin) in named.items()
         ]
+
+
+def _numbers(found: Iterable[int]) -> str:
+    """Numbers of optimizers in one text: ``"0 2"``."""
+    return " ".join(map(str, sorted(set(found))))
 
 
 def _named(rig: Rig, groups: list[tuple[int, dict[str, Any]]]) -> dict[str, tuple[Tensor, str]]:

@@ -41,7 +41,7 @@ class Future(Experiment):
         with rig.undisturbed(training=False):
             scored = _scored(rig)
             axis = rig.recipe.causal
-            if axis is None and not any(s.next_token or s.same_token for s in scored):
+            if axis is None and not any(s.is_known for s in scored):
                 raise NotApplicableError(_UNDECLARED)
             with stirred(rig.model, rig.seed), rig.in_double() as function:
                 rows = list(_Trial(rig, function, 1 if axis is None else axis, scored).rows())
@@ -125,7 +125,7 @@ class _Trial:
         leaking = worst.change > worst.bound
         if leaking:
             self.require_repeatable()
-        asked = leaking or (scored is not None and scored.same_token)
+        asked = leaking or (scored is not None and (scored.same_token or scored.shift is not None))
         guilty = self.culprit(tensor, worst.position) if leaking else None
         found = self.operation(tensor, worst.position, guilty) if guilty is not None else None
         middle = steps // 2
@@ -146,6 +146,7 @@ class _Trial:
             scored_next=None if scored is None else scored.following,
             same_token=scored is not None and scored.same_token,
             next_token=scored is not None and scored.next_token,
+            shift=None if scored is None else scored.shift,
             culprit=None if guilty is None else guilty.name,
             culprit_type=None if guilty is None else type(guilty.module).__name__,
             operation=None if found is None else found.name,
@@ -283,9 +284,12 @@ def _sums_to_one(operation: Operation) -> bool:
 
 
 def _copies(row: Row) -> bool:
-    """Whether a model that does not see the future is scored on what it was just given."""
-    sound = row.number("change") <= row.number("bound")
-    return sound and row.flag("same_token") and row.flag("sees_now")
+    """Whether a model that does not see the future is scored on what it was given, or on far tokens."""
+    if row.number("change") > row.number("bound"):
+        return False
+    return (row.flag("same_token") and row.flag("sees_now")) or (
+        row.get("shift") is not None and row.flag("sees_past")
+    )
 
 
 def _swap(old: Tensor, new: Tensor, tensor: Tensor) -> Tensor:

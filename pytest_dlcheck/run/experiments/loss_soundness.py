@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ from pytest_dlcheck.run.crossings import crossings
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.loss_calls import CLASSES, Computed, LossCall, computed, last_operation
+from pytest_dlcheck.run.loss_classes import unheard
+from pytest_dlcheck.run.loss_matches import of_matches
 from pytest_dlcheck.run.loss_rows import of_rows
 from pytest_dlcheck.run.loss_targets import of_targets
 from pytest_dlcheck.run.rig import Rig
@@ -151,6 +154,8 @@ def _call(rig: Rig, result: Computed, call: LossCall, makers: dict[int, str]) ->
         row |= {"target_least": float(known.min()), "target_most": float(known.max())}
     row |= of_targets(call, last, maker if _as_made(outputs) else None)
     row |= of_rows(result, call)
+    row |= of_matches(call)
+    row["dropped"] = result.is_dropped(outputs)
     row["one_each"] = targets.dim() == 1 and any(t is targets for t in _given(rig))
     if by_class is not None and by_class.size(0) >= _ROWS:
         row["classes"] = by_class.size(1)
@@ -239,6 +244,8 @@ def _asked_alone(rig: Rig, result: Computed) -> Iterator[Row]:
             yield from test(ask, main.detach(), targets)
         except (RuntimeError, ValueError, IndexError, TypeError, CannotTellError):
             continue
+    if not result.calls:
+        yield from unheard(rig, result.outputs, main, targets)
 
 
 def _pairing(ask: Any, main: Tensor, targets: Tensor) -> Iterator[Row]:
@@ -263,6 +270,7 @@ def _answers(ask: Any, main: Tensor, targets: Tensor) -> Iterator[Row]:
     """The loss of right answers and of wrong ones, in every way in which answers may be given."""
     pairs = _of_classes(main, targets) if not targets.is_floating_point() else _of_values(main, targets)
     found = [(ask(right), ask(wrong)) for right, wrong in pairs]
+    found = [pair for pair in found if all(map(math.isfinite, pair))]
     if found:
         lower = sum(right < wrong for right, wrong in found)
         # Outputs may be distances, right when small: only a loss that is never positive is flipped.

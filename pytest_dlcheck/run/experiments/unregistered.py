@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from torch import Tensor, nn
@@ -43,7 +44,21 @@ class Unregistered(Experiment):
         rows += [_row(p, held[id(p)], optimized=True) for p in outside.values() if id(p) in held]
         rows += [_created(leaf, made) for leaf in fresh]
         rows.sort(key=lambda row: row.text("place"))
-        return [Row(known=len(rig.parameters), fresh=len(found) - len(lasting)), *rows]
+        summary = Row(
+            known=len(rig.parameters), fresh=len(found) - len(lasting), repeated=_repeated(rig.model)
+        )
+        return [summary, *rows]
+
+
+def _repeated(model: nn.Module) -> str:
+    """The first list of layers that holds one layer with weights several times: ``"4 times in h"``."""
+    for name, module in model.named_modules():
+        if isinstance(module, (nn.ModuleList, nn.Sequential)):
+            counts = Counter(id(child) for child in module if any(True for _ in child.parameters()))
+            times = max(counts.values(), default=1)
+            if times > 1:
+                return f"{times} times in {name or 'model'}"
+    return ""
 
 
 def _strangers(rig: Rig, seen: FirstPass) -> dict[int, Tensor]:

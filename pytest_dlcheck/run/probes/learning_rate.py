@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from pytest_dlcheck.run.bounded import Bounded
 from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.trace import Row, Series
@@ -24,7 +25,7 @@ class LearningRateProbe(Probe):
     channels = frozenset({"learning_rate", "optimizer_groups"})
 
     def __init__(self) -> None:
-        self._rates: dict[int, float] = {}
+        self._rates = Bounded()
         self._groups: list[Row] = []
 
     def begin(self, rig: Rig, trial: Trial) -> None:
@@ -44,15 +45,15 @@ class LearningRateProbe(Probe):
                 if not _on_host(rate):
                     continue
                 rate = float(rate)
-            if rate >= self._rates.get(step, 0.0):
-                self._rates[step] = rate
+            if rate >= 0:
+                self._rates.lift(step, rate)
 
     def filled(self) -> Mapping[str, Series | tuple[Row, ...] | str]:
         """The rates and the settings."""
         settings = {"optimizer_groups": tuple(self._groups)}
-        if not self._rates:
+        if not len(self._rates):
             return {"learning_rate": "the optimizers show no learning rate on the host", **settings}
-        return {"learning_rate": Series(tuple(self._rates), tuple(self._rates.values())), **settings}
+        return {"learning_rate": self._rates.series(), **settings}
 
 
 def _settings(optimizer: torch.optim.Optimizer, index: int, group: dict[str, Any]) -> Row:

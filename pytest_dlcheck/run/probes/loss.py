@@ -30,6 +30,10 @@ class LossProbe(Probe):
         """What was recorded until now."""
         return self._buffer.series()
 
+    def recent(self, count: int) -> list[float]:
+        """The last losses that were read back, at most so many."""
+        return self._buffer.recent(count)
+
     def filled(self) -> Mapping[str, Series]:
         """The loss."""
         return {"loss": self.so_far()}

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from pytest_dlcheck.run.watch.scene import parameters_of
 
@@ -17,7 +18,8 @@ class _Bystander:
     name: str
     keys: set[int]
     looks: int = 0
-    """How often its parameters had gradients when it was looked at."""
+    """How often its parameters had gradients that were not there when it was looked at before."""
+    seen: tuple[weakref.ref[Tensor], int] | None = None
 
 
 OFTEN = 3
@@ -43,8 +45,13 @@ class Bystanders:
         """Look whose parameters have gradients."""
         for bystander in self._known.values():
             optimizer = bystander.optimizer()
-            if optimizer is not None and any(p.grad is not None for p in parameters_of(optimizer)):
-                bystander.looks += 1
+            found = (p.grad for p in parameters_of(optimizer) if p.grad is not None) if optimizer else ()
+            gradient = next(iter(found), None)
+            if gradient is None or gradient.is_inference():
+                continue
+            version = gradient._version  # noqa: SLF001  torch's autograd note names it
+            old, bystander.seen = bystander.seen, (weakref.ref(gradient), version)
+            bystander.looks += old is None or old[0]() is not gradient or old[1] != version
 
     def idle(self, stepped: set[int]) -> list[str]:
         """The names of those whose parameters had gradients, and that nothing ever stepped."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,8 +56,8 @@ class Gradients:
         """Backward passes that reached them since they were reset, or since the last step."""
         self.was_reset = True
         """Whether they were reset since the last step; nothing has been applied before the first."""
-        self.discarded = 0
-        """Backward passes whose gradients were reset before any step."""
+        self.discarded: Counter[int] = Counter()
+        """Rows of backward passes whose gradients were reset before any step, by their length."""
         self._since_step = 0
 
     def backward_begins(self) -> bool:
@@ -65,7 +66,7 @@ class Gradients:
         if reset:
             self.was_reset = True
             if self._since_step and self.backwards:
-                self.discarded += self.backwards
+                self.discarded[self.backwards] += 1
             self.backwards = 0
         self._hold()
         return reset
@@ -81,6 +82,10 @@ class Gradients:
             self._since_step += 1
             self._hold()
         return reached
+
+    def values(self) -> list[Tensor]:
+        """The gradients of the witnesses that have one."""
+        return [p.grad for p in self._witnesses if p.grad is not None]
 
     def are_absent(self) -> bool:
         """Whether none of them has a gradient."""

@@ -24,24 +24,28 @@ class Leaves:
         self.have_changed = False
         """Whether they moved although no optimizer stepped."""
 
-    def of(self, losses: Sequence[Tensor]) -> None:
-        """Keep what the first backward reaches; look whether it has moved by the next one."""
+    def of(self, losses: Sequence[Tensor]) -> bool:
+        """Keep what the first backward reaches; returns whether it has moved since the last one."""
         if self._kept is None:
             found = list(leaves_of(losses))[:LEAVES]
             self._kept = [(weakref.ref(leaf), sample_of(leaf).clone()) for leaf in found]
-        elif not self.have_changed:
-            self._compare()
+            return False
+        return self._compare()
 
     def close(self) -> None:
         """Look once more, and let go."""
         self._compare()
         self._kept = []
 
-    def _compare(self) -> None:
-        for reference, before in self._kept or ():
+    def _compare(self) -> bool:
+        moved = False
+        for index, (reference, before) in enumerate(self._kept or ()):
             leaf = reference()
-            if leaf is not None and not torch.equal(sample_of(leaf), before):
-                self.have_changed = True
+            if leaf is not None and self._kept and not torch.equal(sample_of(leaf), before):
+                self._kept[index] = (reference, sample_of(leaf).clone())
+                moved = True
+        self.have_changed |= moved
+        return moved
 
 
 def leaves_of(losses: Sequence[Tensor]) -> list[Tensor]:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
 
 
 class Listener(Protocol):
@@ -42,5 +43,8 @@ class Listener(Protocol):
             norm: their norm before, shape ``[]``; None where values were clipped.
         """
 
-    def batch_is_read(self, loader: object) -> None:
-        """A DataLoader has given a batch."""
+    def batch_is_read(self, loader: object, batch: object) -> None:
+        """A DataLoader's iterator has given a batch."""
+
+    def schedule_steps(self, scheduler: LRScheduler) -> None:
+        """A learning rate scheduler has stepped."""

@@ -1,8 +1,10 @@
-"""Counts how data loaders are read: how often begun anew, how far."""
+"""Counts how data loaders are read: how often begun anew, how far, and what they leave out."""
 
 from __future__ import annotations
 
 import weakref
+
+from torch.utils.data import RandomSampler
 
 
 class Loading:
@@ -12,19 +14,37 @@ class Loading:
         batches: batches read.
         passes: iterators that gave at least one batch.
         longest: batches that the longest of them has.
+        length: batches of the pass that is read now, 0 where it is not known.
+        is_shuffled: whether the pass that is read now draws its samples in random order.
+        left_out: samples that this pass leaves out at its end, for want of a whole batch.
     """
 
     def __init__(self) -> None:
-        self.batches = self.passes = self.longest = 0
+        self.batches = self.passes = self.longest = self.length = self.left_out = 0
+        self.is_shuffled = False
         self._last: weakref.ref[object] | None = None
 
-    def read(self, iterator: object) -> None:
-        """A loader's iterator has given a batch."""
+    def read(self, iterator: object) -> bool:
+        """A loader's iterator has given a batch; returns whether it was its first."""
         self.batches += 1
-        if self._last is None or self._last() is not iterator:
+        is_first = self._last is None or self._last() is not iterator
+        if is_first:
             self._last = weakref.ref(iterator)
             self.passes += 1
+            self._look_at_the_order(iterator)
             try:
-                self.longest = max(self.longest, len(iterator))  # type: ignore[arg-type]
+                self.length = len(iterator)  # type: ignore[arg-type]
             except TypeError:  # an iterable data set has no length
-                return
+                self.length = 0
+            self.longest = max(self.longest, self.length)
+        return is_first
+
+    def _look_at_the_order(self, iterator: object) -> None:
+        batches = getattr(iterator, "_index_sampler", None)
+        sampler, size = getattr(batches, "sampler", None), getattr(batches, "batch_size", None)
+        self.is_shuffled = type(sampler) is RandomSampler and not sampler.replacement
+        drops = getattr(batches, "drop_last", False) is True and type(size) is int
+        try:
+            self.left_out = len(sampler) % size if drops else 0  # type: ignore[operator, arg-type]
+        except (TypeError, NotImplementedError):
+            self.left_out = 0

@@ -12,6 +12,7 @@ from pytest_dlcheck.trial import Trial
 
 if TYPE_CHECKING:
     from pytest_dlcheck.run.watch.strand import Strand
+    from pytest_dlcheck.run.watch.unpropagated import Window
     from pytest_dlcheck.run.watch.watcher import Watcher
 
 
@@ -20,22 +21,22 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     record = Record()
     record.fill(strand.filled)
     others = [s for s in watcher.strands if s is not strand and _overlap(s, strand)]
-    record.channels["clipping"] = strand.clipping.series()
+    if strand.clips:
+        record.channels["clipping"] = strand.clipping.series()
+    else:
+        record.inapplicable["clipping"] = "no clipping was heard"
     record.channels["live_graphs"] = Series(
         tuple(watcher.live_graphs), tuple(map(float, watcher.live_graphs.values()))
     )
     record.facts["loop"] = (_loop_row(watcher, strand),)
-    record.facts["phases"] = tuple(
-        Row(
-            event=p.event,
-            calls=p.calls,
-            in_train_mode=p.in_train_mode,
-            from_loader=p.from_loader,
-            steps=p.steps,
-            inside=strand.first_event < p.event,
-        )
-        for p in watcher.phases
-    )
+    record.facts["phases"] = _phases(watcher, strand)
+    record.facts["exposure"] = (strand.exposure.row(),)
+    record.facts["comparisons"] = (strand.comparisons.row(),)
+    record.facts["schedule"] = (strand.schedules.row(),)
+    if strand.ranks is not None:
+        record.facts["ranks"] = (strand.ranks,)
+    own = strand.exposure.validations()
+    record.facts["evaluated_twins"] = watcher.twins.rows(strand.shapes, own)
     record.facts["coverage"] = tuple(_shared(row, strand, others) for row in record.facts["coverage"])
     record.facts["recipe"] = (_recipe_row(strand, others),)
     record.facts["steps"] = (Row(asked=strand.step, skipped_by_scaler=0),)
@@ -43,12 +44,43 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     return record.trace(trial, _ending(record), watcher.seconds)
 
 
+def _phases(watcher: Watcher, strand: Strand) -> tuple[Row, ...]:
+    without = [
+        Row(
+            event=p.event,
+            calls=p.calls,
+            in_train_mode=p.in_train_mode,
+            from_loader=p.from_loader,
+            steps=p.steps,
+            inside=strand.first_event < p.event,
+            with_gradients=False,
+        )
+        for p in watcher.phases
+    ]
+    windows = watcher.unpropagated.windows()
+    rows = [*without, *(_validation_with_gradients(window, strand) for window in windows)]
+    return tuple(sorted(rows, key=lambda row: row.integer("event")))
+
+
+def _validation_with_gradients(window: Window, strand: Strand) -> Row:
+    return Row(
+        event=window.event,
+        calls=window.calls,
+        in_train_mode=window.in_train_mode,
+        in_eval_mode=window.in_eval_mode,
+        from_loader=window.calls,
+        steps=window.steps,
+        inside=strand.first_event < window.event,
+        with_gradients=True,
+    )
+
+
 def trace_of_nothing(watcher: Watcher) -> Trace:
     """The trace of a loop in which no optimizer stepped."""
     row = Row(
+        watcher.by_hand.row(),
         steps=0,
         backwards=watcher.backwards,
-        updated_by_hand=watcher.leaves.have_changed,
         never_stepped=", ".join(watcher.idle_optimizers()),
     )
     record = Record(facts={"loop": (row,)})
@@ -70,6 +102,9 @@ UNSEEN = (
     "buffers",
     "modules",
     "phases",
+    "exposure",
+    "comparisons",
+    "schedule",
     "recipe",
     "steps",
 )
@@ -93,14 +128,14 @@ def _loop_row(watcher: Watcher, strand: Strand) -> Row:
         steps=strand.step,
         looked=strand.looked,
         backwards=watcher.backwards,
-        kept_gradients=len(strand.kept_gradients),
-        kept_gradients_first=_first(strand.kept_gradients),
-        repeated=len(strand.repeated),
-        repeated_first=_first(strand.repeated),
-        without_gradients=len(strand.without_gradients),
-        without_gradients_first=_first(strand.without_gradients),
-        in_eval=len(strand.in_eval),
-        in_eval_first=_first(strand.in_eval),
+        kept_gradients=strand.kept_gradients.count,
+        kept_gradients_first=strand.kept_gradients.first,
+        repeated=strand.repeated.count,
+        repeated_first=strand.repeated.first,
+        without_gradients=strand.without_gradients.count,
+        without_gradients_first=strand.without_gradients.first,
+        in_eval=strand.in_eval.count,
+        in_eval_first=strand.in_eval.first,
         mode_matters=strand.mode_matters,
         normalizes=strand.normalizes,
         micro_batches=usual[0][0] if usual else 0,
@@ -118,7 +153,22 @@ def _loop_row(watcher: Watcher, strand: Strand) -> Row:
         loader_passes=watcher.loading.passes,
         loader_length=watcher.loading.longest,
         never_stepped=", ".join(watcher.idle_optimizers()),
+        discarded=sum(count for size, count in strand.discarded.items() if size < _usual(strand)),
+        discarded_backwards=sum(n * k for n, k in strand.discarded.items() if n < _usual(strand)),
+        looked_backwards=sum(size * count for size, count in strand.micro_batches.items()),
+        left_over=strand.left_over,
+        tangled=strand.reach.tangled,
+        opposed=strand.opposed,
+        directions=strand.directions,
+        wasted=strand.reach.wasted,
+        all_waste=len(watcher.strands) > 1
+        and all(2 * s.reach.wasted >= s.step > 0 for s in watcher.strands),
     )
+
+
+def _usual(strand: Strand) -> int:
+    usual = strand.micro_batches.most_common(1)
+    return usual[0][0] if usual else 0
 
 
 def _recipe_row(strand: Strand, others: Sequence[Strand]) -> Row:
@@ -144,7 +194,3 @@ def _ending(record: Record) -> Ending:
             if not math.isfinite(loss):
                 return Ending("diverged", step, f"the loss became {loss}", f"step {step}")
     return Ending()
-
-
-def _first(steps: Sequence[int]) -> int | None:
-    return steps[0] if steps else None

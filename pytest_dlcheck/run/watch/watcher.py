@@ -11,17 +11,26 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from pytest_dlcheck.run.sampling import GRADIENTS
+from pytest_dlcheck.run.watch.by_hand import ByHand
 from pytest_dlcheck.run.watch.bystanders import Bystanders
+from pytest_dlcheck.run.watch.compiling import is_compiling_anything
 from pytest_dlcheck.run.watch.leaves import Leaves, leaves_of
 from pytest_dlcheck.run.watch.loading import Loading
+from pytest_dlcheck.run.watch.meeting import Meeting
 from pytest_dlcheck.run.watch.modes import sensitive
+from pytest_dlcheck.run.watch.ranks import Rank, compared, is_replicated
 from pytest_dlcheck.run.watch.scene import census, parameters_of, scene_of
+from pytest_dlcheck.run.watch.schedules import Schedules
 from pytest_dlcheck.run.watch.strand import Strand
 from pytest_dlcheck.run.watch.taps import tapped
 from pytest_dlcheck.run.watch.taps.calls import Calls
+from pytest_dlcheck.run.watch.targets import Compared, Targets
 from pytest_dlcheck.run.watch.telling import trace_of, trace_of_nothing
+from pytest_dlcheck.run.watch.twins import Twins
+from pytest_dlcheck.run.watch.unpropagated import Unpropagated
 from pytest_dlcheck.run.watch.visits import Visits
 from pytest_dlcheck.trace import Trace
 
@@ -33,6 +42,10 @@ UNCLAIMED = 64
 """Losses kept until the optimizer is known whose gradients they made."""
 LOOKS = frozenset({3, 4, 16, 17, 64, 65})
 """Backward passes, two in a row, at which it is asked whether they reach what nobody steps."""
+CURIOUS = 1
+"""Calls that are heard of all modules where a pass over a loader begins."""
+FOLLOWED = 256
+"""Losses in a row whose graphs are followed; later sampled ones."""
 LIVE = 4096
 """Losses whose graphs are followed to their end."""
 
@@ -81,9 +94,18 @@ class Watcher:
         self._graphs: list[weakref.ref[_Sentinel]] = []
         self.live_graphs: dict[int, int] = {}
         self.loading = Loading()
-        self.leaves = Leaves()
+        self.by_hand = ByHand(Leaves())
+        self._targets = Targets()
+        self.twins = Twins()
+        self.meeting = Meeting.of_this_process()
+        self._compared: Compared | None = None
+        self._early_schedules: weakref.WeakKeyDictionary[torch.optim.Optimizer, Schedules] = (
+            weakref.WeakKeyDictionary()
+        )
+        self.unpropagated = Unpropagated()
         self._bystanders = Bystanders()
         self._batch_waits = False
+        self._curious = 0
         self._began = perf_counter()
         self.seconds = 0.0
 
@@ -94,8 +116,9 @@ class Watcher:
             self._calls.listen_everywhere()
             try:
                 yield
-            except _EnoughSeen:
-                pass
+            except EnoughSeen as end:
+                if end.watcher is not self:
+                    raise
             finally:
                 self._calls.close()
                 self._end()
@@ -119,32 +142,35 @@ class Watcher:
         """Look for resets, and follow the loss's graph."""
         self.event += 1
         self._end_phase()
+        self.unpropagated.backward_begins()
         self._calls.forget_open_calls()
         if not self.strands:
-            self.leaves.of(losses)
+            self.by_hand.backward_begins(losses)
         elif self.backwards in LOOKS:
             self._look_for_bystanders(losses)
         self._losses = tuple(self._raw(loss) for loss in losses)
         scaled = any(raw is not loss for raw, loss in zip(self._losses, losses, strict=True))
         for strand in self.strands:
             if strand.scene is not None:
-                strand.backward_begins(scaled=scaled)
+                strand.backward_begins(self.strands, scaled=scaled)
+        self._compared = self._targets.look(losses)
         self._follow_graph(losses)
 
     def backward_ends(self) -> None:
         """Find out whom it reached."""
         self.backwards += 1
-        scalars = [loss for loss in self._losses if loss.numel() == 1]
-        reached = [
-            strand
-            for strand in self.strands
-            if strand.scene is not None and strand.backward_ends([_scalar(loss) for loss in scalars])
-        ]
-        if len(reached) > 1:
-            for strand in reached:
-                strand.shared_losses += 1
+        scalars = [_scalar(loss) for loss in self._losses if loss.numel() == 1]
+        reached = [s for s in self.strands if s.scene is not None and s.backward_ends(scalars)]
+        for strand in reached:
+            strand.shared_losses += len(reached) > 1
+            if not strand.is_alone:
+                strand.reach.backward_ends(self.backwards)
+            if self._compared is not None:
+                strand.comparisons.add(self._compared)
+        if not self.strands:
+            self.by_hand.backward_ends()
         if not reached:
-            self._unclaimed = [*self._unclaimed, *map(_scalar, scalars)][-UNCLAIMED:]
+            self._unclaimed = [*self._unclaimed, *scalars][-UNCLAIMED:]
         self._losses = ()
 
     def loss_is_scaled(self, loss: Tensor, scaled: Tensor) -> None:
@@ -176,13 +202,20 @@ class Watcher:
         if strand is None:
             self.overlooked += 1
             return
+        if not strand.is_alone:
+            others = [each.reach for each in self.strands if each is not strand]
+            strand.reach.steps(self.backwards, others)
         strand.step_ends(optimizer)
+        if self.meeting is not None and strand.step == DISCOVERY:
+            strand.is_replicated = is_replicated(strand.keys, census()[0])
         strand.last_event = self.event
         if self.steps.bit_count() == 1:
             self._bystanders.look()
         if self.steps == self._stop_after:
-            raise _EnoughSeen
-        if all(s.step >= DISCOVERY or s.scene is None for s in self.strands):
+            raise EnoughSeen(self)
+        if self._calls.are_all_heard and all(
+            s.step >= DISCOVERY or s.scene is None for s in self.strands
+        ):
             self._follow_the_outermost()
 
     def clipped(self, parameters: Sequence[Tensor], bound: float, norm: Tensor | None) -> None:
@@ -192,26 +225,76 @@ class Watcher:
             if norm is not None and strand.scene is not None and keys & strand.keys:
                 strand.clipped(bound, norm)
 
-    def batch_is_read(self, loader: object) -> None:
+    def batch_is_read(self, loader: object, batch: object) -> None:
         """The next forward is given it, most likely."""
         self._batch_waits = True
-        self.loading.read(loader)
+        if self.loading.read(loader) and self.strands and not is_compiling_anything():
+            self._curious = CURIOUS
+            self._calls.listen_everywhere()
+        self._targets.batch_is_read(batch)
+
+    def schedule_steps(self, scheduler: LRScheduler) -> None:
+        """Tell the strand; before the first step there is none yet."""
+        optimizer = scheduler.optimizer
+        for strand in self.strands:
+            if strand.owner() is optimizer:
+                strand.schedules.steps(scheduler, pending=bool(strand.gradients.backwards))
+                return
+        self._early_schedules.setdefault(optimizer, Schedules()).steps(scheduler, pending=False)
 
     def _called(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         self.event += 1
         if id(module) not in self._outermost or self._outermost[id(module)]() is not module:
             self._outermost[id(module)] = weakref.ref(module)
         from_loader, self._batch_waits = self._batch_waits, False
-        self.visits.begins(with_gradients=torch.is_grad_enabled())
-        if torch.is_grad_enabled():
-            for strand in self.strands:
-                if strand.scene is not None and strand.scene.model is module:
-                    strand.batch(arguments)
+        self._look_around(module)
+        trains = torch.is_grad_enabled()
+        if self._calls.are_all_heard:
+            self.visits.begins(with_gradients=trains)
+        if trains:
+            self._called_to_train(module, arguments, from_loader=from_loader)
+        else:
+            self._evaluated(module, arguments, from_loader=from_loader)
+
+    def _called_to_train(
+        self, module: nn.Module, arguments: tuple[Any, ...], *, from_loader: bool
+    ) -> None:
+        self._targets.is_called(arguments)
+        for strand in self.strands:
+            if strand.scene is not None and strand.scene.model is module:
+                strand.batch(arguments, self.loading)
+                if from_loader:
+                    drifts, is_off = self._drifts(module), not module.training
+                    self.unpropagated.called(
+                        self.event, strand.step, in_train_mode=drifts, in_eval_mode=is_off
+                    )
+
+    def _evaluated(self, module: nn.Module, arguments: tuple[Any, ...], *, from_loader: bool) -> None:
+        phase = self._phase = self._phase or Phase(self.event, steps=self.steps)
+        phase.calls += 1
+        phase.from_loader += from_loader
+        phase.in_train_mode += self._drifts(module)
+        if module.training:
             return
-        self._phase = self._phase or Phase(self.event, steps=self.steps)
-        self._phase.calls += 1
-        self._phase.from_loader += from_loader
-        self._phase.in_train_mode += self._drifts(module)
+        if not any(s.scene is not None and s.owns(module) for s in self.strands):
+            self.twins.is_evaluated(module, self.steps, phase.event)
+        loading = self.loading if from_loader else None
+        for strand in self.strands:
+            if strand.scene is not None and strand.scene.model is module:
+                strand.exposure.is_evaluated(
+                    strand.step, arguments, loading, phase.event, self.backwards
+                )
+
+    def _look_around(self, module: nn.Module) -> None:
+        """At the beginning of a pass over a loader: another model than the trained may be called."""
+        if not self._curious:
+            return
+        self._curious -= 1
+        if not self._curious and self._all_are_known():
+            shapes = [p.shape for p in module.parameters()]
+            if any(s.scene is not None and s.shapes == shapes for s in self.strands):
+                self._calls.follow(module)
+            self._follow_the_outermost()
 
     def _visited(self, module: nn.Module) -> None:
         self.visits.add(module)
@@ -227,6 +310,7 @@ class Watcher:
             if strand.scene is not None and strand.keys & keys:
                 strand.owner = weakref.ref(optimizer)
                 strand.optimizers_seen += 1
+                strand.exposure.forget()
                 return strand
         self._close_what_has_ended()
         if len(self.strands) >= STRANDS:
@@ -236,7 +320,10 @@ class Watcher:
     def _begin(self, optimizer: torch.optim.Optimizer) -> Strand:
         strand = Strand(scene_of(optimizer, self._candidates(optimizer)), optimizer, self._unclaimed)
         strand.first_event = strand.last_event = self.event
+        strand.schedules = self._early_schedules.pop(optimizer, strand.schedules)
         self._unclaimed = []
+        if self.meeting is not None:
+            strand.rank = Rank(list(parameters_of(optimizer)))
         self.strands.append(strand)
         for each in self.strands:
             each.is_alone = len(self.strands) == 1
@@ -261,17 +348,35 @@ class Watcher:
     def _close_what_has_ended(self) -> None:
         for strand in self.strands:
             if strand.owner() is None:
-                strand.close(self.visits)
+                strand.close(self.visits, early=True)
 
     def _end(self) -> None:
         self._end_phase()
         self._bystanders.look()
-        self.leaves.close()
+        self.by_hand.close()
         self.seconds = perf_counter() - self._began
         for strand in self.strands:
-            strand.close(self.visits)
+            strand.close(self.visits, early=False)
+        if self.meeting is not None:
+            self._meet(self.meeting)
+
+    def _meet(self, meeting: Meeting) -> None:
+        """Tell rank 0 what was seen, or be told."""
+        notes = [strand.rank.notes() if strand.rank else {} for strand in self.strands]
+        if meeting.rank:
+            meeting.leave(notes)
+            return
+        others = meeting.collect()
+        for index, strand in enumerate(self.strands):
+            theirs = [n[index] for n in others if isinstance(n, list) and len(n) == len(notes)]
+            strand.ranks = compared(
+                notes[index], theirs, replicated=strand.is_replicated, asked=meeting.size
+            )
 
     # -- calls --------------------------------------------------------------------------------
+
+    def _all_are_known(self) -> bool:
+        return all(s.step >= DISCOVERY or s.scene is None for s in self.strands)
 
     def _follow_the_outermost(self) -> None:
         for reference in self._outermost.values():
@@ -301,7 +406,8 @@ class Watcher:
 
     def _follow_graph(self, losses: Sequence[Tensor]) -> None:
         """Tie something to the loss's graph that dies with it: what stays alive is held by the loop."""
-        if len(self._graphs) < LIVE and losses and (node := losses[0].grad_fn) is not None:
+        is_due = self.backwards < FOLLOWED or self.backwards in GRADIENTS
+        if is_due and len(self._graphs) < LIVE and losses and (node := losses[0].grad_fn) is not None:
             sentinel = _Sentinel()
             metadata: dict[Any, Any] = node.metadata  # type: ignore[assignment]  # a property
             metadata[_Sentinel] = sentinel
@@ -311,8 +417,16 @@ class Watcher:
             self.live_graphs[self.backwards] = len(self._graphs)
 
 
-class _EnoughSeen(BaseException):
-    """As many steps were seen as were asked for."""
+class EnoughSeen(BaseException):
+    """As much was seen as was asked for: the loop ends here.
+
+    Args:
+        watcher: who has seen enough; others go on to watch.
+    """
+
+    def __init__(self, watcher: Watcher) -> None:
+        super().__init__()
+        self.watcher = watcher
 
 
 class _Sentinel:
@@ -320,4 +434,4 @@ class _Sentinel:
 
 
 def _scalar(loss: Tensor) -> Tensor:
-    return loss.detach().reshape(())
+    return loss.detach().reshape(()) if loss.dim() else loss.detach()

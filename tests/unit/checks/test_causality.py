@@ -79,6 +79,17 @@ def language(mixer, *, causal=1, shifted=True, **options):
     return build
 
 
+def displaced_by(shift, causal):
+    """Targets so many places after their inputs, where one would be right."""
+
+    def build():
+        text = torch.randint(0, VOCABULARY, (32, 16))
+        data = (text[:, 2:13], text[:, 2 + shift : 13 + shift])
+        return Recipe(model=LanguageModel(sound()), train_data=data, loss=cross_entropy, causal=causal)
+
+    return build
+
+
 def sound():
     return Attention(lambda key, query: key <= query)
 
@@ -117,6 +128,20 @@ def test_targets_that_are_not_shifted_are_found(verdict_on):
     verdict = verdict_on(language(sound, shifted=False))
     assert verdict.failed
     assert verdict.sites == ("data",)
+
+
+@pytest.mark.parametrize("causal", [1, None])
+def test_targets_shifted_the_wrong_way_are_found(verdict_on, causal):
+    verdict = verdict_on(displaced_by(-1, causal))
+    assert verdict.outcome == "failed"
+    assert "shifted the wrong way" in verdict.cause
+
+
+@pytest.mark.parametrize("causal", [1, None])
+def test_targets_that_are_shifted_twice_are_found(verdict_on, causal):
+    verdict = verdict_on(displaced_by(2, causal))
+    assert verdict.outcome == "failed"
+    assert "shifted twice" in verdict.cause
 
 
 def test_targets_need_no_shift_where_the_model_shifts_its_inputs(verdict_on):

@@ -69,6 +69,17 @@ FAULTS = {
     )[0],
     "paths by sample": lambda body, h: h + body.layer(h) * torch.bernoulli(torch.full((len(h), 1), 0.5)),
     "layers skipped": skip_at_random,
+    "noise": lambda body, h: h + 0.1 * torch.randn_like(h),
+    "noise of that shape": lambda body, h: torch.randn(h.shape).mul(0.1) + h,
+    "a path that is rarely dropped": lambda body, h: (
+        h + body.layer(h) * (torch.rand(len(h), 1) > 0.05).float() / 0.95
+    ),
+}
+SAMPLING = {
+    "a predicted size": lambda body, h: h + body.layer(h).exp() * torch.randn_like(h),
+    "a learned size": lambda body, h: h + body.layer.bias.mean() * torch.randn_like(h),
+    "noise that is compared": lambda body, h: (h > torch.rand_like(h)).float() + h,
+    "codes drawn": lambda body, h: h + F.one_hot(torch.multinomial(h.softmax(1), 1)[:, 0], 16),
 }
 
 
@@ -88,7 +99,7 @@ def test_what_stays_random_is_found_and_named(verdict_on, fault):
     assert "test_eval_is_deterministic.py:" in verdict.cause
 
 
-@pytest.mark.parametrize("fault", ["F.dropout", "a mask by hand", "layers skipped"])
+@pytest.mark.parametrize("fault", ["F.dropout", "a mask by hand", "layers skipped", "noise"])
 def test_what_is_random_in_training_only_passes(verdict_on, fault):
     def guarded(body, h):
         return FAULTS[fault](body, h) if body.training else h
@@ -98,16 +109,41 @@ def test_what_is_random_in_training_only_passes(verdict_on, fault):
     assert not verdict.advice
 
 
+def test_layers_skipped_are_found_behind_a_branch_that_starts_at_zero(verdict_on):
+    def skipping(body, h):
+        return h if torch.rand(()) < 0.3 else h + body.layer(h)
+
+    def body():
+        made = Body(skipping)
+        nn.init.zeros_(made.layer.weight)
+        nn.init.zeros_(made.layer.bias)
+        return made
+
+    verdict = verdict_on(classifier(body))
+    assert verdict.failed
+    assert "stochastic depth" in verdict.cause
+
+
 def test_a_dropout_kept_in_train_mode_is_named(verdict_on):
     verdict = verdict_on(classifier(StuckDropout))
     assert verdict.sites == ("body.drop",)
     assert "train mode" in verdict.cause
 
 
-def test_sampling_is_advice(verdict_on):
-    verdict = verdict_on(classifier(lambda: Body(lambda body, h: h + torch.randn_like(h))))
+@pytest.mark.parametrize("way", SAMPLING)
+def test_sampling_is_advice(verdict_on, way):
+    verdict = verdict_on(classifier(lambda: Body(SAMPLING[way])))
     assert verdict.outcome == "passed"
-    assert "randn_like" in verdict.advice[0]
+    assert "draws random numbers in eval mode" in verdict.advice[0]
+
+
+def test_noise_is_advice_where_the_inputs_are_to_be_restored(verdict_on):
+    def build():
+        data = torch.randn(32, 16)
+        model = Body(lambda body, h: body.layer(h + 0.1 * torch.randn_like(h)))
+        return Recipe(model=model, train_data=(data, data), loss=nn.MSELoss())
+
+    assert verdict_on(build).outcome == "passed"
 
 
 def test_masked_tokens_are_advice(verdict_on):

@@ -172,3 +172,118 @@ def test_values_that_a_reshape_makes_alike_are_advice(verdict_on, meant):
     verdict = verdict_on(lambda: recipe_of(nn.Linear(5, 4), torch.randn(8, 6, 5), values, loss))
     assert verdict.outcome is Outcome.PASSED
     assert any("permute" in line for line in verdict.advice) is not meant
+
+
+def contrasted(*, roll=0, mask=False):
+    """Two views of each sample, the pairs of which a step brings together."""
+
+    def step(model, batch):
+        views = [batch[0] + 0.01 * torch.randn_like(batch[0]) for _ in range(2)]
+        one, other = (F.normalize(model(view), dim=1) for view in views)
+        scores = one @ other.T / 0.1
+        if mask:
+            scores = scores.masked_fill(torch.eye(len(scores), dtype=torch.bool), -1e9)
+        return F.cross_entropy(scores, torch.arange(len(scores)).roll(roll))
+
+    return lambda: recipe_of(
+        nn.Linear(12, 12), torch.randn(32, 12), torch.zeros(32), training_step=step, batch_dim=None
+    )
+
+
+def test_positives_that_are_displaced_are_named(verdict_on):
+    verdict = verdict_on(contrasted(roll=1))
+    assert verdict.outcome is Outcome.FAILED
+    assert "wrong partner" in verdict.cause
+
+
+def test_positives_that_are_masked_are_named(verdict_on):
+    verdict = verdict_on(contrasted(mask=True))
+    assert verdict.outcome is Outcome.FAILED
+    assert "masked out" in verdict.cause
+
+
+def test_positives_in_their_place_pass(verdict_on):
+    assert verdict_on(contrasted()).outcome is Outcome.PASSED
+
+
+def test_wrong_answers_may_be_masked(verdict_on):
+    def loss(outputs, targets):
+        illegal = (torch.arange(4) == 3).expand(len(outputs), 4)
+        return F.cross_entropy(outputs.masked_fill(illegal, float("-inf")), targets)
+
+    labels = torch.arange(16) % 3
+    verdict = verdict_on(lambda: recipe_of(nn.Linear(5, 4), torch.randn(16, 5), labels, loss))
+    assert verdict.outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize("kept", [1, 2])
+def test_a_class_that_is_ignored_until_one_is_left_fails(verdict_on, kept):
+    model, inputs, labels = images(classes=kept + 1, size=8)
+    loss = nn.CrossEntropyLoss(ignore_index=0)
+    verdict = verdict_on(lambda: recipe_of(model, inputs, labels, loss))
+    assert (verdict.outcome is Outcome.FAILED) is (kept == 1)
+    assert kept > 1 or "nothing is left to tell apart" in verdict.cause
+
+
+@pytest.mark.parametrize(
+    ("targets", "told"),
+    [
+        (F.one_hot(torch.arange(16) % 4).float(), ""),
+        (F.one_hot(torch.arange(16) % 4).float() * 5, "several labels"),
+        (torch.full((16, 4), 0.5), "several labels"),
+        (torch.full((16, 4), 0.3), "cross_entropy wants probabilities"),
+    ],
+)
+def test_soft_targets_that_are_no_probabilities_are_advice(verdict_on, targets, told):
+    verdict = verdict_on(lambda: recipe_of(nn.Linear(5, 4), torch.randn(16, 5), targets))
+    assert verdict.outcome is Outcome.PASSED
+    assert any("soft targets" in line and told in line for line in verdict.advice) is bool(told)
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_dropout_after_the_last_layer_is_advice(verdict_on, last):
+    layers = [nn.Linear(5, 4), nn.Dropout(0.5)]
+    model = nn.Sequential(*(layers if last else reversed([nn.Linear(5, 4), nn.Dropout(0.5)])))
+    labels = torch.arange(16) % 4
+    verdict = verdict_on(lambda: recipe_of(model, torch.randn(16, 5), labels))
+    assert verdict.outcome is Outcome.PASSED
+    assert any("dropout" in line for line in verdict.advice) is last
+
+
+@pytest.mark.parametrize(("scale", "told"), [(1e4, True), (100.0, False)])
+def test_a_temperature_that_is_far_too_low_is_advice(verdict_on, scale, told):
+    def step(model, batch):
+        one, other = (F.normalize(model(batch[0] + torch.randn_like(batch[0])), dim=1) for _ in "ab")
+        return F.cross_entropy(one @ other.T * scale, torch.arange(len(one)))
+
+    verdict = verdict_on(
+        lambda: recipe_of(nn.Linear(5, 4), torch.randn(32, 5), torch.zeros(32), training_step=step)
+    )
+    assert any("a temperature of" in line for line in verdict.advice) is told
+
+
+def two_sided(outputs, targets):
+    return F.relu(1 - outputs[:, 0] * (2 * targets - 1)).mean()
+
+
+def one_sided(outputs, targets):
+    return F.relu(1 - outputs[:, 0] * targets).mean()
+
+
+@pytest.mark.parametrize(("loss", "heard"), [(two_sided, True), (one_sided, False)])
+def test_a_class_that_a_loss_by_hand_does_not_hear_is_named(verdict_on, loss, heard):
+    labels = (torch.arange(32) % 2).float()
+    verdict = verdict_on(lambda: recipe_of(nn.Linear(5, 1), torch.randn(32, 5), labels, loss))
+    assert (verdict.outcome is Outcome.PASSED) is heard
+    assert heard or "no gradient for targets of 0" in verdict.cause
+
+
+def test_one_of_many_classes_that_is_not_heard_is_advice(verdict_on):
+    def loss(outputs, targets):
+        right = outputs.log_softmax(1).gather(1, targets[:, None])[:, 0]
+        return -(right * (targets > 0)).mean()
+
+    labels = torch.arange(32) % 4
+    verdict = verdict_on(lambda: recipe_of(nn.Linear(5, 4), torch.randn(32, 5), labels, loss))
+    assert verdict.outcome is Outcome.PASSED
+    assert any("samples of class 0 never change the loss" in line for line in verdict.advice)

@@ -126,14 +126,18 @@ def test_a_stale_parameter_is_told_with_its_shape(verdict_on):
     assert "stale: (3, 32)" in verdict.suspects[1].finding
 
 
-def test_each_part_of_a_gan_has_its_own_optimizer(verdict_on):
+def gan(*, greedy=False, detached=True):
+    """Two networks against each other; ``greedy``: the first optimizer holds both."""
+
     def build():
         model = nn.ModuleDict({"make": nn.Linear(4, 20), "judge": nn.Linear(20, 1)})
-        make, judge = adam(model["make"]), adam(model["judge"])
+        make, judge = adam(model if greedy else model["make"]), adam(model["judge"])
 
         def step(model, batch):
             fake = model["make"](torch.randn(8, 4))
-            yield judge, model["judge"](fake.detach()).mean() - model["judge"](batch[0]).mean()
+            shown = fake.detach() if detached else fake
+            yield judge, model["judge"](shown).mean() - model["judge"](batch[0]).mean()
+            fake = model["make"](torch.randn(8, 4))
             yield make, -model["judge"](fake).mean()
 
         return Recipe(
@@ -143,4 +147,54 @@ def test_each_part_of_a_gan_has_its_own_optimizer(verdict_on):
             optimizer=(make, judge),
         )
 
+    return build
+
+
+@pytest.mark.parametrize("detached", [True, False])
+def test_each_part_of_a_gan_has_its_own_optimizer(verdict_on, detached):
+    assert verdict_on(gan(detached=detached)).outcome == "passed"
+
+
+def test_an_optimizer_that_was_given_both_parts_of_a_gan_is_named(verdict_on):
+    verdict = verdict_on(gan(greedy=True))
+    assert verdict.failed
+    assert verdict.sites == ("judge",)
+    assert "holds the parameters of the other network too" in verdict.cause
+
+
+def test_two_optimizers_may_share_a_trunk(verdict_on):
+    def build():
+        model = nn.ModuleDict({n: nn.Linear(20, 20) for n in ("trunk", "one", "other")})
+        first, second = adam(model["trunk"], model["one"]), adam(model["trunk"], model["other"])
+
+        def step(model, batch):
+            yield first, model["one"](model["trunk"](batch[0])).square().mean()
+            yield second, model["other"](model["trunk"](batch[0])).square().mean()
+
+        data = torch.randn(32, 20), torch.zeros(32)
+        return Recipe(model=model, train_data=data, training_step=step, optimizer=(first, second))
+
     assert verdict_on(build).outcome == "passed"
+
+
+@pytest.mark.parametrize("all_layers", [True, False])
+def test_what_stands_beside_the_layers_is_missed_where_these_are_covered(verdict_on, all_layers):
+    class Scaled(Net):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.tensor(3.0))
+
+        def forward(self, x):
+            return super().forward(x) * self.scale
+
+    def build():
+        model = Scaled()
+        for p in model.parameters():  # no trace of an initialisation
+            nn.init.normal_(p, 0.3, 0.123) if p.dim() else None
+        layers = (model.body, model.middle, model.norm, model.head) if all_layers else (model.head,)
+        data = torch.randn(32, 20), torch.randint(0, 3, (32,))
+        return Recipe(model=model, train_data=data, loss=nn.CrossEntropyLoss(), optimizer=adam(*layers))
+
+    verdict = verdict_on(build)
+    assert verdict.failed is all_layers
+    assert not all_layers or verdict.sites == ("scale",)

@@ -124,6 +124,24 @@ def test_a_hidden_layer_given_to_the_optimizer_is_advice(verdict_on):
     assert "state_dict" in verdict.advice[0]
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_one_layer_several_times_in_a_list_is_advice(verdict_on, shared):
+    def build():
+        layer = nn.Linear(6, 6)
+        layers = [layer] * 3 if shared else [nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6)]
+        model = nn.Sequential(*layers, nn.Linear(6, 1))
+        return Recipe(
+            model=model,
+            train_data=(torch.randn(32, 6), torch.randn(32, 1)),
+            loss=nn.MSELoss(),
+            optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+        )
+
+    verdict = verdict_on(build)
+    assert verdict.outcome == "passed"
+    assert any("3 times in model" in line for line in verdict.advice) is shared
+
+
 def test_a_network_of_the_loss_that_is_not_frozen_is_advice(verdict_on):
     def build():
         critic = nn.Linear(3, 3)

@@ -164,6 +164,20 @@ def test_an_epsilon_as_large_as_one_is_told_though_parameters_move(verdict_on):
     assert "eps=1 dwarfs the gradients" in verdict.cause
 
 
+def test_a_momentum_that_forgets_nothing_is_named(verdict_on):
+    verdict = verdict_on(lambda: recipe_of(sgd(lr=1e-4, momentum=1.0)))
+
+    assert verdict.failed
+    assert "momentum=1" in verdict.cause
+
+
+def test_clipping_is_blamed_for_small_steps_of_adam_too(verdict_on):
+    verdict = verdict_on(lambda: recipe_of(adamw(lr=1e-3), max_grad_norm=1e-10))
+
+    assert verdict.failed
+    assert "max_grad_norm=1e-10 clips" in verdict.cause
+
+
 def test_a_schedule_of_epochs_that_is_stepped_once_a_step_is_named(verdict_on):
     verdict = verdict_on(lambda: recipe_of(sgd(lr=0.1), schedule=lambda step: 0.1 ** (step // 4)))
 

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[3]
 SCHEMA = json.loads((ROOT / "docs" / "journal.schema.json").read_text())
 
 MODULE = """
+import pytest
 import torch
 from pytest_dlcheck import Recipe, recipe
 
@@ -24,6 +25,14 @@ def healthy():
 @recipe
 def broken():
     raise RuntimeError("no data here")
+
+@pytest.fixture
+def mirror():
+    raise OSError("no such mirror")
+
+@recipe
+def unfed(mirror):
+    pass
 """
 
 
@@ -54,7 +63,8 @@ def lines(tmp_path_factory, request):
 
 
 def test_every_line_keeps_the_schema(lines):
-    assert {line["kind"] for line in lines} == {"journal", "recipe", "trace", "verdict"}
+    kinds = {"journal", "recipe", "begun", "trace", "verdict", "unjudged", "end"}
+    assert {line["kind"] for line in lines} == kinds
     for line in lines:
         jsonschema.validate(line, SCHEMA)
 

@@ -9,9 +9,25 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from pytest_dlcheck.run.watch.listener import Listener
-from pytest_dlcheck.run.watch.taps import backward, batches, clipping, gradient_scaler, optimizer_steps
+from pytest_dlcheck.run.watch.taps import (
+    backward,
+    batches,
+    clipping,
+    gradient_scaler,
+    optimizer_steps,
+    schedulers,
+    warnings_of_compile,
+)
 
-TAPS = (optimizer_steps.tapped, gradient_scaler.tapped, backward.tapped, clipping.tapped, batches.tapped)
+TAPS = (
+    optimizer_steps.tapped,
+    gradient_scaler.tapped,
+    backward.tapped,
+    clipping.tapped,
+    batches.tapped,
+    schedulers.tapped,
+    warnings_of_compile.tapped,
+)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def tapped(listener: Listener) -> Iterator[None]:
     @functools.wraps(original)
     def following(self: Any) -> Any:
         batch = original(self)
-        listener.batch_is_read(self)
+        listener.batch_is_read(self, batch)
         return batch
 
     with replaced(_BaseDataLoaderIter, "__next__", following):

@@ -33,6 +33,11 @@ class Calls:
         self._followed: dict[int, tuple[weakref.ref[nn.Module], RemovableHandle]] = {}
         self._local = threading.local()
 
+    @property
+    def are_all_heard(self) -> bool:
+        """Whether the calls of all modules are heard now."""
+        return bool(self._everywhere)
+
     def listen_everywhere(self) -> None:
         """Hear the calls of all modules."""
         if not self._everywhere:

@@ -46,8 +46,9 @@ class _Ear:
         self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> _Arguments | None:
         if torch.compiler.is_compiling() or self._is_inside_a_step(optimizer):
+            self._local.is_wrapped = True
             return None
-        self._local.outermost = optimizer
+        self._local.outermost, self._local.is_wrapped = optimizer, False
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)  # args[0] is the optimizer
         self._listener.step_begins(optimizer, closure=callable(closure))
         if not callable(closure):
@@ -62,7 +63,7 @@ class _Ear:
         del args, kwargs
         if torch.compiler.is_compiling() or getattr(self._local, "outermost", None) is not optimizer:
             return
-        if _depth_of(optimizer) > 1:
+        if self._local.is_wrapped and _depth_of(optimizer) > 1:  # the stack is slow to look through
             return
         self._local.outermost = None
         self._listener.step_ends(optimizer)

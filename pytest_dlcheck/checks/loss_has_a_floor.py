@@ -1,0 +1,103 @@
+"""The loss has a floor: what is minimised does not fall without end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import takewhile
+from math import isfinite
+from statistics import median
+from typing import ClassVar
+
+from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
+from pytest_dlcheck.trace import Row, Series, Trace
+from pytest_dlcheck.trial import Terms, Trial
+from pytest_dlcheck.verdict import Measure, Suspect, Verdict
+
+
+@dataclass(frozen=True)
+class LossHasAFloor(Check):
+    """The loss does not fall below zero, ever faster.
+
+    **Why it matters.** A loss with the wrong sign falls beautifully, until the weights overflow. What
+    is minimised must have a floor; the negative of a loss has none.
+
+    **How it decides.** On a watched loop, by the medians of the first, the middle and the last
+    ``part`` of the losses that are finite. It fails where the last is below ``-far`` times the size of
+    the first, and lies ``faster`` times as far below the middle as that is below the first.
+    A likelihood of continuous data falls below zero too, but ever slower. Objectives that are trained
+    against each other, as a GAN's or an actor's and a critic's, need no floor.
+
+    **What it cannot see.** A wrong sign of a loss that is bounded on both sides (a reward, a cosine):
+    that is ``learns_from_its_inputs``' and the metrics' business.
+
+    **Source.** Karpathy, "A Recipe for Training Neural Networks" (2019).
+    """
+
+    family: ClassVar[Family] = "loop"
+    reads: ClassVar[frozenset[str]] = frozenset({"loss", "recipe"})
+    leads_to: ClassVar[frozenset[Effect]] = frozenset(
+        {Effect.STABILITY, Effect.UPDATES, Effect.PROGRESS, Effect.GENERALIZATION, Effect.FITTING}
+    )
+    judges_divergence: ClassVar[bool] = True
+
+    part: float = 0.2
+    """Share of the losses (ratio) that a median is taken of."""
+    enough: int = 20
+    """Losses (count) below which nothing is concluded."""
+    at_least: int = 6
+    """The same (count) where the losses then stop being finite: it fell fast."""
+    far: float = 10.0
+    """Depth below zero in sizes of the first loss (ratio), that of a loss of 0.1 at least: chosen."""
+    faster: float = 1.5
+    """Fall in the second half over that in the first (ratio); what nears a floor stays below 1."""
+
+    def trials(self, terms: Terms) -> tuple[Trial, ...]:
+        """The user's own loop."""
+        return (terms.watch(),)
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        """By three medians."""
+        trace = evidence.the("watch")
+        losses = list(takewhile(isfinite, trace.series("loss").values))
+        if trace.row("recipe").flag("several_objectives"):
+            return self.not_applicable("several objectives are trained against each other")
+        if trace.row("recipe").flag("maximize"):
+            return self.not_applicable("what is trained is maximised, as it was asked for")
+        broke = len(losses) < len(trace.series("loss"))
+        if len(losses) < (self.at_least if broke else self.enough):
+            return self.inconclusive(f"{len(losses)} losses are too few to tell (of {self.enough})")
+        few = max(1 if broke else 3, int(self.part * len(losses)))
+        start = (len(losses) - few) // 2
+        first, middle, last = (median(losses[i : i + few]) for i in (0, start, len(losses) - few))
+        floor = -self.far * max(abs(losses[0]), 0.1)
+        story = (
+            f"the loss went from {first:.4g} over {middle:.4g} to {last:.4g} (ever faster below "
+            f"{floor:.3g} has no floor)"
+        )
+        measure = Measure("loss at the end", last, "loss", floor, ">=")
+        if last < floor and middle - last > self.faster * abs(first - middle):
+            return self.failed(
+                story,
+                measure,
+                suspects=[Suspect("loss", "is minimised below any floor: its sign is wrong")],
+                cause="the sign of the loss, or of a term of it, is wrong: nothing ends its fall",
+                remedy="minimise what is smallest where the outputs are right: turn the sign",
+            )
+        return self.passed(story, measure)
+
+    @classmethod
+    def healthy(cls) -> Iterable[Example]:
+        """Down to zero; a likelihood far below it, ever slower."""
+        yield Example("to zero", (_example([2.3 * 0.95**i for i in range(100)]),))
+        yield Example("a density", (_example([2 - 40 * (1 - 0.96**i) for i in range(100)]),))
+
+    @classmethod
+    def sick(cls) -> Iterable[Example]:
+        """The negative of a loss."""
+        yield Example("the wrong sign", (_example([-2.3 * 1.2**i for i in range(100)]),), ("loss",))
+
+
+def _example(losses: list[float]) -> Trace:
+    series = Series(tuple(range(len(losses))), tuple(losses))
+    return example_trace(Terms().watch(), loss=series, recipe=Row(several_objectives=False))

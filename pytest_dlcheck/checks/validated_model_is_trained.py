@@ -1,0 +1,106 @@
+"""The validated model is trained: what is scored is what training changes, or follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
+from pytest_dlcheck.trace import Row, Scalar, Trace
+from pytest_dlcheck.trial import Terms, Trial
+from pytest_dlcheck.verdict import Measure, Suspect, Verdict
+
+
+@dataclass(frozen=True)
+class ValidatedModelIsTrained(Check):
+    """The model that the loop validates is the trained one, or an average that follows it.
+
+    **Why it matters.** An average that is never updated, or updated from the wrong model, scores the
+    same at every epoch, and it is what is saved in the end.
+
+    **How it decides.** On a watched loop. A model that no optimizer steps, with parameters of the same
+    shapes as the trained one, is validated ``often`` or more (two calls in a row or more, in eval mode
+    without gradients), ``apart`` or more steps lie between, and its parameters are the same as at
+    first. It fails where the trained model itself is never validated meanwhile; where it is, a copy
+    that stands still may be a reference, and that is advice where there are averages to be made.
+
+    **What it cannot see.** Averages kept as lists of tensors, and which model is saved.
+
+    **Source.** Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992); the
+    PyTorch documentation of ``torch.optim.swa_utils``.
+    """
+
+    family: ClassVar[Family] = "loop"
+    reads: ClassVar[frozenset[str]] = frozenset({"loop"})
+    glances: ClassVar[frozenset[str]] = frozenset({"evaluated_twins"})
+    shows: ClassVar[Effect | None] = Effect.LOOP
+    leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION})
+    judges_divergence: ClassVar[bool] = True
+
+    often: int = 2
+    """Validations (count) that show whether it follows."""
+    apart: int = 8
+    """Steps (count) between them, in which a trained model moves."""
+
+    def trials(self, terms: Terms) -> tuple[Trial, ...]:
+        """The user's own loop."""
+        return (terms.watch(),)
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        """By the copies that are validated."""
+        trace = evidence.the("watch")
+        if not trace.row("loop").integer("steps"):
+            return self.not_applicable("nothing was trained here: no optimizer stepped")
+        twins = trace.rows("evaluated_twins")
+        if not twins:
+            return self.not_applicable("no copy of the trained model is validated")
+        still = [twin for twin in twins if self._stands_still(twin)]
+        alone = [twin for twin in still if not twin.integer("own_validations")]
+        story = (
+            f"{len(still)} of {len(twins)} copies that are validated stand still over {self.apart} "
+            f"steps or more (0 should, unless the trained model is validated too)"
+        )
+        measure = Measure("validated copies that stand still", len(still), "count", 0)
+        if not alone or len(alone) < len(twins):
+            return self.passed(story, measure)
+        twin = alone[0]
+        return self.failed(
+            story,
+            measure,
+            suspects=[
+                Suspect(
+                    twin.text("model"),
+                    f"stands still over {twin.integer('steps_between')} steps and "
+                    f"{twin.integer('validations')} validations; the trained model is never validated",
+                )
+            ],
+            cause="the model that is validated is never updated, or from a model that does not train",
+            remedy="update the average from the trained model after every step, or validate that model",
+        )
+
+    def _stands_still(self, twin: Row) -> bool:
+        often = twin.integer("validations") >= self.often
+        return often and twin.integer("steps_between") >= self.apart and not twin.flag("moved")
+
+    @classmethod
+    def healthy(cls) -> Iterable[Example]:
+        """An average that follows; a reference beside the trained model."""
+        yield Example("follows", (_example(moved=True),))
+        yield Example("a reference", (_example(own_validations=3),))
+
+    @classmethod
+    def sick(cls) -> Iterable[Example]:
+        """An average that is never updated."""
+        yield Example("never updated", (_example(),), ("AveragedModel",))
+
+
+def _example(**found: Scalar) -> Trace:
+    row: dict[str, Scalar] = {
+        "model": "AveragedModel",
+        "validations": 3,
+        "steps_between": 32,
+        "moved": False,
+    }
+    twin = Row({**row, "own_validations": 0, **found})
+    return example_trace(Terms().watch(), loop=Row(steps=48), evaluated_twins=twin)

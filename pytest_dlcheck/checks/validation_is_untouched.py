@@ -1,0 +1,142 @@
+"""Validation is untouched: nothing is trained on it, and nothing changes during it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
+from pytest_dlcheck.faults import validation as faults
+from pytest_dlcheck.trace import Row, Scalar, Trace
+from pytest_dlcheck.trial import Terms, Trial
+from pytest_dlcheck.verdict import Measure, Verdict
+
+
+@dataclass(frozen=True)
+class ValidationIsUntouched(Check):
+    """What the loop validates on is not trained on, and no parameter changes meanwhile.
+
+    **Why it matters.** A score on data that was trained on says nothing about new data, and it looks
+    excellent.
+
+    **How it decides.** On a watched loop. An evaluation is a call of the trained model in eval mode
+    without gradients. Samples are told apart by a number made of 64 of their values, on sampled
+    batches. It fails where in every late evaluation ``used`` of the samples had been trained on before,
+    while they are only a part of what is trained on (between ``used`` and ``all_of_it``): a training
+    set that is scored beside a validation set is healthy. It fails where steps in eval mode come in
+    ``rows`` rows between steps in train mode, each on a new pass over other data: the validation loop
+    trains. And it fails where the optimizer steps between ``inside`` or more neighbouring batches of one
+    validation. Advice: only training data are evaluated, validation with
+    gradients on, an evaluation loader that leaves samples out or draws them in random order.
+
+    **What it cannot see.** Samples that are augmented, or that repeat too often to be told apart;
+    overlap of which no sampled batch holds anything; models that are not called as a whole.
+
+    **Source.** Kapoor and Narayanan, "Leakage and the reproducibility crisis in machine-learning-based
+    science" (2023).
+    """
+
+    family: ClassVar[Family] = "loop"
+    reads: ClassVar[frozenset[str]] = frozenset({"loop", "exposure"})
+    glances: ClassVar[frozenset[str]] = frozenset({"phases"})
+    shows: ClassVar[Effect | None] = Effect.LOOP
+    leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION, Effect.LOOP})
+    judges_divergence: ClassVar[bool] = True
+
+    used: float = 0.05
+    """Share of the samples (ratio) that duplicates do not explain; chosen. Test sets of public data sets
+    hold up to 3 % (CIFAR-10) and 10 % (CIFAR-100) near duplicates of training images, fewer exact."""
+    all_of_it: float = 0.9
+    """Share of what is trained on (ratio) from which on it is the training set that is scored."""
+    samples: int = 16
+    """Samples trained on before (count) below which nothing is concluded."""
+    distinct: float = 0.9
+    """Share of different samples within an evaluation (ratio) below which they cannot be told apart."""
+    rows: int = 2
+    """Rows of steps in eval mode (count) that are no accident."""
+    inside: int = 3
+    """Steps within one validation (count) that are no accident."""
+
+    def trials(self, terms: Terms) -> tuple[Trial, ...]:
+        """The user's own loop."""
+        return (terms.watch(),)
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        """By steps in eval mode, then by writes, then by the samples."""
+        trace = evidence.the("watch")
+        row, advice = trace.row("exposure"), list(faults.validation_advice(trace))
+        if not trace.row("loop").integer("steps"):
+            return self.not_applicable("nothing was trained here: no optimizer stepped")
+        if self._validation_trains(row):
+            return self.failed_by(faults.trained_in_eval_mode(row, self.rows))
+        if row.integer("stepped_inside") >= max(self.inside, row.integer("compared") / 2):
+            return self.failed_by(faults.stepped_inside(row, self.inside))
+        return self._by_samples(row, advice)
+
+    def _by_samples(self, row: Row, advice: list[str]) -> Verdict:
+        count, hits = row.integer("evaluated"), row.integer("evaluated_after_training")
+        if not count:
+            none = "the trained model was never called in eval mode without gradients (0 samples, of 1)"
+            asked = Measure("evaluated samples", 0, "count", 1, ">=")
+            return self.passed(none, asked, advice=advice) if advice else self.not_applicable(none)
+        share = row.number("cleanest")
+        if row.integer("evaluated_distinct") < self.distinct * count or math.isnan(share):
+            few = f"{count} evaluated samples are too few or too alike to be told apart"
+            return self.inconclusive(few, advice=advice)
+        own = row.integer("trained_and_evaluated") / max(1, row.integer("trained"))
+        touched = hits >= self.samples and share >= max(self.used, row.number("dirtiest") / 2)
+        if touched and self.used <= own < self.all_of_it:
+            return self.failed_by(faults.trained_before(row, self.used), advice=advice)
+        if touched and own >= self.all_of_it:
+            advice.append("all that it is evaluated on is trained on too: no score is one on new data")
+        return self.passed(
+            f"{hits} of {count} evaluated samples had been trained on before, {share:.0%} in the "
+            f"cleanest evaluation (at most {self.used:.0%}, unless all that is trained on is scored)",
+            Measure("evaluated samples trained on before", share, "ratio", self.used),
+            advice=advice,
+        )
+
+    def _validation_trains(self, row: Row) -> bool:
+        runs, steps = row.integer("eval_runs_on_a_new_pass"), row.integer("eval_steps")
+        seen, both = row.integer("eval_trained"), row.integer("eval_trained_in_both")
+        is_other_data = seen >= self.samples and both <= self.used * seen
+        return runs >= self.rows and steps >= 2 * runs and is_other_data
+
+    @classmethod
+    def healthy(cls) -> Iterable[Example]:
+        """Apart; the training set scored as well."""
+        yield Example("apart", (_example(),))
+        both = _example(trained_and_evaluated=1000, evaluated_after_training=1000, dirtiest=1.0)
+        yield Example("training scores too", (both,))
+
+    @classmethod
+    def sick(cls) -> Iterable[Example]:
+        """Each way to touch it."""
+        cut = {"trained_and_evaluated": 300, "evaluated_after_training": 480, "cleanest": 0.9}
+        yield Example("cut from it", (_example(**cut, dirtiest=1.0),), ("data",))
+        trains = {"eval_steps": 24, "eval_runs": 3, "eval_runs_on_a_new_pass": 3, "eval_trained": 500}
+        yield Example("validation trains", (_example(**trains),), ("data",))
+        yield Example("step() in it", (_example(compared=7, stepped_inside=7),), ("optimizer",))
+
+
+def _example(**found: Scalar) -> Trace:
+    row = dict.fromkeys(
+        (
+            *(
+                "trained_and_evaluated",
+                "evaluated_after_training",
+                "compared",
+                "stepped_inside",
+                "eval_steps",
+            ),
+            *("eval_runs", "eval_runs_on_a_new_pass", "eval_trained", "eval_trained_in_both"),
+        ),
+        0,
+    )
+    seen = {"trained": 1000, "evaluated": 500, "evaluated_distinct": 500}
+    shares = {"cleanest": 0.0, "dirtiest": 0.0}
+    return example_trace(
+        Terms().watch(), loop=Row(steps=100), exposure=Row({**row, **seen, **shares, **found})
+    )

@@ -1,0 +1,39 @@
+"""Losses that compare the wrong things, told as faults. Thresholds are the check's."""
+
+from __future__ import annotations
+
+from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.trace import Row
+from pytest_dlcheck.verdict import Measure, Suspect
+
+
+def of_another_batch(row: Row, bound: float) -> Fault:
+    """The targets did not come with the inputs."""
+    wrong, known = row.integer("misaligned"), row.integer("misaligned") + row.integer("aligned")
+    age = row.integer("age")
+    far = f"{abs(age)} {'batch' if abs(age) == 1 else 'batches'} {'older' if age > 0 else 'newer'}"
+    return Fault(
+        because=(
+            f"{wrong} of {known} losses compare a batch with the targets of another one, {far} "
+            f"(fewer than {bound:g} may)"
+        ),
+        measures=(Measure("losses with another batch's targets", wrong, "count", bound, "<"),),
+        suspects=(Suspect("data", f"the targets are {far} than the inputs"),),
+        cause="inputs and targets come from different batches: a variable is kept from the batch before",
+        remedy="take inputs and targets from one batch: for inputs, targets in loader",
+    )
+
+
+def crossed(row: Row, bound: float) -> Fault:
+    """Outputs and targets are broadcast against each other."""
+    count, looked, shapes = row.integer("crossed"), row.integer("looked"), row.text("crossed_shapes")
+    return Fault(
+        because=(
+            f"{count} of {looked} losses compare every output with every target: {shapes} "
+            f"(fewer than {bound:g} may)"
+        ),
+        measures=(Measure("losses of broadcast shapes", count, "count", bound, "<"),),
+        suspects=(Suspect("loss", f"outputs of shape {shapes}"),),
+        cause="outputs [n, 1] and targets [n] are broadcast: each output is drawn to the mean target",
+        remedy="give them one shape: outputs.squeeze(1), or targets.unsqueeze(1)",
+    )

@@ -1,0 +1,74 @@
+"""Validation data that do not stay what they are: told as faults. Thresholds are the check's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.trace import Row, Trace
+from pytest_dlcheck.verdict import Measure, Suspect
+
+
+def trained_in_eval_mode(row: Row, bound: int) -> Fault:
+    """The loop steps during validation."""
+    steps, runs = row.integer("eval_steps"), row.integer("eval_runs")
+    return Fault(
+        because=(
+            f"{steps} steps were taken in eval mode, in {runs} rows between steps in train mode and on "
+            f"other data (fewer than {bound} rows are tolerated)"
+        ),
+        measures=(Measure("rows of steps in eval mode", runs, "count", bound, "<"),),
+        suspects=(Suspect("data", "validation batches are trained on: backward and step in eval mode"),),
+        cause="the validation loop trains: it calls backward() and step(), as the training loop does",
+        remedy="take backward, zero_grad and step out of the validation, and run it under no_grad",
+    )
+
+
+def stepped_inside(row: Row, bound: int) -> Fault:
+    """The optimizer steps from one validation batch to the next."""
+    stepped, compared = row.integer("stepped_inside"), row.integer("compared")
+    return Fault(
+        because=(
+            f"the optimizer stepped between {stepped} of {compared} neighbouring batches of one "
+            f"validation (fewer than {bound} may)"
+        ),
+        measures=(Measure("steps within a validation", stepped, "count", bound, "<"),),
+        suspects=(Suspect("optimizer", "steps while the model is evaluated: parameters change"),),
+        cause="the validation loop calls step(), on gradients that the training has left",
+        remedy="take step() out of the validation",
+    )
+
+
+def trained_before(row: Row, bound: float) -> Fault:
+    """What it is evaluated on was trained on before."""
+    hits, count = row.integer("evaluated_after_training"), row.integer("evaluated")
+    share = row.number("cleanest")
+    own = row.integer("trained_and_evaluated") / max(1, row.integer("trained"))
+    return Fault(
+        because=(
+            f"{hits} of {count} evaluated samples had been trained on before, {share:.0%} at least in "
+            f"every evaluation (at most {bound:.0%})"
+        ),
+        measures=(Measure("evaluated samples trained on before", share, "ratio", bound),),
+        suspects=(
+            Suspect("data", f"validation samples are {own:.0%} of what is trained on, as far as seen"),
+        ),
+        cause=(
+            "the model is trained on its validation data: the split is cut from data that is used "
+            "whole, or the loop runs over the validation loader too"
+        ),
+        remedy="split first, train on one part only, and evaluate on the other",
+    )
+
+
+def validation_advice(trace: Trace) -> Iterator[str]:
+    """What is no fault for sure."""
+    row = trace.row("exposure")
+    windows = [p for p in trace.rows("phases") if p.flag("with_gradients") and p.flag("inside")]
+    if windows:
+        calls = sum(p.integer("calls") for p in windows)
+        yield f"{calls} batches are evaluated with gradients on: torch.no_grad() saves time and memory"
+    if row.integer("truncated"):
+        order = ", and the order is random: another few each time" if row.integer("shuffled") else ""
+        count = row.integer("truncated")
+        yield f"{count} samples are left out of the evaluation (drop_last=True){order}"

@@ -1,0 +1,39 @@
+"""A number per sample that equal samples share, kept on the device until the end. No judgement."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+COLUMNS = 64
+"""Numbers of a sample that are weighed, evenly spread: two images or sentences rarely share them all."""
+ROWS = 512
+"""Samples of a batch that are weighed at most: the first ones."""
+
+
+def row_prints(batch: Tensor) -> Tensor | None:
+    """A weighed sum per sample, float64 of shape ``[rows]``; None where samples cannot be told apart.
+
+    Args:
+        batch: samples along its first axis.
+    """
+    if batch.dim() == 0 or batch.numel() == 0 or batch.is_complex() or batch.layout != torch.strided:
+        return None
+    rows = batch.detach()[:ROWS].reshape(min(len(batch), ROWS), -1)
+    index, weights = _weights(rows.shape[1], str(rows.device))
+    return (rows[:, index].to(weights.dtype) * weights).sum(1)
+
+
+def rounded(prints: list[float]) -> list[float]:
+    """Without the last bits, which depend on how a sum was taken."""
+    return [float(f"{value:.9e}") for value in prints]
+
+
+@lru_cache(maxsize=64)
+def _weights(width: int, device: str) -> tuple[Tensor, Tensor]:
+    count = min(COLUMNS, width)
+    index = (torch.arange(count) * width // count).to(device)
+    dtype = torch.float32 if device.startswith("mps") else torch.float64
+    return index, (torch.arange(1, count + 1, dtype=torch.float64).sin() + 2).to(device, dtype)

@@ -1,0 +1,226 @@
+"""What a loss compares: which batch its targets are from, and their shape beside the outputs'.
+
+Read from the autograd graph of a few losses, so that a loop pays nothing for it in between.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_dlcheck.run.probes.batches import fingerprint
+from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.trace import Row
+
+FIRST = 24
+"""Backward passes that are looked at in any case, and"""
+AGAIN = 4
+"""so many from each power of 4 on."""
+KEPT = 4
+"""Batches before this one that its targets may belong to."""
+NODES = 96
+"""Nodes of a graph that are looked at, from the loss down."""
+MEAN = 1
+"""How torch's loss nodes write ``reduction="mean"``."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What one loss compares.
+
+    Attributes:
+        aligned: whether its targets came with the inputs; None where it cannot be told.
+        crossed: shapes of outputs and of what became of them, where both sides were broadcast.
+        moving: whether gradients flow into the targets.
+        undivided: whether it is a mean that nothing scales; None where it is not known.
+        age: how many batches older than the inputs the targets are.
+        cut: shapes of a batch and of what the model was called on, where samples are cut apart.
+    """
+
+    aligned: bool | None
+    crossed: str
+    moving: bool
+    undivided: bool | None
+    age: int = 0
+    cut: str = ""
+
+
+class Targets:
+    """Looks at losses, with the batches that were read for them."""
+
+    def __init__(self) -> None:
+        self._batches: deque[list[Tensor]] = deque(maxlen=KEPT)
+        self._inputs: list[Tensor] = []
+        self._backwards = 0
+
+    def batch_is_read(self, batch: Any) -> None:
+        """A loader has given a batch."""
+        if self._is_due():
+            self._batches.append(tensors(batch))
+
+    def is_called(self, arguments: Any) -> None:
+        """A root is called with gradients."""
+        if self._is_due():
+            self._inputs = [*self._inputs, *tensors(arguments)[:1]][-KEPT:]
+
+    def look(self, losses: Sequence[Tensor]) -> Compared | None:
+        """What a backward's loss compares; None where it is not looked at."""
+        due = self._is_due()
+        self._backwards += 1
+        inputs, self._inputs = self._inputs, []
+        if not due or len(losses) != 1 or losses[0].grad_fn is None:
+            self._batches.clear()
+            return None
+        nodes = list(_nodes(losses[0].grad_fn))
+        found = [target for target in map(_target, nodes) if target is not None]
+        aligned, age = self._aligned(inputs, found)
+        crossed = next(filter(None, map(_crossed, nodes)), "")
+        moving, undivided = any(map(_moves, nodes)), _undivided(losses[0].grad_fn)
+        return Compared(aligned, crossed, moving, undivided, age, self._cut(inputs))
+
+    def _is_due(self) -> bool:
+        if self._backwards < FIRST:
+            return True
+        power = 1 << (self._backwards.bit_length() - 1 & ~1)
+        return self._backwards - power < AGAIN
+
+    def _cut(self, inputs: list[Tensor]) -> str:
+        """Where the model is called on a batch that was viewed with other rows than samples."""
+        for given in self._batches[-1][:1] if self._batches else ():
+            for called in inputs:
+                if _cuts(given, called) and _weighed([given]) == _weighed([called]):
+                    return f"{list(given.shape)} as {list(called.shape)}"
+        return ""
+
+    def _aligned(self, inputs: list[Tensor], targets: list[Tensor]) -> tuple[bool | None, int]:
+        """Whether a target came with an input, and if not, how much older it is."""
+        if len(self._batches) <= 1 or not inputs or not targets:
+            return None, 0
+        called, compared = _weighed(inputs), _weighed(targets)
+        batches = [_weighed(batch) for batch in self._batches]
+        asked = [i for i, batch in enumerate(batches) if batch[:1] and batch[0] in called]
+        if not asked:
+            return None, 0
+        if any(set(batches[i]) & set(compared) for i in asked):
+            return True, 0
+        others = [i for i, batch in enumerate(batches) if set(batch) & set(compared)]
+        return (False, max(asked) - max(others)) if others else (None, 0)
+
+
+class Comparisons:
+    """What the losses of one optimizer's parameters compare, added up."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._ages: Counter[int] = Counter()
+        self._crossed = self._cut = ""
+
+    def add(self, found: Compared) -> None:
+        """One more."""
+        self._counts["looked"] += 1
+        self._counts["aligned"] += found.aligned is True
+        self._counts["misaligned"] += found.aligned is False
+        self._counts["crossed"] += bool(found.crossed)
+        self._counts["moving"] += found.moving
+        self._counts["undivided"] += found.undivided is True
+        self._crossed = found.crossed or self._crossed
+        self._counts["cut"] += bool(found.cut)
+        self._cut = found.cut or self._cut
+        if found.aligned is False:
+            self._ages[found.age] += 1
+
+    def row(self) -> Row:
+        """The counts."""
+        names = ("looked", "aligned", "misaligned", "crossed", "moving", "undivided", "cut")
+        age = self._ages.most_common(1)[0][0] if self._ages else None
+        counts = {name: self._counts[name] for name in names}
+        return Row(counts, crossed_shapes=self._crossed, cut_shapes=self._cut, age=age)
+
+
+def _nodes(root: Any) -> Iterator[Any]:
+    """The nodes nearest to the loss."""
+    waiting, seen = deque([root]), {root}
+    while waiting:
+        node = waiting.popleft()
+        yield node
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen and len(seen) < NODES:
+                seen.add(following)
+                waiting.append(following)
+
+
+def _target(node: Any) -> Tensor | None:
+    """The targets that a loss's node has kept; a graph that is gone has kept none."""
+    try:
+        target = getattr(node, "_saved_target", None)
+    except RuntimeError:
+        return None
+    return target if isinstance(target, Tensor) else None
+
+
+def _moves(node: Any) -> bool:
+    """Whether the targets are computed with gradients."""
+    edges = node.next_functions
+    return _target(node) is not None and len(edges) > 1 and edges[1][0] is not None
+
+
+def _crossed(node: Any) -> str:
+    """Where ``[n, 1]`` is compared with ``[n]``: both are broadcast to ``[n, n]``."""
+    name, edges = type(node).__name__, node.next_functions
+    if name.startswith("SubBackward"):
+        operands = [_shape(following, index) for following, index in edges if following is not None]
+        whole = _shape(node, 0)
+        if len(operands) != 1 or not _is_crossed(operands[0], whole):
+            return ""
+        return f"{operands[0]} against [{whole[0]}] makes {whole}"
+    target = _target(node)
+    if target is None or not edges or type(edges[0][0]).__name__ != "ExpandBackward0":
+        return ""
+    behind, index = edges[0][0].next_functions[0]
+    given, whole = [] if behind is None else _shape(behind, index), list(target.shape)
+    if not _is_crossed(given, whole) or 0 not in target.stride():
+        return ""
+    return f"{given} against [{whole[0]}] makes {whole}"
+
+
+def _cuts(given: Tensor, called: Tensor) -> bool:
+    """Whether rows of other sizes than samples, or parts of them along whole axes, came of a view."""
+    same = given.dim() > 2 and called.dim() > 1 and given.numel() == called.numel()  # noqa: PLR2004  images
+    if not same or not given.numel() or called.shape[0] == given.shape[0]:
+        return False
+    parts = {given.shape[axis:].numel() for axis in range(1, given.dim() + 1)}
+    return called.numel() // called.shape[0] not in parts
+
+
+def _is_crossed(given: list[int], whole: list[int]) -> bool:
+    return len(whole) == 2 and whole[0] == whole[1] > 1 and given == [whole[0], 1]  # noqa: PLR2004  a matrix
+
+
+def _shape(node: Any, index: int) -> list[int]:
+    """The shape of what a node has made; empty where it does not say."""
+    metadata = getattr(node, "_input_metadata", None) or ()
+    try:
+        return [int(size) for size in metadata[index].shape]
+    except (IndexError, TypeError, AttributeError):
+        return []
+
+
+def _undivided(node: Any) -> bool | None:
+    """Whether the loss is a plain mean: nothing but the loss's own node, and that averages."""
+    while node is not None and type(node).__name__ in {"ViewBackward0", "ToCopyBackward0"}:
+        node = node.next_functions[0][0]
+    if node is None or _target(node) is None:
+        return False if type(node).__name__ in {"DivBackward0", "MulBackward0"} else None
+    return bool(getattr(node, "_saved_reduction", None) == MEAN)
+
+
+def _weighed(found: Sequence[Tensor]) -> list[float]:
+    """Fingerprints; read back at once, on the few steps that are looked at."""
+    with torch.no_grad():
+        usable = [t for t in found if t.numel() and t.layout == torch.strided and not t.is_complex()]
+        return [float(f"{fingerprint(t).item():.5e}") for t in usable]

@@ -1,0 +1,168 @@
+"""Loops that spoil their own validation, beside the healthy loop that differs in nothing else."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, TensorDataset
+
+from . import healthy
+from .data import digits, loaders, tumours
+from .faults import fault, train_classifier
+from .healthy import Net, evaluate, mlp
+
+
+@fault(train_classifier, "validation_is_untouched", words=("trained on",))
+def trains_on_the_validation_loader_too():
+    train, test = loaders()
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(3):
+        model.train()
+        for loader in (train, test):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+        evaluate(model, test)
+
+
+@fault(train_classifier, "validation_is_untouched", words=("validation loop trains",))
+def validation_loop_that_steps():
+    train, test = loaders()
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+
+    def run(loader):
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+
+    for _ in range(3):
+        model.train()
+        run(train)
+        model.eval()
+        run(test)
+
+
+@fault(train_classifier, "validation_is_untouched", words=("validation loop calls step",))
+def optimizer_stepped_during_validation():
+    train, test = loaders()
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(2):
+        model.train()
+        for x, y in train:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            for x, y in test:
+                F.cross_entropy(model(x), y)
+                optimizer.step()
+
+
+@fault(healthy.tuple_of_tensors_by_hand, "validation_is_untouched", words=("split",))
+def test_split_cut_from_what_is_trained_on():
+    rows, labels = tumours()
+    test = rows[-150:], labels[-150:]
+    model = mlp(30, 16, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(4):
+        model.train()
+        for i in torch.randperm(len(rows)).split(32):
+            optimizer.zero_grad()
+            F.binary_cross_entropy_with_logits(model(rows[i]).squeeze(1), labels[i]).backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            model(test[0])
+
+
+@fault(train_classifier, "validation_is_untouched", words=("no_grad",), advice=True)
+def validation_with_gradients_on():
+    def validate(model, loader):
+        model.eval()
+        return sum((model(x).argmax(1) == y).sum().item() for x, y in loader)
+
+    train_classifier(after_epoch=validate)
+
+
+@fault(train_classifier, "modes_are_right", words=("eval()",))
+def validation_with_gradients_and_dropout_on():
+    def validate(model, loader):
+        return sum((model(x).argmax(1) == y).sum().item() for x, y in loader)
+
+    train_classifier(after_epoch=validate)
+
+
+@fault(train_classifier, "validation_is_untouched", words=("left out",), advice=True)
+def test_loader_that_is_shuffled_and_truncated():
+    train, _ = loaders()
+    images, labels = digits()
+    test = DataLoader(
+        TensorDataset(images[1000:1500], labels[1000:1500]), 64, shuffle=True, drop_last=True
+    )
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(2):
+        model.train()
+        for x, y in train:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        evaluate(model, test)
+
+
+@fault(healthy.ema_and_swa, "validated_model_is_trained", words=("never updated", "stands still"))
+def average_that_is_never_updated():
+    train, test = loaders()
+    model = Net()
+    ema = AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    for _ in range(3):
+        model.train()
+        for x, y in train:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        evaluate(ema, test)
+
+
+@fault(healthy.ema_and_swa, "validated_model_is_trained", words=("stands still",))
+def average_of_the_wrong_model():
+    train, test = loaders()
+    model = Net()
+    start = copy.deepcopy(model)
+    ema = copy.deepcopy(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    for _ in range(3):
+        model.train()
+        for x, y in train:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+            with torch.no_grad():
+                for a, b in zip(ema.parameters(), start.parameters(), strict=True):
+                    a.lerp_(b, 0.1)
+        evaluate(ema, test)
+
+
+@fault(healthy.ema_and_swa, "optimizer_persists", words=("other parameters",))
+def average_that_is_trained_instead():
+    train, test = loaders()
+    model = Net()
+    ema = AveragedModel(model)
+    optimizer = torch.optim.SGD(ema.parameters(), lr=0.05)
+    for _ in range(2):
+        model.train()
+        for x, y in train:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        evaluate(model, test)

@@ -1,0 +1,134 @@
+"""The parts that a watch is made of, by themselves."""
+
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from pytest_dlcheck.run.watch.by_hand import ByHand
+from pytest_dlcheck.run.watch.exposure import Exposure
+from pytest_dlcheck.run.watch.leaves import Leaves
+from pytest_dlcheck.run.watch.loading import Loading
+from pytest_dlcheck.run.watch.prints import row_prints
+from pytest_dlcheck.run.watch.targets import Targets
+from pytest_dlcheck.run.watch.unpropagated import Unpropagated
+
+
+def read(loader, loading):
+    iterator = iter(loader)
+    next(iterator)
+    loading.read(iterator)
+    return iterator
+
+
+def test_equal_samples_share_a_print_in_any_batch():
+    rows = torch.rand(10, 3, 4)
+    assert torch.equal(row_prints(rows)[3:5], row_prints(rows[3:5]))
+    assert len(set(row_prints(rows).tolist())) == 10
+
+
+@pytest.mark.parametrize(
+    "batch", [torch.tensor(1.0), torch.empty(0, 3), torch.ones(2, dtype=torch.cfloat)]
+)
+def test_what_has_no_samples_has_no_prints(batch):
+    assert row_prints(batch) is None
+
+
+def test_samples_evaluated_after_they_were_trained_on_are_counted():
+    exposure, loading, rows = Exposure(), Loading(), torch.rand(64, 5)
+    for step in range(4):
+        exposure.is_called_to_train(step, (rows[16 * step : 16 * step + 16],), loading, training=True)
+        exposure.is_propagated()
+        exposure.is_stepped(training=True)
+    for i in range(2):
+        exposure.is_evaluated(4, (rows[32 + 16 * i : 48 + 16 * i],), None, event=1, backwards=4)
+    row = exposure.row()
+    assert (row["trained"], row["evaluated"], row["evaluated_after_training"]) == (64, 32, 32)
+    assert row["trained_and_evaluated"] == 32
+
+
+def test_an_evaluation_within_each_step_is_none():
+    exposure, loading, rows = Exposure(), Loading(), torch.rand(16, 5)
+    for step in range(6):
+        exposure.is_evaluated(step, (rows,), None, event=step, backwards=step)
+        exposure.is_called_to_train(step, (rows,), loading, training=True)
+        exposure.is_propagated()
+        exposure.is_stepped(training=True)
+    assert exposure.row()["evaluated"] == 0
+
+
+def test_a_loader_tells_what_it_leaves_out_and_in_which_order():
+    data, loading = TensorDataset(torch.rand(50, 2)), Loading()
+    kept = read(DataLoader(data, 16, shuffle=True, drop_last=True), loading)
+    assert (loading.left_out, loading.is_shuffled, loading.length) == (2, True, 3)
+    also = read(DataLoader(data, 16), loading)
+    assert (loading.left_out, loading.is_shuffled, loading.passes) == (0, False, 2)
+    del kept, also
+
+
+def test_calls_that_no_backward_follows_are_told_from_the_usual_ones():
+    calls = Unpropagated()
+    for _ in range(5):
+        calls.called(0, 0, in_train_mode=True, in_eval_mode=False)
+        calls.backward_begins()
+    for _ in range(4):
+        calls.called(0, 5, in_train_mode=False, in_eval_mode=True)
+    (window,) = calls.windows()
+    assert (window.calls, window.in_eval_mode) == (4, 4)
+
+
+def test_batches_of_one_loss_are_told_by_value():
+    targets, model = Targets(), nn.Linear(4, 3)
+    batches = [(torch.rand(8, 4), torch.randint(3, (8,))) for _ in range(3)]
+    found = []
+    for i, (x, _) in enumerate(batches):
+        targets.batch_is_read(batches[i])
+        targets.is_called((x,))
+        found.append(targets.look([F.cross_entropy(model(x), batches[max(0, i - 1)][1].clone())]))
+    assert [f.aligned for f in found] == [None, False, False]
+    assert found[2].age == 1
+
+
+@pytest.mark.parametrize("shape", [(8,), (8, 1)])
+@pytest.mark.parametrize("loss", [F.mse_loss, F.smooth_l1_loss, lambda a, b: ((a - b) ** 2).mean()])
+def test_broadcast_outputs_are_told(loss, shape):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        value = loss(nn.Linear(4, 1)(torch.rand(8, 4)), torch.rand(shape))
+    assert bool(Targets().look([value]).crossed) == (shape == (8,))
+
+
+@pytest.mark.parametrize(("divided", "said"), [(False, True), (True, False)])
+def test_a_mean_that_nothing_divides_is_told(divided, said):
+    value = F.cross_entropy(nn.Linear(4, 3)(torch.rand(8, 4)), torch.randint(3, (8,)))
+    assert Targets().look([value / 4 if divided else value]).undivided is said
+
+
+def test_a_batch_viewed_across_its_axes_is_told():
+    targets, batch = Targets(), torch.rand(4, 1, 8, 8)
+    for rows, said in ((32, True), (64, False)):
+        targets.batch_is_read([batch])
+        called = batch.view(-1, rows)
+        targets.is_called((called,))
+        compared = targets.look([F.mse_loss(nn.Linear(rows, rows)(called), called)])
+        assert bool(compared.cut) is said
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_gradients_kept_after_an_update_by_hand_are_counted(reset):
+    weight, by_hand = torch.ones(3, requires_grad=True), ByHand(Leaves())
+    for _ in range(5):
+        loss = (weight * weight).sum()
+        by_hand.backward_begins([loss])
+        loss.backward()
+        by_hand.backward_ends()
+        with torch.no_grad():
+            weight -= 0.1 * weight.grad
+        if reset:
+            weight.grad = None
+    by_hand.close()
+    assert by_hand.row()["hand_updates"] == 4
+    assert by_hand.row()["hand_kept"] == (0 if reset else 4)
