@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from io import StringIO
 from textwrap import indent
 from typing import Literal
@@ -22,6 +23,8 @@ from pytest_dlcheck.verdict import Outcome
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARKS = 12
 _FEWEST_SPARKS = 4
+_PROCESS = re.compile(r"process \d+")
+"""How a trial's name tells which of the processes it is that measure the same."""
 _NAME = 12
 _GAP = 2
 _NARROW = 72
@@ -185,7 +188,7 @@ def _throughput(trials: Sequence[TrialSummary]) -> str:
 def _cost(trials: Sequence[TrialSummary], width: int) -> str:
     """Each trial with its steps, seconds and samples per second, in lines of whole trials."""
     lines = [""]
-    for trial in trials:
+    for trial in _folded(trials):
         rate = trial.samples_per_second
         told = f"{one_line(_with_steps(trial))} {trial.seconds:.1f} s"
         told += f" {rate:,.0f} samples/s" if rate else ""
@@ -194,6 +197,24 @@ def _cost(trials: Sequence[TrialSummary], width: int) -> str:
             lines.append("")
         lines[-1] += f", {told}" if lines[-1] else told
     return "\n".join(lines)
+
+
+def _folded(trials: Sequence[TrialSummary]) -> list[TrialSummary]:
+    """Trials that only repeat each other in further processes, as one with the seconds of all."""
+    alike: dict[str, list[TrialSummary]] = {}
+    for index, trial in enumerate(trials):
+        repeats = _PROCESS.search(trial.name) is not None
+        alike.setdefault(_PROCESS.sub("", trial.name) if repeats else str(index), []).append(trial)
+    return [
+        replace(
+            some[0],
+            name=_PROCESS.sub(f"{len(some)} processes", some[0].name),
+            seconds=sum(trial.seconds for trial in some),
+        )
+        if len(some) > 1
+        else some[0]
+        for some in alike.values()
+    ]
 
 
 def _with_steps(trial: TrialSummary) -> str:

@@ -60,6 +60,15 @@ def test_what_each_trial_cost_stands_under_its_recipe():
     assert "overfit" not in table(FINDINGS, width=60, colour=False)
 
 
+def test_processes_that_measure_the_same_are_told_together():
+    names = [f"bench_train (process {n}{at})" for n in (1, 2) for at in ("", ", at 3f2a1c9d2e")]
+    trials = tuple(TrialSummary(name, "bench_train", 2.0, 0, (), None) for name in names)
+    shown = table([finding("net", "throughput", trials=trials)], width=100, colour=False)
+    assert "bench_train (2 processes) 4.0 s" in shown
+    assert "bench_train (2 processes, at 3f2a1c9d2e) 4.0 s" in shown
+    assert "process 1" not in shown
+
+
 def test_what_the_policy_makes_of_a_verdict_is_counted():
     found = [
         finding("a", "one", Outcome.FAILED, waived="known"),
