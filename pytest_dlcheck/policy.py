@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_dlcheck.policy_values import GATES, READERS, PolicyError
 
-__all__ = ["GATES", "Policy", "PolicyError", "merge", "own_marks"]
+__all__ = ["Policy", "PolicyError", "merge", "own_marks"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_dlcheck.store.git import run
+
 
 class GitError(Exception):
     """Git cannot answer; the message says why, and what to do."""
-
-
-_OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")
-"""Set by git where it calls a hook, and meant for that hook alone."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +44,8 @@ class Repository:
         Raises:
             GitError: it refuses, or is not there.
         """
-        own = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
-        quiet = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"}
-        plain = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=" + os.devnull)
         try:
-            done = subprocess.run(
-                ["git", *plain, *command],  # noqa: S607  found where the user's shell finds it
-                cwd=self.root,
-                env={**own, **quiet, "LC_ALL": "C", **(more or {})},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-            )
+            done = run(self.root, *command, more=more)
         except FileNotFoundError:
             raise GitError("git is not installed, or not on PATH") from None
         except OSError as error:

@@ -12,6 +12,12 @@ LONGEST = 20_000
 """Commits of a line that are looked at: decades of a busy branch, a tenth of a second of git."""
 _PATIENCE = 20.0
 _PLAIN = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+_QUIET = {
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_LFS_SKIP_SMUDGE": "1",
+    "LC_ALL": "C",
+}
 _OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")
 """Set by git where it calls a hook, and meant for that hook alone."""
 BRANCHES = (
@@ -99,17 +105,46 @@ def resolved(root: Path, reference: str) -> str:
     return ""
 
 
+def run(
+    root: Path,
+    *arguments: str,
+    more: Mapping[str, str] | None = None,
+    patience: float | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Call git as one who only asks: it locks nothing, speaks one language, runs no hook, loads nothing.
+
+    Args:
+        root: a folder of the repository.
+        arguments: of the command.
+        more: what it needs of the environment beyond ours.
+        patience: seconds that it may take; None for no limit.
+
+    Raises:
+        OSError: there is no git, or it cannot be started.
+        subprocess.TimeoutExpired: it took longer.
+    """
+    own = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+    return subprocess.run(
+        ["git", *_PLAIN, "-C", str(root), *arguments],  # noqa: S607  the user's own git
+        capture_output=True,
+        timeout=patience,
+        stdin=subprocess.DEVNULL,
+        env={**own, **_QUIET, **(more or {})},
+        check=False,
+    )
+
+
 def _ask(root: Path, *arguments: str) -> str | None:
     """What git answers; None where it has no answer."""
-    done = _run(root, *arguments)
-    return done.stdout.strip() if done is not None and done.returncode == 0 else None
+    done = _answer(root, *arguments)
+    return _text(done.stdout).strip() if done is not None and done.returncode == 0 else None
 
 
 def _trouble(root: Path) -> str:
-    done = _run(root, "rev-parse", "--git-dir")
+    done = _answer(root, "rev-parse", "--git-dir")
     if done is None:
         return "git does not run here, so that commits cannot be told apart"
-    if "dubious ownership" in done.stderr:
+    if "dubious ownership" in _text(done.stderr):
         return (
             "git refuses this folder, which belongs to another user: "
             "git config --global --add safe.directory FOLDER"
@@ -117,20 +152,12 @@ def _trouble(root: Path) -> str:
     return "this is no git repository, so that commits cannot be told apart"
 
 
-def _run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
-    own = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+def _answer(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes] | None:
     try:
-        return subprocess.run(
-            ["git", *_PLAIN, "-C", str(root), *arguments],  # noqa: S607  the user's own git
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_PATIENCE,
-            stdin=subprocess.DEVNULL,
-            # It is only asked: it shall lock nothing, and speak one language.
-            env={**own, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
-            check=False,
-        )
+        return run(root, *arguments, patience=_PATIENCE)
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def _text(said: bytes) -> str:
+    return said.decode("utf-8", errors="replace")
