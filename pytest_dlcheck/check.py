@@ -6,13 +6,14 @@ import math
 import pkgutil
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache
 from importlib import import_module
 from inspect import cleandoc, isabstract
+from itertools import chain
 from typing import Any, ClassVar, Literal
 
 from pytest_dlcheck.baseline import Baseline
@@ -280,7 +281,7 @@ class Check(ABC):
     def _non_finite(self, evidence: Evidence) -> str:
         for trace in evidence.traces:
             for name in sorted(self.reads | self.glances):
-                if not all(map(math.isfinite, _numbers(trace, name))):
+                if not _finite(trace, name):
                     return f"{name.replace('_', ' ')} of {trace.trial}"
         return ""
 
@@ -401,8 +402,8 @@ def _recorded(trace: Trace, name: str) -> bool:
     return bool(trace.facts.get(name)) or len(trace.channels.get(name, ())) > 0
 
 
-def _numbers(trace: Trace, name: str) -> Iterator[float]:
+def _finite(trace: Trace, name: str) -> bool:
+    found = [row.numbers() for row in trace.rows(name)]
     if name in trace.channels:
-        yield from trace.channels[name].numbers()
-    for row in trace.rows(name):
-        yield from row.numbers()
+        found.append(trace.channels[name].numbers())
+    return all(map(math.isfinite, chain.from_iterable(found)))

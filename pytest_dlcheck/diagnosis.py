@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_dlcheck.check import LOCAL, Effect, registry
 from pytest_dlcheck.verdict import Outcome, Verdict
@@ -54,6 +54,25 @@ def diagnose_verdicts(verdicts: Iterable[Verdict]) -> Diagnosis:
         if name not in causes
     }
     return Diagnosis(verdicts, explained)
+
+
+def needed(verdict: Verdict, among: Iterable[Verdict]) -> Verdict:
+    """The verdict without advice on what a failure leads to: the failure's own remedy comes first.
+
+    Args:
+        verdict: any verdict.
+        among: all verdicts on what was trained there.
+    """
+    idle = bool(verdict.advice) and not _bad(verdict)
+    return replace(verdict, advice=()) if idle and any(_leads_to(a, verdict) for a in among) else verdict
+
+
+def _leads_to(a: Verdict, b: Verdict) -> bool:
+    """Whether a failure leads to what a verdict without places of its own is about."""
+    shown = registry()[b.check].shows if b.check in registry() else None
+    if not a.failed or shown is None or shown not in a.leads_to:
+        return False
+    return shown not in LOCAL or any(site in _EVERYWHERE for site in a.sites)
 
 
 def _bad(verdict: Verdict) -> bool:

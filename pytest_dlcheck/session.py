@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_dlcheck.baseline import NO_BASELINE, Baseline
 from pytest_dlcheck.check import Check, Evidence, default_selection, registry
-from pytest_dlcheck.diagnosis import Diagnosis, diagnose_verdicts
+from pytest_dlcheck.diagnosis import Diagnosis, diagnose_verdicts, needed
 from pytest_dlcheck.finding import Finding, TrialSummary
 from pytest_dlcheck.loops import is_watched_for, judged_as_seen, judged_loop, serves, twins_of
 from pytest_dlcheck.plan import ALWAYS, PlannedTrial, needs, plan
@@ -332,7 +332,7 @@ def judge_watched(name: str, trace: Trace) -> tuple[Finding, ...]:
     return tuple(
         Finding(
             recipe=name,
-            verdict=verdict,
+            verdict=needed(verdict, verdicts),
             because_of=diagnosis.explained_by.get(verdict.check, ""),
             trials=(summary,) if index == 0 else (),
         )

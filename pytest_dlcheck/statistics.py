@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
-from statistics import fmean, median, stdev
+from itertools import combinations, pairwise
+from statistics import NormalDist, fmean, median, stdev
 
 CONFIDENCE = 0.95
 """Confidence of every interval here, where no other is asked for."""
@@ -41,10 +42,7 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
     mean = fmean(values)
     if len(values) == 1:
         return Interval(mean, -math.inf, math.inf)
-    from scipy.stats import t
-
-    half = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * stdev(values)
-    half /= math.sqrt(len(values))
+    half = _students_t(confidence, len(values)) * stdev(values) / math.sqrt(len(values))
     return Interval(mean, mean - half, mean + half)
 
 
@@ -59,10 +57,15 @@ def interval_of(mean: float, error: float, count: int, confidence: float = CONFI
     """
     if count <= 1 or not math.isfinite(error):
         return Interval(mean, -math.inf, math.inf)
-    from scipy.stats import t
-
-    half = float(t.ppf((1 + confidence) / 2, count - 1)) * error
+    half = _students_t(confidence, count) * error
     return Interval(mean, mean - half, mean + half)
+
+
+def _students_t(confidence: float, count: int) -> float:
+    """Standard errors on each side of a mean of so many values."""
+    from scipy.special import stdtrit  # scipy.stats takes half a second to load
+
+    return float(stdtrit(count - 1, (1 + confidence) / 2))
 
 
 def surely_positive(values: Sequence[float], risk: float) -> bool:
@@ -91,10 +94,12 @@ def share_interval(hits: int, count: int, confidence: float = CONFIDENCE) -> Int
     """A share with its limits after Wilson; from 0 to 1 where nothing was counted."""
     if count <= 0:
         return Interval(math.nan, 0.0, 1.0)
-    from scipy.stats import binomtest
-
-    limits = binomtest(hits, count).proportion_ci(confidence, method="wilson")
-    return Interval(hits / count, float(limits.low), float(limits.high))
+    share, z = hits / count, NormalDist().inv_cdf((1 + confidence) / 2)
+    whole = 2 * (count + z**2)
+    middle = (2 * hits + z**2) / whole
+    half = z * math.sqrt(4 * count * share * (1 - share) + z**2) / whole
+    low, high = 0.0 if hits == 0 else middle - half, 1.0 if hits == count else middle + half
+    return Interval(share, low, high)
 
 
 def best_renaming(pairs: Mapping[tuple[int, int], int]) -> dict[int, int]:
@@ -106,15 +111,31 @@ def best_renaming(pairs: Mapping[tuple[int, int], int]) -> dict[int, int]:
     Returns:
         For every true class the predicted class that it is matched to.
     """
-    from scipy.optimize import linear_sum_assignment
-
     if not pairs:
         return {}
+    favourites = _favourites(pairs)
+    if favourites is not None and len(set(favourites.values())) == len(favourites):
+        return favourites  # nothing to share out: there is no better way
+    from scipy.optimize import linear_sum_assignment
+
     names = sorted({name for pair in pairs for name in pair})
     counts = [[pairs.get((true, predicted), 0) for predicted in names] for true in names]
     rows, columns = linear_sum_assignment(counts, maximize=True)
     present = {true for true, _ in pairs}
     return {names[r]: names[c] for r, c in zip(rows, columns, strict=True) if names[r] in present}
+
+
+def _favourites(pairs: Mapping[tuple[int, int], int]) -> dict[int, int] | None:
+    """What each true class is called most often; None where one has two such names."""
+    found: dict[int, int] = {}
+    for true in sorted({true for true, _ in pairs}):
+        counts = {name: count for (other, name), count in pairs.items() if other == true}
+        most = max(counts.values())
+        names = [name for name, count in counts.items() if count == most]
+        if len(names) > 1:
+            return None
+        found[true] = names[0]
+    return found
 
 
 def trend(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
@@ -132,12 +153,26 @@ def trend(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """
     if len(values) < _FEWEST_POINTS:
         return Interval(math.nan, -math.inf, math.inf)
-    from scipy.stats import theilslopes
-
     points = blocks(values, BLOCKS)
-    slope, _, low, high = theilslopes(points, alpha=confidence)
-    span = len(points) - 1
-    return Interval(float(slope) * span, float(low) * span, float(high) * span)
+    span, slopes = len(points) - 1, _slopes(points)
+    if any(map(math.isnan, slopes)):
+        return Interval(math.nan, math.nan, math.nan)
+    ties = sum(map(_rank_spread, Counter(points).values()))
+    spread = math.sqrt((_rank_spread(len(points)) - ties) / 18)
+    reach = NormalDist().inv_cdf((1 + confidence) / 2) * spread
+    low = slopes[max(round((len(slopes) - reach) / 2) - 1, 0)]
+    high = slopes[min(round((len(slopes) + reach) / 2), len(slopes) - 1)]
+    return Interval(median(slopes) * span, low * span, high * span)
+
+
+def _slopes(points: Sequence[float]) -> list[float]:
+    """Between every two points, in order."""
+    return sorted((b - a) / (j - i) for (i, a), (j, b) in combinations(enumerate(points), 2))
+
+
+def _rank_spread(count: int) -> int:
+    """18 times the variance of Kendall's score of so many values, or what so many equal ones take."""
+    return count * (count - 1) * (2 * count + 5)
 
 
 def blocks(values: Sequence[float], count: int) -> list[float]:

@@ -6,7 +6,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 Kind = Literal[
-    "inspect", "train", "watch", "overfit", "blind", "holdout", "fit", "bench_train", "bench_infer"
+    "inspect",
+    "train",
+    "watch",
+    "overfit",
+    "blind",
+    "holdout",
+    "standardised",
+    "fit",
+    "bench_train",
+    "bench_infer",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """In the order in which they are run: what is quick and tells of causes comes first."""
@@ -42,6 +51,7 @@ class Trial:
             ``overfit`` (training on one fixed small batch, without scheduler, dropout off),
             ``blind`` (as ``train``, but each target is paired with the inputs of another sample)
             ``holdout`` (as ``train``, but on three quarters of the first epoch's batches),
+            ``standardised`` (as ``train``, but large inputs have a mean of 0 and a deviation of 1),
             ``fit`` (training without probes, then the metrics on all of the validation data),
             ``bench_train`` or ``bench_infer`` (the time and memory of training steps, or of forward
             passes in eval mode).
@@ -151,6 +161,10 @@ class Terms:
     def holdout(self) -> tuple[Trial, ...]:
         """That training without a quarter of its data, once per seed."""
         return tuple(replace(trial, kind="holdout") for trial in self.train())
+
+    def standardised(self) -> tuple[Trial, ...]:
+        """That training with large inputs brought to unit scale, once per seed."""
+        return tuple(replace(trial, kind="standardised") for trial in self.train())
 
     def fit(self, seed: int, fold: int = 0, revision: str = "") -> Trial:
         """A training without probes, and its metrics on all of the validation data.

@@ -19,6 +19,11 @@ NOTHING = (
     "a training in a subprocess cannot be seen from here: watch that process, `dlcheck watch SCRIPT`"
 )
 
+NO_BACKWARD = (
+    "nothing was trained here: no backward ran and no parameter had a gradient, so that {steps} "
+    "optimizer steps applied nothing; call loss.backward() before step()"
+)
+
 
 class NothingTrainedError(ValueError):
     """Nothing was trained while it was watched: neither passed nor failed, but used wrongly."""
@@ -53,11 +58,26 @@ class Watched:
         return tuple((self.name if single else f"{self.name} [{what}]", t) for what, t in self.traces)
 
     @property
+    def is_trained(self) -> bool:
+        """Whether anything was propagated, or applied: gradients may be assigned by hand."""
+        return any(
+            trace.row("loop").integer("backwards") or any(trace.matrix("gradient_norm").numbers())
+            for _, trace in self.traces
+        )
+
+    @property
     def summary(self) -> str:
         """What was seen, in one line."""
-        if not self._trained():
-            return NOTHING
+        if not self.is_trained:
+            return self._nothing()
+        rows = [trace.row("loop") for _, trace in self.traces]
         steps = sum(trace.trial.steps for _, trace in self.traces)
+        steps += max(row.integer("overlooked") for row in rows)
+        if not steps and rows[0].flag("updated_by_hand"):
+            count = rows[0].integer("hand_updates")
+            return (
+                f"no optimizer steps: {count} updates by hand were seen, of which little can be judged"
+            )
         failed, passed = len(self.failures), sum(v.outcome is Outcome.PASSED for v in self.verdicts)
         of = f"of {len(self.verdicts)} verdicts"
         return f"{steps} optimizer steps; {failed} failed, {passed} passed {of}"
@@ -106,11 +126,12 @@ class Watched:
 
     def _require_training(self) -> None:
         __tracebackhide__ = True
-        if not self._trained():
-            raise NothingTrainedError(NOTHING)
+        if not self.is_trained:
+            raise NothingTrainedError(self._nothing())
 
-    def _trained(self) -> bool:
-        return any(trace.row("loop").integer("backwards") for _, trace in self.traces)
+    def _nothing(self) -> str:
+        steps = sum(trace.trial.steps for _, trace in self.traces)
+        return NO_BACKWARD.format(steps=steps) if steps else NOTHING
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median_low
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
@@ -23,7 +25,8 @@ class BatchesAreFresh(Check):
     steps, over the whole window and never between neighbours (SAM, LBFGS, GANs and PPO use a batch
     several times). It fails where ``enough`` steps all saw one batch although the loader was begun
     anew at every one of them. One batch that was read once may be meant (overfitting a batch): advice,
-    and so is a loader of several batches that is begun anew at every step.
+    and so is a loader of several batches that is begun anew at every step, or for a batch that is then
+    used for several.
 
     **What it cannot see.** Which samples are in a batch; data that is no tensor argument of the model.
 
@@ -69,6 +72,11 @@ class BatchesAreFresh(Check):
         advice = []
         if distinct == 1 and length > 1:
             advice.append(f"every step sees the same batch, of {length} that the loader has")
+        elif restarts and (turns := _in_a_row(trace.series("batch_fingerprint"))) > 1:
+            advice.append(
+                f"a batch is used for {turns} steps in a row, and the loader, of {length} batches, "
+                "is begun anew for the next: only first batches are used"
+            )
         elif restarts:
             advice.append("the loader is begun anew at every step: only first batches are used")
         return self.passed(story, measure, advice=advice) if distinct > 1 or advice else self._full(seen)
@@ -88,6 +96,16 @@ class BatchesAreFresh(Check):
     def sick(cls) -> Iterable[Example]:
         """Begun anew at every step."""
         yield Example("next(iter(loader))", (_example([1.0] * 20, 20, 20),), ("data",))
+
+
+def _in_a_row(prints: Series) -> int:
+    """For how many steps in a row a batch is used, as a rule; the first and last rows may be cut."""
+    rows = [1]
+    for (step, one), (following, other) in pairwise(zip(prints.steps, prints.values, strict=True)):
+        if following != step + 1:
+            break
+        rows = [*rows[:-1], rows[-1] + 1] if one == other else [*rows, 1]
+    return int(median_low(rows[1:-1] or rows))
 
 
 def _example(prints: list[float], batches: int, passes: int) -> Trace:

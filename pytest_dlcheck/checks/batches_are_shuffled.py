@@ -28,7 +28,8 @@ class BatchesAreShuffled(Check):
     labels in them is held against that of a random order (one-sided: too alike), whose standard error
     follows from the labels' frequencies. Fails only if it is both beyond chance and large, where the
     loader takes the data as they come; batches that a batch sampler of your own puts together are
-    advice, as is an order that repeats in every epoch, and a series in time.
+    advice, as is an order that repeats in every epoch, and a series in time. On a watched loop: the
+    classes that a loader gives in the data set's own order, where each comes in one run in every pass.
 
     **What it cannot see.** Streams (iterable data sets), whose order is their own, targets that are not
     one number a sample, and an order by something else than the target.

@@ -59,13 +59,12 @@ class Causality(Check):
         if leaking and _surely(rows, leaking):
             scored_first = max(leaking, key=lambda row: (row.flag("next_token"), _ratio(row)))
             return self.failed_by(faults.leak(scored_first))
-        copied = [row for row in rows if _is_copied(row)]
-        if copied and not leaking:
+        sound = [row for row in rows if row not in leaking]
+        if copied := [row for row in sound if _is_copied(row)]:
             return self.failed_by(faults.unshifted(copied[0], self.copied))
-        displaced = [row for row in rows if faults.is_displaced(row)]
+        displaced = [row for row in sound if faults.is_displaced(row)]
         if displaced and not leaking:
             return self.failed_by(faults.displaced(displaced[0], self.copied))
-        sound = [row for row in rows if row not in leaking]
         row = max(sound or leaking, key=_ratio)
         if not sound:
             return self.inconclusive(faults.finding(row), advice=_advice(leaking))
@@ -89,6 +88,9 @@ class Causality(Check):
         yield Example("the diagonal is one too far, place unknown", (_trace(late),), ("output",))
         copied = Row(_example(change=3e-16), same_token=True, scored_now=1.0, sees_now=True)
         yield Example("unshifted targets", (_trace(copied),), ("data",))
+        source = Row(_example(change=0.4), input="input[0]", declared=False)
+        decoder = Row(copied, declared=False)
+        yield Example("a decoder is fed its targets", (_trace(source, decoder),), ("data",))
         back = Row(_example(change=3e-16), shift=-1)
         yield Example("targets shifted the wrong way", (_trace(back),), ("data",))
         yield Example("targets shifted twice", (_trace(Row(back, shift=2)),), ("data",))

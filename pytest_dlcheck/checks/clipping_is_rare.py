@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults.readings import update_ratio
+from pytest_dlcheck.faults import clipping as faults
+from pytest_dlcheck.faults.useless_clipping import useless
 from pytest_dlcheck.trace import Matrix, Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
-from pytest_dlcheck.verdict import Measure, Suspect, Verdict
+from pytest_dlcheck.verdict import Measure, Verdict
+
+LOOKED = {"clips_before_backward": "clips_looked"}
+"""What is told of some clippings only, and of how many; the rest of all."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +26,13 @@ class ClippingIsRare(Check):
     gradient to next to nothing.
 
     **How it decides.** On a watched loop, by the factor that ``clip_grad_norm_`` scales gradients by.
-    It fails where the median factor is below ``nothing`` and the parameters hardly move (update per
-    weight and step below ``still``), or where ``nearly_all`` clippings come before the backward, or
-    while a gradient scaler's factor is still in; clipping that is active in ``nearly_all`` steps is
-    advice: it trains well with normalised gradients, and Adam does not mind their scale.
+    It fails where the median factor is below ``nothing`` and gradients hardly move the parameters
+    (update per weight and step below ``still``, without what SGD's weight decay does; or below
+    ``tenth`` of Adam's step, where ``eps`` outweighs them), or where ``nearly_all`` clippings find no
+    gradient, as the backward comes later, or come while a gradient scaler's factor is still in. Clipping
+    that is active in ``nearly_all`` steps is advice: it trains well with normalised gradients, and Adam
+    does not mind their scale. So is clipping after the step, of what is reset unused (without a
+    bound it measures the norm), and clipping the same parameters twice in a row.
 
     **What it cannot see.** Clipping by hand or by value, and functions that were imported by name
     before the watch began.
@@ -37,12 +44,17 @@ class ClippingIsRare(Check):
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop", "clipping", "update_norm", "parameter_norm"})
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.UPDATES, Effect.PROGRESS})
+    glances: ClassVar[frozenset[str]] = frozenset(
+        {"gradient_norm", "learning_rate", "optimizer_groups", "recipe", "coverage"}
+    )
     judges_divergence: ClassVar[bool] = True
 
     nothing: float = 0.01
     """Median factor (ratio) below which a hundredth of the gradient is left; chosen."""
     still: float = 1e-5
     """Update per weight and step (ratio) below which 1,000 steps move a weight by 1 %."""
+    tenth: float = 0.1
+    """Share of Adam's step (ratio) below which the gradient's size decides again; chosen."""
     nearly_all: float = 0.9
     """Share of steps, or of clippings, (ratio) from which on it is the rule."""
     few: int = 2
@@ -58,57 +70,49 @@ class ClippingIsRare(Check):
         if verdict := self._out_of_place(trace.row("loop")):
             return verdict
         factors = trace.series("clipping").values
-        usual, ratio = median(factors), update_ratio(trace)
+        usual, ratio, left = median(factors), faults.moved(trace), faults.step_left(trace)
         measure = Measure("median factor of clipping", usual, "ratio", self.nothing, ">=")
         story = (
             f"clipping scales gradients by {usual:.2g} in the median of {len(factors)} steps "
-            f"({self.nothing:g} or more should be left), and weights move by {ratio:.2g} a step"
+            f"({self.nothing:g} or more should be left), and they move weights by {ratio:.2g} a step"
         )
-        if usual < self.nothing and ratio < self.still:
-            return self.failed(
-                story,
-                measure,
-                suspects=[
-                    Suspect("optimizer", f"its gradients are clipped to {usual:.2g} of their size")
-                ],
-                cause="the bound of clip_grad_norm_ is far below the gradients' norm",
-                remedy="raise max_norm to about the usual norm of the gradient",
-            )
+        if left < self.tenth:
+            story += f": {left:.2g} of Adam's step is left, whose eps outweighs them"
+        if usual < self.nothing and (ratio < self.still or left < self.tenth):
+            return self.failed_by(faults.to_nothing(story, measure))
         active = sum(factor < 1 for factor in factors) / len(factors)
         often = f"clipping is active in {active:.0%} of the steps: it acts as a learning rate of its own"
-        return self.passed(story, measure, advice=[often] if active >= self.nearly_all else [])
+        advice = list(useless(trace.row("loop"), self.few, self.nearly_all))
+        advice += [often] if active >= self.nearly_all and not advice else []
+        return self.passed(story, measure, advice=advice)
 
     def _out_of_place(self, row: Row) -> Verdict | None:
-        clips = row.integer("clips")
-        for key, when, remedy in (
-            (
-                "clips_before_backward",
-                "before any backward: there is nothing to clip",
-                "clip after backward",
-            ),
-            ("clips_scaled", "while the gradients are scaled", "call scaler.unscale_(optimizer) first"),
-        ):
-            count = row.integer(key)
+        for key in faults.PLACES:
+            count, clips = row.integer(key), row.integer(LOOKED.get(key, "clips"))
             if count > self.few and count >= self.nearly_all * clips:
-                return self.failed(
-                    f"{count} of {clips} clippings come {when} (at most {self.few} may)",
-                    Measure("clippings out of place", count, "count", self.few),
-                    suspects=[Suspect("optimizer", f"its gradients are clipped {when}")],
-                    cause=f"clip_grad_norm_ is called {when}",
-                    remedy=remedy,
-                )
+                return self.failed_by(faults.out_of_place(key, count, clips, self.few))
         return None
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:
         """Rare; always active, and yet it trains."""
         yield Example("rare", (_example(1.0, 1e-3),))
+        after = _example(0.5, 1e-3, clips_after_step=50)
+        yield Example("after the step", (after,))
         yield Example("always active under Adam", (_example(0.001, 1e-3),))
+        usual = _under("AdamW", 1e-3, 1e-3, Row(eps=1e-8, weight_decay=0.1), gradient=1.0)
+        yield Example("normalised gradients under AdamW", (usual,))
+        bounded = _under("SGD", 5e-3, 1e-3, Row(momentum=0.9, weight_decay=5e-4), gradient=1e-3)
+        yield Example("normalised gradients under SGD", (bounded,))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
         """Next to nothing is left."""
         yield Example("clipped to nothing", (_example(1e-5, 1e-8),), ("optimizer",))
+        decayed = _under("SGD", 1e-8, 2e-4, Row(momentum=0.9, weight_decay=5e-4))
+        yield Example("clipped to nothing beside weight decay", (decayed,), ("optimizer",))
+        small = _under("AdamW", 1e-8, 3e-4, Row(eps=1e-8, weight_decay=0.1))
+        yield Example("clipped below Adam's eps", (small,), ("optimizer",))
         yield Example(
             "before backward", (_example(1.0, 1e-3, clips_before_backward=50),), ("optimizer",)
         )
@@ -116,10 +120,28 @@ class ClippingIsRare(Check):
 
 
 def _example(factor: float, ratio: float, **found: int) -> Trace:
+    return example_trace(**_seen(factor, ratio, **found))
+
+
+def _under(optimizer: str, factor: float, ratio: float, group: Row, gradient: float = 1e-8) -> Trace:
+    """The same with what is known of the optimizer; gradients have this norm once they are clipped."""
     return example_trace(
-        Terms().watch(),
-        loop=Row({"clips": 50, "clips_before_backward": 0, "clips_scaled": 0, **found}),
-        clipping=Series((0, 1, 2), (factor, factor, 1.0)),
-        update_norm=Matrix((0, 1), ("w",), ((ratio,), (ratio,))),
-        parameter_norm=Matrix((0, 1), ("w",), ((1.0,), (1.0,))),
+        **_seen(factor, ratio),
+        recipe=Row(optimizer=optimizer),
+        optimizer_groups=group,
+        learning_rate=Series((0, 1), (0.1, 0.1)),
+        gradient_norm=Matrix((0, 1), ("w",), ((gradient,), (gradient,))),
+        coverage=Row(name="w", numel=1000, optimizers=1),
     )
+
+
+def _seen(factor: float, ratio: float, **found: int) -> dict[str, Any]:
+    return {
+        "trial": Terms().watch(),
+        "loop": Row(
+            {"clips": 50, "clips_looked": 50, "clips_before_backward": 0, "clips_scaled": 0, **found}
+        ),
+        "clipping": Series((0, 1, 2), (factor, factor, 1.0)),
+        "update_norm": Matrix((0, 1), ("w",), ((ratio,), (ratio,))),
+        "parameter_norm": Matrix((0, 1), ("w",), ((1.0,), (1.0,))),
+    }

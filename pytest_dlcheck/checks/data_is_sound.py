@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
 from pytest_dlcheck.faults import data as faults
 from pytest_dlcheck.faults import data_advice as advice
+from pytest_dlcheck.faults import data_alignment as alignment
+from pytest_dlcheck.faults import data_scaling as scaling
 from pytest_dlcheck.faults.data_examples import ENTRY, STUCK, facts
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row, Scalar, Trace
@@ -20,20 +22,18 @@ class DataIsSound(Check):
     """Samples are finite, differ from each other, and meet the model at a scale it can learn from.
 
     Inputs and targets hold no NaN or infinity that model and loss do not expect, neither all inputs nor
-    all targets are the same, and inputs reach the first weights at a scale which their initialisation is
-    made for, in validation as in training.
+    all targets are the same, and inputs reach the first weights at a scale that these are made for.
 
-    **Why it matters.** No model learns from such data, and the symptoms look like faults of the model:
-    NaN after an hour, a loss that jumps or does not fall, dead units.
+    **Why it matters.** No model learns from such data; the symptoms look like faults of the model.
 
     **How it decides.** On samples from all over the training data: about 1,000 of a data set, 16,000 of
     tensors. Samples with NaN are given to the model: if its loss stays finite, gaps are expected. Scale
-    is taken where it matters, by what the first layer with weights makes of the first batch: a model
-    that normalises its inputs itself, or right after that layer, passes with inputs of any size.
-    Inputs that are tiny there fail if a small batch cannot be learned. Imbalance, duplicates, constant
-    features and scales that are off are advice.
+    is taken by what the first layer with weights makes of the first batch, unless that, or the next,
+    normalises. Tiny inputs fail if a small batch cannot be learned, large images that seem to be mended
+    if the same training learns twice as much at unit scale, maps if mirrored images tell more of them.
+    Imbalance, duplicates, constant features and scales that are off are advice.
 
-    **What it cannot see.** Samples not looked at (of an iterator: all but one batch), and wrong labels.
+    **What it cannot see.** Samples not looked at (of an iterator: all but one batch); wrong labels.
 
     **Source.** Breck et al., "Data validation for machine learning", MLSys 2019; Braiek and Khomh,
     "TheDeepChecker", 2022 (unscaled data, unbalance); LeCun et al., "Efficient backprop", 1998.
@@ -41,7 +41,8 @@ class DataIsSound(Check):
 
     family = "data"
     reads = frozenset({"data_contents"})
-    glances = frozenset({"data_scale", "loss", "steps"})
+    glances = frozenset({"data_scale", "data_alignment", "loss", "steps"})
+    judges_divergence = True
     shows = Effect.DATA
     leads_to = frozenset(set(Effect) - {Effect.RUN, Effect.DATA, Effect.INDEPENDENCE})
 
@@ -69,41 +70,42 @@ class DataIsSound(Check):
         return (terms.inspect(),)
 
     def look_again(self, verdict: Verdict, evidence: Evidence) -> tuple[Trial, ...]:
-        """Whether a batch can be learned from inputs as small as that."""
+        """Whether a batch can be learned from inputs as small as that, and what large ones do."""
         trace = evidence.the("inspect")
-        if verdict.failed or not faults.are_tiny(trace.rows("data_scale"), self.tiny):
-            return ()
-        return (Terms(seed=trace.trial.seed, device=trace.trial.device).overfit(0.8),)
+        terms = Terms(scaling.STEPS, seed=trace.trial.seed, device=trace.trial.device)
+        entries = () if verdict.failed else trace.rows("data_scale")
+        if scaling.may_hamper(entries):
+            return (*terms.standardised(), *terms.train())
+        return (terms.overfit(0.8),) if faults.are_tiny(entries, self.tiny) else ()
 
     def judge(self, evidence: Evidence) -> Verdict:
         """By what came to its end: a second look that was cut short is none."""
-        told = [t for t in evidence.traces if t.trial.kind != "overfit" or t.ending.kind == "completed"]
-        return super().judge(Evidence(tuple(told)))
+        return super().judge(Evidence(scaling.fair(evidence.traces)))
 
     def decide(self, evidence: Evidence) -> Verdict:
         """Fail by the first of: not finite, all the same, out of scale."""
-        rows, entries = map(evidence.the("inspect").rows, ("data_contents", "data_scale"))
+        facts = "data_contents", "data_scale", "data_alignment"
+        rows, entries, maps = map(evidence.the("inspect").rows, facts)
         stuck = faults.stuck(evidence.of("overfit"), self.stuck)
         beyond = [e for e in entries if faults.is_beyond(e, self.huge, self.pixels)]
         same = [row for row in rows if self._same(row, self.samples)]
         told = [*advice.on_contents(rows, same), *advice.on_entries(entries, beyond, rows)]
-        fault = next(self._faults(rows, entries), None)
-        if fault is None and stuck is not None and faults.are_tiny(entries, self.tiny):
-            fault = faults.too_small(entries[0], stuck, self.tiny)
-        if fault is not None:
+        fault = next(iter((*self._faults(rows, entries), *alignment.apart(maps))), None)
+        if stuck is not None and faults.are_tiny(entries, self.tiny):
+            fault = fault or faults.too_small(entries[0], stuck, self.tiny)
+        if fault := fault or scaling.hampered(entries, evidence.traces):
             return self.failed_by(fault, advice=told)
-        made = max((e.number("made") for e in entries if not faults.at_ease(e)), default=0.0)
+        told += [*scaling.advice(evidence.traces), *alignment.advice(maps)]
+        made = faults.made(entries)
         return self.passed(
-            "0 unexpected NaN or infinities (bound 0) in "
-            f"{faults.looked_at(rows[0])}{faults.first_outputs(made, self.huge)}",
+            f"0 unexpected NaN or infinities (bound 0) in {faults.sound(rows[0], made, self.huge)}",
             Measure("samples that are not finite", 0, "ratio", 0),
             Measure("rms of the first layer's outputs", made, "ratio", self.huge),
             advice=told,
         )
 
     def _faults(self, rows: tuple[Row, ...], entries: tuple[Row, ...]) -> Iterator[Fault]:
-        inputs = [row for row in rows if not row.flag("is_target")]
-        targets = [row for row in rows if row.flag("is_target")]
+        inputs, targets = ([r for r in rows if r.flag("is_target") is of] for of in (False, True))
         bad = [row for row in rows if row.integer("bad_samples") and row.get("survives") is not True]
         yield from map(faults.not_finite, bad)
         if inputs and targets and all(self._same(row, self.samples // 2) for row in inputs):
@@ -140,10 +142,8 @@ class DataIsSound(Check):
         raw = Row(ENTRY, given=122.0, made=70.0, highest=255.0, whole_numbers=True)
         yield Example("raw pixels", (_trace(raw),), ("data", "features.0"))
         yield Example("divided twice", (_trace(entry=Row(ENTRY, highest=1 / 255)),), ("data",))
-        tiny = Row(ENTRY, given=1e-5)
-        yield Example(
-            "vanishing", (_trace(tiny), example_trace(Terms().overfit(0.8), **STUCK)), ("data",)
-        )
+        stuck = example_trace(Terms().overfit(0.8), **STUCK)
+        yield Example("vanishing", (_trace(Row(ENTRY, given=1e-5)), stuck), ("data",))
 
 
 def _trace(entry: Row = ENTRY, **parts: Mapping[str, Scalar]) -> Trace:

@@ -28,8 +28,9 @@ class InitializationIsSound(Check):
     copies differ in one direction only after the training. Zero-initialised heads, residual branches and
     adapters part at once, and pass. The signal is measured as it passes, normalisations included: how
     far samples differ before the deepest layer, how many hidden sigmoids and tanhs are saturated, how
-    large outputs are beside what the loss knows. A lost or saturated signal fails only if the training
-    has not mended it, outputs only if weights rather than raw inputs enlarge them. How variances stand
+    large outputs are beside what the loss knows. A lost or saturated signal (half saturated, where the
+    loss starts as nonsense and weights are far too large) fails only if the training has not mended
+    it, outputs only if weights rather than raw inputs enlarge them. How variances stand
     to those of He or Glorot alone decides nothing.
 
     **What it cannot see.** The inside of compiled models and of torch's recurrent modules. Layers that
@@ -99,9 +100,7 @@ class InitializationIsSound(Check):
             after = [Signal(t.rows("signal")) for t in ends]
             if all(end.left(signal.deepest.text("site"), signal.first) < self.least for end in after):
                 yield faults.faint(signal, still.rows("units"), self.least)
-        flat = faults.saturated(still, self.open_values)
-        if flat and all(faults.saturated(t, self.open_values) for t in ends):
-            yield from filter(None, [faults.saturating(signal, flat, self.open_values)])
+        yield from faults.flat(still, ends, self.open_values, self.worse)
         for row in still.rows("initial_loss"):
             ratio, scale = faults.loss_ratio(row), faults.output_scale(row)
             if ratio > self.worse and scale > self.most:

@@ -28,7 +28,7 @@ class Latency(ProcessGate):
     **How it decides.** A fresh process warms up until its last ten calls agree (IQR/median < 0.1, or
     noise without a drift), then times calls one by one, each until its result is there; its median is
     one observation, and the 95th percentile is told beside it. Three such processes are held against
-    `at_most`, or against earlier runs; five a side, in turns, against another commit. The rules are
+    `at_most`, or against earlier runs; five pairs, in turns, against another commit. The rules are
     those of `throughput`: it fails where an error of 1 % says so and the margin is passed; what is not
     decided asks for more processes, up to a bound, and then is inconclusive.
 
@@ -75,6 +75,10 @@ class Latency(ProcessGate):
     def value(self, trace: Trace) -> float:
         """What one process says."""
         return median(trace.series("call_seconds").values)
+
+    def blocks(self, trace: Trace) -> Sequence[float]:
+        """Each call by itself."""
+        return trace.series("call_seconds").values
 
     def beside(self, setting: Setting, traces: Sequence[Trace]) -> Iterable[Measure]:
         """What the slowest calls but one of twenty take."""

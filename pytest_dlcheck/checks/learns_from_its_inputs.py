@@ -25,9 +25,10 @@ class LearnsFromItsInputs(Check):
     targets and against other samples', which makes no difference on average where nothing was learned
     from inputs. It passes where the right ones surely fit better. Else it looks again, at batches held
     out of a training of the same length, at a training with other samples' inputs, and at the data
-    without the model. It fails only if held-out data leave less than ``little`` to be gained, a batch
-    is learned by heart in half the steps, and near inputs do not have alike targets either; or if at
-    the end less than ``kept`` is left of what was gained. An own loop must do worse with others' inputs.
+    without the model. It fails only if held-out data, or ridge regression and nearest neighbours out of
+    fold, leave less than ``little`` to be gained, a batch is learned by heart in half the steps (maps in
+    part), and near inputs do not have alike targets either; or if at the end less than ``kept`` is left
+    of what was gained. An own loop must do worse with others' inputs.
 
     **What it cannot see.** Labels that are wrong for some samples only. Inputs that are independent
     random numbers are never failed: there is nothing to be learned from noise.
@@ -111,13 +112,12 @@ class LearnsFromItsInputs(Check):
         return self.inconclusive(f"{look}; {why}") if why else self.failed_by(look.foreign_labels())
 
     def _nothing(self, story: str, look: learning.SecondLook) -> Verdict:
-        if look.relation.number("spread") < self.constant:
-            return self.failed_by(learning.constant_inputs(story, look, self.little))
+        if plain := learning.in_the_data(story, look, self.little, self.constant):
+            return self.failed_by(plain)
         if why := look.why_not_told(self.little, self.unlike, self.alike, self.noise):
             advice = "if targets should follow from inputs, they do not: look at a few pairs"
             return self.inconclusive(f"{story}; {why}", advice=[advice] if why == learning.NOISE else [])
-        blame = learning.unused_inputs if look.surprise > self.alike else learning.foreign_labels
-        return self.failed_by(blame(story, look, self.little))
+        return self.failed_by(learning.nothing(story, look, self.little, self.alike, self.noise))
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:

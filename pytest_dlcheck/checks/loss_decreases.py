@@ -100,7 +100,8 @@ class LossDecreases(Check):
         warming = len(rates) > 1 and rates[-1] == max(rates) > rates[-2]
         why = "the learning rate is still in its warm-up" if warming else why
         if why:
-            return self.inconclusive(f"{story}; {why}", measure, advice=["raise steps"])
+            more = [] if trace.trial.kind == "watch" else ["raise steps"]  # a watched loop has its own
+            return self.inconclusive(f"{story}; {why}", measure, advice=more)
         return self._not_falling(story, measure, trace)
 
     def _faded(self, trace: Trace) -> bool:
@@ -121,8 +122,7 @@ class LossDecreases(Check):
         elif climbs:
             site, finding = "optimizer", f"the loss rises in steps of {ratio:.1g} of the weights"
             cause, remedy = "the steps climb: maximize=True, or a wrong sign", "turn the sign"
-        at = [Suspect(site, finding)]
-        return self.failed(story, measure, suspects=at, cause=cause, remedy=remedy)
+        return self.failed(story, measure, suspects=[Suspect(site, finding)], cause=cause, remedy=remedy)
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:

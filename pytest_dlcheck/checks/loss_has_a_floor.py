@@ -14,6 +14,11 @@ from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Suspect, Verdict
 
+_ADVICE = (
+    "the loss falls below zero, ever faster: unless it is a likelihood, the sign of it, or of one of "
+    "its terms, is wrong"
+)
+
 
 @dataclass(frozen=True)
 class LossHasAFloor(Check):
@@ -23,8 +28,11 @@ class LossHasAFloor(Check):
     is minimised must have a floor; the negative of a loss has none.
 
     **How it decides.** On a watched loop, by the medians of the first, the middle and the last
-    ``part`` of the losses that are finite. It fails where the last is below ``-far`` times the size of
-    the first, and lies ``faster`` times as far below the middle as that is below the first.
+    ``part`` of the losses that are finite: whether the last is below ``-far`` times the size of the
+    first (below ``-deep`` where that is ``tiny``), and ``faster`` times as far below the middle as
+    that is below the first. It fails where the losses then stop being finite, or where no exponential
+    and no logarithm is taken near the loss. Else it is advice: a likelihood has its floor, if far below
+    zero, and a Poisson likelihood of large counts nears it ever faster at first.
     A likelihood of continuous data falls below zero too, but ever slower. Objectives that are trained
     against each other, as a GAN's or an actor's and a critic's, need no floor.
 
@@ -35,7 +43,7 @@ class LossHasAFloor(Check):
     """
 
     family: ClassVar[Family] = "loop"
-    reads: ClassVar[frozenset[str]] = frozenset({"loss", "recipe"})
+    reads: ClassVar[frozenset[str]] = frozenset({"loss", "recipe", "comparisons"})
     leads_to: ClassVar[frozenset[Effect]] = frozenset(
         {Effect.STABILITY, Effect.UPDATES, Effect.PROGRESS, Effect.GENERALIZATION, Effect.FITTING}
     )
@@ -48,7 +56,12 @@ class LossHasAFloor(Check):
     at_least: int = 6
     """The same (count) where the losses then stop being finite: it fell fast."""
     far: float = 10.0
-    """Depth below zero in sizes of the first loss (ratio), that of a loss of 0.1 at least: chosen."""
+    """Depth below zero in sizes of the first loss (ratio); chosen."""
+    tiny: float = 0.1
+    """Size of a first loss (in its unit) below which it is no measure: differences start at zero."""
+    deep: float = 100.0
+    """Depth below zero (in the loss's unit) of such a loss; chosen: a difference of energies that is
+    held near zero by 0.1 of their squares ends at -5, one by 0.01 at -50."""
     faster: float = 1.5
     """Fall in the second half over that in the first (ratio); what nears a floor stays below 1."""
 
@@ -70,27 +83,31 @@ class LossHasAFloor(Check):
         few = max(1 if broke else 3, int(self.part * len(losses)))
         start = (len(losses) - few) // 2
         first, middle, last = (median(losses[i : i + few]) for i in (0, start, len(losses) - few))
-        floor = -self.far * max(abs(losses[0]), 0.1)
+        floor = -self.far * abs(losses[0]) if abs(losses[0]) >= self.tiny else -self.deep
         story = (
             f"the loss went from {first:.4g} over {middle:.4g} to {last:.4g} (ever faster below "
             f"{floor:.3g} has no floor)"
         )
         measure = Measure("loss at the end", last, "loss", floor, ">=")
-        if last < floor and middle - last > self.faster * abs(first - middle):
-            return self.failed(
-                story,
-                measure,
-                suspects=[Suspect("loss", "is minimised below any floor: its sign is wrong")],
-                cause="the sign of the loss, or of a term of it, is wrong: nothing ends its fall",
-                remedy="minimise what is smallest where the outputs are right: turn the sign",
-            )
-        return self.passed(story, measure)
+        if not (last < floor and middle - last > self.faster * abs(first - middle)):
+            return self.passed(story, measure)
+        seen = trace.row("comparisons")
+        if not broke and (seen.integer("exponential") or not seen.integer("looked")):
+            return self.passed(story, measure, advice=[_ADVICE])
+        return self.failed(
+            story,
+            measure,
+            suspects=[Suspect("loss", "is minimised below any floor: its sign is wrong")],
+            cause="the sign of the loss, or of a term of it, is wrong: nothing ends its fall",
+            remedy="minimise what is smallest where the outputs are right: turn the sign",
+        )
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:
         """Down to zero; a likelihood far below it, ever slower."""
         yield Example("to zero", (_example([2.3 * 0.95**i for i in range(100)]),))
         yield Example("a density", (_example([2 - 40 * (1 - 0.96**i) for i in range(100)]),))
+        yield Example("a difference", (_example([0.01 - 2e-4 * i**2 for i in range(100)]),))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
@@ -100,4 +117,5 @@ class LossHasAFloor(Check):
 
 def _example(losses: list[float]) -> Trace:
     series = Series(tuple(range(len(losses))), tuple(losses))
-    return example_trace(Terms().watch(), loss=series, recipe=Row(several_objectives=False))
+    seen, recipe = Row(looked=5, exponential=0), Row(several_objectives=False)
+    return example_trace(Terms().watch(), loss=series, recipe=recipe, comparisons=seen)

@@ -15,6 +15,7 @@ from pytest_dlcheck.verdict import Measure, Suspect, Verdict
 
 _STOPS_ALL = frozenset(Effect) - {Effect.OUTPUTS}
 """What a loss without value or gradient leads to; outputs of a wrong shape are its cause instead."""
+_LEFT_ALONE = {Effect.RUN, Effect.DATA, Effect.LOOP, Effect.OUTPUTS, Effect.INDEPENDENCE}
 _USELESS = ("cut from the graph", "not one number", "not a tensor")
 
 
@@ -32,10 +33,11 @@ class LossIsSound(Check):
     **Why it matters.** Each of these trains without an error: slowly, towards the mean, or backwards.
 
     **How it decides.** By listening to torch's loss functions, and by asking `loss=` alone: with targets
-    permuted, right and wrong answers. Sums of probabilities are compared with 1; all else is exact.
+    permuted, right and wrong answers. Sums of probabilities are compared with 1; all else is exact. On a
+    watched loop: from the graph of a few losses, what torch's own are given, where most show the same.
 
     **What it cannot see.** Losses written by hand inside `training_step`, except their value and sign of
-    the torch losses in them.
+    the torch losses in them. On a watched loop: the sign, the targets, and losses that are compiled.
 
     **Source.** TheDeepChecker (Ben Braiek and Khomh, 2023); Karpathy, "A recipe for training".
     """
@@ -43,7 +45,7 @@ class LossIsSound(Check):
     family = "contract"
     reads = frozenset({"loss_soundness"})
     shows = Effect.OUTPUTS
-    leads_to = frozenset(Effect) - {Effect.RUN, Effect.DATA, Effect.OUTPUTS, Effect.INDEPENDENCE}
+    leads_to = frozenset(Effect) - _LEFT_ALONE
 
     normalised: float = 1e-3
     """Distance of sums from 1 (ratio) up to which rows are probabilities: a float32 softmax over 10
@@ -69,7 +71,7 @@ class LossIsSound(Check):
         found.sort(key=lambda fault: "NaN" in fault.finding)  # what else is wrong tells why
         advice = [line for row in rows for line in faults.advice_on(row, self.normalised, self.doubling)]
         if not found:
-            tests = ", ".join(dict.fromkeys(_name(row) for row in rows))
+            tests = ", ".join(dict.fromkeys(row.text("kind") or row.text("part") for row in rows))
             text = f"0 faults in {len(rows)} tests (bound 0): {tests}"
             return self.passed(text, Measure("faults of the loss", 0, "count", 0), advice=advice)
         useless = any(words in fault.finding for fault in found for words in _USELESS)
@@ -127,10 +129,6 @@ class LossIsSound(Check):
         yield Example("flipped", (_trace(_VALUE, _answers(0.0, -9.0, higher=4)),), ("loss",))
         cut = Row({**_VALUE, "reached": 0})
         yield Example("detached", (_trace(cut),), ("loss",))
-
-
-def _name(row: Row) -> str:
-    return row.text("kind") or row.text("part")
 
 
 _VALUE = Row(part="value", tensor=True, numel=1, finite=True, trainable=4, reached=4)

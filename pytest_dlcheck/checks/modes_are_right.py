@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
+from pytest_dlcheck.faults.modes import validated_in_train_mode
+from pytest_dlcheck.faults.teaching import drifting_teachers, stepped_in_eval
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Suspect, Verdict
@@ -24,10 +26,11 @@ class ModesAreRight(Check):
     batch normalisation that is trained and tracks statistics, recurrent nets with dropout. Stepping
     with the whole model in eval mode fails where it was in train mode before (stuck), and where batch
     normalisation is among it; with dropout alone, from the first step on, it is advice, since models
-    come from ``from_pretrained`` so. A validation is a row of forwards without gradients between two
-    backward passes, ``several`` at least or ``apart`` steps after the last. It fails where all of them
-    run in train mode on batches from a data loader; other forwards without gradients (acting in
-    reinforcement learning, pseudo-labels) are advice at most.
+    come from ``from_pretrained`` so; it fails where weights are fresh and it is validated in between. A
+    validation is a row of forwards without gradients between two backward passes, ``several`` at least
+    or ``apart`` steps after the last. It fails where all of them run in train mode on batches from a
+    data loader; other forwards without gradients (acting, pseudo-labels) are advice at most, as is a
+    teacher in train mode that is never trained.
 
     **What it cannot see.** Validation with gradients on, and modules that read ``self.training`` by
     themselves.
@@ -38,7 +41,7 @@ class ModesAreRight(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop"})
-    glances: ClassVar[frozenset[str]] = frozenset({"phases"})
+    glances: ClassVar[frozenset[str]] = frozenset({"phases", "teachers"})
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION, Effect.PROGRESS})
     judges_divergence: ClassVar[bool] = True
@@ -62,20 +65,25 @@ class ModesAreRight(Check):
         steps, in_eval = row.integer("steps"), row.integer("in_eval")
         if not steps:
             return self.not_applicable("nothing was trained here: no optimizer stepped")
-        if not row.flag("mode_matters"):
+        teachers = list(drifting_teachers(trace))
+        if not row.flag("mode_matters") and not teachers:
             return self.not_applicable("no module behaves differently in train and eval mode")
-        if in_eval >= self.stuck and (row.integer("in_eval_first") > 0 or row.flag("normalizes")):
+        phases = self._validations(trace.rows("phases"), of_a_teacher=bool(teachers))
+        switched = row.flag("was_fresh") and any(not p.integer("in_train_mode") for p in phases)
+        sure = row.integer("in_eval_first") > 0 or row.flag("normalizes") or switched
+        if in_eval >= self.stuck and sure:
+            if row.flag("steps_others"):
+                return self.failed_by(stepped_in_eval(row, self.stuck))
             return self._stuck(row, steps, in_eval)
-        phases = self._validations(trace.rows("phases"))
         wrong = [p for p in phases if p.integer("in_train_mode") == p.integer("calls")]
         loaded = [p for p in wrong if 2 * p.integer("from_loader") >= p.integer("calls")]
         if loaded and len(wrong) == len(phases):
-            return self._validates_in_train_mode(loaded, len(phases))
+            return self.failed_by(validated_in_train_mode(loaded, len(phases)))
         story = (
             f"{in_eval} of {steps} steps in eval mode (fewer than {self.stuck} are tolerated), "
             f"{len(wrong)} of {len(phases)} rows of forwards without gradients in train mode"
         )
-        advice = []
+        advice = teachers
         if in_eval >= self.stuck:
             advice.append("dropout is off in every step: call model.train(), unless that is meant")
         if wrong:
@@ -86,13 +94,12 @@ class ModesAreRight(Check):
             story, Measure("steps in eval mode", in_eval, "count", self.stuck, "<"), advice=advice
         )
 
-    def _validations(self, phases: Sequence[Row]) -> list[Row]:
+    def _validations(self, phases: Sequence[Row], *, of_a_teacher: bool) -> list[Row]:
         found, last = [], 0
         for phase in phases:
             step = phase.integer("steps")
-            if phase.flag("inside") and (
-                phase.integer("calls") >= self.several or step - last >= self.apart
-            ):
+            alone = step - last >= self.apart and not of_a_teacher  # whose calls are not all heard
+            if phase.flag("inside") and (phase.integer("calls") >= self.several or alone):
                 found.append(phase)
             last = step
         return found
@@ -100,11 +107,8 @@ class ModesAreRight(Check):
     def _stuck(self, row: Row, steps: int, in_eval: int) -> Verdict:
         first = row.integer("in_eval_first")
         since = f"from step {first} on" if first else "from the first step on"
-        what = (
-            "batch normalisation keeps its old statistics"
-            if row.flag("normalizes")
-            else "dropout is off"
-        )
+        kept = "batch normalisation keeps its old statistics"
+        what = kept if row.flag("normalizes") else "dropout is off"
         return self.failed(
             f"{in_eval} of {steps} steps were taken in eval mode, {since} "
             f"(fewer than {self.stuck} are tolerated)",
@@ -112,18 +116,6 @@ class ModesAreRight(Check):
             suspects=[Suspect("", f"trained in eval mode {since}: {what}")],
             cause="model.eval() before, and no model.train() after it",
             remedy="call model.train() at the start of every epoch",
-        )
-
-    def _validates_in_train_mode(self, wrong: Sequence[Row], count: int) -> Verdict:
-        calls = sum(phase.integer("calls") for phase in wrong)
-        return self.failed(
-            f"{len(wrong)} of {count} validations ran in train mode (0 should), over {calls} batches",
-            Measure("validations in train mode", len(wrong), "count", 0),
-            suspects=[
-                Suspect("", f"validated in train mode, first after step {wrong[0].integer('steps')}")
-            ],
-            cause="model.eval() is missing before the validation",
-            remedy="call model.eval() before it and model.train() after it",
         )
 
     @classmethod

@@ -22,7 +22,8 @@ class OptimizerCoversModel(Check):
     **How it decides.** By walking the autograd graph of each loss to its leaves and holding them against
     the groups of the optimizers. It fails on: parameters with a gradient in no optimizer; parameters in
     an optimizer that no module holds and no loss reaches (stale copies); parameters that two optimizers
-    step on one loss, or on two where one of them holds all that the other holds and more; an optimizer
+    step on one loss, or on two where one of them holds all that the other holds and more, or that share
+    their memory without being one; an optimizer
     whose parameters are all frozen; frozen layers in an optimizer that `frozen=` does not declare, where
     it declares others, or that stand alone, at their random initialisation, among layers that train.
 
@@ -39,14 +40,8 @@ class OptimizerCoversModel(Check):
     family = "contract"
     reads = frozenset({"coverage"})
     leads_to = frozenset(
-        {
-            Effect.GRADIENTS,
-            Effect.UPDATES,
-            Effect.FITTING,
-            Effect.PROGRESS,
-            Effect.LEARNING,
-            Effect.GENERALIZATION,
-        }
+        {Effect.GRADIENTS, Effect.UPDATES, Effect.FITTING, Effect.PROGRESS, Effect.LEARNING}
+        | {Effect.GENERALIZATION}
     )
 
     few: float = 0.25
@@ -67,10 +62,8 @@ class OptimizerCoversModel(Check):
             return self.failed_by(faults.frozen(idle, "the whole optimizer is frozen"), Effect.RUN)
         if stale or (left_out and self._is_mistake(rows, left_out)):
             return self.failed_by(faults.missed(rows, left_out, stale))
-        if twice := [row for row in rows if faults.is_stepped_twice(row)]:
-            return self.failed_by(faults.stepped_twice(rows, twice))
-        if shared := faults.swallowed(rows):
-            return self.failed_by(faults.stepped_against(rows, shared))
+        if fault := faults.overlap(rows):
+            return self.failed_by(fault)
         if frozen := self._frozen_by_mistake(rows):
             return self.failed_by(faults.frozen(frozen, "it was frozen by mistake"))
         reached = sum(row.flag("gets_gradient") for row in rows)
@@ -127,6 +120,8 @@ class OptimizerCoversModel(Check):
         yield Example("a forgotten head", (_trace(body, lost),), ("head",))
         frozen = [Row(r, requires_grad=False, gets_gradient=False) for r in (body, head)]
         yield Example("all frozen", (_trace(*frozen),), ("body.weight", "head.weight"))
+        torn = Row(head, memory_of="body.weight")
+        yield Example("tied by its numbers", (_trace(body, torn),), ("head.weight",))
 
 
 def _row(name: str, order: int | None, *, optimizers: int = 1, gets_gradient: bool = True) -> Row:

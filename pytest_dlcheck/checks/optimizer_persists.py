@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -32,6 +32,7 @@ class OptimizerPersists(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop"})
+    glances: ClassVar[frozenset[str]] = frozenset({"coverage"})
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset(
         {Effect.PROGRESS, Effect.GRADIENTS, Effect.UPDATES, Effect.GENERALIZATION}
@@ -43,6 +44,8 @@ class OptimizerPersists(Check):
     epoch is healthy."""
     few: int = 4
     """Optimizers (count) up to which they may be the phases of a schedule."""
+    several: int = 3
+    """Equal models, each trained for one pass over equal data (count), that may be epochs."""
     short: int = 2
     """Steps (count) that a model of a loop is trained for that builds it anew each time."""
 
@@ -76,15 +79,41 @@ class OptimizerPersists(Check):
                 cause="the model is created inside the loop: what it has learned is lost",
                 remedy="create model and optimizer once, before the loop",
             )
-        if row.integer("backwards") >= steps > self.short and not row.integer("reached"):
-            return self.failed(
-                f"0 of {row.integer('backwards')} backward passes reach what it steps (1 should)",
-                Measure("backward passes that reach its parameters", 0, "count", 1, ">="),
-                suspects=[Suspect("optimizer", "steps parameters that the forward does not use")],
-                cause="it was built over other parameters: the model was replaced or re-created after",
-                remedy="build the optimizer after the model is complete and in its place",
+        told = row.integer("graphs_without_parameters") or self._is_told_by_coverage(evidence)
+        is_stale = not row.integer("reached") and not told
+        if row.integer("backwards") >= steps > self.short and is_stale:
+            return self._unreached(row)
+        return self.passed(story, measure, advice=list(self._advice(row)))
+
+    def _advice(self, row: Row) -> Iterator[str]:
+        steps, optimizers, alike = (row.integer(name) for name in ("steps", "optimizers", "alike"))
+        if optimizers > self.few and not row.integer("turns"):
+            yield f"a new optimizer about every {steps // optimizers} steps: its state is lost each time"
+        if alike >= self.several:
+            yield (
+                f"{alike} models of one shape were trained once over the same data each, {steps} steps: "
+                "if these are epochs, model and optimizer are built anew in each"
             )
-        return self.passed(story, measure)
+
+    def _is_told_by_coverage(self, evidence: Evidence) -> bool:
+        rows = evidence.the("watch").rows("coverage")
+        return any(r.text("origin") == "optimizer" and not r.flag("gets_gradient") for r in rows)
+
+    def _unreached(self, row: Row) -> Verdict:
+        finding = "steps parameters that the forward does not use"
+        cause = "it was built over other parameters: the model was replaced or re-created after"
+        remedy = "build the optimizer after the model is complete and in its place"
+        if row.flag("was_called"):
+            finding = "steps a model that is called, and whose outputs no loss uses"
+            cause = "its outputs are cut from the loss: detach(), no_grad(), or another tensor instead"
+            remedy = "compute the loss that trains it from its outputs, not detached"
+        return self.failed(
+            f"0 of {row.integer('backwards')} backward passes reach what it steps (1 should)",
+            Measure("backward passes that reach its parameters", 0, "count", 1, ">="),
+            suspects=[Suspect("optimizer", finding)],
+            cause=cause,
+            remedy=remedy,
+        )
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:

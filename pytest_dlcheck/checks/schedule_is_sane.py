@@ -1,4 +1,4 @@
-"""The schedule is sane: the learning rate outlives the training."""
+"""The schedule is sane: the learning rate arrives, and outlives the training."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
+from pytest_dlcheck.faults.pacing import (
+    batches_as_epochs,
+    begins_with_nothing,
+    of_another_optimizer,
+    pacing_advice,
+)
 from pytest_dlcheck.faults.stepping import epochs_as_batches
 from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
@@ -15,16 +21,21 @@ from pytest_dlcheck.verdict import Measure, Suspect, Verdict
 
 @dataclass(frozen=True)
 class ScheduleIsSane(Check):
-    """The learning rate does not end before the training does.
+    """The learning rate begins with the training, and does not end before it.
 
     **Why it matters.** A schedule meant per epoch and stepped per batch is through its decay within a
-    few dozen batches; the rest of the training does nothing.
+    few dozen batches; the rest of the training does nothing. One meant per batch and stepped per epoch
+    stays where its warm-up begins.
 
     **How it decides.** On a watched loop, by the learning rate of every step. It fails where more than
     ``rest`` of the steps, the last ones, run below ``gone`` of the peak. A rate that still rises at the
     end, as in a warm-up longer than what was watched, is inconclusive. Tenfold drops, restarts and a
     cosine that ends at zero are legal. It fails, too, where a scheduler that counts epochs is stepped
-    per batch: a cosine that swings several times, or two tenfold drops within the first pass.
+    per batch: a cosine that swings several times, or two tenfold drops within the first pass. And it
+    fails where a schedule as long as there were batches is stepped once per epoch, and where so the
+    first epochs, ``rest`` of the steps, have no rate at all. A warm-up that is far from its goal is
+    advice, and so is a length that may fit by chance: the loop was ended, or had a single epoch. A
+    scheduler that sets the rate of an optimizer that another one has replaced fails too.
 
     **What it cannot see.** Schedules of what is not the learning rate, and rates kept in tensors on an
     accelerator.
@@ -35,7 +46,7 @@ class ScheduleIsSane(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"learning_rate"})
-    glances: ClassVar[frozenset[str]] = frozenset({"loop", "schedule"})
+    glances: ClassVar[frozenset[str]] = frozenset({"loop", "schedule", "recipe", "optimizer_groups"})
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.UPDATES, Effect.PROGRESS})
     judges_divergence: ClassVar[bool] = True
 
@@ -44,6 +55,8 @@ class ScheduleIsSane(Check):
     rest: float = 0.3
     """Share of the steps (ratio) that no schedule spends there on purpose; a cosine to zero spends 0.6 %
     of its steps there, a polynomial decay of power 2 about 1 %."""
+    several: int = 2
+    """Steps of a scheduler for an optimizer that steps no more (count) that are no accident."""
     enough: int = 20
     """Steps (count) below which a schedule does not show."""
 
@@ -56,7 +69,10 @@ class ScheduleIsSane(Check):
         rates = evidence.the("watch").series("learning_rate").values
         if len(rates) < self.enough:
             return self.inconclusive(f"{len(rates)} steps are too few to see a schedule ({self.enough})")
-        if fault := epochs_as_batches(evidence.the("watch")):
+        trace = evidence.the("watch")
+        fault = epochs_as_batches(trace) or batches_as_epochs(trace)
+        fault = fault or of_another_optimizer(trace, self.several)
+        if fault := fault or begins_with_nothing(trace, self.rest):
             return self.failed_by(fault)
         peak = max(rates)
         last = max((i for i, rate in enumerate(rates) if rate > self.gone * peak), default=-1)
@@ -78,7 +94,7 @@ class ScheduleIsSane(Check):
             )
         if rates[-1] == peak > rates[0] and rates[-1] > rates[-2]:
             return self.inconclusive(f"{story}; it is still in its warm-up, watch more steps", measure)
-        return self.passed(story, measure)
+        return self.passed(story, measure, advice=list(pacing_advice(trace)))
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:
@@ -97,6 +113,10 @@ class ScheduleIsSane(Check):
         stepped = Row(schedulers=1, steps=100, name="MultiStepLR", horizon=20)
         drops = _example(rates, loop=Row(steps=100, loader_length=50), schedule=stepped)
         yield Example("milestones of epochs", (drops,), ("scheduler",))
+        slow = Row(schedulers=1, steps=4, name="OneCycleLR", horizon=100)
+        loop = Row(steps=100, loader_length=25, loader_passes=4)
+        cycle = _example([4e-3 + 1e-5 * (i // 25) for i in range(100)], loop=loop, schedule=slow)
+        yield Example("a cycle of batches", (cycle,), ("scheduler",))
 
 
 def _example(rates: list[float], **facts: Row) -> Trace:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults import order as faults
+from pytest_dlcheck.faults import resets
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Matrix, Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
@@ -29,12 +30,13 @@ class StepsAreInOrder(Check):
     have gradients was forgotten. It fails where ``some`` of the steps are so, and at
     least ``several``; below that it is advice. Accumulated gradients, a scaler's skipped steps, a
     discriminator's gradients left by the generator's backward, and gradients assigned by hand are in
-    order. It fails, too, where micro-batches that remain at an epoch's end are thrown away, where steps
-    apply gradients that another optimizer had stepped on and that point the other way (a
-    discriminator's, not detached), and where the scheduler steps before the optimizer.
+    order. It fails, too, where half of the steps apply gradients of which a part only was reset, where
+    neighbouring micro-batches of a step reset each other, where those that remain at an epoch's end are
+    thrown away, where steps apply gradients that another optimizer had stepped on and that point the
+    other way (a discriminator's, not detached), and where the scheduler steps first.
 
     **What it cannot see.** Loops that are compiled whole. Accumulated losses that are not divided are
-    advice: the learning rate may allow for it.
+    advice, and so are gradients that are reset unused where it is not clear what they were made for.
 
     **Source.** Jiang et al., "Training with Confidence: Catching Silent Errors in Deep Learning
     Training with Automated Proactive Checks" (OSDI 2025): a missing ``zero_grad`` is its first example.
@@ -42,7 +44,7 @@ class StepsAreInOrder(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop"})
-    glances: ClassVar[frozenset[str]] = frozenset({"gradient_norm", "schedule", "comparisons"})
+    glances: ClassVar = frozenset({"gradient_norm", "update_norm", "schedule", "comparisons"})
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset(
         {Effect.STABILITY, Effect.PROGRESS, Effect.UPDATES, Effect.GRADIENTS, Effect.GENERALIZATION}
@@ -65,16 +67,15 @@ class StepsAreInOrder(Check):
 
     def decide(self, evidence: Evidence) -> Verdict:
         """By the share of steps that are out of order."""
-        trace = evidence.the("watch")
-        row = trace.row("loop")
+        row = (trace := evidence.the("watch")).row("loop")
         steps = row.integer("looked")
         if not steps:
             return self._nothing(row)
         if not row.integer("reached"):
-            return self.inconclusive(
-                f"no backward reaches what the {steps} steps apply (1 or more should)"
-            )
-        zeroed = max(row.integer("without_gradients"), _zero_steps(trace))
+            story = f"no backward reaches what the {steps} steps apply (1 or more should)"
+            cut = resets.nothing_reached(trace, self.several)
+            return self.failed_by(cut) if cut else self.inconclusive(story)
+        zeroed = max(row.integer("without_gradients"), faults.zero_steps(trace))
         found = [
             (row.integer("kept_gradients"), faults.never_reset),
             (zeroed, faults.reset_too_early),
@@ -82,15 +83,16 @@ class StepsAreInOrder(Check):
         ]
         count, fault = max(found, key=lambda pair: pair[0])
         bound = max(self.several, self.some * steps)
-        if count >= bound:
-            return self.failed_by(fault(row, count, bound))
+        part = resets.only_a_part(row, self.several)
+        if part or count >= bound:
+            return self.failed_by(part or fault(row, count, bound))
         story = f"{count} of {steps} steps are out of order (fewer than {bound:g} are tolerated)"
         if row.text("never_stepped"):
             return self.failed_by(faults.one_never_steps(row))
         if also := self._also(trace):
             return self.failed_by(also)
         advice = [fault(row, count, bound).because] if count else []
-        advice += faults.order_advice(trace)
+        advice += [*faults.order_advice(trace), *resets.advice(row, self.several)]
         measure = Measure("steps out of order", count, "count", bound, "<")
         return self.passed(story, measure, advice=advice)
 
@@ -107,8 +109,9 @@ class StepsAreInOrder(Check):
     def _also(self, trace: Trace) -> Fault | None:
         row = trace.row("loop")
         foreign = faults.tangled(row, self.several, self.some)
-        rest = faults.remainder_dropped(row, self.several, self.dropped)
-        return foreign or rest or faults.scheduler_first(trace, self.several)
+        unused = resets.each_other(row, self.several)
+        unused = unused or faults.remainder_dropped(row, self.several, self.dropped)
+        return foreign or unused or faults.scheduler_first(trace, self.several)
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:
@@ -127,19 +130,16 @@ class StepsAreInOrder(Check):
         yield Example("two steps", (_example(repeated=50, repeated_first=1),), ("optimizer",))
         yield Example("a generator that never steps", (_example(never_stepped="Adam"),), ("optimizer",))
         yield Example("no step", (_example(looked=0),), ("optimizer",))
-        by_hand = {"updated_by_hand": True, "hand_updates": 40, "hand_kept": 40}
-        yield Example("by hand, never reset", (_example(looked=0, **by_hand),), ("optimizer",))
+        hand = _example(looked=0, updated_by_hand=True, hand_updates=40, hand_kept=40)
+        yield Example("by hand, never reset", (hand,), ("optimizer",))
+        part = _example(part_kept=9, part_looked=9, part_names="head.weight")
+        yield Example("a part reset", (part,), ("optimizer",))
+        chunks = {"drop_steps": 99, "drop_looked": 16, "drop_micro_batches": 16, "dropped": 48}
+        yield Example("chunks reset", (_example(strands=1, drop_passes=64, **chunks),), ("optimizer",))
         rest = {"micro_batches": 4, "discarded": 6, "discarded_backwards": 18, "looked_backwards": 96}
         yield Example("a remainder dropped", (_example(strands=1, **rest),), ("optimizer",))
         gan = _example(tangled=99, opposed=8, directions=8)
         yield Example("no detach()", (gan,), ("optimizer",))
-
-
-def _zero_steps(trace: Trace) -> int:
-    """Steps at which no parameter had any gradient, scaled from the recorded ones to all."""
-    norms = trace.matrix("gradient_norm")
-    nothing = sum(not any(row) for row in norms.values)
-    return round(nothing * trace.row("loop").integer("steps") / len(norms)) if len(norms) else 0
 
 
 def _example(**found: Scalar) -> Trace:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults import comparing as faults
+from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.faults.teaching import still_targets
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict
@@ -24,13 +26,17 @@ class TargetsAreAligned(Check):
     torch's losses keep their targets there. Inputs and targets are held against the last batches that
     data loaders gave, by fingerprints; a batch that is found for both must be the same. It fails where
     ``several`` losses and ``some`` of those that can be told have targets of another batch only, and
-    where outputs ``[n, 1]`` meet targets ``[n]`` and make ``[n, n]``. Gradients that flow into the
-    targets are advice: a teacher that is not detached, or a loss that is meant so; so is a batch of
-    images that is viewed as another number of rows, across its axes.
+    where outputs ``[n, 1]`` meet targets ``[n]`` and make ``[n, n]``. It fails, too, where ``several``
+    losses and ``some`` of all have the batch's own targets in another order, and neither the inputs nor,
+    by anything in the graph, the outputs were put in one. Gradients that flow into the targets are
+    advice: a teacher that is not detached, or a loss that is meant so; so are a batch of images that is
+    viewed as another number of rows, across its axes, square images that a linear layer is called on
+    before anything else, targets that are the very tokens that the model is called on, unshifted, and a
+    copy of the model that gives targets and is never synchronised.
 
-    **What it cannot see.** Batches that no loader gave or that are changed before the model, targets
-    that are changed before the loss, losses that torch does not compute in one piece, and pairs that
-    were wrong in the data set already.
+    **What it cannot see.** Batches that no loader gave (where none gave inputs with targets, it is not
+    applicable) or that are changed before the model, targets that are changed before the loss, losses
+    that torch does not compute in one piece, and pairs that were wrong in the data set already.
 
     **Source.** The warning of ``torch.nn.functional.mse_loss`` about broadcasting; Karpathy, "A Recipe
     for Training Neural Networks" (2019).
@@ -38,6 +44,7 @@ class TargetsAreAligned(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop", "comparisons"})
+    glances: ClassVar[frozenset[str]] = frozenset({"teachers"})
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset(
         {Effect.PROGRESS, Effect.LEARNING, Effect.GENERALIZATION, Effect.FITTING}
@@ -60,20 +67,10 @@ class TargetsAreAligned(Check):
         looked, wrong = row.integer("looked"), row.integer("misaligned")
         known, crossed = wrong + row.integer("aligned"), row.integer("crossed")
         bound = max(self.several, self.some * known)
-        if wrong >= bound:
-            return self.failed_by(faults.of_another_batch(row, bound))
-        if crossed >= max(self.several, self.some * looked):
-            return self.failed_by(faults.crossed(row, max(self.several, self.some * looked)))
-        advice = []
-        if 2 * row.integer("moving") > looked:
-            advice.append(
-                "gradients flow into the targets of the loss: detach() them, unless both should move"
-            )
-        if 2 * row.integer("cut") > looked:
-            shapes = row.text("cut_shapes")
-            advice.append(
-                f"a view cuts samples apart: the model is called on {shapes}; mind view(-1, n)"
-            )
+        if fault := self._fault(row, bound):
+            return self.failed_by(fault)
+        advice = list(self._advice(row, evidence.the("watch").row("loop")))
+        advice += still_targets(evidence.the("watch"))
         story = (
             f"{wrong} of {known} losses have targets of another batch, {crossed} of {looked} broadcast "
             f"shapes (fewer than {bound:g} may)"
@@ -81,14 +78,46 @@ class TargetsAreAligned(Check):
         measure = Measure("losses with another batch's targets", wrong, "count", bound, "<")
         if not looked:
             return self.not_applicable("no loss was looked at")
+        if not known and not advice and not row.integer("paired"):
+            return self.not_applicable(
+                "no data loader gave inputs and targets together: there is nothing to hold the losses "
+                f"against (0 of {looked}, of which {crossed} broadcast shapes)"
+            )
         if not known and not advice:
             return self.inconclusive(f"{story}; where targets come from could not be told", measure)
         return self.passed(story, measure, advice=advice)
+
+    def _fault(self, row: Row, bound: float) -> Fault | None:
+        of_all = max(self.several, self.some * row.integer("looked"))
+        if row.integer("misaligned") >= bound:
+            return faults.of_another_batch(row, bound)
+        if row.integer("crossed") >= of_all:
+            return faults.crossed(row, of_all)
+        different = row.integer("permuted_sets") >= self.several
+        return (
+            faults.in_another_order(row, of_all)
+            if different and row.integer("permuted") >= of_all
+            else None
+        )
+
+    def _advice(self, row: Row, loop: Row) -> Iterator[str]:
+        looked = row.integer("looked")
+        if 2 * row.integer("moving") > looked:
+            yield "gradients flow into the targets of the loss: detach() them, unless both should move"
+        if 2 * row.integer("copied") > looked:
+            yield faults.copied(row)
+        if 2 * row.integer("cut") > looked:
+            shapes = row.text("cut_shapes")
+            yield f"a view cuts samples apart: the model is called on {shapes}; mind view(-1, n)"
+        if seen := loop.text("unflattened"):
+            yield f"{seen}: a linear layer reads the last axis only, here rows: flatten(1) first"
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:
         """Aligned; one of an older batch."""
         yield Example("aligned", (_example(),))
+        balanced = _example(aligned=12, permuted=12, permuted_sets=1)
+        yield Example("targets of two classes, as many of each by chance", (balanced,))
         yield Example("a replayed batch", (_example(aligned=20, misaligned=4, age=1),))
 
     @classmethod
@@ -97,6 +126,8 @@ class TargetsAreAligned(Check):
         before = _example(aligned=1, misaligned=23, age=1)
         yield Example("labels of the batch before", (before,), ("data",))
         shapes = "[64, 1] against [64] makes [64, 64]"
+        rolled = _example(aligned=0, permuted=23, permuted_sets=23)
+        yield Example("targets rolled", (rolled,), ("data",))
         yield Example("[n, 1] against [n]", (_example(crossed=24, crossed_shapes=shapes),), ("loss",))
 
 

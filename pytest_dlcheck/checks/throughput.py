@@ -30,10 +30,12 @@ class Throughput(ProcessGate):
     block and events on CUDA; its median is one observation. Three such processes are held against
     `at_least`: it fails where even the better end of their one-sided interval misses the number. Against
     earlier runs it fails where two measurements of three processes each lie beyond the 99 % prediction
-    limit of the last 20 runs and beyond the margin. Against another commit, whose processes take turns
-    with these, five a side, it fails where Welch's one-sided test on the logarithms says so and the
-    ratio is beyond the margin. What is not decided asks for more processes, up to a bound; then it is
-    inconclusive. All looks together fail wrongly once in a hundred times.
+    limit of the last 20 runs and beyond the margin. Against another commit, processes run in pairs, one
+    of each commit, which take turns every 20 ms, so that both feel what else the machine does: the
+    median ratio of their blocks is one observation. It fails where a one-sided t test over five pairs
+    says so and the ratio is beyond the margin (Welch's test, where they could not run at the same time,
+    as on a GPU). What is not decided asks for more processes, up to a bound; then it is inconclusive.
+    All looks together fail wrongly once in a hundred times.
 
     **What it cannot see.** Loading: the same steps on batches as the loader gives them are told beside
     it and not judged. Schedulers do not step. Slow drifts from commit to commit, each within the margin.
@@ -42,7 +44,8 @@ class Throughput(ProcessGate):
     another commit both feel it.
 
     **Source.** Between-process variation as the unit: Georges, Buytaert & Eeckhout (2007), Kalibera &
-    Jones (2013). Prediction limits: Hahn & Meeker (1991). Welch (1947).
+    Jones (2013). Pairs that feel the same: Bulej et al. (2020). Prediction limits: Hahn & Meeker (1991).
+    Welch (1947).
     """
 
     at_least: float | None = None
@@ -82,6 +85,10 @@ class Throughput(ProcessGate):
     def value(self, trace: Trace) -> float:
         """What one process says."""
         return _per_second(trace, median(trace.series("step_seconds").values))
+
+    def blocks(self, trace: Trace) -> Sequence[float]:
+        """The same of each block of steps."""
+        return [_per_second(trace, seconds) for seconds in trace.series("step_seconds").values]
 
     def beside(self, setting: Setting, traces: Sequence[Trace]) -> Iterable[Measure]:
         """The same on batches as the loader gives them."""

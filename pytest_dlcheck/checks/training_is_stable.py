@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults.breakage import LARGE_UPDATE, broken_at, cause_of, overflows, relapse
+from pytest_dlcheck.faults import floor
+from pytest_dlcheck.faults import stability_examples as examples
+from pytest_dlcheck.faults.breakage import LARGE_UPDATE, broken_at, named, overflows, relapse
 from pytest_dlcheck.faults.readings import update_ratio
-from pytest_dlcheck.trace import Ending, Matrix, Row, Series, Trace
+from pytest_dlcheck.trace import Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Outcome, Verdict
 
@@ -32,7 +33,8 @@ class TrainingIsStable(Check):
     the same seed runs again up to that step with every module, gradient and parameter watched, to
     name the first place that turned finite numbers into others, and to tell a large learning rate
     from a large initialisation or large data. Fails, too, where the loss had fallen by ``learned``,
-    ends with ``lost`` of that gone, and the weights have grown ``grown``-fold meanwhile.
+    ends with ``lost`` of that gone, and the weights have grown ``grown``-fold meanwhile; or where it
+    falls below zero ever faster, also in ``longer`` times the steps, and free outputs find no floor.
 
     **What it cannot see.** What happens after the last step; a rise in small steps, which is
     ``loss_decreases``' business.
@@ -67,38 +69,47 @@ class TrainingIsStable(Check):
     """Growth of the weights (ratio of their norm); healthy recipes: up to 5.1, LBFGS 7.9."""
     fewest: int = 10
     """Steps below which nothing is concluded."""
+    longer: int = 4
+    """Times the steps (ratio) after which a loss with a floor has slowed down; chosen."""
 
     def trials(self, terms: Terms) -> tuple[Trial, ...]:
         """A short training."""
         return terms.train()
 
     def look_again(self, verdict: Verdict, evidence: Evidence) -> tuple[Trial, ...]:
-        """The same seed up to the step that broke, with everything watched."""
+        """The same seed with more steps where the loss sinks; up to the step that broke otherwise."""
+        if verdict.outcome is Outcome.INCONCLUSIVE:
+            return floor.more_steps(evidence.of("train"), self.longer)
         bad = next((t for t in evidence.of("train") if self._one(t, None).failed), None)
         if not verdict.failed or bad is None or not verdict.measures[0].name.startswith(_LOOKED_INTO):
             return ()
-        step = broken_at(bad)
-        wanted = self.fewest if step is None else step + 2
+        wanted = self.fewest if (step := broken_at(bad)) is None else step + 2
         return (replace(bad.trial, dense=True, steps=min(bad.trial.steps, wanted)),)
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        """By what was run: a longer look that was cut short is none."""
+        return super().judge(Evidence(floor.told(evidence.traces)))
 
     def decide(self, evidence: Evidence) -> Verdict:
         """By the worst seed; localised by the second look."""
         dense = next(iter(evidence.of("train", dense=True)), None)
-        verdicts = [self._one(trace, dense) for trace in evidence.of("train")]
+        asked, longer = floor.looks(evidence.of("train"), evidence.traces)
+        verdicts = [self._one(trace, dense, longer.get(trace.trial.seed)) for trace in asked]
         order = (Outcome.FAILED, Outcome.INCONCLUSIVE, Outcome.PASSED)
         return min(verdicts, key=lambda verdict: order.index(verdict.outcome))
 
-    def _one(self, trace: Trace, dense: Trace | None) -> Verdict:
+    def _one(self, trace: Trace, dense: Trace | None, longer: Trace | None = None) -> Verdict:
         steps, losses = trace.row("steps"), trace.series("loss").values
         skips, asked = steps.integer("skipped_by_scaler"), steps.integer("asked", len(losses))
-        if skips > max(self.skipped * asked, 20):
-            return self.failed_by(overflows(skips, asked, self.skipped))
+        if fault := overflows(skips, asked, self.skipped) or floor.without_floor(trace, longer):
+            return self.failed_by(fault)
         if (broken := broken_at(trace)) is not None:
             story = f"numbers stopped being finite at step {broken}: 0 of {asked} steps may do so"
             measure = Measure("finite steps", float(broken), "count", float(asked), ">=")
-            return self._named(story, measure, trace, dense)
-        if len(losses) < self.fewest:
-            return self.inconclusive(f"{len(losses)} steps are too few to tell")
+            return self.failed_by(named(story, measure, trace, dense))
+        open_end = floor.SINKS if longer is None and floor.sinks(trace) else ""
+        if len(losses) < self.fewest or open_end:
+            return self.inconclusive(f"{len(losses)} steps are too few to tell{open_end}")
         first, end = losses[0], median(losses[-len(losses) // 5 :])
         peak = max(median(losses[i : i + 3]) for i in range(len(losses) - 2))
         growth = 1 + (peak - first) / max(abs(first), 1e-12)
@@ -109,42 +120,31 @@ class TrainingIsStable(Check):
         measure = Measure("growth of the loss", growth, "ratio", self.exploded)
         lasting = end >= first or growth >= self.exploded**2
         if growth >= self.exploded and lasting and update_ratio(trace) >= LARGE_UPDATE:
-            return self._named(story, measure, trace, dense)
+            return self.failed_by(named(story, measure, trace, dense))
         if fault := relapse(trace, self.learned, self.lost, self.grown):
             return self.failed_by(fault)
         rose = "the loss rose steeply in between: a lower learning rate or a warm-up may be better"
-        return self.passed(story, measure, advice=[rose] if growth >= self.exploded else [])
-
-    def _named(self, story: str, measure: Measure, trace: Trace, dense: Trace | None) -> Verdict:
-        ratios = [update_ratio(each) for each in (trace, dense) if each is not None]
-        found = cause_of(dense or trace, max(filter(math.isfinite, ratios), default=math.nan))
-        return self.failed(
-            story, measure, suspects=found.suspects, cause=found.cause, remedy=found.remedy
-        )
+        steep = growth >= self.exploded and min(losses) >= 0  # one of both signs has no scale to rise by
+        return self.passed(story, measure, advice=[rose] if steep else [])
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:
-        """A smooth fall; a spike that recovers."""
-        losses = [2.3 * 0.98**i for i in range(100)]
-        yield Example("smooth", (_example(losses),))
-        yield Example("a spike", (_example([*losses[:40], *[50.0] * 4, *losses[44:]]),))
+        """A smooth fall; a spike that recovers; energies that sink to their floor."""
+        for name, losses in (("smooth", examples.FALL), ("a spike", examples.SPIKE)):
+            yield Example(name, (example_trace(**examples.trained(losses)),))
+        yield Example("energies", _twice(examples.ENERGIES))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
-        """An explosion by the learning rate; a logarithm of zero."""
-        yield Example("exploded", (_example([2.3, *[400.0] * 99], ratio=2.0),), ("optimizer",))
-        nan = _example([2.3] * 7 + [math.nan] * 3, Ending("diverged", 7, "the loss became nan"))
-        place = Row(kind="forward", step=7, site="head.log", value="nan", input_peak=3.0)
-        dense = replace(nan.trial, dense=True)
-        again = replace(nan, trial=dense, facts={**nan.facts, "breakage": (place,)})
+        """An explosion by the learning rate; a logarithm of zero; a wrong sign."""
+        rise = example_trace(**examples.trained(examples.RISE, ratio=2.0))
+        yield Example("exploded", (rise,), ("optimizer",))
+        nan = example_trace(**examples.trained(examples.BREAK, examples.NAN))
+        again = replace(nan, trial=replace(nan.trial, dense=True), facts={"breakage": (examples.LOG,)})
         yield Example("log of zero", (nan, again), ("head.log",))
+        free = (example_trace(Terms().overfit(0.8), steps=examples.NO_FLOOR),)
+        yield Example("a wrong sign", _twice(examples.ENDLESS) + free, ("loss",))
 
 
-def _example(losses: list[float], ending: Ending | None = None, ratio: float = 1e-3) -> Trace:
-    return example_trace(
-        loss=Series(tuple(range(len(losses))), tuple(losses)),
-        steps=Row(asked=100, skipped_by_scaler=0),
-        update_norm=Matrix((0, 50), ("weight",), ((ratio,), (ratio,))),
-        parameter_norm=Matrix((0, 50), ("weight",), ((1.0,), (1.0,))),
-        ending=ending or Ending(),
-    )
+def _twice(losses: Sequence[float]) -> tuple[Trace, ...]:
+    return tuple(example_trace(**examples.trained(part)) for part in (losses[:100], losses))

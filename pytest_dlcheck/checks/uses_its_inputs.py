@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
 from pytest_dlcheck.faults import usage as faults
@@ -31,7 +31,8 @@ class UsesItsInputs(Check):
     changes nothing, the operation and line are sought where the replaced values are lost. Whole inputs,
     features and channels that a slice or a product with zero drops, later steps that a slice drops, and
     a quarter of the rows or columns or more fail. Strides, receptive fields and zero weights that leave
-    out parts, and the last step of a model that predicts every step, do not.
+    out parts, and the last step of a model that predicts every step, do not. A mask fails that hides
+    from all queries what differs between sequences, and leaves only places with one and the same value.
 
     **What it cannot see.** Inputs that are constant in the batch (an all-ones mask): they are not
     judged; nor inputs that a `**kwargs` swallows or whose name begins with an underscore. A part that
@@ -42,6 +43,7 @@ class UsesItsInputs(Check):
 
     family = "contract"
     reads = frozenset({"usage"})
+    glances = frozenset({"attended"})
     shows = Effect.INPUTS
     leads_to = frozenset(
         {
@@ -76,6 +78,8 @@ class UsesItsInputs(Check):
         lost = [row for row in inputs if faults.is_ignored(row)]
         if len(lost) > self.allowed:
             return self.failed_by(faults.ignored(rows, lost))
+        if fault := faults.hidden(evidence.the("inspect").rows("attended")):
+            return self.failed_by(fault)
         if cut := [row for row in rows if faults.is_cut_off(row, self.region)]:
             found = faults.cut_off(max(cut, key=lambda row: row.number("share")))
             return self.failed_by(found, advice=faults.advice_on([r for r in rows if r not in cut]))
@@ -101,6 +105,9 @@ class UsesItsInputs(Check):
         yield Example("a variable used twice", (_trace(_tensor("x"), unread),), ("input 1",))
         features = _axis("features", role="feature", how="sliced", operation="__getitem__", raw=True)
         yield Example("a wrong slice", (_trace(_tensor("x"), features),), ("input 0",))
+        mask = Row(site="attention", operation="softmax", input="x", hidden=0.7, inverted=True)
+        inverted = replace(_trace(_tensor("x")), facts={"usage": (_tensor("x"),), "attended": (mask,)})
+        yield Example("an inverted mask", (inverted,), ("attention",))
         steps = _axis("time steps", role="time", how="sliced", operation="__getitem__", maker="rnn")
         yield Example("the first step for the last", (_trace(_tensor("x"), steps),), ("rnn",))
 

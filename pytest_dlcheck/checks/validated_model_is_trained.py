@@ -22,8 +22,9 @@ class ValidatedModelIsTrained(Check):
     **How it decides.** On a watched loop. A model that no optimizer steps, with parameters of the same
     shapes as the trained one, is validated ``often`` or more (two calls in a row or more, in eval mode
     without gradients), ``apart`` or more steps lie between, and its parameters are the same as at
-    first. It fails where the trained model itself is never validated meanwhile; where it is, a copy
-    that stands still may be a reference, and that is advice where there are averages to be made.
+    first, but for rounding or a common factor, as an average has them that follows itself. It fails
+    where the trained model itself is never validated meanwhile; where it is, a copy that stands still
+    may be a reference, and that is advice where there are averages to be made.
 
     **What it cannot see.** Averages kept as lists of tensors, and which model is saved.
 
@@ -75,7 +76,7 @@ class ValidatedModelIsTrained(Check):
                     f"{twin.integer('validations')} validations; the trained model is never validated",
                 )
             ],
-            cause="the model that is validated is never updated, or from a model that does not train",
+            cause="the validated model is never updated, or from itself or another that does not train",
             remedy="update the average from the trained model after every step, or validate that model",
         )
 

@@ -27,9 +27,11 @@ class ValidationIsUntouched(Check):
     while they are only a part of what is trained on (between ``used`` and ``all_of_it``): a training
     set that is scored beside a validation set is healthy. It fails where steps in eval mode come in
     ``rows`` rows between steps in train mode, each on a new pass over other data: the validation loop
-    trains. And it fails where the optimizer steps between ``inside`` or more neighbouring batches of one
-    validation. Advice: only training data are evaluated, validation with
-    gradients on, an evaluation loader that leaves samples out or draws them in random order.
+    trains. It fails where ``folds`` different validation sets were training sets before, of the same
+    model, and earlier validation sets are trained on: folds that share a model. And it fails where the
+    optimizer steps between ``inside`` or more neighbouring batches of one validation. Advice: only
+    training data are evaluated, validation with gradients on, an evaluation loader that leaves samples
+    out or draws them in random order.
 
     **What it cannot see.** Samples that are augmented, or that repeat too often to be told apart;
     overlap of which no sampled batch holds anything; models that are not called as a whole.
@@ -56,6 +58,8 @@ class ValidationIsUntouched(Check):
     """Share of different samples within an evaluation (ratio) below which they cannot be told apart."""
     rows: int = 2
     """Rows of steps in eval mode (count) that are no accident."""
+    folds: int = 2
+    """Validation sets (count) that were training sets before: one is what two tasks in a row make."""
     inside: int = 3
     """Steps within one validation (count) that are no accident."""
 
@@ -71,6 +75,8 @@ class ValidationIsUntouched(Check):
             return self.not_applicable("nothing was trained here: no optimizer stepped")
         if self._validation_trains(row):
             return self.failed_by(faults.trained_in_eval_mode(row, self.rows))
+        if changed := faults.changed_places(row, self.folds):
+            return self.failed_by(changed)
         if row.integer("stepped_inside") >= max(self.inside, row.integer("compared") / 2):
             return self.failed_by(faults.stepped_inside(row, self.inside))
         return self._by_samples(row, advice)
@@ -102,7 +108,8 @@ class ValidationIsUntouched(Check):
         runs, steps = row.integer("eval_runs_on_a_new_pass"), row.integer("eval_steps")
         seen, both = row.integer("eval_trained"), row.integer("eval_trained_in_both")
         is_other_data = seen >= self.samples and both <= self.used * seen
-        return runs >= self.rows and steps >= 2 * runs and is_other_data
+        once = steps == row.integer("eval_runs") > self.rows
+        return is_other_data and (once or (runs >= self.rows and steps >= 2 * runs))
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:
@@ -116,25 +123,17 @@ class ValidationIsUntouched(Check):
         """Each way to touch it."""
         cut = {"trained_and_evaluated": 300, "evaluated_after_training": 480, "cleanest": 0.9}
         yield Example("cut from it", (_example(**cut, dirtiest=1.0),), ("data",))
-        trains = {"eval_steps": 24, "eval_runs": 3, "eval_runs_on_a_new_pass": 3, "eval_trained": 500}
-        yield Example("validation trains", (_example(**trains),), ("data",))
+        trains = _example(eval_steps=24, eval_runs=3, eval_runs_on_a_new_pass=3, eval_trained=500)
+        yield Example("validation trains", (trains,), ("data",))
+        folds = {"rotations": 3, "rotated_samples": 400, "rotated_first": 60, "returned": 3}
+        yield Example("folds that share a model", (_example(**folds),), ("data",))
         yield Example("step() in it", (_example(compared=7, stepped_inside=7),), ("optimizer",))
 
 
 def _example(**found: Scalar) -> Trace:
-    row = dict.fromkeys(
-        (
-            *(
-                "trained_and_evaluated",
-                "evaluated_after_training",
-                "compared",
-                "stepped_inside",
-                "eval_steps",
-            ),
-            *("eval_runs", "eval_runs_on_a_new_pass", "eval_trained", "eval_trained_in_both"),
-        ),
-        0,
-    )
+    counts = "trained_and_evaluated evaluated_after_training compared stepped_inside eval_steps"
+    more = "eval_runs eval_runs_on_a_new_pass eval_trained eval_trained_in_both"
+    row = dict.fromkeys(f"{counts} {more}".split(), 0)
     seen = {"trained": 1000, "evaluated": 500, "evaluated_distinct": 500}
     shares = {"cleanest": 0.0, "dirtiest": 0.0}
     return example_trace(

@@ -29,8 +29,9 @@ class WorkersAreIndependent(Check):
     **How it decides.** By reading one sample under chosen seeds. Where it differs and the loader has
     workers, two are started as its own are (`worker_init_fn`, start method) and each asked for the same
     sample up to 24 times, in two epochs. Fails if their draws agree one by one, beyond what the number
-    of distinct draws explains. A generator that nothing seeds is advice, as is reading that seeds by the
-    index.
+    of distinct draws explains; or if reading edits what is stored, so that the next reading differs,
+    and does not once that is put back. A generator that nothing seeds is advice, as is reading that
+    seeds by the index.
 
     **What it cannot see.** Streams (iterable data sets, whose workers may also repeat each other's
     samples), draws that only some samples make, or what only happens later in an epoch.
@@ -56,10 +57,9 @@ class WorkersAreIndependent(Check):
     def decide(self, evidence: Evidence) -> Verdict:
         """Fail where draws agree that should not."""
         row = evidence.the("inspect").row("data_randomness")
-        seeded = row.text("seeded_alike") and row.flag("several")
-        advice = [] if seeded else list(self._advice(row))
-        if seeded:
-            return self.failed_by(faults.seeded_alike(row), Effect.STABILITY, Effect.PROGRESS)
+        if fault := faults.of_reading(row):
+            return self.failed_by(fault, Effect.STABILITY, Effect.PROGRESS, Effect.LEARNING)
+        advice = list(self._advice(row))
         if not row.integer("workers") or not row.flag("random"):
             why = (
                 "reading a sample draws nothing"
@@ -119,6 +119,7 @@ class WorkersAreIndependent(Check):
         yield Example("workers seeded by their id", (_trace(epochs_agree=24, init_fn=True),), ("data",))
         seeded = Row(random=False, workers=0, seeded_alike="numpy.random", several=True)
         yield Example("seeded by reading", (_of(seeded),), ("data",))
+        yield Example("edited in place", (_of(Row(random=True, edited="dataset.x")),), ("data",))
 
 
 def _trace(**more: Scalar) -> Trace:

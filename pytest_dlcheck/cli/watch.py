@@ -47,6 +47,6 @@ def _print_seen(seen: Watched) -> None:
     click.echo(f"\n{title}: {seen.summary}", err=True)
     if text := failures_text(seen.failures):
         click.echo(text, err=True)
-    for finding in seen.findings:
+    for finding in seen.findings if seen.is_trained else ():
         for line in finding.verdict.advice if not finding.fails else ():
             click.echo(f"advice   {finding.recipe}::{finding.verdict.check}  {line}", err=True)

@@ -8,6 +8,7 @@ from statistics import median
 
 from pytest_dlcheck.faults import settings, steps
 from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.faults.readings import update_ratio
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
@@ -29,6 +30,20 @@ class Cause:
     suspects: tuple[Suspect, ...]
     cause: str
     remedy: str
+
+
+def named(story: str, measure: Measure, trace: Trace, dense: Trace | None) -> Fault:
+    """What broke, put down to its cause.
+
+    Args:
+        story: what happened.
+        measure: by what it is known.
+        trace: of the training.
+        dense: of the second look at it; None before.
+    """
+    ratios = [update_ratio(each) for each in (trace, dense) if each is not None]
+    found = cause_of(dense or trace, max(filter(math.isfinite, ratios), default=math.nan))
+    return Fault(story, (measure,), found.suspects, found.cause, found.remedy)
 
 
 def cause_of(trace: Trace, ratio: float) -> Cause:
@@ -85,8 +100,14 @@ def _too_large(rows: dict[str, Row]) -> Cause | None:
     return None
 
 
-def overflows(skips: int, asked: int, bound: float) -> Fault:
+SEARCH = 20
+"""Steps that a gradient scaler may skip while it looks for its scale; it takes about 16."""
+
+
+def overflows(skips: int, asked: int, bound: float) -> Fault | None:
     """The gradient scaler finds no scale: it skips more steps than the bound (ratio)."""
+    if skips <= max(bound * asked, SEARCH):
+        return None
     return Fault(
         f"the gradient scaler skipped {skips} of {asked} steps (at most {bound:.0%})",
         measures=(Measure("skipped steps", skips / asked, "ratio", bound),),

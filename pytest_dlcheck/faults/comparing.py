@@ -37,3 +37,31 @@ def crossed(row: Row, bound: float) -> Fault:
         cause="outputs [n, 1] and targets [n] are broadcast: each output is drawn to the mean target",
         remedy="give them one shape: outputs.squeeze(1), or targets.unsqueeze(1)",
     )
+
+
+def in_another_order(row: Row, bound: float) -> Fault:
+    """The targets are those of the batch, given to other samples of it."""
+    count, looked = row.integer("permuted"), row.integer("looked")
+    return Fault(
+        because=(
+            f"{count} of {looked} losses compare a batch with its own targets in another order "
+            f"(fewer than {bound:g} may)"
+        ),
+        measures=(Measure("losses with targets in another order", count, "count", bound, "<"),),
+        suspects=(
+            Suspect(
+                "data", "the targets are permuted, the inputs are not: each belongs to another sample"
+            ),
+        ),
+        cause="targets are shuffled, rolled or sorted apart from their inputs",
+        remedy="give both one order: x, y = x[order], y[order], or leave both as the loader gives them",
+    )
+
+
+def copied(row: Row) -> str:
+    """Advice where a model of sequences may be taught to copy."""
+    return (
+        f"{row.integer('copied')} of {row.integer('looked')} losses have as targets the very tokens "
+        "that the model is called on, place by place: a language model's are shifted, y[t] = x[t + 1], "
+        "unless the model shifts them itself or is to copy"
+    )

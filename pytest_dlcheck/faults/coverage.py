@@ -108,17 +108,52 @@ def missed(rows: Sequence[Row], left_out: list[Row], stale: list[Row]) -> Fault:
     for row in stale:
         finding = f"stale: {row.text('shape')}, in no module, never reached"
         suspects.append(Suspect(row.text("name"), finding, remedy))
-    extra = f", and {len(stale)} in the optimizer belong to no module" if stale else ""
     reached = sum(row.flag("gets_gradient") for row in rows)
+    story = f"{len(left_out)} of {reached} parameters that get a gradient are in no optimizer (bound 0)"
+    if stale:
+        story += f", and {len(stale)} in the optimizer belong to no module"
+    if not reached:
+        story = f"{len(stale)} parameters in the optimizer are in no module, and unreached (bound 0)"
     return Fault(
-        f"{len(left_out)} of {reached} parameters that get a gradient are in no optimizer "
-        f"(bound 0){extra}",
+        story,
         measures=(
             Measure("parameters that get a gradient in no optimizer", len(left_out), "count", 0),
             Measure("stale parameters in optimizers", len(stale), "count", 0),
         ),
         suspects=suspects,
         cause=cause,
+        remedy=remedy,
+    )
+
+
+def overlap(rows: Sequence[Row]) -> Fault | None:
+    """Parameters that are stepped more than once; None where none is."""
+    if twice := [row for row in rows if is_stepped_twice(row)]:
+        return stepped_twice(rows, twice)
+    if found := torn(rows):
+        return stepped_in_one_memory(found)
+    shared = swallowed(rows)
+    return stepped_against(rows, shared) if shared else None
+
+
+def torn(rows: Sequence[Row]) -> list[Row]:
+    """Trained parameters that lie in the memory of another trained one, and are not that one."""
+    trained = {r.text("name") for r in rows if r.flag("gets_gradient") and r.integer("optimizers")}
+    return [r for r in rows if {r.text("name"), r.text("memory_of")} <= trained]
+
+
+def stepped_in_one_memory(found: list[Row]) -> Fault:
+    """Weights that were tied by their numbers and not by the parameter."""
+    pairs = [(row.text("name"), row.text("memory_of")) for row in found]
+    remedy = "tie the parameter itself: head.weight = embedding.weight, without .data or nn.Parameter"
+    return Fault(
+        f"{len(found)} parameters lie in the memory of another one (bound 0): each step moves these "
+        "numbers twice, by two halves of their gradient",
+        measures=(Measure("parameters in the memory of another", len(found), "count", 0),),
+        suspects=[
+            Suspect(a, f"another parameter than {b}, in the same memory", remedy) for a, b in pairs
+        ],
+        cause=f"{pairs[0][0]} and {pairs[0][1]} share their memory, but are two parameters: not tied",
         remedy=remedy,
     )
 

@@ -11,7 +11,10 @@ from pytest_dlcheck.verdict import Measure, Suspect
 
 _CLEAN = "drop or impute them where the data is made, and assert torch.isfinite(x).all() there"
 STANDARDISE = "standardise each feature by mean and standard deviation of the training data"
-_PIXELS = "divide pixels by 255 and normalise them (v2.ToDtype(torch.float32, scale=True), v2.Normalize)"
+PIXELS = "divide pixels by 255 and normalise them (v2.ToDtype(torch.float32, scale=True), v2.Normalize)"
+_INTERLEAVED = 0.1
+"""By how much values three apart along a row must be more alike than nearer ones (correlation); chosen,
+images lie below 0, and colours in turn at 0.15 and more unless they are all grey."""
 _ONCE = "scale inputs once, to a mean of 0 and a standard deviation of 1"
 
 
@@ -22,9 +25,15 @@ def looked_at(row: Row) -> str:
     return f"{row.integer('samples'):,}{of} samples looked at"
 
 
-def first_outputs(made: float, bound: float) -> str:
-    """What the first layer makes of inputs that nothing scales; empty where there are none."""
-    return f"; the first layer's outputs have rms {made:.2g} (bound {bound:g})" if made else ""
+def made(entries: Iterable[Row]) -> float:
+    """The rms of what the first layers make of inputs that nothing scales; 0 where there are none."""
+    return max((e.number("made") for e in entries if not at_ease(e)), default=0.0)
+
+
+def sound(row: Row, rms: float, bound: float) -> str:
+    """What was looked at, and what the first layer makes of inputs that nothing scales."""
+    outputs = f"; the first layer's outputs have rms {rms:.2g} (bound {bound:g})" if rms else ""
+    return f"{looked_at(row)}{outputs}"
 
 
 def not_finite(row: Row) -> Fault:
@@ -118,7 +127,7 @@ def too_large(entry: Row, table: Row | None, bound: float) -> Fault:
     """Inputs that meet their first weights unscaled."""
     site, made = entry.text("site") or "the model", entry.number("made")
     what = "pixels from 0 to 255" if is_pixels(entry) else "features that are not scaled"
-    remedy = _PIXELS if is_pixels(entry) else STANDARDISE
+    remedy = PIXELS if is_pixels(entry) else STANDARDISE
     return Fault(
         f"{what} reach {site} ({entry.text('type')}): its outputs have rms {made:.3g} (bound "
         f"{bound:g}), its inputs {entry.number('given'):.3g} where the initialisation expects about 1",
@@ -196,10 +205,28 @@ def out_of_scale(
 
 
 def beside(inputs: list[Row], apart: float, mirrored: float) -> Iterator[Fault]:
-    """What validation inputs have otherwise: by the factor ``apart``, or inverted."""
+    """What validation inputs have otherwise: by the factor ``apart``, or inverted; channels in turn."""
     yield from (val_apart(row, apart) for row in inputs if val_factor(row) >= apart)
+    yield from (interleaved(row) for row in inputs if row.number("interleaved") >= _INTERLEAVED)
     inverted = [row for row in inputs if row.number("val_likeness") <= mirrored]
     yield from (val_mirrored(row, mirrored) for row in inverted)
+
+
+def interleaved(row: Row) -> Fault:
+    """Images whose rows hold pixel after pixel, three colours each, and not one colour."""
+    excess, remedy = (
+        row.number("interleaved"),
+        "use permute(0, 3, 1, 2) (np.transpose), not view or reshape",
+    )
+    return Fault(
+        f"in {row.text('place')}, values three apart along a row are more alike than neighbours, by "
+        f"{excess:.2f} (bound {_INTERLEAVED:g}; images have less than 0)",
+        (Measure("correlation at 3 and 6, less that between", excess, "ratio", _INTERLEAVED),),
+        [Suspect("data", f"{row.text('place')}: its rows hold the three colours in turn", remedy)],
+        cause="images of shape (height, width, 3) were viewed as (3, height, width): colours and places "
+        "are mixed up",
+        remedy=remedy,
+    )
 
 
 def at_ease(entry: Row) -> bool:

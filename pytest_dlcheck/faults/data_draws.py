@@ -63,6 +63,25 @@ def seeded_alike(row: Row) -> Fault:
     )
 
 
+def of_reading(row: Row) -> Fault | None:
+    """Reading that changes what is read later; None where it does not."""
+    if row.text("edited"):
+        return edits_itself(row)
+    return seeded_alike(row) if row.text("seeded_alike") and row.flag("several") else None
+
+
+def edits_itself(row: Row) -> Fault:
+    """Reading a sample that changes the stored one."""
+    where, remedy = row.text("edited"), "copy before editing: x = (x - mean) / std, not x -= mean"
+    return Fault(
+        "2 readings of one sample under one seed give 2 samples (bound 1): reading edits what is stored",
+        (Measure("samples in two readings of one", 2, "count", 1),),
+        [Suspect("data", f"reading a sample edits {where} in place", remedy)],
+        cause=f"reading a sample edits {where} in place: each epoch sees other data than the last",
+        remedy=remedy,
+    )
+
+
 def seeded_by_reading(row: Row) -> str:
     """Reading a sample that seeds a global generator with its index."""
     return (

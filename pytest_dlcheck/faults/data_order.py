@@ -38,7 +38,7 @@ def by_class(row: Row, bound: float) -> Fault:
         [
             Suspect(
                 "data",
-                f"train_data gives samples sorted by label ({_sampler(row)}); neighbours have the "
+                f"{_source(row)} gives samples sorted by label ({_sampler(row)}); neighbours have the "
                 f"same one {row.number('neighbours_agree'):.0%} of the time",
                 _SHUFFLE,
             )
@@ -114,6 +114,10 @@ def _origin(row: Row) -> str:
     if row.flag("own_batches"):
         return f"the batch sampler ({_sampler(row)}) puts samples of one label together"
     return f"the data is sorted by label, and {_sampler(row)} keeps its order"
+
+
+def _source(row: Row) -> str:
+    return row.text("source") or "train_data"
 
 
 def _sampler(row: Row) -> str:

@@ -134,6 +134,8 @@ def advice(row: Row) -> str:
         return ""  # a bias that its surroundings take out again: right as it is
     if row.text("state") == "zero":
         return f"{site} ({what}) has a gradient of exactly 0 in all steps: nothing depends on it yet"
+    if not site:
+        return f"no parameter of {what} received a gradient in any step that was looked at"
     if row.get("called") == 0:
         return f"{site} ({what}) is never called in the forward: remove it, or freeze it"
     return f"{site} ({what}) receives no gradient: the loss does not use it"

@@ -23,6 +23,14 @@ GLANCED = frozenset(
 """Channels and facts that all this is read off, where they were recorded."""
 FEWEST = 256
 """Samples in all below which nothing is ruled out: a neighbour's label tells little then; chosen."""
+FEW = 100
+"""The same where simple methods find nothing either: iris has 150, of which they predict 0.9."""
+PARTLY = 0.3
+"""Share of its way that a batch with foreign maps must have covered: they are hard to learn by heart for
+a net that sees little of an image at a time, and standing still tells of another fault (ratio)."""
+LOOSELY = 3
+"""How many times more the model itself may leave open of maps, where the places of an image tell nothing
+of theirs: in healthy data they tell 0.3 to 0.95."""
 LATE = 4
 """Batches at the end of a training from which it is told what became of what was learned."""
 SHRUNK = 0.3
@@ -149,9 +157,47 @@ class SecondLook:
         return self.relation.number("surprise")
 
     @property
+    def reach(self) -> float:
+        """The most that inputs may tell of unseen targets (ratio); NaN where it is not known.
+
+        Of the loss; or, where it goes below zero, of what there is to be told of a batch: a likelihood
+        without its constant term has no zero that a share of it could be taken from.
+        """
+        if self.gain is None:
+            return math.nan
+        most = self.gain.share.high
+        if min(self.gain.right, self.gain.crossed) >= 0:
+            return most
+        steps = self.overfit.row("steps") if self.overfit else Row()
+        way = steps.number("uninformed_loss") - steps.number("loss_floor")
+        return most * max(abs(self.gain.right), abs(self.gain.crossed)) / way if way > 0 else math.nan
+
+    @property
     def fitting_steps(self) -> int:
         """Steps that it took to learn a batch by heart."""
         return len(self.overfit.series("loss")) if self.overfit else self.train.trial.steps
+
+    @property
+    def measured(self) -> bool:
+        """Whether inputs that are independent of each other are measurements all the same."""
+        return self.relation.number("measured") > HALF
+
+    def rules_out(self, little: float) -> bool:
+        """Whether the data surely holds no more than that to be gained (ratio).
+
+        Either the model shows it on many samples, or simple methods do on fewer.
+        """
+        samples = self.relation.integer("samples")
+        if self.gain is None or (self.reach < little and samples >= FEWEST):
+            return self.gain is not None
+        simple = self.relation.number("explained_high") < little and samples >= FEW
+        maps = self.foreign_maps(little) and self.reach < LOOSELY * little
+        return simple and (self.relation.flag("whole") or maps)
+
+    def foreign_maps(self, little: float) -> bool:
+        """Whether targets are maps of which neither the whole images nor their places tell anything."""
+        most = max(self.relation.number("local_high"), self.relation.number("explained_high"))
+        return most < little and math.isfinite(self.relation.number("local_high"))
 
     def why_not_told(self, little: float, unlike: float, alike: float, noise: float) -> str:
         """Why it cannot be told that inputs tell nothing; empty where it can."""
@@ -161,18 +207,18 @@ class SecondLook:
         reasons = {
             "a small batch is not learned by heart either": fit is None
             or not fit.tells
-            or not fit.progress >= HALF,
-            "so few samples cannot rule it out": self.gain is None
-            or not self.gain.share.high < little
-            or self.relation.integer("samples") < FEWEST,
+            or not fit.progress >= (PARTLY if self.foreign_maps(little) else HALF),
+            "so few samples cannot rule it out": not self.rules_out(little),
             f"a small batch alone takes {self.fitting_steps} steps: raise steps": self.fitting_steps
-            > self.train.trial.steps / 2,
+            > self.train.trial.steps / 2
+            and not self.foreign_maps(little),
             "the learning rate is still in its warm-up: raise steps": warming,
             "though with other samples' inputs the first epoch goes worse": self.blind is not None
             and excess_of_blind(self.train, self.blind).low > 0,
-            NOISE: not self.relation.number("structure") >= noise,
+            NOISE: not self.relation.number("structure") >= noise and not self.measured,
             "near inputs have somewhat alike targets": not self.surprise <= unlike
             and not self.surprise > alike,
+            "near inputs have unlike targets, as in a parity": self.surprise < -alike,
         }
         return next((why for why, holds in reasons.items() if holds), "")
 
@@ -218,6 +264,8 @@ def forgotten(early: Gain, trace: Trace, least: float, kept: float) -> Fault | N
     late, bound = at_the_end(trace), kept * early.share.estimate
     if late is None or not early.share.low > least or not late.share.high < bound:
         return None
+    if not late.share.high * abs(late.crossed) < bound * abs(early.crossed):
+        return None  # the loss has grown, or was next to zero: a smaller share of it is no smaller gain
     weights = trace.matrix("parameter_norm").values
     sizes = [math.hypot(*(v for v in row if v is not None)) for row in weights]
     left = sizes[-1] / sizes[0] if sizes and sizes[0] > 0 else 1.0
@@ -239,6 +287,30 @@ def forgotten(early: Gain, trace: Trace, least: float, kept: float) -> Fault | N
     )
 
 
+def in_the_data(story: str, look: SecondLook, little: float, constant: float) -> Fault | None:
+    """What the inputs show by themselves; None where that is nothing.
+
+    Args:
+        story: what was measured.
+        look: the second look.
+        little: gain that must be ruled out (ratio).
+        constant: difference between samples, of their size, below which they are all the same.
+    """
+    if look.relation.number("spread") < constant:
+        return constant_inputs(story, look, little)
+    if look.relation.integer("rising") and look.rules_out(little):
+        return columns_apart(story, look, little)
+    return None
+
+
+def nothing(story: str, look: SecondLook, little: float, alike: float, noise: float) -> Fault:
+    """Why nothing is learned from inputs though a batch is learned by heart."""
+    if look.surprise > alike:
+        return unused_inputs(story, look, little)
+    apart = not look.relation.number("structure") >= noise
+    return (columns_apart if apart else foreign_labels)(story, look, little)
+
+
 def constant_inputs(story: str, look: SecondLook, little: float) -> Fault:
     """Inputs that are all the same."""
     return Fault(
@@ -252,6 +324,22 @@ def constant_inputs(story: str, look: SecondLook, little: float) -> Fault:
         ],
         cause="the inputs are the same for all samples",
         remedy="look at what the data set returns: a wrong normalisation, a mask, an overwritten buffer",
+    )
+
+
+def columns_apart(story: str, look: SecondLook, little: float) -> Fault:
+    """Columns that were each sorted, or shuffled, by itself."""
+    count = look.relation.integer("rising")
+    finding, how = "its columns are independent of each other, though they are measurements", "shuffled"
+    if count:
+        finding, how = f"all {count} columns rise together, and tell nothing of the targets", "sorted"
+    return Fault(
+        because=story,
+        measures=(_measure(look, little),),
+        suspects=[Suspect("data", f"{finding} ({_alike(look.relation)})")],
+        cause=f"the labels do not belong to the inputs: each column was {how} by itself",
+        remedy="sort or shuffle rows, by one index for all columns and the labels "
+        "(np.argsort, df.sort_values, df.sample), not each column",
     )
 
 
@@ -274,11 +362,13 @@ def unused_inputs(story: str, look: SecondLook, little: float) -> Fault:
 
 def _alike(relation: Row) -> str:
     found, chance = relation.number("agreement"), relation.number("by_chance")
+    told = f"correlation with the nearest one's {found:.2g}, 0 by chance"
     if relation.flag("labels"):
-        return f"the nearest one has the same label in {found:.0%}, {chance:.0%} by chance"
-    return f"correlation with the nearest one's {found:.2g}, 0 by chance"
+        told = f"the nearest one has the same label in {found:.0%}, {chance:.0%} by chance"
+    most = relation.number("explained_high")
+    simple = f"; simple methods predict at most {max(most, 0.0):.1%} of what varies"
+    return f"{told}{simple if math.isfinite(most) else ''}"
 
 
 def _measure(look: SecondLook, bound: float) -> Measure:
-    most = look.gain.share.high if look.gain else math.nan
-    return Measure("gain on unseen data, at most", most, "ratio", bound, ">=")
+    return Measure("gain on unseen data, at most", look.reach, "ratio", bound, ">=")

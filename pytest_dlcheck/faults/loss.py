@@ -44,6 +44,8 @@ def of_call(row: Row, tight: float, loose: float) -> Iterator[Fault]:
         yield _twice(row, Measure("rows' distance from 1", rows, "ratio", tight, ">="))
     elif kind == "cross_entropy":
         yield from _squashed(row)
+    elif kind == "nll_loss" and log_rows > loose and row.text("last") == "LogSoftmax":
+        yield _over_another_axis(row, off)
     elif (kind == "nll_loss" and log_rows > loose) or (kind == "kl_div" and rows <= tight):
         yield _no_logs(row, off, probabilities=rows <= tight)
 
@@ -123,8 +125,7 @@ def advice_on(row: Row, tight: float, doubling: float) -> Iterator[str]:
             "grow with the batch"
         )
     if row.text("kind") == "cross_entropy" and row.number("log_rows_off") <= tight:
-        site = row.text("site")
-        yield f"`{site}` gives log-probabilities to cross_entropy: harmless, one too many"
+        yield f"{_given(row, 'log-probabilities')}: harmless, one softmax too many"
     if row.text("kind") in _LOGITS and row.text("last") in {"Relu", "Tanh", "Hardtanh"}:
         kind, last = row.text("kind"), row.text("last").lower()
         yield f"the last operation before {kind} is {last}: logits are best left unbounded"
@@ -201,17 +202,17 @@ def _broadcast(row: Row, measure: Measure) -> Fault:
 
 def _twice(row: Row, measure: Measure) -> Fault:
     """Probabilities where logits are wanted."""
-    text = f"`{row.text('site')}` gives probabilities to cross_entropy, which wants logits"
+    text = _given(row, "probabilities", "logits")
     cause = "softmax is applied twice: cross_entropy applies it itself"
     return Fault(row.text("site"), text, cause, "remove the softmax in training", measure)
 
 
 def _squashed(row: Row) -> Iterator[Fault]:
     """Outputs of an activation where logits are wanted."""
-    kind, last = row.text("kind"), row.text("last").lower()
+    last = row.text("last").lower()
     if last not in {"sigmoid", "softmax"} or row.number("least") >= _CERTAIN:
         return
-    text = f"`{row.text('site')}` gives outputs of a {last} to {kind}, which wants logits"
+    text = _given(row, f"outputs of a {last}", "logits")
     cause = f"a {last} before a loss that applies its own activation"
     twice = Measure("activations in a row", 2, "count", 1)
     yield Fault(row.text("site"), text, cause, f"remove the {last} in training", twice)
@@ -219,15 +220,31 @@ def _squashed(row: Row) -> Iterator[Fault]:
 
 def _over_batch(row: Row, measure: Measure) -> Fault:
     """Probabilities over the wrong axis."""
-    text = f"`{row.text('site')}` is normalised over the batch: columns sum to 1, rows do not"
+    site = row.text("site")
+    what = f"what {row.text('kind')} is given" if site == "loss" else f"`{site}`"
+    text = f"{what} is normalised over the batch: columns sum to 1, rows do not"
     cause, remedy = "softmax over axis 0", "use softmax(dim=1)"
     return Fault(row.text("site"), text, cause, remedy, measure, over_batch=True)
 
 
+def _over_another_axis(row: Row, measure: Measure) -> Fault:
+    """Log-probabilities over positions or pixels, where those over classes are wanted."""
+    text = _given(row, "log-probabilities that do not sum to 1 over the classes")
+    cause = "log_softmax over another axis than that of the classes"
+    return Fault(row.text("site"), text, cause, "give log_softmax the axis of the classes", measure)
+
+
+def _given(row: Row, what: str, wanted: str = "") -> str:
+    """Who gives what to the loss: a module, or whatever stands between the model and the loss."""
+    kind, site = row.text("kind"), row.text("site")
+    if site == "loss":
+        return f"{kind} is given {what}" + (f", and wants {wanted}" if wanted else "")
+    return f"`{site}` gives {what} to {kind}" + (f", which wants {wanted}" if wanted else "")
+
+
 def _no_logs(row: Row, measure: Measure, *, probabilities: bool) -> Fault:
     """No log-probabilities where such are wanted."""
-    kind, what = row.text("kind"), "probabilities" if probabilities else "raw outputs"
-    text = f"`{row.text('site')}` gives {what} to {kind}, which wants log-probabilities"
+    text = _given(row, "probabilities" if probabilities else "raw outputs", "log-probabilities")
     cause = "softmax where log_softmax is meant" if probabilities else "log_softmax is missing"
     return Fault(row.text("site"), text, cause, "use log_softmax, or cross_entropy on logits", measure)
 

@@ -11,6 +11,18 @@ from pytest_dlcheck.verdict import Measure, Suspect
 SITE = "optimizer"
 
 
+def zero_steps(trace: Trace) -> int:
+    """Steps at which all gradients were zero, scaled from the recorded ones to those looked at.
+
+    None of them are steps that no backward came before, or whose gradients came so from backward.
+    """
+    norms, loop = trace.matrix("gradient_norm"), trace.row("loop")
+    rows = [row for step, row in zip(norms.steps, norms.values, strict=True) if step]
+    zero = sum(any(v is not None for v in row) and not any(row) for row in rows)
+    scaled = round(zero * loop.integer("looked") / len(norms)) if len(norms) else 0
+    return max(0, scaled - loop.integer("unreached") - loop.integer("untouched"))
+
+
 def never_reset(row: Row, count: int, bound: float) -> Fault:
     """Gradients that a step has applied are applied again by the next."""
     return _fault(

@@ -31,9 +31,9 @@ def vanishes(trace: Trace) -> Fault | None:
     """
     share, last, covered = _share_below(trace, GONE), _last(trace), progress(trace)
     learned_nothing = share >= _NEARLY_ALL and covered is not None and abs(covered) < _NOTHING
-    if share < _SPENT or not (last > 0 or learned_nothing):
+    peak = max(trace.series("learning_rate").values, default=0.0)
+    if share < _SPENT or not (0 < last < GONE * peak or learned_nothing):
         return None
-    peak = max(trace.series("learning_rate"))
     return Fault(
         f"the learning rate falls to {last / peak:.0e} of its peak; {share:.0%} of the steps are made "
         f"at less than {GONE:.0e} of it (at most {_SPENT:.0%})",

@@ -6,7 +6,7 @@ from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
-FALLING = frozenset({"StepLR", "MultiStepLR", "ExponentialLR"})
+FALLING = frozenset({"StepLR", "MultiStepLR", "ExponentialLR", "LinearLR", "PolynomialLR"})
 """Schedulers that the documentation steps per epoch."""
 _PER_BATCH = 0.9
 """Scheduler steps per step (ratio) from which on it is stepped per batch."""

@@ -118,7 +118,7 @@ def oddities(trace: Trace, least: float, most: float) -> Iterable[str]:
         yield f"early steps are large ({early:.1e} of the weights): is lr too high?"
     elif growth(trace) > _GROWN and not curved:
         yield f"the weights grow {growth(trace):.3g}-fold: is the learning rate too high?"
-    for name, values in found.items():
+    for name, values in found.items() if not curved else ():
         if median(values) > most >= early:
             yield f"{name} moves by {median(values):.1e} of its norm a step, far beyond the rest"
     limit, size = trace.row("recipe").number("max_grad_norm"), total_gradient(trace)

@@ -83,6 +83,25 @@ def cut_off(row: Row) -> Fault:
     )
 
 
+def hidden(rows: Sequence[Row]) -> Fault | None:
+    """Attention that hides all but the padding; None where none does."""
+    wrong = [row for row in rows if row.flag("inverted")]
+    if not wrong:
+        return None
+    site = wrong[0].text("site") or "the model's forward"
+    return Fault(
+        f"{len(wrong)} of {len(rows)} masks (bound 0) hide what differs in `{wrong[0].text('input')}`, "
+        "and leave places that all hold one value: the padding",
+        measures=(Measure("masks that hide all but the padding", len(wrong), "count", 0),),
+        suspects=[
+            Suspect(row.text("site"), f"its mask is inverted, at {_operation(row)}") for row in wrong
+        ],
+        cause=f"the padding mask of {site} is inverted: real steps are hidden, padding is attended to",
+        remedy="mind the convention: True means hidden in key_padding_mask of nn.MultiheadAttention and "
+        "nn.Transformer, and taking part in scaled_dot_product_attention",
+    )
+
+
 def of_part(row: Row) -> str:
     """Which part, in words: ``6 of 30 features (24 to 29) of `x` ``."""
     count, size, words = row.integer("count"), row.integer("size"), row.text("words")

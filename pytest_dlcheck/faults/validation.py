@@ -61,9 +61,42 @@ def trained_before(row: Row, bound: float) -> Fault:
     )
 
 
+def changed_places(row: Row, several: int) -> Fault | None:
+    """Validation sets that the same model had been trained on when they were training sets."""
+    count, samples = row.integer("rotations"), row.integer("rotated_samples")
+    if count < several or not row.integer("returned"):
+        return None
+    return Fault(
+        because=(
+            f"{count} different validation sets hold samples that the model had been trained on before, "
+            f"in an earlier fold, {samples} of them as far as seen (fewer than {several} may)"
+        ),
+        measures=(Measure("validation sets that were trained on before", count, "count", several, "<"),),
+        suspects=(
+            Suspect(
+                "data", f"training and validation samples change places, from step {_first(row)} on"
+            ),
+        ),
+        cause=(
+            "the folds share one model, or the split is drawn anew while training goes on: it is "
+            "validated on what it was trained on"
+        ),
+        remedy="build model and optimizer anew for each fold; draw a split once, before the training",
+    )
+
+
+def _first(row: Row) -> int:
+    return row.integer("rotated_first")
+
+
 def validation_advice(trace: Trace) -> Iterator[str]:
     """What is no fault for sure."""
     row = trace.row("exposure")
+    if row.integer("rotations") and row.integer("returned"):
+        yield (
+            f"training and validation samples change places from step {_first(row)} on, and the model "
+            "goes on: if these are folds, they share one model"
+        )
     windows = [p for p in trace.rows("phases") if p.flag("with_gradients") and p.flag("inside")]
     if windows:
         calls = sum(p.integer("calls") for p in windows)

@@ -1,4 +1,4 @@
-"""Numbers of fresh processes held against a floor, history or another commit. It sees no traces.
+"""Numbers of fresh processes held against a floor or history. It sees no traces.
 
 The process is what is replicated: rounds inside one process share its memory layout, its compiled code
 and its moment, and rank tests over them raise false alarms most of the time.
@@ -29,7 +29,6 @@ WINDOW = 20
 FEWEST_RUNS = 3
 """Earlier runs from which on history is judged: two tell next to nothing about their noise."""
 _PERCENT = 100
-_HASH = 40
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 
@@ -189,60 +188,12 @@ def against_history(sample: Sample, runs: Sequence[float], name: str, first: int
     elif math.isnan(fmean(firstly)):
         state = "unknown"
     ratio = math.exp(fmean(badness))
-    told = f"{_change(ratio, quantity)} than the {len(past)} last runs of {name}"
-    because = f"{sample.story()}; {told}; up to {_percent(math.exp(limit))} is allowed"
+    told = f"{change(ratio, quantity)} than the {len(past)} last runs of {name}"
+    because = f"{sample.story()}; {told}; up to {percent(math.exp(limit))} is allowed"
     measure = Measure(
-        f"{quantity.name} against {name}", ratio, "ratio", math.exp(limit), samples=_exp(badness)
+        f"{quantity.name} against {name}", ratio, "ratio", math.exp(limit), samples=exponentials(badness)
     )
     return Ruling(quantity.name, state, because, measure)
-
-
-def against_commit(sample: Sample, base: Sequence[float], name: str, looks: Looks) -> Ruling:
-    """Another commit, run in turns with this one.
-
-    It fails where Welch's one-sided test on the logarithms says that it is worse (p < 0.01 over all
-    looks) and the ratio is beyond the margin; it holds where the upper end of the ratio's interval is
-    within it.
-
-    Args:
-        sample: the processes of the code at hand.
-        base: one value per process of the other commit, in the same unit.
-        name: of that commit.
-        looks: among which the errors are divided.
-    """
-    quantity = sample.quantity
-    head, other = quantity.badness(sample.values), quantity.badness(base)
-    difference = fmean(head) - fmean(other)
-    error, freedom = _welch(head, other)
-    failing, passing = looks.risks(min(len(head), len(other)))
-    half = _reach(passing, freedom, error)
-    allowed = math.log1p(sample.margin)
-    surely_worse = difference > _reach(failing, freedom, error)
-    state: State = "open"
-    if surely_worse and difference > allowed:
-        state = "fails"
-    elif difference + half < allowed:
-        state = "holds"
-    ratio, low, high = (math.exp(x) for x in (difference, *_ends(difference, half)))
-    limits = f" [{_signed(low)}, {_signed(high)}]" if math.isfinite(half) else ""
-    told = f"{_change(ratio, quantity)}{limits} than at {short(name)}, in turns with {len(base)} of it"
-    because = f"{sample.story()}; {told}; up to {_percent(1 + sample.margin)} is allowed"
-    measure = Measure(
-        f"{quantity.name} against {short(name)}",
-        ratio,
-        "ratio",
-        1 + sample.margin,
-        "<=",
-        low,
-        high,
-        _exp([one - fmean(other) for one in head]),
-    )
-    return Ruling(quantity.name, state, because, measure)
-
-
-def short(revision: str) -> str:
-    """A commit in few characters, a name as it is."""
-    return revision[:10] if len(revision) == _HASH else revision
 
 
 @cache
@@ -257,44 +208,30 @@ def _mean_and_half(badness: Sequence[float], risk: float) -> tuple[float, float]
     if len(badness) <= 1:
         return fmean(badness), math.inf
     error = math.sqrt(variance(badness) / len(badness))
-    return fmean(badness), _reach(risk, len(badness) - 1, error)
+    return fmean(badness), reach(risk, len(badness) - 1, error)
 
 
-def _welch(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
-    """The standard error of a difference of means, and its degrees of freedom after Welch (1947)."""
-    if min(len(one), len(other)) <= 1:
-        return math.inf, 1.0
-    a, b = variance(one) / len(one), variance(other) / len(other)
-    if not a + b > 0:
-        return (math.nan if math.isnan(a + b) else 0.0), 1.0
-    return math.sqrt(a + b), (a + b) ** 2 / (a**2 / (len(one) - 1) + b**2 / (len(other) - 1))
-
-
-def _reach(risk: float, freedom: float, error: float) -> float:
+def reach(risk: float, freedom: float, error: float) -> float:
+    """How far a one-sided limit lies from the mean."""
     return t_quantile(risk, freedom) * error if math.isfinite(error) else math.inf
 
 
-def _ends(middle: float, half: float) -> tuple[float, float]:
-    return (middle - half, middle + half) if math.isfinite(half) else (-math.inf, 700.0)
-
-
-def _exp(values: Sequence[float]) -> tuple[float, ...]:
+def exponentials(values: Sequence[float]) -> tuple[float, ...]:
+    """Of logarithms."""
     return tuple(map(math.exp, values))
 
 
-def _change(ratio: float, quantity: Quantity) -> str:
+def change(ratio: float, quantity: Quantity) -> str:
+    """A ratio to the worse (above 1) or to the better, in words."""
     if ratio >= 1 or quantity.unit == "bytes":
         word = quantity.worse if ratio >= 1 else "less"
         return f"{abs(ratio - 1) * _PERCENT:.3g} % {word}"
     return f"{(1 - ratio) * _PERCENT:.3g} % faster"
 
 
-def _percent(ratio: float) -> str:
+def percent(ratio: float) -> str:
+    """By how much a ratio is above 1."""
     return f"{(ratio - 1) * _PERCENT:.3g} %"
-
-
-def _signed(ratio: float) -> str:
-    return f"{(ratio - 1) * _PERCENT:+.3g} %"
 
 
 def _bytes(value: float) -> str:

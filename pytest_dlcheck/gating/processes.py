@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from pytest_dlcheck.baseline import Baseline
 from pytest_dlcheck.check import Check, Evidence
+from pytest_dlcheck.gating.commit import Difference, against_commit, apart, in_turns, short
 from pytest_dlcheck.gating.flaws import Flaw, asides, timing_flaw
 from pytest_dlcheck.gating.pace import (
     FEWEST_RUNS,
@@ -16,9 +17,7 @@ from pytest_dlcheck.gating.pace import (
     Quantity,
     Sample,
     against_bound,
-    against_commit,
     against_history,
-    short,
 )
 from pytest_dlcheck.gating.ruling import Ruling
 from pytest_dlcheck.policy import Policy
@@ -84,6 +83,10 @@ class ProcessGate(Check):
     def value(self, trace: Trace) -> float:
         """What a process measured, in the quantity's unit; NaN where it did not."""
 
+    def blocks(self, trace: Trace) -> Sequence[float]:
+        """What it measured block by block, in that unit; the one number, where it did so once."""
+        return (self.value(trace),)
+
     @abstractmethod
     def beside(self, setting: Setting, traces: Sequence[Trace]) -> Iterable[Measure]:
         """Further numbers that only inform."""
@@ -114,7 +117,7 @@ class ProcessGate(Check):
             )
             for number in range(count)
             for setting in self._settings()
-            for revision in in_turns(revisions, number)
+            for revision in alternating(revisions, number)
         )
 
     def judge(self, evidence: Evidence) -> Verdict:
@@ -159,7 +162,7 @@ class ProcessGate(Check):
             first = group.here[0].trial
             more = group.further(self.processes)
             for number in range(group.count, min(most, group.count + more)):
-                turns = in_turns(("", group.revision) if group.revision else ("",), number)
+                turns = alternating(("", group.revision) if group.revision else ("",), number)
                 wanted += [replace(first, replicate=number, revision=turn) for turn in turns]
         return tuple(wanted)
 
@@ -201,7 +204,7 @@ class _Group:
         self.measures: tuple[Measure, ...] = ()
         self.advice = tuple(asides(gate.baseline, quantity.name, traces))
         if here:
-            self.rulings = tuple(self._rule(sample, tuple(map(gate.value, there))))
+            self.rulings = tuple(self._rule(sample, here, there))
             held = [ruling.measure for ruling in self.rulings if ruling.measure.name != quantity.name]
             own = sample.measure(gate.bound)
             self.measures = (own, *held, *gate.beside(setting, here))
@@ -246,7 +249,7 @@ class _Group:
             f"{self._flaws[0].words}, in {spoiled} of {count} processes ({needed} sound ones are needed)"
         )
 
-    def _rule(self, sample: Sample, there: tuple[float, ...]) -> Iterator[Ruling]:
+    def _rule(self, sample: Sample, here: Sequence[Trace], there: Sequence[Trace]) -> Iterator[Ruling]:
         gate = self._gate
         if gate.bound is not None:
             looks = Looks(gate.pairs if self.revision else gate.processes, self._most_sound)
@@ -257,13 +260,26 @@ class _Group:
             yield against_history(sample, runs, name, gate.processes)
         if there:
             looks = Looks(gate.pairs, gate.most_pairs)
-            yield against_commit(sample, there, self.revision, looks)
+            difference = self._difference(sample.quantity, here, there)
+            yield against_commit(sample, difference, self.revision, looks)
+
+    def _difference(
+        self, quantity: Quantity, here: Sequence[Trace], there: Sequence[Trace]
+    ) -> Difference:
+        """Pair by pair, where all of them took the time in turns."""
+        gate, bases = self._gate, {trace.trial.replicate: trace for trace in there}
+        pairs = [(t, bases[t.trial.replicate]) for t in here if t.trial.replicate in bases]
+        if pairs and all(t.row("timing").flag("in_turns") for t in (*here, *there)):
+            logs = [[quantity.badness(gate.blocks(trace)) for trace in pair] for pair in pairs]
+            return in_turns([(head, base) for head, base in logs])
+        head, base = (quantity.badness(tuple(map(gate.value, side))) for side in (here, there))
+        return apart(head, base)
 
 
 def _ran(trace: Trace) -> bool:
     return trace.ending.kind == "completed"
 
 
-def in_turns(revisions: tuple[str, ...], number: int) -> tuple[str, ...]:
+def alternating(revisions: tuple[str, ...], number: int) -> tuple[str, ...]:
     """Head first in one round and base first in the next, so that a drift of the machine cancels."""
     return revisions if number % 2 == 0 else revisions[::-1]

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from socket import socket
 from time import monotonic, sleep
 
 _POLL = 0.05
@@ -21,19 +22,23 @@ STACKS_SIGNAL = getattr(signal, "SIGUSR1", None)
 
 _GUARD = """
 import os, shutil, signal, sys
-group, folder = 0, b""
+folders = {}
 for line in sys.stdin.buffer:
-    group, folder = int(line.split()[0]), line.rstrip(b"\\n").partition(b" ")[2]
-if group:
+    group, _, folder = line.rstrip(b"\\n").partition(b" ")
+    folders[int(group)] = folder
+    if not folder:
+        del folders[int(group)]
+for group, folder in folders.items():
     try:
         os.killpg(group, signal.SIGKILL)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    except OSError:
+        pass
+    shutil.rmtree(folder, ignore_errors=True)
 """
 
 
 class Guard:
-    """Ends the group of the moment, and its folder, where this process is killed and cannot do so.
+    """Ends the groups of the moment, and their folders, where this process is killed and cannot do so.
 
     A small process that waits for the other end of its input to vanish.
     """
@@ -41,8 +46,8 @@ class Guard:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
-    def watch(self, group: int, folder: Path = Path()) -> None:
-        """Watch over a group and a folder from now on; over none, where it is 0."""
+    def watch(self, group: int, folder: Path | None = None) -> None:
+        """Watch over a group and its folder from now on; no longer, where there is no folder."""
         if sys.platform == "win32":
             return
         if self._process is None:
@@ -55,7 +60,7 @@ class Guard:
             )
         assert self._process.stdin is not None
         with suppress(OSError):
-            self._process.stdin.write(b"%d %s\n" % (group, os.fsencode(folder)))
+            self._process.stdin.write(b"%d %s\n" % (group, os.fsencode(folder or "")))
             self._process.stdin.flush()
 
     def dismiss(self) -> None:
@@ -74,6 +79,7 @@ class Group:
         folder: the working directory.
         environment: all of the environment.
         output: the file that takes what it prints, in a folder that goes with it.
+        line: its end of a socket, which keeps its number there; None for none.
     """
 
     def __init__(
@@ -84,6 +90,7 @@ class Group:
         folder: Path,
         environment: Mapping[str, str],
         output: Path,
+        line: socket | None = None,
     ) -> None:
         self._guard = guard
         with output.open("wb") as file:
@@ -95,6 +102,7 @@ class Group:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=() if line is None else (line.fileno(),),
             )
         guard.watch(self._process.pid, output.parent)
 
@@ -122,7 +130,7 @@ class Group:
             self._signal(signal.SIGKILL)
         with suppress(OSError):
             self._process.kill()
-        self._guard.watch(0)
+        self._guard.watch(self._process.pid)
         return self._process.wait()
 
     def _has_ended(self) -> bool:

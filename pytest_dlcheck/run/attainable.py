@@ -28,6 +28,11 @@ the shares of progress that are asked for are 200 times larger."""
 WINDOW = 6
 """Evaluations over which that change is taken: a line search alone takes two or three."""
 
+ENDLESS = 1e12
+"""Sizes of the first loss below zero from which on a loss has no floor: a line search along one goes
+ten times further at each evaluation, and comes there within twenty. Counts of a million have a Poisson
+likelihood of 1e7."""
+
 TELLING = 0.01
 """Share of the way from the first loss to the floor below which one output serves all samples as
 well as any: then there is nothing in the batch that inputs could tell apart."""
@@ -45,11 +50,15 @@ class Attainable:
             looking at the inputs. None where it is not known.
         noise: standard deviation of the loss over draws of the model's own random numbers, at fixed
             weights; zero where it has none.
+        has_floor: whether outputs were found that no others of these samples better by anything that
+            counts, also where their loss is negative, as that of a likelihood; False where the loss
+            ran away, None where neither is known.
     """
 
     floor: float = 0.0
     uninformed: float | None = None
     noise: float = 0.0
+    has_floor: bool | None = None
 
     def start(self, first: float) -> float:
         """Where progress is counted from: the uninformed loss where it tells anything."""
@@ -85,16 +94,31 @@ def attainable(rig: Rig, batch: Any) -> Attainable:
     def loss(values: Any) -> Tensor:
         return rig.objective.loss_of_outputs(values, targets)
 
-    one_for_all = torch.zeros_like(groups)
+    lowest = _least(loss, outputs, groups)
+    one_for_all = _least(loss, outputs, torch.zeros_like(groups))
     return Attainable(
-        floor=_least(loss, outputs, groups) or 0.0,
-        uninformed=_least(loss, outputs, one_for_all),
+        floor=lowest.counted or 0.0,
+        uninformed=one_for_all.counted,
         noise=noise,
+        has_floor=lowest.is_reached,
     )
 
 
-def _least(loss: Callable[[Any], Tensor], outputs: Any, groups: Tensor) -> float | None:
-    """The least loss over outputs that are free but equal within groups; None where not found."""
+@dataclass(frozen=True)
+class _Least:
+    """The least loss that was found; NaN where the loss cannot be asked, then nothing else is known."""
+
+    value: float = math.nan
+    is_reached: bool | None = None
+
+    @property
+    def counted(self) -> float | None:
+        """What progress can be counted to: no likelihood, and none that ran away."""
+        return self.value if 0 <= self.value < math.inf else None
+
+
+def _least(loss: Callable[[Any], Tensor], outputs: Any, groups: Tensor) -> _Least:
+    """The least loss over outputs that are free but equal within groups."""
     count = int(groups.max()) + 1
     sizes = torch.bincount(groups, minlength=count)
     free: list[Tensor] = []
@@ -106,17 +130,22 @@ def _least(loss: Callable[[Any], Tensor], outputs: Any, groups: Tensor) -> float
             free.append((sums / share).requires_grad_())
         return tensor
 
+    def spread(part: Tensor) -> Tensor:
+        if count == len(groups):
+            return part.clone()  # each sample is a group of its own, in their order
+        return part.expand(len(groups), *part.shape[1:]).clone() if count == 1 else part[groups]
+
     map_tensors(outputs, begin)
     best, history = math.inf, list[float]()
     optimizer = torch.optim.LBFGS(free, max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         nonlocal best
-        optimizer.zero_grad()
         given = iter(free)
-        values = map_tensors(outputs, lambda t: next(given)[groups] if t.is_floating_point() else t)
+        values = map_tensors(outputs, lambda t: spread(next(given)) if t.is_floating_point() else t)
         value = loss(values)
-        value.backward()  # type: ignore[no-untyped-call]
+        for part, slope in zip(free, torch.autograd.grad(value, free, allow_unused=True), strict=True):
+            part.grad = slope
         best = min(best, float(value.detach()))
         history.append(best)
         if len(history) > WINDOW and history[-WINDOW] - best < PRECISE * abs(history[0]):
@@ -129,9 +158,19 @@ def _least(loss: Callable[[Any], Tensor], outputs: Any, groups: Tensor) -> float
     except _KnownWellEnoughError:
         pass
     except Exception:  # noqa: BLE001  a loss that cannot be asked like this is simply not known
+        return _Least()
+    return _Least(best, is_reached=_has_ended(history))
+
+
+def _has_ended(history: list[float]) -> bool | None:
+    """Whether the last evaluations won nothing that counts; None where they cannot tell."""
+    told = [value for value in history if not math.isnan(value)]
+    if told and min(told) < -ENDLESS * max(1.0, abs(history[0])):
+        return False
+    if len(history) <= WINDOW or not math.isfinite(history[-1]):
         return None
-    # A loss without a floor (a log density) runs away: then there is nothing to count from.
-    return best if 0 <= best < math.inf else None
+    won, way = history[-1 - WINDOW] - history[-1], history[0] - history[-1]
+    return True if won < PRECISE * max(way, abs(history[0])) else None
 
 
 def _noise(rig: Rig, batch: Any) -> float:
@@ -156,7 +195,8 @@ def _same_inputs(inputs: Any) -> tuple[int, Tensor]:
     parts = [t.reshape(len(t), -1) for t in tensors(inputs) if t.dim()]
     size = len(parts[0])
     flat = torch.cat([part.to(torch.float64) for part in parts if len(part) == size], dim=1)
-    return size, torch.unique(flat, dim=0, return_inverse=True)[1]
+    groups: Tensor = torch.unique(flat, dim=0, return_inverse=True)[1]
+    return size, torch.arange(size, device=groups.device) if int(groups.max()) + 1 == size else groups
 
 
 def _has_samples(outputs: Any, size: int) -> bool:

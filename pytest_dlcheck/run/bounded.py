@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pytest_dlcheck.trace import Series
 
@@ -15,19 +14,17 @@ RECENT = 1024
 """Steps at the end that are all kept: so nothing is left out of up to 2,048 steps."""
 SPANS = 512
 """Spans that the steps between are cut into at most: first step and extremes of each are kept."""
+SLACK = 256
+"""Steps between that are sorted into spans at once."""
+MOST = HEAD + RECENT + SLACK
 
 
 @dataclass(slots=True)
 class _Entry:
-    """What was told at one step: a total and how often."""
+    """What was told at one step."""
 
     step: int
-    total: float
-    count: int = 1
-
-    @property
-    def value(self) -> float:
-        return self.total / self.count
+    value: float
 
 
 @dataclass(slots=True)
@@ -53,64 +50,84 @@ class _Span:
         return [three[step] for step in sorted(three)]
 
 
-@dataclass
 class Bounded:
     """A number per step: all of the first and the last ones, fewer and fewer of those between.
 
     Steps come in order. What is told several times of one step is averaged (micro-batches).
     """
 
-    _head: list[_Entry] = field(default_factory=list)
-    _spans: list[_Span] = field(default_factory=list)
-    _recent: deque[_Entry] = field(default_factory=deque)
-    _width: int = 1
+    def __init__(self) -> None:
+        self._steps: list[int] = []
+        self._values: list[float] = []
+        """The first and the last ones, and up to ``SLACK`` that are not sorted into spans yet."""
+        self._spans: list[_Span] = []
+        self._width = 1
+        self._total, self._count = 0.0, 0
+        """Of the last step."""
 
     def __len__(self) -> int:
-        return len(self._head) + len(self._recent) + sum(len(span.entries()) for span in self._spans)
+        self._settle()
+        return len(self._steps) + sum(len(span.entries()) for span in self._spans)
 
     def add(self, step: int, value: float) -> None:
         """A number at a step."""
-        last = self._recent[-1] if self._recent else None
-        if last is not None and last.step == step:
-            last.total += value
-            last.count += 1
+        if self._steps and self._steps[-1] == step:
+            self._total += value
+            self._count += 1
+            self._values[-1] = self._total / self._count
         else:
-            self._begin(_Entry(step, value))
+            self._begin(step, value)
+
+    def extend(self, steps: Sequence[int], values: Sequence[float]) -> None:
+        """A number at each of several steps."""
+        is_new = not self._steps or not steps or steps[0] > self._steps[-1]
+        if not is_new or len(steps) > SLACK or len(set(steps)) != len(steps):
+            for step, value in zip(steps, values, strict=True):
+                self.add(step, value)
+        elif steps:
+            self._steps += steps
+            self._values += values
+            self._total, self._count = values[-1], 1
+            if len(self._steps) > MOST:
+                self._settle()
 
     def lift(self, step: int, value: float) -> None:
         """The greatest of several numbers at a step."""
-        last = self._recent[-1] if self._recent else None
-        if last is None or last.step != step:
-            self._begin(_Entry(step, value))
+        if self._steps and self._steps[-1] == step:
+            self._values[-1] = max(self._values[-1], value)
         else:
-            last.total = max(last.total, value)
+            self._begin(step, value)
 
     def recent(self, count: int) -> list[float]:
         """The last numbers, at most so many."""
-        start = max(0, len(self._recent) - count)
-        return [entry.value for entry in islice(self._recent, start, None)]
+        return self._values[max(0, len(self._values) - count) :]
 
     def series(self) -> Series:
         """What is kept."""
+        self._settle()
         spans = [(span, span.entries()) for span in self._spans]
-        kept = [*self._head, *(entry for _, few in spans for entry in few), *self._recent]
+        kept = [entry for _, few in spans for entry in few]
         extremes = tuple(entry.step for span, few in spans for entry in few if entry is not span.first)
         return Series(
-            tuple(entry.step for entry in kept),
-            tuple(entry.value for entry in kept),
+            (*self._steps[:HEAD], *(entry.step for entry in kept), *self._steps[HEAD:]),
+            (*self._values[:HEAD], *(entry.value for entry in kept), *self._values[HEAD:]),
             thinned=self._width > 1,
             extremes=extremes,
         )
 
-    def _begin(self, entry: _Entry) -> None:
-        self._recent.append(entry)
-        if len(self._recent) <= RECENT:
-            return
-        oldest = self._recent.popleft()
-        if len(self._head) < HEAD:
-            self._head.append(oldest)
-        else:
-            self._thin(oldest)
+    def _begin(self, step: int, value: float) -> None:
+        self._steps.append(step)
+        self._values.append(value)
+        self._total, self._count = value, 1
+        if len(self._steps) > MOST:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Sort what is neither among the first nor among the last ones into spans."""
+        between = slice(HEAD, max(HEAD, len(self._steps) - RECENT))
+        for step, value in zip(self._steps[between], self._values[between], strict=True):
+            self._thin(_Entry(step, value))
+        del self._steps[between], self._values[between]
 
     def _thin(self, entry: _Entry) -> None:
         alone = _Span(entry, entry, entry)

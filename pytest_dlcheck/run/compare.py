@@ -13,7 +13,9 @@ from pytest_dlcheck.run.errors import CannotTellError
 from pytest_dlcheck.run.tree import named_tensors
 
 _STIR = 0.02
-"""Standard deviation given to parameters that are all zero: a usual one of an initialisation."""
+"""Standard deviation given to parameters that are next to zero: a usual one of an initialisation."""
+_TINY = 1e-3
+"""Largest value of a parameter that is next to zero, as the scales of residual branches begin."""
 _DOUBLE_BOUND = 1e-6
 """Above the float32 rounding of models that compute in float32 in part, far below any real leak."""
 
@@ -65,21 +67,26 @@ def float_outputs(outputs: Any) -> dict[str, Tensor]:
 
 @contextmanager
 def stirred(model: nn.Module, seed: int) -> Iterator[None]:
-    """Give trainable parameters that are all zero small random values meanwhile.
+    """Give trainable parameters that are next to zero small random values meanwhile.
 
-    What an architecture connects does not depend on its weights; zero-initialised heads and residual
-    branches would hide it.
+    What an architecture connects does not depend on its weights; heads and residual branches that are
+    initialised to zero, or scaled by 1e-6, would hide it.
     """
     generator = torch.Generator().manual_seed(seed)
-    zero = [p for p in model.parameters() if p.requires_grad and not bool(p.detach().any())]
+    still = {p: p.detach().clone() for p in model.parameters() if p.requires_grad and _is_tiny(p)}
     try:
-        for parameter in zero:
+        for parameter in still:
             noise = torch.randn(parameter.shape, generator=generator) * _STIR
             parameter.data.copy_(noise)
         yield
     finally:
-        for parameter in zero:
-            parameter.data.zero_()
+        for parameter, values in still.items():
+            parameter.data.copy_(values)
+
+
+def _is_tiny(parameter: Tensor) -> bool:
+    values = parameter.detach()
+    return values.numel() > 0 and bool((values.abs() <= _TINY).all())
 
 
 def calibrate(model: nn.Module, call: Callable[[], object]) -> None:

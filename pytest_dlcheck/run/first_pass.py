@@ -12,7 +12,24 @@ from torch import Tensor
 from pytest_dlcheck.run.custom_functions import custom_functions
 from pytest_dlcheck.run.errors import CannotTellError
 from pytest_dlcheck.run.graph import leaves
+from pytest_dlcheck.run.probes.gradients import norms
 from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.tree import named_tensors
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """One loss and its gradients, in the modes of training.
+
+    Attributes:
+        sizes: the number of elements of each floating output, by its place, and of the loss.
+        norms: the L2 norm of every gradient there is, by the parameter's name.
+        finite: whether outputs, loss and gradients are all finite.
+    """
+
+    sizes: dict[str, int]
+    norms: dict[str, float]
+    finite: bool
 
 
 @dataclass
@@ -24,11 +41,13 @@ class FirstPass:
         reached: per loss its optimizer (None where shared) and the leaves of its graph; None instead
             of leaves where it has no graph.
         functions: the user's own autograd Functions in the graphs.
+        slopes: what its backward gave; None where it was not asked for, or does not go like that.
     """
 
     order: dict[str, int] = field(default_factory=dict)
     reached: list[tuple[Any, list[Tensor] | None]] = field(default_factory=list)
     functions: dict[type[Any], None] = field(default_factory=dict)
+    slopes: Slopes | None = None
 
     def note(self, optimizer: Any, loss: Any) -> None:
         """Walk the graph of one loss."""
@@ -48,8 +67,13 @@ class FirstPass:
         return [(optimizer, found or []) for optimizer, found in self.reached]
 
 
-def first_pass(rig: Rig) -> FirstPass:
-    """Let the first batch pass through forward and loss; what the recipe raises, this raises."""
+def first_pass(rig: Rig, *, back: bool = False) -> FirstPass:
+    """Let the first batch pass through forward and loss; what the recipe raises, this raises.
+
+    Args:
+        rig: the recipe.
+        back: let the loss of a recipe without a step of its own go back, too.
+    """
     seen, handles = FirstPass(), []
     for name, module in rig.model.named_modules():
 
@@ -60,13 +84,52 @@ def first_pass(rig: Rig) -> FirstPass:
         with suppress(Exception):  # some modules refuse hooks; then their order is not known
             handles.append(module.register_forward_pre_hook(enter))
     try:
-        with rig.undisturbed(), torch.enable_grad(), rig.autocast():
-            if rig.objective.is_generator:
-                for optimizer, loss in rig.objective.objectives(rig.batch):
-                    seen.note(optimizer, loss)
-            else:
-                seen.note(None, rig.objective.raw_loss(rig.batch)[0])
+        with rig.undisturbed(), torch.enable_grad():
+            loss, outputs = _passed(rig, seen)
+            if back and rig.recipe.training_step is None:
+                with suppress(Exception):  # whoever needs it will meet the error, and tell it
+                    seen.slopes = _slopes(rig, loss, outputs)
     finally:
         for handle in handles:
             handle.remove()
     return seen
+
+
+def _passed(rig: Rig, seen: FirstPass) -> tuple[Any, Any]:
+    with rig.autocast():
+        if not rig.objective.is_generator:
+            loss, outputs = rig.objective.raw_loss(rig.batch)
+            seen.note(None, loss)
+            return loss, outputs
+        for optimizer, one in rig.objective.objectives(rig.batch):
+            seen.note(optimizer, one)
+    return None, None
+
+
+def _slopes(rig: Rig, loss: Any, outputs: Any) -> Slopes | None:
+    if not isinstance(loss, Tensor) or not loss.requires_grad or loss.numel() != 1:
+        return None
+    for parameter in rig.parameters.values():
+        parameter.grad = None
+    loss.reshape(()).backward()  # type: ignore[no-untyped-call]
+    gradients = {name: p.grad for name, p in rig.parameters.items() if p.grad is not None}
+    lengths = [float(norm) for norm in norms(list(gradients.values()))]
+    values = {name: t.detach() for name, t in named_tensors(outputs, "output") if is_real(t)}
+    values["loss"] = loss.detach()
+    return Slopes(
+        sizes={name: t.numel() for name, t in values.items()},
+        norms=dict(zip(gradients, lengths, strict=True)),
+        finite=all(map(is_finite, (*values.values(), *gradients.values()))),
+    )
+
+
+def is_real(value: Any) -> bool:
+    """Whether it is a tensor of floating numbers that can be looked at as they lie."""
+    return isinstance(value, Tensor) and value.is_floating_point() and value.layout == torch.strided
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether every number is, of a sparse tensor every one that it holds."""
+    values = tensor.detach()
+    values = values.coalesce().values() if values.is_sparse else values
+    return bool(values.isfinite().all())

@@ -11,6 +11,8 @@ from pytest_dlcheck.run.rig import Rig
 
 FIRST = "the first forward and loss"
 """The phase in which a recipe shows that it runs at all."""
+_BACK = frozenset({"finite", "flow"})
+"""Facts that the first backward tells, too."""
 OUR_FAULT = "pytest-dlcheck failed here, please report it"
 
 
@@ -20,7 +22,7 @@ def inspect(rig: Rig, record: Record, wanted: frozenset[str]) -> None:
     First the batch goes through forward and loss once, so that a recipe that does not run at all is
     told as such, once; what can be found out without a loss is, before its error is raised.
     """
-    broken = _what_breaks(rig)
+    broken = _what_breaks(rig, back=bool(wanted & _BACK))
     for experiment in all_experiments():
         if experiment.fact not in wanted or (broken and experiment.needs_loss):
             continue
@@ -48,10 +50,10 @@ def conduct(experiment: Experiment, rig: Rig, record: Record) -> None:
         record.facts[fact] = rows
 
 
-def _what_breaks(rig: Rig) -> Exception | None:
+def _what_breaks(rig: Rig, *, back: bool) -> Exception | None:
     rig.phase = FIRST
     try:
-        rig.first = first_pass(rig)
+        rig.first = first_pass(rig, back=back)
     except Exception as error:  # noqa: BLE001  kept, and raised when the experiments are through
         return error
     return None

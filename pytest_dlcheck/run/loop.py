@@ -66,7 +66,7 @@ class Loop:
     def __init__(
         self,
         rig: Rig,
-        observer: Observer,
+        observer: Observer[Rig],
         losses: LossProbe,
         next_batch: Callable[[], Any],
         *,

@@ -138,7 +138,11 @@ def last_operation(tensor: Tensor) -> tuple[str, Any]:
     Returns:
         Its name as ``"Softmax"``, ``"Sigmoid"``, ``"Addmm"``; empty where there is no graph.
     """
-    node: Any = tensor.grad_fn
+    return operation_of(tensor.grad_fn)
+
+
+def operation_of(node: Any) -> tuple[str, Any]:
+    """The same from a node of the graph on."""
     for _ in range(_DEEPEST):
         if node is None:
             break

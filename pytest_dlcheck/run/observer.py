@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.probe import Probe
-from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.probe import Probe, S_contra
 from pytest_dlcheck.trial import Trial
 
 EVENTS = (
@@ -26,23 +25,23 @@ EVENTS = (
 )
 
 
-class Observer:
+class Observer(Generic[S_contra]):
     """Passes each event on to the probes that override it; the others cost nothing.
 
     Args:
         probes: who listens.
     """
 
-    def __init__(self, probes: Iterable[Probe]) -> None:
+    def __init__(self, probes: Iterable[Probe[S_contra]]) -> None:
         self.probes = list(probes)
         self._heard: dict[str, list[Callable[..., None]]] = {
             event: list(self._listeners(event)) for event in EVENTS
         }
 
-    def begin(self, rig: Rig, trial: Trial) -> None:
+    def begin(self, scene: S_contra, trial: Trial) -> None:
         """The trial begins."""
         for probe in self.probes:
-            probe.begin(rig, trial)
+            probe.begin(scene, trial)
         for event in EVENTS:
             self._heard[event] = list(self._listeners(event))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -80,14 +80,18 @@ def first_operation(
         agrees: told a tensor of the first call and its like of the second.
         module: look only at operations that ran directly in this module.
     """
+    return next(mixing(before, after, agrees, module), None)
+
+
+def mixing(
+    before: Iterable[Operation], after: Iterable[Operation], agrees: Agrees, module: str | None = None
+) -> Iterator[Operation]:
+    """All such operations in order, as far as both calls do the same."""
     for a, b in zip(before, after, strict=False):
         if (a.name, a.line, len(a.inputs)) != (b.name, b.line, len(b.inputs)):
-            return None
-        if module is not None and a.module != module:
-            continue
-        if mixes(a, b, agrees):
-            return a
-    return None
+            return
+        if (module is None or a.module == module) and mixes(a, b, agrees):
+            yield a
 
 
 def mixes(one: Operation, other: Operation, agrees: Agrees) -> bool:

@@ -1,23 +1,26 @@
-"""Random number generators that a data set keeps for itself, found by looking, put back after use."""
+"""Random number generators that a data set or a model keeps for itself, found by looking, put back."""
 
 from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _DEEPEST = 6
 _NODES = 2_000
 _ELEMENTS = 32
 """Elements looked at of a list, tuple or dict: transforms are few, samples many."""
 _OPAQUE = (bool, int, float, complex, str, bytes, type(None), Tensor, ModuleType, type)
+
+_OF_ANY_MODULE = frozenset(vars(nn.Module()))
+"""Attributes that every module has: none of them draws."""
 
 Restore = Callable[[], object]
 
@@ -54,7 +57,13 @@ def kept(*roots: Any, reseed: int | None = None) -> Iterator[None]:
         roots: where to look for them.
         reseed: what they are seeded with meanwhile; None to let them go on.
     """
-    found = [one for root in roots for one in generators(root).values()]
+    with held([one for root in roots for one in generators(root).values()], reseed):
+        yield
+
+
+@contextmanager
+def held(found: Sequence[Any], reseed: int | None = None) -> Iterator[None]:
+    """The same for generators that were found already."""
     restores = [_state(one) for one in found]
     try:
         for one in found if reseed is not None else ():
@@ -64,6 +73,26 @@ def kept(*roots: Any, reseed: int | None = None) -> Iterator[None]:
         for restore in restores:
             if restore is not None:
                 restore()
+
+
+def of_model(model: nn.Module) -> list[Any]:
+    """Every generator that a model's own modules hold, or that their methods name."""
+    roots: list[Any] = []
+    classes: set[type] = set()
+    for module in model.modules():
+        if type(module).__module__.startswith("torch."):
+            continue
+        roots += [value for name, value in vars(module).items() if name not in _OF_ANY_MODULE]
+        classes.update(k for k in type(module).__mro__ if not k.__module__.startswith("torch."))
+    roots += [part for k in classes for part in vars(k).values() if isinstance(part, FunctionType)]
+    opaque = (*_OPAQUE, nn.Module)
+    found = [one for root in roots if not isinstance(root, opaque) for one in generators(root).values()]
+    return list({id(one): one for one in found}.values())
+
+
+def standing(found: Sequence[Any]) -> list[str]:
+    """Where the generators stand, to see whether any drew."""
+    return [_text(one) for one in found]
 
 
 def _seed(one: Any, seed: int | None) -> None:
@@ -96,7 +125,7 @@ def _state(node: Any) -> Restore | None:
     if isinstance(node, torch.Generator):
         tensor = node.get_state()
         return lambda: node.set_state(tensor)
-    if isinstance(node, random.Random):
+    if isinstance(node, random.Random) and not isinstance(node, random.SystemRandom):
         state = node.getstate()
         return lambda: node.setstate(state)
     numpy = sys.modules.get("numpy")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.bounded import Bounded
-from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.scene import Scene
 from pytest_dlcheck.trace import Channel, Matrix, Row, Series
 from pytest_dlcheck.trial import Trial
 
+S_contra = TypeVar("S_contra", bound=Scene, contravariant=True)
+"""What a probe needs to be shown: those that do with a ``Scene`` serve any loop that is watched too."""
 
-class Probe:
+
+class Probe(Generic[S_contra]):
     """Fills the channels it names. Every event is optional: a subclass overrides what it needs.
 
     No event may read a tensor's value: that waits for the device. Keep tensors there and read them
@@ -28,7 +31,7 @@ class Probe:
     channels: ClassVar[frozenset[str]] = frozenset()
     idle: bool = False
 
-    def begin(self, rig: Rig, trial: Trial) -> None:
+    def begin(self, scene: S_contra, trial: Trial) -> None:
         """The trial begins."""
 
     def step_begins(self, step: int) -> None:
@@ -80,21 +83,20 @@ class ScalarBuffer:
 
     def __init__(self) -> None:
         self._steps: list[int] = []
-        self._pending: list[Tensor] = []
+        self._pending: list[Tensor | float] = []
         self._kept = Bounded()
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def append(self, step: int, value: Tensor) -> None:
-        """Keep a tensor of shape ``[]``."""
+    def append(self, step: int, value: Tensor | float) -> None:
+        """Keep a number, or a tensor of shape ``[]`` without its graph."""
         self._steps.append(step)
         self._pending.append(value)
 
     def flush(self) -> None:
         """Read back."""
-        for step, value in zip(self._steps, _read_back(self._pending), strict=True):
-            self._kept.add(step, value)
+        self._kept.extend(self._steps, _read_back(self._pending))
         self._steps.clear()
         self._pending.clear()
 
@@ -108,9 +110,20 @@ class ScalarBuffer:
         return self._kept.recent(count)
 
 
-def _read_back(scalars: Sequence[Tensor]) -> list[float]:
-    if len({(scalar.device, scalar.dtype) for scalar in scalars}) == 1:
-        together: list[float] = torch.stack(list(scalars)).tolist()  # waits for the device once
+def number_of(scalar: Tensor) -> Tensor | float:
+    """What a tensor of one element holds, where reading it waits for no device; else itself, detached.
+
+    A number that is kept costs less than a tensor, and holds neither a graph nor memory of torch's.
+    """
+    if scalar.is_cpu:
+        return scalar.item()
+    return scalar.detach().reshape(())
+
+
+def _read_back(scalars: Sequence[Tensor | float]) -> list[float]:
+    waiting = [scalar for scalar in scalars if isinstance(scalar, Tensor)]
+    if len(waiting) == len(scalars) and len({(t.device, t.dtype) for t in waiting}) == 1:
+        together: list[float] = torch.stack(waiting).tolist()  # waits for the device once
         return together
     return [float(scalar) for scalar in scalars]
 
@@ -145,7 +158,11 @@ class TableBuffer:
         self._rows.setdefault(step, [])
         columns = [self._column[site] for site in sites]
         factors = [1.0] * len(columns) if scales is None else list(scales)
-        for device in {value.device for value in values}:
+        devices = {value.device for value in values}
+        if len(devices) == 1:
+            self._pending.append((step, columns, factors, torch.stack(list(values))))
+            return
+        for device in devices:
             here = [i for i, value in enumerate(values) if value.device == device]
             self._pending.append(
                 (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.trace import Channel, Ending, Matrix, Row, Series, Trace
@@ -23,7 +24,7 @@ class Record:
     inapplicable: dict[str, str] = field(default_factory=dict)
     others: tuple[Trace, ...] = ()
 
-    def collect(self, probes: Iterable[Probe]) -> None:
+    def collect(self, probes: Iterable[Probe[Any]]) -> None:
         """Take what the probes have filled."""
         for probe in probes:
             self.fill(probe.filled())

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pytest_dlcheck.run.alignment import aligned, are_maps
+from pytest_dlcheck.run.columns import measured, rising
+from pytest_dlcheck.run.reference import explained
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.tree import batch_size, tensors
 from pytest_dlcheck.trace import Row
@@ -20,6 +23,10 @@ FEATURES = 256
 """Numbers that a sample is described by."""
 SHOWN = 64
 """Features whose correlations are taken."""
+MAPS = 256
+"""Maps that are compared with their images."""
+FEW = 8
+"""Numbers up to which a target is one of a sample, not one of each of its parts."""
 _COPY = 1e-3  # distance below which two samples are one
 _HUBS = 1.2  # one sample can be the nearest of several: the standard error is larger by about this
 
@@ -30,8 +37,13 @@ def relation(rig: Rig, batches: Sequence[Any]) -> Row:
     ``agreement`` is how often a sample's nearest neighbour (of the inputs as they are) has the same
     label, ``by_chance`` how often it would if labels had nothing to do with inputs, ``surprise`` their
     distance in standard errors; for numbers, correlation in place of agreement. ``structure`` is the
-    mean squared correlation between features, 1 where they are independent noise. ``spread`` is how
-    much inputs differ between samples, against their size.
+    mean squared correlation between features, 1 where they are independent noise. ``measured`` is
+    the share of features that no usual generator of random numbers gives, ``rising`` how many there are
+    if all rise together. ``spread`` is how much inputs differ between samples, against their size.
+    ``explained`` is the share of the targets' variance that
+    simple methods predict out of fold, ``explained_high`` the most that it may be; ``whole`` tells
+    targets that are one label or a few numbers a sample, which such methods are made for. Of maps that
+    belong to images, ``local_high`` is the most that the places of an image may tell of theirs.
     """
     batches = batches[: max(1, SAMPLES // (rig.batch_size or 1))]
     inputs = torch.cat([_features(rig, batch) for batch in batches])
@@ -40,13 +52,33 @@ def relation(rig: Rig, batches: Sequence[Any]) -> Row:
     labels = not targets.is_floating_point()
     scaled = _standardised(inputs)
     found = _neighbours(scaled, targets, labels=labels)
+    share, most = explained(scaled, targets if labels else _standardised(targets))
+    local = _local(rig, batches)
     return Row(
         samples=len(inputs),
         labels=labels,
         structure=_structure(raw),
+        measured=measured(inputs),
+        rising=rising(inputs),
+        explained=share,
+        explained_high=most,
+        local_high=local,
+        whole=labels or targets.size(1) <= FEW,
         spread=float(raw.std(0).square().mean().sqrt() / raw.square().mean().sqrt().clamp_min(1e-30)),
         **found,
     )
+
+
+def _local(rig: Rig, batches: Sequence[Any]) -> float | None:
+    """The most that places of images tell of those of maps; None where the data are others."""
+    pairs = [([*_inputs(rig, batch)], tensors(rig.objective.targets(batch))) for batch in batches]
+    if any(len(inputs) != 1 or len(targets) != 1 for inputs, targets in pairs):
+        return None
+    alike = [(x[0], y[0].detach().cpu()) for x, y in pairs if x[0].shape[1:] == pairs[0][0][0].shape[1:]]
+    images, maps = (torch.cat(parts) for parts in zip(*alike, strict=True))
+    if not are_maps(images, maps):
+        return None
+    return aligned(images[:MAPS], maps[:MAPS], turned=False).most
 
 
 def _neighbours(inputs: Tensor, targets: Tensor, *, labels: bool) -> dict[str, float]:

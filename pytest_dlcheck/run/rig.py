@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
@@ -65,6 +66,8 @@ class Rig:
         self._runs_in_double: bool | None = None
         self.first: Any = None
         """What the first pass of an inspection showed (a ``FirstPass``)."""
+        self._recorded: Call | None = None
+        self._answers: dict[str, Any] = {}
         self.epochs_ended = 0
         """How often a batch that was given was the last one of its epoch."""
 
@@ -170,10 +173,28 @@ class Rig:
 
         A ``training_step`` is run once to find it, in the modes that it is made for.
         """
+        if self._recorded is not None:
+            inputs = self.batch if self._recorded.whole_step else copied(self._recorded.inputs)
+            return replace(self._recorded, inputs=inputs)
         with self.undisturbed():
             for module, mode in self._modes.items():
                 module.training = mode
-            return self.objective.call(self.batch)
+            call = self.objective.call(self.batch)
+        if self.recipe.training_step is not None and self.recipe.forward is None:
+            self._recorded = replace(call, inputs=None if call.whole_step else copied(call.inputs))
+        return call
+
+    def once(self, question: str, ask: Callable[[], Any]) -> Any:
+        """The answer to a question that several experiments have; it is asked when first needed.
+
+        Args:
+            question: what tells it apart.
+            ask: finds the answer, with the first batch and the model as they were at the beginning;
+                what it raises is raised, and it is asked anew the next time.
+        """
+        if question not in self._answers:
+            self._answers[question] = ask()
+        return self._answers[question]
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Mixed precision as the recipe declares it."""
@@ -187,22 +208,23 @@ class Rig:
         Args:
             training: the mode for every module meanwhile; None leaves the modes as they are.
         """
-        modes = {module: module.training for module in self.model.modules()}
+        modes = [(module, module.training) for module in self.model.modules()]
         buffers = {name: b.detach().clone() for name, b in self.model.named_buffers()}
-        gradients = {p: p.grad for p in self.parameters.values()}
+        gradients = [(p, p.grad) for p in self.parameters.values()]
         try:
             if training is not None:
                 self.model.train(training)
             with same_draws(self.seed):
                 yield
         finally:
-            for module, mode in modes.items():
-                module.training = mode
+            for module, mode in modes:
+                if module.training is not mode:  # setting it is slow, and there are hundreds
+                    module.training = mode
             with torch.no_grad():
                 for name, buffer in self.model.named_buffers():
                     if name in buffers and buffers[name].shape == buffer.shape:
                         buffer.copy_(buffers[name])
-            for parameter, gradient in gradients.items():
+            for parameter, gradient in gradients:
                 parameter.grad = gradient
 
     @contextmanager

@@ -116,10 +116,9 @@ class Running:
         x = found[0].detach().float().movedim(axis, 0)
         if isinstance(self.module, _InstanceNorm) and x.dim() > 1:
             each = x.flatten(2) if x.dim() > 2 else x.unsqueeze(-1)  # noqa: PLR2004  channel, sample, place
-            mean, variance = each.mean(2).mean(1), _variance(each).mean(1)
+            variance, mean = (part.mean(1) for part in _variance_and_mean(each))
         else:
-            flat = x.reshape(channels, -1)
-            mean, variance = flat.mean(1), _variance(flat)
+            variance, mean = _variance_and_mean(x.reshape(channels, -1))
         return Statistics(mean.to("cpu").double(), variance.to("cpu").double())
 
     def mixes(self, given: Any) -> bool:
@@ -167,6 +166,6 @@ def _axis(x: Tensor, channels: int) -> int | None:
     return x.dim() - 1 if x.dim() and x.size(-1) == channels else None
 
 
-def _variance(rows: Tensor) -> Tensor:
-    """Unbiased over the last axis, as running variances are; 0 where there is one value."""
-    return rows.var(-1, correction=1 if rows.size(-1) > 1 else 0)
+def _variance_and_mean(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Over the last axis, unbiased as running variances are; 0 where there is one value."""
+    return torch.var_mean(rows, -1, correction=1 if rows.size(-1) > 1 else 0)

@@ -23,6 +23,35 @@ class Schedule:
         octave = 1 << (step.bit_length() - 1)
         return (step - octave) % max(1, octave // self.per_octave) == 0
 
+    def following(self, step: int) -> int:
+        """The first step to record at that is no earlier than this one."""
+        if step < self.first:
+            return step
+        octave = 1 << (step.bit_length() - 1)
+        width = max(1, octave // self.per_octave)
+        return step + (octave - step) % width
+
+
+class Due:
+    """Whether it is a schedule's turn, asked step by step: a mere comparison where it is not.
+
+    Args:
+        schedule: which; steps come in order, each as often as it may be.
+    """
+
+    __slots__ = ("_schedule", "next")
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self.next = schedule.following(0)
+        """The step whose turn is next, or is now."""
+
+    def __call__(self, step: int) -> bool:
+        """Whether this step is one to record at."""
+        if step > self.next:
+            self.next = self._schedule.following(step)
+        return step == self.next
+
 
 EVERY = Schedule(1 << 62, 1)
 """Every step."""

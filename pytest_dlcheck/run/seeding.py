@@ -33,7 +33,10 @@ def seeded(seed: int) -> Iterator[None]:
 def seed_everything(seed: int) -> None:
     """Seed python, numpy (where loaded) and torch on every device."""
     _seed_python(seed)
-    torch.manual_seed(seed)
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
 
 
 def reseed(seed: int) -> None:
@@ -83,8 +86,10 @@ def random_states() -> list[Any]:
 def _comparable(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.numpy().tobytes()
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list):
         return [_comparable(part) for part in value]
+    if isinstance(value, tuple):  # python's holds 625 numbers in a tuple, which compares as it is
+        return tuple(part.tobytes() if hasattr(part, "tobytes") else part for part in value)
     return value.tobytes() if hasattr(value, "tobytes") else value
 
 

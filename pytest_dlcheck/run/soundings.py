@@ -114,11 +114,12 @@ class Sounding(Listener):
 
     def returned(self, threads: list[tuple[Tensor, Thread]]) -> None:
         """Remember which activations gave the outputs, and how far samples differ in these."""
-        found = [(self._spread(tensor.detach()), tensor.detach()) for tensor, _ in threads]
-        known = [(spread, tensor) for spread, tensor in found if spread is not None and tensor.numel()]
-        if known and OUTPUT not in self._signal:
-            spread, tensor = max(known, key=lambda pair: float(pair[0]))
-            self._signal[OUTPUT] = {"site": OUTPUT, "input_rms": _rms(tensor), "input_spread": spread}
+        if OUTPUT not in self._signal:
+            found = [(self._spread(tensor.detach()), tensor.detach()) for tensor, _ in threads]
+            known = [(spread, x) for spread, x in found if spread is not None and x.numel()]
+            if known:
+                spread, x = max(known, key=lambda pair: float(pair[0]))
+                self._signal[OUTPUT] = {"site": OUTPUT, "input_rms": _rms(x), "input_spread": spread}
         for _, thread in threads:
             if thread.activation in self._units:
                 self._units[thread.activation].is_output = True
@@ -138,7 +139,8 @@ class Sounding(Listener):
         """How far the samples of a batch differ: standard deviation, root mean square over features."""
         if self._dim is None or x.dim() <= self._dim or x.size(self._dim) < 2:  # noqa: PLR2004
             return None
-        return x.float().var(self._dim, correction=0).mean().sqrt()
+        far = x.float() - x.select(self._dim, 0).unsqueeze(self._dim).float()  # exactly 0 where alike
+        return (far - far.mean(self._dim, keepdim=True)).square().mean().sqrt()
 
 
 def sound(rig: Rig, batches: Iterable[Any]) -> Sounding:

@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_PLAIN = frozenset({type(None), bool, int, float, str})
+"""Types that hold no tensor, told at once."""
+
 
 def map_tensors(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:  # noqa: PLR0911  a case each
     """The same nest with every tensor changed; what is no tensor stays as it is."""
@@ -48,7 +51,32 @@ def named_tensors(tree: Any, root: str) -> Iterator[tuple[str, Tensor]]:
 
 def tensors(tree: Any) -> list[Tensor]:
     """Every tensor of a nest."""
-    return [tensor for _, tensor in named_tensors(tree, "")]
+    found: list[Tensor] = []
+    _gather(tree, found)
+    return found
+
+
+def _gather(tree: Any, found: list[Tensor]) -> None:
+    """As :func:`named_tensors` without the names: asked for every function that a model calls."""
+    if isinstance(tree, Tensor):
+        found.append(tree)
+    elif type(tree) in _PLAIN:
+        return
+    elif isinstance(tree, (list, tuple)):
+        for part in tree:
+            _gather(part, found)
+    elif isinstance(tree, Mapping):
+        for part in tree.values():
+            _gather(part, found)
+    else:
+        found += (tensor for _, tensor in named_tensors(tree, ""))
+
+
+def first_tensor(tree: Any) -> Tensor | None:
+    """The first tensor of a nest; None where there is none."""
+    if isinstance(tree, (list, tuple)) and tree and isinstance(tree[0], Tensor):
+        return tree[0]
+    return next((tensor for _, tensor in named_tensors(tree, "")), None)
 
 
 def to_device(tree: Any, device: torch.device) -> Any:

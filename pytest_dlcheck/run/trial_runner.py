@@ -30,6 +30,7 @@ from pytest_dlcheck.run.rates import scale_rates
 from pytest_dlcheck.run.record import Record
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.seeding import seeded
+from pytest_dlcheck.run.standardised import Standardised
 from pytest_dlcheck.run.tree import shape_text
 from pytest_dlcheck.trace import Ending, Row, Trace
 from pytest_dlcheck.trial import BENCHES, Trial
@@ -168,12 +169,12 @@ _STILL = frozenset({"recipe", "parameters", "buffers", "modules"})
 """Facts that a trial without steps can hold too."""
 
 
-def _prepare(rig: Rig, request: Request) -> tuple[Loop, Observer, Limits]:
+def _prepare(rig: Rig, request: Request) -> tuple[Loop, Observer[Rig], Limits]:
     trial = request.trial
     if trial.kind == "watch":
         raise NotApplicableError("the recipe brings no loop of its own: watch it where it runs")
     losses = LossProbe()
-    probes: list[Probe] = [losses]
+    probes: list[Probe[Rig]] = [losses]
     wanted = frozenset() if trial.kind == "fit" else request.wanted
     probes += [probe() for probe in all_probes() if probe is not LossProbe and probe.channels & wanted]
     observer = Observer(probes)
@@ -194,6 +195,8 @@ def _prepare(rig: Rig, request: Request) -> tuple[Loop, Observer, Limits]:
     elif trial.kind == "holdout":
         crossing_of(rig)  # refuses what has no pairs
         feed = Holdout(rig)
+    elif trial.kind == "standardised":
+        feed = Standardised(rig)
     loop = Loop(rig, observer, losses, feed)
     return loop, observer, Limits(trial.steps, trial.until, deadline=deadline)
 
@@ -210,7 +213,7 @@ def blind_feed(rig: Rig) -> BlindFeed:
     return BlindFeed(crossing, rig.next_batch, rig.look_ahead(2)[-1], rig.seed)
 
 
-def _collect(loop: Loop, observer: Observer, limits: Limits, record: Record) -> None:
+def _collect(loop: Loop, observer: Observer[Rig], limits: Limits, record: Record) -> None:
     record.collect(observer.probes)
     record.forget(loop.skipped)
     record.facts["steps"] = (
@@ -219,6 +222,7 @@ def _collect(loop: Loop, observer: Observer, limits: Limits, record: Record) -> 
             skipped_by_scaler=len(loop.skipped),
             loss_floor=limits.reach.floor,
             uninformed_loss=limits.reach.uninformed,
+            has_floor=limits.reach.has_floor,
             loss_noise=limits.reach.noise,
         ),
     )

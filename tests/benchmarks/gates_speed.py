@@ -1,8 +1,9 @@
 """How often gates on speed err, and what they find: simulated processes, judged by the gate itself.
 
 Run ``python tests/benchmarks/gates_speed.py``; it prints a table in Markdown. Each process is a number
-with normal noise on its logarithm. History has 20 earlier runs of three processes each. "and sessions"
-adds as much noise again from session to session, which all processes of one session share.
+with normal noise on its logarithm: what is left of a process's noise where two take turns. History has
+20 earlier runs of three processes each. "and sessions" adds as much noise again from session to session,
+which all processes of one session share.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pytest_dlcheck.verdict import Outcome, Verdict
 
 SLOWDOWNS, NOISES = (0.0, 0.03, 0.05, 0.10), (0.01, 0.03)
 SECONDS, SAMPLES, BASE = 0.01, 64, "3f2a1c9d"
-TIMING = Row(samples=SAMPLES, settled=True, spread=0.02)
+TIMING = Row(samples=SAMPLES, settled=True, spread=0.02, in_turns=True)
 Draw = Callable[[float], float]
 
 

@@ -1,13 +1,18 @@
-"""What watching costs: CPU time of a loop watched against the same loop alone, interleaved.
+"""What watching costs: CPU time of a loop watched against the same loop alone, in turns.
 
 `python tests/benchmarks/watching.py [REPEATS [WORKLOAD ...]]`
+
+Two ratios: the median of the pairs with their range, and that of the least times that each step took in
+any repeat, which other processes disturb less. Below them what steps cost, by what is looked at there.
 """
 
 from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from time import process_time
 
 import torch
@@ -15,19 +20,26 @@ import torch.nn.functional as F
 from torch import nn
 
 from pytest_dlcheck import watch
+from pytest_dlcheck.run.sampling import GRADIENTS, TENSORS
 
-Loop = Callable[[], None]
+Loop = Callable[[], list[float]]
+"""Trains; returns the CPU time at its beginning and after every step, in seconds."""
+EARLY = 8
+"""Steps that are all looked at closely."""
 
 
 def loop(model: nn.Module, x: torch.Tensor, y: torch.Tensor, steps: int) -> Loop:
     """A plain training loop over one batch."""
 
-    def run() -> None:
+    def run() -> list[float]:
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+        times = [process_time()]
         for _ in range(steps):
             optimizer.zero_grad()
             F.cross_entropy(model(x), y).backward()
             optimizer.step()
+            times.append(process_time())
+        return times
 
     return run
 
@@ -86,37 +98,81 @@ def resnet18() -> Loop:
     return loop(model, torch.randn(32, 3, 64, 64), torch.randint(10, (32,)), 100)
 
 
-def seconds(run: Loop) -> float:
-    """CPU time of a run."""
-    began = process_time()
-    run()
-    return process_time() - began
+@dataclass(frozen=True)
+class Run:
+    """CPU time, in seconds.
+
+    Attributes:
+        whole: of everything.
+        steps: of each step.
+    """
+
+    whole: float
+    steps: list[float]
+
+    @property
+    def around(self) -> float:
+        """Of what is no step: beginning to watch, and judging."""
+        return self.whole - sum(self.steps)
 
 
-def watched(run: Loop) -> Loop:
+def alone(run: Loop) -> Run:
+    """A run that nobody watches."""
+    times = run()
+    return Run(times[-1] - times[0], [b - a for a, b in pairwise(times)])
+
+
+def watched(run: Loop) -> Run:
     """The same, watched and judged."""
+    began = process_time()
+    with watch():
+        found = alone(run)
+    return Run(process_time() - began, found.steps)
 
-    def inside() -> None:
-        with watch():
-            run()
 
-    return inside
+def kind(step: int) -> str:
+    """What is looked at in a step."""
+    if step < EARLY:
+        return "first steps"
+    if step in TENSORS:
+        return "gradients and updates"
+    return "gradients" if step in GRADIENTS else "loss only"
+
+
+def told(pairs: Sequence[tuple[Run, Run]]) -> Iterator[str]:
+    """The ratios, then what steps cost."""
+    ratios = sorted(b.whole / a.whole for a, b in pairs)
+    least = [
+        [min(times) for times in zip(*(run.steps for run in runs), strict=True)]
+        for runs in zip(*pairs, strict=True)
+    ]
+    around = min(b.around for _, b in pairs)
+    bare = sum(least[0])
+    yield (
+        f"{statistics.median(ratios):.3f} [{ratios[0]:.3f}, {ratios[-1]:.3f}] in pairs, "
+        f"{(sum(least[1]) + around) / bare:.3f} of least times; "
+        f"{1e3 * bare / len(least[0]):.3f} ms a step"
+    )
+    added: dict[str, list[float]] = {}
+    for step, (a, b) in enumerate(zip(*least, strict=True)):
+        added.setdefault(kind(step), []).append(b - a)
+    for name, costs in added.items():
+        middle, share = 1e6 * statistics.median(costs), 100 * sum(costs) / bare
+        yield f"{name}: {len(costs)} steps, +{middle:.0f} us each, {share:.2f} % in all"
+    yield f"beginning and judging: {1e3 * around:.1f} ms, {100 * around / bare:.2f} %"
 
 
 WORKLOADS = {make.__name__: make for make in (mlp, cnn, transformer, resnet18)}
 
 
 def main(repeats: int, names: Sequence[str]) -> None:
-    """Print a ratio per workload."""
+    """Print the ratios of each workload."""
     torch.set_num_threads(1)
     for make in (WORKLOADS[name] for name in names):
         run = make()
-        watched(run)()
-        pairs = [(seconds(run), seconds(watched(run))) for _ in range(repeats)]
-        ratios = sorted(b / a for a, b in pairs)
-        middle = statistics.median(ratios)
-        spread = f"[{ratios[0]:.3f}, {ratios[-1]:.3f}]"
-        print(f"{make.__name__}: {middle:.3f} {spread} of {pairs[0][0]:.2f} s")
+        watched(run)
+        for line in told([(alone(run), watched(run)) for _ in range(repeats)]):
+            print(f"{make.__name__}: {line}", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ Not among them, because nothing that training does shows them: a one-output regr
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -126,6 +128,61 @@ def regression_whose_target_is_flat():
             optimizer.step()
 
 
+def linear(inputs, outputs):
+    return nn.Sequential(nn.Linear(inputs, 32), nn.ReLU(), nn.Linear(32, outputs))
+
+
+def flattened():
+    train, _ = loaders()
+    net = linear(64, 10)
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+    for _ in range(2):
+        for x, y in train:
+            optimizer.zero_grad()
+            F.cross_entropy(net(x.flatten(1)), y).backward()
+            optimizer.step()
+
+
+@fault(flattened, "targets_are_aligned", words=("flatten(1)",), advice=True)
+def linear_net_fed_unflattened_images():
+    train, _ = loaders()
+    net = linear(8, 10)
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+    for _ in range(2):
+        for x, y in train:
+            optimizer.zero_grad()
+            F.cross_entropy(net(x).mean(dim=(1, 2)), y).backward()
+            optimizer.step()
+
+
+@fault(flattened, "targets_are_aligned", words=("every output with every target",))
+def linear_net_fed_unflattened_images_and_broadcast():
+    images, labels = digits()
+    train = DataLoader(TensorDataset(images[:1000], labels[:1000].float()), 50, shuffle=True)
+    net = linear(8, 1)
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+    for _ in range(2):
+        for x, y in train:
+            optimizer.zero_grad()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch itself warns of these shapes
+                F.mse_loss(net(x), y).backward()
+            optimizer.step()
+
+
+def patches_in_a_grid():
+    """Healthy: a linear layer over patches, laid out as an image is."""
+    train, _ = loaders()
+    net = nn.ModuleDict({"embed": nn.Linear(4, 16), "head": nn.Linear(16, 10)})
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+    for _ in range(2):
+        for x, y in train:
+            grid = x.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4).squeeze(1)
+            optimizer.zero_grad()
+            F.cross_entropy(net["head"](F.relu(net["embed"](grid)).amax((1, 2))), y).backward()
+            optimizer.step()
+
+
 @fault(train_classifier, "validation_is_untouched", words=("split",))
 def test_data_are_the_last_rows_of_the_training_data():
     images, labels = digits()
@@ -142,5 +199,5 @@ def test_data_are_the_last_rows_of_the_training_data():
         evaluate(net, test)
 
 
-CHAPTER = [cifar_style, autoencoder, rows_of_images]
+CHAPTER = [cifar_style, autoencoder, rows_of_images, flattened, patches_in_a_grid]
 """The healthy loops of this chapter."""

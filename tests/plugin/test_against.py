@@ -11,6 +11,7 @@ import time
 import pytest
 
 from pytest_dlcheck.plugin import worktree as worktrees
+from pytest_dlcheck.reports.journal import read
 
 NET = """
 import torch
@@ -124,6 +125,16 @@ def test_a_change_that_shows_later_is_told_with_its_step(repository):
     told = repository.told()
     assert "1 failed" in told
     assert "at step 9" in told
+
+
+@pytest.mark.slow
+def test_speed_is_taken_in_turns_with_the_other_commit(repository):
+    repository.change("@recipe", '@recipe\n@pytest.mark.dlcheck(latency={"margin": 0.99})', "test_it.py")
+    repository.change("import torch\n", "import pytest\nimport torch\n", "test_it.py")
+    repository.commit()
+    repository.told(*AGAINST, "--dlcheck-select", "latency", "--dlcheck-report=json:out.jsonl")
+    (finding,) = read(repository.path / "out.jsonl").findings
+    assert "pairs that took turns; up to 99 % is allowed" in finding.verdict.because
 
 
 def test_a_recipe_that_asks_for_no_gate_gets_the_usual_ones(repository):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pytest_dlcheck import diagnosis
 from pytest_dlcheck.check import Check, Effect
-from pytest_dlcheck.diagnosis import diagnose_verdicts
+from pytest_dlcheck.diagnosis import diagnose_verdicts, needed
 from pytest_dlcheck.verdict import Outcome, Suspect, Verdict
 
 SHOWS = {
@@ -124,3 +126,25 @@ def test_chains_in_a_circle_come_to_an_end():
     )
     causes = diagnose_verdicts(circle).causes
     assert causes, "everything is explained by something else"
+
+
+def test_advice_on_what_a_failure_leads_to_is_not_needed_beside_it():
+    slow = Verdict(check="slow", outcome=Outcome.INCONCLUSIVE, because="so", advice=("raise steps",))
+    cut = failed("cut", "optimizer", leads_to=[Effect.PROGRESS])
+    assert needed(slow, [cut, slow]).advice == ()
+    assert needed(slow, [failed("cut", "optimizer"), slow]).advice == ("raise steps",)
+    assert needed(slow, [slow]).advice == ("raise steps",)
+
+
+def test_advice_on_one_place_outlives_a_failure_at_another():
+    odd = Verdict(check="still", outcome=Outcome.PASSED, because="so", advice=("head is never called",))
+    local = failed("cut", "encoder", leads_to=[Effect.UPDATES])
+    whole = failed("cut", "optimizer", leads_to=[Effect.UPDATES])
+    assert needed(odd, [local, odd]).advice == ("head is never called",)
+    assert needed(odd, [whole, odd]).advice == ()
+
+
+def test_a_failure_keeps_its_own_advice():
+    cut = failed("cut", "optimizer", leads_to=[Effect.PROGRESS])
+    slow = replace(failed("slow"), advice=("lower the learning rate",))
+    assert needed(slow, [cut, slow]) == slow

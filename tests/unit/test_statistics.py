@@ -7,6 +7,7 @@ import random
 from statistics import stdev
 
 import pytest
+from scipy.stats import binomtest, sem, t, theilslopes
 
 from pytest_dlcheck.statistics import (
     Interval,
@@ -106,6 +107,35 @@ def test_a_share_keeps_within_its_limits():
     assert (share_interval(0, 0).low, share_interval(0, 0).high) == (0.0, 1.0)
 
 
+def test_a_share_has_the_limits_of_wilson():
+    for hits, count, confidence in ((0, 7, 0.95), (3, 7, 0.95), (399, 400, 0.9999), (400, 400, 0.99)):
+        known = binomtest(hits, count).proportion_ci(confidence, method="wilson")
+        found = share_interval(hits, count, confidence)
+        assert (found.low, found.high) == pytest.approx((known.low, known.high))
+
+
+@pytest.mark.parametrize("tied", [False, True], ids=["all different", "with ties"])
+def test_a_trend_has_the_limits_of_sen(tied):
+    values = [round(v) if tied else v for v in noisy(3, slope=0.2)]
+    points = blocks(values, 20)
+    slope, _, low, high = theilslopes(points, alpha=0.95)
+    found = trend(values)
+    expected = (slope * (len(points) - 1), low * (len(points) - 1), high * (len(points) - 1))
+    assert (found.estimate, found.low, found.high) == pytest.approx(expected)
+
+
+def test_a_mean_has_the_limits_of_student():
+    values = [1.0, 2.5, 2.0, 4.0]
+    known = t.interval(0.99, 3, loc=2.375, scale=sem(values))
+    found = mean_interval(values, 0.99)
+    assert (found.low, found.high) == pytest.approx(known)
+
+
 def test_classes_are_renamed_one_to_one():
     assert best_renaming({(0, 1): 9, (1, 0): 8, (2, 2): 9, (0, 2): 3}) == {0: 1, 1: 0, 2: 2}
+    assert best_renaming({(0, 0): 5, (1, 0): 4, (1, 1): 3}) == {
+        0: 0,
+        1: 1,
+    }
+    assert best_renaming({(0, 0): 2, (0, 1): 2, (1, 1): 3}) == {0: 0, 1: 1}
     assert best_renaming({}) == {}

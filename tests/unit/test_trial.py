@@ -39,7 +39,7 @@ def test_every_seed_trains_once_and_is_inspected_once():
 
 def test_a_second_look_differs_from_the_training_in_its_data_only():
     terms = Terms(steps=7, seeds=2)
-    for look in (terms.blind(), terms.holdout()):
+    for look in (terms.blind(), terms.holdout(), terms.standardised()):
         assert [(t.seed, t.steps) for t in look] == [(t.seed, t.steps) for t in terms.train()]
     assert {t.until for t in terms.blind()} == {Until(epochs=1)}
 

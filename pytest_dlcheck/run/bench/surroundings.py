@@ -31,9 +31,11 @@ class Surroundings:
 
     Args:
         device: that is timed.
+        partner: the process that takes turns with this one, which is no stranger; None for none.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, partner: int | None = None) -> None:
+        self._partner = partner
         self._gpu = _Gpu(device) if device.type == "cuda" else None
         self._gpu_busy = None if self._gpu is None else self._gpu.busy()
         self._throttled: set[str] = set()
@@ -42,7 +44,7 @@ class Surroundings:
     def begin(self) -> None:
         """Count from now on."""
         self._began = perf_counter()
-        self._busy, self._own = _busy_seconds(), _own_seconds()
+        self._busy, self._own = _busy_seconds(), self._known_seconds()
         self._compiled = compilations()
 
     def look(self) -> None:
@@ -60,7 +62,7 @@ class Surroundings:
             ``compilations`` (graphs that torch.compile made meanwhile).
         """
         passed = max(perf_counter() - self._began, 1e-9)
-        busy, own = _busy_seconds(), _own_seconds()
+        busy, own = _busy_seconds(), self._known_seconds()
         elsewhere = None
         if busy is not None and self._busy is not None and own is not None and self._own is not None:
             elsewhere = max(0.0, (busy - self._busy) - (own - self._own)) / passed
@@ -71,6 +73,12 @@ class Surroundings:
             throttled=", ".join(sorted(self._throttled)),
             compilations=compilations() - self._compiled,
         )
+
+    def _known_seconds(self) -> float | None:
+        """Processor seconds that are none of strangers."""
+        own = _seconds_of(None)
+        partner = 0.0 if self._partner is None else _seconds_of(self._partner)
+        return None if own is None or partner is None else own + partner
 
 
 def compilations() -> int:
@@ -89,10 +97,10 @@ def _busy_seconds() -> float | None:
     return None
 
 
-def _own_seconds() -> float | None:
-    """Processor seconds of this process and of those that it started."""
+def _seconds_of(pid: int | None) -> float | None:
+    """Processor seconds of a process (None: this one) and of those that it started."""
     with suppress(Exception):
-        own = import_module("psutil").Process()
+        own = import_module("psutil").Process(pid)
         used = own.cpu_times()
         alive = [child.cpu_times() for child in own.children(recursive=True)]
         told = used.user + used.system + used.children_user + used.children_system

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Protocol
 
+from pytest_dlcheck.run.bench.turns import TURN, Turns
+
 SETTLED = 0.1
 """Interquartile range over median below which the last steps count as settled (ratio)."""
 WINDOW = 10
@@ -16,6 +18,8 @@ _FEWEST = 3
 """Measurements that tell a spread, where there is no time for more."""
 _FIRST = 2
 """Measurements that are not looked at: they build, compile and allocate."""
+_WARMING = 8
+"""A turn begins with this part of a block, which is not counted (one in so many)."""
 _NOTCH = 1.57
 """Half-width of a median's interval over IQR/sqrt(n): McGill, Tukey & Larsen (1978)."""
 
@@ -103,7 +107,9 @@ def _drifts(values: Sequence[float]) -> bool:
     return abs(early - late) > max(SETTLED, noise) * late
 
 
-def measure(step: Step, clock: Clock, limits: Limits, count: int) -> list[float]:
+def measure(
+    step: Step, clock: Clock, limits: Limits, count: int, *, turns: Turns, seconds: float
+) -> list[float]:
     """Seconds per step, block by block, until their median is known well enough.
 
     Args:
@@ -111,19 +117,33 @@ def measure(step: Step, clock: Clock, limits: Limits, count: int) -> list[float]
         clock: that takes its time.
         limits: how long it may take, and how precise it must be.
         count: steps of a block.
+        turns: in which it is done; it ends soon after the other process has had enough.
+        seconds: one step takes, about.
     """
     blocks: list[float] = []
-    passed = 0.0
-    while len(blocks) < limits.most:
-        seconds = clock(step, count)
-        passed += seconds
-        blocks.append(seconds / count)
-        if len(blocks) < limits.fewest:
-            continue
-        notch = _NOTCH * relative_spread(blocks) / math.sqrt(len(blocks))
-        if passed >= limits.seconds or (len(blocks) >= WINDOW and notch < limits.precise):
-            break
+    while not _is_enough(blocks, limits, count):
+        with turns:
+            if turns.partner_is_done and len(blocks) >= limits.fewest:
+                break
+            if turns.are_shared:  # what the other one has driven out of the caches comes back
+                clock(step, math.ceil(count / _WARMING))
+            many = _blocks_of_a_turn(turns, count * seconds)
+            blocks.extend(clock(step, count) / count for _ in range(many))
+    turns.end()
     return blocks
+
+
+def _blocks_of_a_turn(turns: Turns, seconds: float) -> int:
+    return math.ceil(TURN / seconds) if turns.are_shared and seconds > 0 else 1
+
+
+def _is_enough(blocks: Sequence[float], limits: Limits, count: int) -> bool:
+    if len(blocks) < limits.fewest:
+        return False
+    if len(blocks) >= limits.most or sum(blocks) * count >= limits.seconds:
+        return True
+    notch = _NOTCH * relative_spread(blocks) / math.sqrt(len(blocks))
+    return len(blocks) >= WINDOW and notch < limits.precise
 
 
 def whole_cycles(wanted: float, seconds: float, cycle: int) -> int:

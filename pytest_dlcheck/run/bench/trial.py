@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from statistics import quantiles
 from time import perf_counter
@@ -17,6 +18,7 @@ from pytest_dlcheck.run.bench.memory import step_memory
 from pytest_dlcheck.run.bench.quiet import quiet
 from pytest_dlcheck.run.bench.surroundings import Surroundings
 from pytest_dlcheck.run.bench.timing import Clock, Limits, Step, WarmUp, measure, warm_up, whole_cycles
+from pytest_dlcheck.run.bench.turns import Turns
 from pytest_dlcheck.run.data import ExhaustedError
 from pytest_dlcheck.run.errors import NotApplicableError
 from pytest_dlcheck.run.loop import Loop
@@ -77,7 +79,10 @@ def _bench_steps(
     rig.phase = "timing training steps"
     clock = clock_of(rig.device)
     if "step_seconds" in wanted:
-        found = _timed(rig, step, clock, TRAINING, prepared.cycle)
+        with closing(Turns.of_this_process()) as turns:
+            found = _timed(rig, step, clock, TRAINING, prepared.cycle, turns)
+            with turns:
+                loaded = _loaded(rig, trial)
         record.channels["step_seconds"] = found.series
         samples = prepared.samples
         row = Row(
@@ -85,7 +90,7 @@ def _bench_steps(
             samples=None if samples is None else samples * rig.recipe.accumulate,
             batch_size=samples,
             batches=len(prepared),
-            loaded_seconds=_loaded(rig, trial),
+            loaded_seconds=loaded,
         )
         record.facts["timing"] = (row,)
         record.facts["surroundings"] = (found.surroundings,)
@@ -108,7 +113,8 @@ def _bench_calls(rig: Rig, trial: Trial, record: Record) -> None:
     rig.phase = "timing forward passes"
     with torch.inference_mode(), rig.autocast():
         _copy_only_what_is_changed(rig, lambda: _spares_its_inputs(call))
-        found = _timed(rig, call, caller_clock_of(rig.device), CALLS, 1)
+        with closing(Turns.of_this_process()) as turns:
+            found = _timed(rig, call, caller_clock_of(rig.device), CALLS, 1, turns)
     record.channels["call_seconds"] = found.series
     slow = quantiles(found.series.values, n=20, method="inclusive")[-1]
     record.facts["timing"] = (
@@ -123,18 +129,20 @@ class _Timed:
     warm: WarmUp
     count: int
     surroundings: Row
+    in_turns: bool
 
 
-def _timed(rig: Rig, step: Step, clock: Clock, limits: Limits, cycle: int) -> _Timed:
-    surroundings = Surroundings(rig.device)
+def _timed(rig: Rig, step: Step, clock: Clock, limits: Limits, cycle: int, turns: Turns) -> _Timed:
+    surroundings = Surroundings(rig.device, turns.partner)
     with quiet():
-        warm = warm_up(step, clock, limits, cycle)
+        with turns:
+            warm = warm_up(step, clock, limits, cycle)
         surroundings.begin()
         count = whole_cycles(limits.block, warm.seconds, cycle)
-        blocks = measure(step, clock, limits, count)
+        blocks = measure(step, clock, limits, count, turns=turns, seconds=warm.seconds)
         surroundings.look()
     series = Series(tuple(range(len(blocks))), tuple(blocks))
-    return _Timed(series, warm, count, surroundings.row())
+    return _Timed(series, warm, count, surroundings.row(), turns.were_kept)
 
 
 def _stepper(rig: Rig, prepared: Prepared | None) -> Step:
@@ -182,6 +190,7 @@ def _common(rig: Rig, found: _Timed) -> Row:
         block_steps=found.count,
         warm_up_steps=found.warm.steps,
         settled=found.warm.settled,
+        in_turns=found.in_turns,
         spread=found.warm.spread,
         device=str(rig.device),
         device_name=_name(rig.device),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
@@ -40,6 +41,7 @@ class Coverage(Experiment):
             raise NotApplicableError("the recipe declares no optimizer")
         groups = [(i, g) for i, o in enumerate(optimizers) for g in o.param_groups]
         named = _named(rig, groups)
+        twins = _twins({name: p for name, (p, _) in named.items()})
         shared = not rig.objective.is_generator
         losses = [
             (i, {id(leaf) for leaf in leaves})
@@ -74,9 +76,23 @@ class Coverage(Experiment):
                 and name.rpartition(".")[0] in order
                 and _is_layer(rig.model, name),
                 untrained=is_untrained(p),
+                memory_of=twins.get(name),
             )
             for name, (p, origin) in named.items()
         ]
+
+
+def _twins(named: Mapping[str, Tensor]) -> dict[str, str]:
+    """Parameters that lie in the memory of another one, by name, and the first that lies there."""
+    first: dict[tuple[object, ...], str] = {}
+    found = {}
+    for name, p in named.items():
+        if nn.parameter.is_lazy(p) or p.layout != torch.strided or p.is_meta or not p.numel():
+            continue
+        place = (p.device, p.data_ptr(), p.numel())
+        if (other := first.setdefault(place, name)) != name:
+            found[name] = other
+    return found
 
 
 def _numbers(found: Iterable[int]) -> str:

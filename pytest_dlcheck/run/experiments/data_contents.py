@@ -11,6 +11,7 @@ from torch import Tensor
 from pytest_dlcheck.run.errors import NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.gaps import gaps
+from pytest_dlcheck.run.interleaving import interleaved
 from pytest_dlcheck.run.mirrored import likeness
 from pytest_dlcheck.run.places import Place, each_once, places, real
 from pytest_dlcheck.run.rig import Rig
@@ -105,6 +106,8 @@ def _row(rig: Rig, found: Look, place: Place) -> Row:
         facts |= _sameness(flat)
     if place.is_target:
         facts |= on_target(rig, place)
+    elif values.is_floating_point() and not math.isnan(excess := interleaved(values)):
+        facts["interleaved"] = excess
     return Row(facts)
 
 
@@ -138,7 +141,7 @@ def _scale(flat: Tensor, values: Tensor) -> dict[str, Scalar]:
 
 def _sameness(flat: Tensor) -> dict[str, Scalar]:
     same = (flat == flat[:1]).all(0)
-    distinct = {row.numpy().tobytes() for row in flat.contiguous()}
+    distinct = {row.tobytes() for row in flat.contiguous().numpy()}
     return {"constant_features": int(same.sum()), "distinct": len(distinct), "steady": bool(same.all())}
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
+from pytest_dlcheck.run.agreement import agreement, next_to
 from pytest_dlcheck.run.epoch import DRAWN, ORDERED
 from pytest_dlcheck.run.errors import NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
@@ -70,40 +71,8 @@ def _by_label(place: Place, labels: Labels) -> dict[str, Scalar]:
     facts: dict[str, Scalar] = {"label_kind": labels.kind}
     if labels.kind == "classes":
         near = positions[1:] - positions[:-1] == 1
-        return facts | _agreement(values, windows) | _next_to(values, near)
+        return facts | agreement(values, windows) | next_to(values, near)
     return facts | _ascent(values, windows[1:] == windows[:-1])
-
-
-def _agreement(values: Tensor, windows: Tensor) -> dict[str, Scalar]:
-    """How often two samples of a batch have one class, and how often they would by chance."""
-    classes, values = torch.unique(values, return_inverse=True)
-    names, windows = torch.unique(windows, return_inverse=True)
-    cells = torch.zeros(len(names) * len(classes), dtype=torch.float64)
-    cells.index_add_(0, windows * len(classes) + values, torch.ones(len(values), dtype=torch.float64))
-    cells = cells.view(len(names), len(classes))
-    sizes, shares = cells.sum(1), cells.sum(0) / len(values)
-    chance, triple = float(shares.square().sum()), float(shares.pow(3).sum())
-    pairs, agree = float((sizes * (sizes - 1)).sum() / 2), float((cells * (cells - 1)).sum() / 2)
-    chained = float((sizes * (sizes - 1) * (sizes - 2)).sum() / 2)
-    variance = pairs * chance * (1 - chance) + 2 * chained * (triple - chance**2)
-    if variance <= 0 or not pairs:
-        return {}
-    return {
-        "classes": len(classes),
-        "pairs": int(pairs),
-        "batches_seen": len(names),
-        "agree": agree / pairs,
-        "chance": chance,
-        "excess": (agree / pairs - chance) / (1 - chance),
-        "errors": (agree - pairs * chance) / variance**0.5,
-    }
-
-
-def _next_to(values: Tensor, near: Tensor) -> dict[str, Scalar]:
-    """The same for neighbours."""
-    if not near.any():
-        return {}
-    return {"neighbours_agree": float((values[1:] == values[:-1])[near].double().mean())}
 
 
 def _ascent(values: Tensor, follow: Tensor) -> dict[str, Scalar]:

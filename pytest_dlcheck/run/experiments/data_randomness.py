@@ -17,6 +17,7 @@ from pytest_dlcheck.run.own_draws import advanced, kept
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.samples import is_map_style, parts_of
 from pytest_dlcheck.run.seeding import reseed, same_draws
+from pytest_dlcheck.run.stored import edited
 from pytest_dlcheck.run.tree import named_tensors
 from pytest_dlcheck.trace import Row, Scalar
 
@@ -84,7 +85,11 @@ def _here(loader: DataLoader[Any]) -> dict[str, Scalar]:
         n for n, a, b in zip(_NAMES, after_first, after_other, strict=False) if a == b and n in names
     ]
     few, many = _REPEATS
+    kept_in: list[str] = []
+    if first != again:
+        kept_in = edited(loader.dataset, index, lambda: read(1)[0])
     return {
+        "edited": ", ".join(kept_in) or None,
         "random": first != elsewhere or own or first != again,
         "global_draws": first == again and first != elsewhere,
         "own_draws": own,

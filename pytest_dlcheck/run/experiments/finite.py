@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pytest_dlcheck.run.crossings import Crossing, Origin, crossings, origin
 from pytest_dlcheck.run.experiment import Experiment
+from pytest_dlcheck.run.first_pass import first_pass, is_finite, is_real
 from pytest_dlcheck.run.passage import objectives
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.tree import named_tensors
@@ -33,7 +34,7 @@ class Finite(Experiment):
 
     def run(self, rig: Rig) -> Iterable[Row]:
         """Look at train mode, eval mode, and the first backward."""
-        given = [(n, t) for n, t in named_tensors(rig.batch, "batch") if _real(t)]
+        given = [(n, t) for n, t in named_tensors(rig.batch, "batch") if is_real(t)]
         given += list(rig.parameters.items())
         rows = [_row("before", name, tensor) for name, tensor in given]
         sound = _passed(rig)
@@ -43,23 +44,16 @@ class Finite(Experiment):
 
 
 def _passed(rig: Rig) -> list[Row] | None:
-    """Outputs, loss and gradients of one pass where all are finite; None to have them looked into."""
+    """Outputs, loss and gradients of the first pass; None where not all are finite."""
     if rig.recipe.training_step is not None:
         return None
-    with rig.undisturbed(), torch.enable_grad():
-        for parameter in rig.parameters.values():
-            parameter.grad = None
-        with rig.autocast():
-            loss, outputs = rig.objective.raw_loss(rig.batch)
-        if not isinstance(loss, Tensor) or not loss.requires_grad or loss.numel() != 1:
-            return None
-        loss.backward()  # type: ignore[no-untyped-call]
-        gradients = [p.grad for p in rig.parameters.values() if p.grad is not None]
-        values = [(n, t) for n, t in named_tensors(outputs, "output") if _real(t)]
-        values.append(("loss", loss))
-        if not all(map(_finite, [*gradients, *(t for _, t in values)])):
-            return None
-        return [*(_row("train", name, tensor) for name, tensor in values), _gradients(len(gradients), 0)]
+    known = rig.first.slopes if rig.first is not None else None
+    seen = known or first_pass(rig, back=True).slopes
+    if seen is None or not seen.finite:
+        return None
+    whole = {"nan": 0, "inf": 0, "neg_inf": 0}
+    rows = [Row(mode="train", place=name, total=size, **whole) for name, size in seen.sizes.items()]
+    return [*rows, _gradients(len(seen.norms), 0)]
 
 
 # -- forward ----------------------------------------------------------------------------------
@@ -120,7 +114,7 @@ def _values(rig: Rig) -> Iterator[tuple[str, Tensor]]:
             if rig.model.training or rig.recipe.training_step is None:
                 raise
             outputs = _replayed_in_eval(rig)
-    found = [(n, t) for n, t in named_tensors(outputs, "output") if _real(t)]
+    found = [(n, t) for n, t in named_tensors(outputs, "output") if is_real(t)]
     yield from found
     if isinstance(loss, Tensor):
         yield "loss", loss
@@ -166,7 +160,7 @@ def _backward(rig: Rig) -> list[Row]:
             for _, loss in objectives(rig):
                 if loss.requires_grad:
                     loss.backward()  # type: ignore[no-untyped-call]
-        bad = [n for n, p in named.items() if p.grad is not None and not _finite(p.grad)]
+        bad = [n for n, p in named.items() if p.grad is not None and not is_finite(p.grad)]
         seen = sum(p.grad is not None for p in named.values())
     row = _gradients(seen, len(bad))
     if not bad:
@@ -180,7 +174,7 @@ def _gradients(seen: int, bad: int) -> Row:
 
 
 def _arrive(arrived: list[tuple[int, bool]], key: int, gradient: Tensor) -> None:
-    arrived.append((key, _finite(gradient)))
+    arrived.append((key, is_finite(gradient)))
 
 
 def _first_bad_gradient(
@@ -211,10 +205,6 @@ def _first_bad_gradient(
 # -- tensors ----------------------------------------------------------------------------------
 
 
-def _real(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and value.layout == torch.strided
-
-
 def _row(mode: str, place: str, tensor: Tensor) -> Row:
     flat = torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor.detach()
     nan = int(flat.isnan().sum())
@@ -229,10 +219,4 @@ def _row(mode: str, place: str, tensor: Tensor) -> Row:
 
 
 def _all_finite(found: list[Tensor]) -> bool:
-    return all(_finite(t) for t in found if _real(t))
-
-
-def _finite(tensor: Tensor) -> bool:
-    values = tensor.detach()
-    values = values.coalesce().values() if values.is_sparse else values
-    return bool(values.isfinite().all())
+    return all(is_finite(t) for t in found if is_real(t))

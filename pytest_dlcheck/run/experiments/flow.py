@@ -69,6 +69,9 @@ class Flow(Experiment):
 def _states(rig: Rig) -> tuple[dict[str, str], bool]:
     """``flows``, ``zero`` or ``absent`` for each trainable parameter, on the first batch."""
     trainable = {name: p for name, p in rig.parameters.items() if p.requires_grad}
+    if rig.first is not None and rig.first.slopes is not None and rig.recipe.precision != "fp16-mixed":
+        sizes = rig.first.slopes.norms
+        return {name: _state(sizes.get(name)) for name in trainable}, True
     states = dict.fromkeys(trainable, "absent")
     scale = _FP16_SCALE if rig.recipe.precision == "fp16-mixed" else 1.0
     connected = False
@@ -84,8 +87,15 @@ def _states(rig: Rig) -> tuple[dict[str, str], bool]:
             present = [(n, p.grad) for n, p in judged.items() if p.grad is not None]
             for (name, _), norm in zip(present, norms([g for _, g in present]), strict=True):
                 if states[name] != "flows":
-                    states[name] = "zero" if norm.item() == 0 else "flows"
+                    states[name] = _state(float(norm))
     return states, connected
+
+
+def _state(size: float | None) -> str:
+    """By the gradient's norm; None where there is no gradient."""
+    if size is None:
+        return "absent"
+    return "zero" if size == 0 else "flows"
 
 
 def _own(optimizer: object) -> set[int] | None:

@@ -139,7 +139,7 @@ class _Trial:
             earliest=worst.earliest,
             positions=len(leaks),
             steps=steps,
-            one_ahead=leaking and self.one_ahead(tensor, worst.position, steps),
+            one_ahead=leaking and self.one_ahead(tensor, worst.position, steps, self.layers(guilty)),
             sees_past=self.sees(tensor, slice(0, middle), middle, steps) if asked else None,
             sees_now=self.sees(tensor, slice(middle, middle + 1), middle, steps) if asked else None,
             scored_now=None if scored is None else scored.now,
@@ -215,11 +215,20 @@ class _Trial:
             found.append(_Leak(max(amounts), bound, place, position, earliest))
         return max(found[1:] or found, key=lambda leak: leak.change / leak.bound)
 
-    def one_ahead(self, tensor: Tensor, position: int, steps: int) -> bool:
-        if position + 2 >= steps:
+    def one_ahead(self, tensor: Tensor, position: int, steps: int, layers: int) -> bool:
+        """Whether outputs see one position ahead, or as many as there are layers that pass one on."""
+        if position + 1 + layers >= steps:
             position = steps // 2
-        further = self.leak(tensor, position, steps, None, ahead=2)
-        return further.change <= further.bound
+        nearer, further = (
+            self.leak(tensor, position, steps, None, ahead=ahead) for ahead in (layers, layers + 1)
+        )
+        return further.change <= further.bound and (layers == 1 or nearer.change > nearer.bound)
+
+    def layers(self, guilty: ModuleCall | None) -> int:
+        """How many layers like it there are in a row."""
+        if guilty is None:
+            return 1
+        return sum(type(module) is type(guilty.module) for module in self.rig.model.modules())
 
     def sees(self, tensor: Tensor, part: slice, position: int, steps: int) -> bool | None:
         """Whether the output at a position depends on that stretch of the input."""
@@ -340,4 +349,6 @@ def _axis(tensor: Tensor, axis: int, steps: int) -> int | None:
     if tensor.dim() > axis and tensor.size(axis) == steps:
         return axis
     axes = [i for i, size in enumerate(tensor.shape) if size == steps]
+    if axes == [tensor.dim() - 2, tensor.dim() - 1]:
+        return axes[0]  # attention: a row of weights belongs to the position that attends
     return axes[0] if len(axes) == 1 else None

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pytest_dlcheck.run.crossings import crossings
+from pytest_dlcheck.run.distributions import SHARP, distances
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.loss_calls import CLASSES, Computed, LossCall, computed, last_operation
@@ -26,8 +27,6 @@ _ROWS = 2
 _SHIFTS = (1, 2, 3)
 _FEW = 4
 """Samples of which the loss is taken once and twice."""
-SHARP = 10.0
-"""Logit of a sure answer: its cross-entropy is below 1e-3 for up to ten classes."""
 
 
 class LossSoundness(Experiment):
@@ -159,7 +158,7 @@ def _call(rig: Rig, result: Computed, call: LossCall, makers: dict[int, str]) ->
     row["one_each"] = targets.dim() == 1 and any(t is targets for t in _given(rig))
     if by_class is not None and by_class.size(0) >= _ROWS:
         row["classes"] = by_class.size(1)
-        row |= _normalised(by_class)
+        row |= distances(by_class)
     return Row(row)
 
 
@@ -185,24 +184,6 @@ def _rows_of_classes(call: LossCall) -> Tensor | None:
     if call.kind == "kl_div":
         return outputs.reshape(-1, outputs.size(-1))
     return outputs.movedim(1, -1).reshape(-1, outputs.size(1))
-
-
-def _normalised(rows: Tensor) -> dict[str, float]:
-    """How far rows and columns are from probabilities, and from logarithms of such."""
-    ones = torch.ones(())
-    inside = bool((rows >= 0).all() and (rows <= 1 + 1e-4).all())
-    far = float("1e9")
-
-    def distance(values: Tensor, axis: int) -> float:
-        return float((values.sum(axis) - ones.to(values)).abs().max().clamp(max=far).nan_to_num(far))
-
-    logs = rows.clamp(max=SHARP).exp()
-    return {
-        "rows_off": distance(rows, 1) if inside else far,
-        "columns_off": distance(rows, 0) if inside else far,
-        "log_rows_off": distance(logs, 1),
-        "log_columns_off": distance(logs, 0),
-    }
 
 
 def _sign(result: Computed, call: LossCall) -> float | None:

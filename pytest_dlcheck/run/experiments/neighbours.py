@@ -19,7 +19,7 @@ from pytest_dlcheck.run.compare import (
 )
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.operations import Operation, first_operation, operations
+from pytest_dlcheck.run.operations import Operation, mixing, operations
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.seeding import same_draws
 from pytest_dlcheck.run.tree import batch_size, copied, map_tensors, take, tensors
@@ -206,7 +206,10 @@ class _Trial:
         return culprit(self.rig.model, [partial(self.call, order) for order in calls], agrees)
 
     def operation(self, change: _Change, guilty: ModuleCall) -> Operation | None:
-        """The first operation in the guilty module's own forward that mixes samples."""
+        """The first operation in the guilty module's own forward that mixes samples.
+
+        One that gives numbers, where there is one: packing a batch sorts lengths, and puts them back.
+        """
 
         def agrees(a: Tensor, b: Tensor) -> bool | None:
             if a.shape != b.shape:
@@ -223,7 +226,9 @@ class _Trial:
             one, other = (operations(model, partial(self.call, order)) for order in orders)
         except Exception:  # noqa: BLE001  some modules refuse hooks; then the line is not known
             return None
-        return first_operation(one, other, agrees, guilty.name)
+        found = list(mixing(one, other, agrees, guilty.name))
+        numbers = (op for op in found if any(out.is_floating_point() for out in op.outputs))
+        return next(numbers, found[0] if found else None)
 
     def splits(self, tensor: Tensor, axis: int) -> list[_Layout]:
         """The ways in which an axis may hold the samples, alone or folded with another."""

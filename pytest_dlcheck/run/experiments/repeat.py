@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import takewhile
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from pytest_dlcheck.run.compare import relative_change, stirred
 from pytest_dlcheck.run.errors import CannotTellError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.noise import is_added_plainly
-from pytest_dlcheck.run.operations import Operation, first_operation, operations
+from pytest_dlcheck.run.operations import Operation, operations
+from pytest_dlcheck.run.own_draws import held, of_model, standing
+from pytest_dlcheck.run.randomness import effect, limit
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.seeding import random_states, same_draws
 from pytest_dlcheck.run.tree import batch_size, named_tensors, take, tensors
@@ -22,28 +24,20 @@ from pytest_dlcheck.run.witness import witnessed
 from pytest_dlcheck.trace import Row
 
 _SAMPLES = 4
-_ROUNDINGS = {"cpu": 8.0}
-_ROUNDINGS_ELSEWHERE = 64.0
-"""Roundings of the output's dtype that repeated sums may differ by: threads on the CPU, atomics
-elsewhere."""
-_LARGEST_BOUND = 0.1
-_ZEROED = 0.005
-"""Share of elements that must be exactly zeroed before an operation counts as dropout."""
-_CONSTANT = 1e-3
-"""Relative spread up to which the scale of the kept elements counts as one number."""
-_REDRAWS = 12
+_REDRAWS = 59
 """Calls under other draws, where draws are made and the outputs agree: a path that is dropped in one of
-ten calls is then missed once in four times, one of five once in fourteen."""
-_RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
+twenty calls is then missed once in twenty times, one that is dropped in one of ten, once in 500."""
+_LEAST, _SECONDS = 12, 3.0
+"""Calls that are made however long they take, and seconds after which no more are."""
 
 
 class Repeat(Experiment):
     """Calls the model repeatedly on one batch in eval mode, under other and under the same draws.
 
-    Fills ``repeat``, one row: the relative ``change`` between calls, its ``bound``, and where it
-    differs the first operation at fault, its module and line, and its ``kind``: ``zeroing`` (dropout,
-    dropped paths), ``skipping`` (modules left out at random), ``noise`` or ``state``. ``plain`` tells
-    noise that is added with a constant scale, in a recipe whose targets are not its inputs.
+    Fills ``repeat``, one row: the relative ``change`` between calls, its ``bound``, ``draws`` (whether
+    random numbers are drawn at all), how many ``calls`` were made, and where they differ the operation
+    that draws, its module and line, and its ``kind``: what ``run.randomness`` tells (``skipping`` where
+    that is modules), or ``state``. ``predicts`` tells recipes whose targets are not their inputs.
     """
 
     fact = "repeat"
@@ -56,7 +50,16 @@ class Repeat(Experiment):
             rig.autocast(),
             torch.no_grad(),
         ):
-            return [_Trial(rig).row()]
+            return [told_of(rig)]
+
+
+def told_of(rig: Rig) -> Row:
+    """The row, of the model as it is; call it in eval mode, inside ``rig.undisturbed()``.
+
+    Raises:
+        CannotTellError: nothing can be compared.
+    """
+    return _Trial(rig).row()
 
 
 class _Trial:
@@ -64,18 +67,21 @@ class _Trial:
         self.rig = rig
         self.inputs = _few(rig)
         self.draws, self.other = False, 1
+        self.own = of_model(rig.model)
 
     def call(self, seed: int = 0) -> Any:
-        with same_draws(self.rig.seed + seed):
-            before = random_states()
+        with same_draws(self.rig.seed + seed), held(self.own, self.rig.seed + seed):
+            before = random_states(), standing(self.own)
             outputs = self.rig.call(self.inputs)
-            self.draws = random_states() != before
+            self.draws = (random_states(), standing(self.own)) != before
             return outputs
 
     def redrawn(self, one: dict[str, Tensor]) -> tuple[float, str, float]:
         """The outputs under other draws, until they differ from those under the first."""
-        worst = _worst(one, self.call(self.other))
+        worst, began = _worst(one, self.call(self.other)), perf_counter()
         while worst[0] <= worst[2] and self.draws and self.other < _REDRAWS:
+            if self.other >= _LEAST and perf_counter() - began > _SECONDS:
+                break
             self.other += 1
             worst = _worst(one, self.call(self.other))
         return worst
@@ -93,9 +99,9 @@ class _Trial:
         same = _worst(one, again)[0]
         change, place, bound = max(_worst(one, again), redrawn, key=_beyond)
         row = self.told((change, place, bound))
-        if same > _limit(one[place]) and carried:
+        if same > limit(one[place]) and carried:
             return Row(row, kind="state", culprit=carried[0][0], attribute=carried[0][1])
-        if same > _limit(one[place]):
+        if same > limit(one[place]):
             return Row(row, kind="state", culprit="", attribute="something")
         where = self.place()
         if self.rig.call.whole_step and not where["culprit"]:
@@ -104,7 +110,14 @@ class _Trial:
 
     def told(self, worst: tuple[float, str, float]) -> Row:
         change, place, bound = worst
-        return Row(output=place, change=change, bound=bound, device=self.rig.device.type)
+        return Row(
+            output=place,
+            change=change,
+            bound=bound,
+            device=self.rig.device.type,
+            draws=self.draws,
+            calls=self.other + 1,
+        )
 
     def place(self) -> dict[str, Any]:
         """Where it differs first, and how."""
@@ -115,19 +128,20 @@ class _Trial:
             skipping = _skipped(*(_names(self.rig.model, partial(self.call, s)) for s in seeds))
         except Exception:  # noqa: BLE001  some modules refuse hooks; then the place is not known
             return {"kind": "noise", "culprit": None}
-        found = first_operation(one, other, _equal)
-        if found is None:
-            return {"kind": "noise" if skipping is None else "skipping", "culprit": skipping}
-        kind = _kind(found, one, other)
-        module = self.rig.model.get_submodule(found.module)
+        found = effect(one, other)
+        kind: str = found.kind
+        if kind == "branching" and skipping is not None:
+            return {"kind": "skipping", "culprit": skipping, **_told(found.operation)}
+        if found.operation is None:
+            return {"kind": kind, "culprit": None}
+        module = self.rig.model.get_submodule(found.operation.module)
         return {
-            "kind": "skipping" if skipping is not None and kind == "noise" else kind,
-            "culprit": found.module,
+            "kind": kind,
+            "culprit": found.operation.module,
             "culprit_type": type(module).__name__,
             "culprit_training": module.training,
-            "operation": found.name,
-            "line": found.line,
-            "plain": kind == "noise" and self.predicts() and _is_plain(found, one),
+            "predicts": self.predicts(),
+            **_told(found.operation),
         }
 
     def predicts(self) -> bool:
@@ -141,23 +155,8 @@ class _Trial:
         )
 
 
-def _is_plain(found: Operation, operations: list[Operation]) -> bool:
-    start = next(i for i, operation in enumerate(operations) if operation is found)
-    return is_added_plainly(found, operations[start + 1 :])
-
-
-def _kind(found: Operation, one: list[Operation], other: list[Operation]) -> str:
-    """``zeroing`` where units are dropped; ``noise`` for any other draw."""
-    drops = "dropout" in found.name or found.name in _RECURRENT or found.name == "rrelu"
-    if drops or float(found.options.get("dropout_p") or 0.0) > 0:
-        return "zeroing"
-    start = next(i for i, operation in enumerate(one) if operation is found)
-    for a, b in zip(one[start:], other[start:], strict=False):
-        if a.name != b.name:
-            break
-        if _zeroes(a, b):
-            return "zeroing"
-    return "noise"
+def _told(found: Operation | None) -> dict[str, Any]:
+    return {} if found is None else {"operation": found.name, "line": found.line}
 
 
 def _skipped(one: list[str], other: list[str]) -> str | None:
@@ -167,40 +166,6 @@ def _skipped(one: list[str], other: list[str]) -> str | None:
             pairs = zip(a.split("."), b.split("."), strict=False)
             return ".".join(x for x, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     return None if len(one) == len(other) else ""
-
-
-def _zeroes(a: Operation, b: Operation) -> bool:
-    """Whether it takes a float tensor that agrees and zeroes other parts of it in each call."""
-    if len(a.inputs) != len(b.inputs) or not a.outputs or not b.outputs:
-        return False
-    y, z = a.outputs[0], b.outputs[0]
-    agreeing = [x for x, w in zip(a.inputs, b.inputs, strict=True) if _equal(x, w)]
-    if _equal(y, z) or y.shape != z.shape or not y.is_floating_point():
-        return False
-    for x in agreeing:
-        if x.shape != y.shape or not x.is_floating_point():
-            continue
-        live = x != 0
-        dropped = ((y == 0) != (z == 0)) & live
-        kept = live & (y != 0)
-        if float(dropped.double().mean()) < _ZEROED or not bool(kept.any()):
-            continue
-        scales = (y[kept] / x[kept]).double()
-        constant = float(scales.max() - scales.min()) <= _CONSTANT * float(scales.abs().max())
-        if constant and not (_masks_tokens(live, y) and abs(float(scales[0]) - 1) <= _CONSTANT):
-            return True
-    return False
-
-
-def _masks_tokens(live: Tensor, y: Tensor) -> bool:
-    """Whether whole tokens of a sequence are left out, as masked pretraining does on purpose."""
-    if y.dim() < 3:  # noqa: PLR2004  (batch, time, features)
-        return False
-    gone = (y == 0) & live
-    tokens = gone.any(-1)
-    whole_tokens = bool((gone == (tokens.unsqueeze(-1) & live)).all())
-    samples = tokens.flatten(1)
-    return whole_tokens and bool((samples.any(1) & ~samples.all(1)).any())
 
 
 class _Attributes:
@@ -259,7 +224,7 @@ def _names(model: nn.Module, call: Callable[[], object]) -> list[str]:
 def _worst(one: dict[str, Tensor], outputs: Any) -> tuple[float, str, float]:
     other = dict(named_tensors(outputs, "output"))
     found = [
-        (relative_change(a, other[place]) if place in other else 1.0, place, _limit(a))
+        (relative_change(a, other[place]) if place in other else 1.0, place, limit(a))
         for place, a in one.items()
     ]
     return max(found, key=_beyond)
@@ -270,14 +235,8 @@ def _beyond(found: tuple[float, str, float]) -> float:
     return change / bound
 
 
-def _limit(tensor: Tensor) -> float:
-    dtype = tensor.dtype if tensor.is_floating_point() or tensor.is_complex() else torch.float32
-    roundings = _ROUNDINGS.get(tensor.device.type, _ROUNDINGS_ELSEWHERE)
-    return min(_LARGEST_BOUND, max(1e-9, roundings * float(torch.finfo(dtype).eps)))
-
-
 def _equal(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and relative_change(a, b) <= _limit(a)
+    return a.shape == b.shape and relative_change(a, b) <= limit(a)
 
 
 def _alike(one: list[Tensor], other: list[Tensor]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pytest_dlcheck.run.errors import NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.soundings import sound
+from pytest_dlcheck.run.soundings import Sounding, sound
 from pytest_dlcheck.trace import Row
 
 
@@ -18,7 +18,7 @@ class UnitsAtStart(Experiment):
 
     def run(self, rig: Rig) -> Iterable[Row]:
         """One pass in the modes of training."""
-        if not (rows := sound(rig, [rig.batch]).units()):
+        if not (rows := _sounded(rig).units()):
             raise NotApplicableError("no activation that can die or saturate follows weights")
         return rows
 
@@ -30,6 +30,12 @@ class SignalAtStart(Experiment):
 
     def run(self, rig: Rig) -> Iterable[Row]:
         """One pass in the modes of training."""
-        if not (rows := sound(rig, [rig.batch]).signal()):
+        if not (rows := _sounded(rig).signal()):
             raise NotApplicableError("no linear layer or convolution is seen in the forward")
         return rows
+
+
+def _sounded(rig: Rig) -> Sounding:
+    """One pass for both facts."""
+    found: Sounding = rig.once("soundings", lambda: sound(rig, [rig.batch]))
+    return found

@@ -55,7 +55,7 @@ class Usage(Experiment):
 
 class _Trial:
     def __init__(self, rig: Rig, whole: Entry, function: Any) -> None:
-        self.rig = rig
+        self.rig, self.whole = rig, whole
         self.influence = Influence(rig, self._taken(whole, _SAMPLES), function)
         self.slopes = self.influence.slopes(self.influence.entry.inputs)
         if self.slopes is None and not self.runs():
@@ -101,7 +101,7 @@ class _Trial:
             part="tensor",
             input=name,
             index=index,
-            kind=_kind(tensor),
+            kind=self.kind(name, tensor),
             shape=str(tuple(tensor.shape)),
             told=told is not None,
             used=told is True,
@@ -109,6 +109,10 @@ class _Trial:
             hidden=_root(name).startswith("_"),
             **lost,
         )
+
+    def kind(self, name: str, tensor: Tensor) -> str:
+        """What its values are; told by the whole batch, as few samples may hold two values by chance."""
+        return _kind(next((t for other, t in self.whole.named() if other == name), tensor))
 
     def parts(self, index: int, slope: Tensor | None) -> Iterator[Row]:
         name, tensor = self.named[index]
@@ -157,7 +161,7 @@ class _Trial:
         words = list(_WORDS.get(len(axes), (f"indices of axis {axis}" for axis in axes)))
         sequential = any(isinstance(m, _SEQUENTIAL) for m in self.rig.model.modules())
         if len(axes) == 1 and (not tensor.is_floating_point() or sequential):
-            words = ["positions"]
+            words = ["features" if self.looks_up_columns() else "positions"]
         if len(axes) == 2 and self.channels_first(tensor.size(axes[0])):  # noqa: PLR2004
             words = ["channels", "time steps"]
         if len(axes) == 3 and tensor.size(axes[-1]) <= _CHANNELS < tensor.size(axes[0]):  # noqa: PLR2004
@@ -166,6 +170,22 @@ class _Trial:
         if self.rig.recipe.causal in named:
             named[self.rig.recipe.causal] = "time steps"
         return named
+
+    def looks_up_columns(self) -> bool:
+        """Whether every embedding is asked for one number a sample: a table, not a sequence."""
+        asked: list[int] = []
+
+        def keep(_: nn.Module, args: tuple[Any, ...]) -> None:
+            asked.extend(part.dim() for part in args[:1] if isinstance(part, Tensor))
+
+        tables = [m for m in self.rig.model.modules() if isinstance(m, nn.Embedding)]
+        handles = [module.register_forward_pre_hook(keep) for module in tables]
+        try:
+            self.influence.outputs(self.influence.entry.inputs)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return bool(asked) and set(asked) == {1}
 
     def channels_first(self, size: int) -> bool:
         return any(isinstance(m, nn.Conv1d) and m.in_channels == size for m in self.rig.model.modules())

@@ -9,8 +9,9 @@ import torch
 
 from pytest_dlcheck.run.attainable import NOTHING_KNOWN
 from pytest_dlcheck.run.loop import FLUSH_EVERY, FLUSH_EVERY_UNTIL, TALK, Limits, Progress, progress_of
+from pytest_dlcheck.run.watch.ending import EnoughSeen
 from pytest_dlcheck.run.watch.strand import Strand
-from pytest_dlcheck.run.watch.watcher import EnoughSeen, Watcher
+from pytest_dlcheck.run.watch.watcher import Watcher
 from pytest_dlcheck.trace import Ending
 
 
@@ -39,17 +40,17 @@ class Leash(Watcher):
         """Steps of the optimizer that stepped most."""
         return max((strand.step for strand in self.strands), default=0)
 
-    def step_begins(self, optimizer: torch.optim.Optimizer, *, closure: bool) -> None:
+    def step_begins(self, optimizer: torch.optim.Optimizer) -> None:
         """End the loop where this step is one too many."""
-        strand = self._strand_of(optimizer)
+        strand = self.strand_of(optimizer)
         if strand is not None and strand.step >= self._limits.steps:
             raise EnoughSeen(self)
-        super().step_begins(optimizer, closure=closure)
+        super().step_begins(optimizer)
 
     def step_ends(self, optimizer: torch.optim.Optimizer) -> None:
         """Look at the clock, and now and then at the loss."""
         super().step_ends(optimizer)
-        strand = self._strand_of(optimizer)
+        strand = self.strand_of(optimizer)
         if strand is None:
             return
         now, deadline = perf_counter(), self._limits.deadline

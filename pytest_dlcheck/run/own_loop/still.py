@@ -20,13 +20,11 @@ from pytest_dlcheck.run.own_loop.leash import Leash
 from pytest_dlcheck.run.record import Record
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.tree import copied, detached, tensors
-from pytest_dlcheck.run.watch.watcher import EnoughSeen
+from pytest_dlcheck.run.watch.ending import EnoughSeen
 
-SEEN_IN_THE_LOOP = frozenset({"coverage", "flow"})
+SEEN_IN_THE_LOOP = frozenset({"coverage", "flow", "loss_soundness"})
 """What the watched loop tells better than any inspection."""
-OF_THE_LOSS = frozenset(
-    {"loss_soundness", "initial_loss", "custom_backward", "finite", "symmetry", "units", "signal"}
-)
+OF_THE_LOSS = frozenset({"initial_loss", "custom_backward", "finite", "symmetry", "units", "signal"})
 """What cannot be found out without asking the loss, or the optimizer."""
 NO_LOSS = "train= computes its loss itself: there is none that could be asked apart from it"
 NO_DATA = "no train_data= is given beside train="

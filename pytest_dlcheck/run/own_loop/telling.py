@@ -25,8 +25,6 @@ UNSEEN = {
     "data_seconds": "how long each step waits for data",
 }
 """What is not recorded of a loop that is only watched, in words."""
-SHARED = 0.9
-"""Share of backwards that reach another optimizer's parameters too, where there is one loss for all."""
 FEWEST = 8
 """Changes below which no noise is told."""
 NORMAL = 1.4826
@@ -43,7 +41,7 @@ def tell(rig: Rig, trial: Trial, leash: Leash, ending: Ending, record: Record) -
         How the trial ended, all seen.
     """
     traces = _by_the_model(rig, leash) or [trace_of_nothing(leash)]
-    several = _has_several_objectives(leash)
+    several = any(trace.row("recipe").flag("several_objectives") for trace in traces)
     own, *others = (_completed(trace, rig, trial, ending, several=several) for trace in traces)
     record.channels |= own.channels
     record.facts |= own.facts
@@ -66,12 +64,6 @@ def _by_the_model(rig: Rig, leash: Leash) -> list[Trace]:
         return not strand.keys & own, -strand.step
 
     return [trace_of(leash, strand) for strand in sorted(leash.strands, key=first)]
-
-
-def _has_several_objectives(leash: Leash) -> bool:
-    """Whether optimizers have losses of their own; one loss with two optimizers reaches both."""
-    strands = leash.strands
-    return len(strands) > 1 and any(s.shared_losses < SHARED * s.reached for s in strands)
 
 
 def _completed(trace: Trace, rig: Rig, trial: Trial, ending: Ending, *, several: bool) -> Trace:

@@ -6,9 +6,10 @@ import pkgutil
 from importlib import import_module
 
 from pytest_dlcheck.run.probe import Probe
+from pytest_dlcheck.run.rig import Rig
 
 
-def all_probes() -> list[type[Probe]]:
+def all_probes() -> list[type[Probe[Rig]]]:
     """Every probe in this folder, in the order of their files."""
     return [
         value

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from pytest_dlcheck.run.probe import Probe, TableBuffer
-from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.sampling import EVERY, TENSORS
+from pytest_dlcheck.run.scene import Scene
 from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.trace import Matrix
 from pytest_dlcheck.trial import Trial
@@ -21,7 +21,7 @@ SAMPLES = 8
 """Samples of a batch that are looked at; all of them in a dense trial."""
 
 
-class ActivationProbe(Probe):
+class ActivationProbe(Probe[Scene]):
     """Fills ``activation_rms`` and ``activation_zero_share`` (ratio), per module without children.
 
     Hooks hang on the modules only during the sampled steps.
@@ -29,16 +29,16 @@ class ActivationProbe(Probe):
 
     channels = frozenset({"activation_rms", "activation_zero_share"})
 
-    def begin(self, rig: Rig, trial: Trial) -> None:
+    def begin(self, scene: Scene, trial: Trial) -> None:
         """Find the modules."""
         self._schedule = EVERY if trial.dense else TENSORS
         self._limit = None if trial.dense else SAMPLES
         self._modules = [
             (name or "model", module)
-            for name, module in rig.model.named_modules()
+            for name, module in scene.model.named_modules()
             if next(module.children(), None) is None
         ]
-        self._compiled = any(hasattr(m, "_orig_mod") for m in rig.model.modules())
+        self._compiled = any(hasattr(m, "_orig_mod") for m in scene.model.modules())
         sites = [name for name, _ in self._modules]
         self._rms, self._nonzero = TableBuffer(sites), TableBuffer(sites)
         self._handles: list[RemovableHandle] = []

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.probe import Probe, ScalarBuffer
+from pytest_dlcheck.run.probe import Probe, ScalarBuffer, number_of
 from pytest_dlcheck.run.probes.updates import sample_of
-from pytest_dlcheck.run.sampling import GRADIENTS
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.sampling import GRADIENTS, Due
+from pytest_dlcheck.run.scene import Scene
+from pytest_dlcheck.run.tree import first_tensor
 from pytest_dlcheck.trace import Series
 
 
-class BatchProbe(Probe):
+class BatchProbe(Probe[Scene]):
     """Fills ``batch_fingerprint``: a number that equal batches share, on sampled steps."""
 
     channels = frozenset({"batch_fingerprint"})
 
     def __init__(self) -> None:
-        self._buffer = ScalarBuffer()
+        self._buffer, self._is_due = ScalarBuffer(), Due(GRADIENTS)
 
     def batch(self, step: int, batch: Any) -> None:
         """Weigh a sample of the first tensor."""
-        if step in GRADIENTS and (found := tensors(batch)):
-            self._buffer.append(step, fingerprint(found[0]))
+        if self._is_due(step) and (found := first_tensor(batch)) is not None:
+            self._buffer.append(step, number_of(fingerprint(found)))
 
     def flush(self) -> None:
         """Read back."""
@@ -40,5 +42,9 @@ class BatchProbe(Probe):
 def fingerprint(tensor: Tensor) -> Tensor:
     """A weighted sum over a strided sample: a float32 of shape ``[]`` that equal tensors share."""
     sample = sample_of(tensor).to(torch.float32)
-    weights = torch.arange(1, sample.numel() + 1, device=sample.device).to(torch.float32)
-    return torch.dot(sample, weights.sin())
+    return torch.dot(sample, _weights(sample.numel(), sample.device))
+
+
+@lru_cache(maxsize=64)
+def _weights(count: int, device: torch.device) -> Tensor:
+    return torch.arange(1, count + 1, device=device).to(torch.float32).sin()

@@ -33,7 +33,7 @@ class _Event:
     peaks: Tensor  # largest magnitudes of input and output, then their root mean squares: shape [4]
 
 
-class BreakageProbe(Probe):
+class BreakageProbe(Probe[Rig]):
     """Fills the fact ``breakage``, in dense trials only, because it reads the device at every step.
 
     Rows, by ``kind``: ``input`` and ``signal`` describe the first step (the batch's scale, and the

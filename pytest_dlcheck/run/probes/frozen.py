@@ -12,7 +12,7 @@ from pytest_dlcheck.trace import Row
 from pytest_dlcheck.trial import Trial
 
 
-class FrozenProbe(Probe):
+class FrozenProbe(Probe[Rig]):
     """Fills the fact ``frozen_patterns``: a row per pattern of ``frozen=``."""
 
     channels = frozenset({"frozen_patterns"})

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from pytest_dlcheck.run.probe import Probe, TableBuffer
-from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.sampling import EVERY, GRADIENTS
+from pytest_dlcheck.run.sampling import EVERY, GRADIENTS, Due
+from pytest_dlcheck.run.scene import Scene
 from pytest_dlcheck.trace import Matrix, Row
 from pytest_dlcheck.trial import Trial
 
 
-class GradientProbe(Probe):
+class GradientProbe(Probe[Scene]):
     """Fills ``gradient_norm``: L2, unscaled, before clipping; None where there is no gradient.
 
     And the fact ``dropouts``: what thins gradients out on purpose, a row per module and its share.
@@ -23,11 +23,11 @@ class GradientProbe(Probe):
 
     channels = frozenset({"gradient_norm", "dropouts"})
 
-    def begin(self, rig: Rig, trial: Trial) -> None:
+    def begin(self, scene: Scene, trial: Trial) -> None:
         """Find the parameters, per optimizer and over all."""
-        self._schedule = EVERY if trial.dense else GRADIENTS
-        self._all = list(rig.parameters.items())
-        self._dropouts = tuple(_dropouts(rig.model))
+        self._is_due = Due(EVERY if trial.dense else GRADIENTS)
+        self._all = list(scene.parameters.items())
+        self._dropouts = tuple(_dropouts(scene.model))
         names = {id(p): name for name, p in self._all}
         self._of = {
             id(optimizer): [
@@ -36,13 +36,13 @@ class GradientProbe(Probe):
                 for p in group["params"]
                 if id(p) in names
             ]
-            for optimizer in rig.optimizers
+            for optimizer in scene.optimizers
         }
         self._buffer = TableBuffer([name for name, _ in self._all])
 
     def gradients(self, step: int, optimizer: torch.optim.Optimizer | None) -> None:
         """Norm all gradients at once."""
-        if step not in self._schedule:
+        if not self._is_due(step):
             return
         wanted = self._all if optimizer is None else self._of.get(id(optimizer), [])
         present = [(name, p.grad) for name, p in wanted if p.grad is not None]
@@ -70,7 +70,7 @@ _foreach_norm = torch._foreach_norm  # noqa: SLF001  torch's optimizers and clip
 
 def norms(tensors: list[Tensor]) -> list[Tensor]:
     """The L2 norm of each tensor, as float32 of shape ``[]``, sparse and complex ones included."""
-    plain = [_plain(tensor.detach()) for tensor in tensors]
+    plain = [_plain(t.detach() if t.requires_grad else t) for t in tensors]
     devices = {tensor.device for tensor in plain}
     if len(devices) == 1:
         return list(_foreach_norm(plain, 2, dtype=torch.float32))
@@ -84,7 +84,7 @@ def norms(tensors: list[Tensor]) -> list[Tensor]:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    if tensor.dtype == torch.float32 and not tensor.is_sparse:
+    if tensor.dtype is torch.float32 and not tensor.is_sparse:
         return tensor
     if tensor.is_sparse:
         tensor = tensor.coalesce().values()

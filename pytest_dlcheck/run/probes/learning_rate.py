@@ -9,14 +9,14 @@ import torch
 
 from pytest_dlcheck.run.bounded import Bounded
 from pytest_dlcheck.run.probe import Probe
-from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.scene import Grouped, Scene
 from pytest_dlcheck.trace import Row, Series
 from pytest_dlcheck.trial import Trial
 
 _SETTINGS = ("lr", "initial_lr", "momentum", "eps", "weight_decay", "alpha", "max_lr")
 
 
-class LearningRateProbe(Probe):
+class LearningRateProbe(Probe[Scene]):
     """Fills ``learning_rate``, the largest over all groups that step, and the fact ``optimizer_groups``.
 
     A row per parameter group, with what its optimizer knows of: ``beta1`` and ``beta2`` too.
@@ -27,36 +27,54 @@ class LearningRateProbe(Probe):
     def __init__(self) -> None:
         self._rates = Bounded()
         self._groups: list[Row] = []
+        self._shown: list[Any] = []
+        """What the groups showed last, where all rates were plain numbers: they rarely change."""
+        self._steps: list[int] = []
+        """Steps at which they have shown the same since."""
 
-    def begin(self, rig: Rig, trial: Trial) -> None:
+    def begin(self, scene: Scene, trial: Trial) -> None:
         """Note the settings."""
         del trial
         self._groups = [
             _settings(optimizer, index, group)
-            for optimizer in rig.optimizers
+            for optimizer in scene.optimizers
             for index, group in enumerate(optimizer.param_groups)
         ]
 
     def before_update(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Read the groups; a rate that is kept in a tensor is read on the CPU only."""
-        for group in optimizer.param_groups:
-            rate: Any = group.get("lr")
-            if type(rate) is not float:  # reading a tensor's value may wait for the device
-                if not _on_host(rate):
-                    continue
-                rate = float(rate)
-            if rate >= 0:
-                self._rates.lift(step, rate)
+        groups = optimizer.param_groups
+        if len(groups) == len(self._shown):
+            for group, rate in zip(groups, self._shown, strict=True):
+                if group.get("lr") is not rate:
+                    break
+            else:
+                self._steps.append(step)
+                return
+        rates: list[Any] = [group.get("lr") for group in groups]
+        self.flush()
+        self._shown = rates if all(type(rate) is float and rate >= 0 for rate in rates) else []
+        for rate in rates:
+            if _on_host(rate) and rate >= 0:  # reading a tensor elsewhere would wait for its device
+                self._rates.lift(step, float(rate))
+
+    def flush(self) -> None:
+        """Note the rate that has not changed."""
+        if self._steps and self._shown:
+            steps = list(dict.fromkeys(self._steps))
+            self._rates.extend(steps, [max(self._shown)] * len(steps))
+        self._steps.clear()
 
     def filled(self) -> Mapping[str, Series | tuple[Row, ...] | str]:
         """The rates and the settings."""
+        self.flush()
         settings = {"optimizer_groups": tuple(self._groups)}
         if not len(self._rates):
             return {"learning_rate": "the optimizers show no learning rate on the host", **settings}
         return {"learning_rate": self._rates.series(), **settings}
 
 
-def _settings(optimizer: torch.optim.Optimizer, index: int, group: dict[str, Any]) -> Row:
+def _settings(optimizer: Grouped, index: int, group: dict[str, Any]) -> Row:
     told = {key: float(group[key]) for key in _SETTINGS if _on_host(group.get(key))}
     betas = group.get("betas")
     if isinstance(betas, (tuple, list)):

@@ -6,21 +6,24 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from pytest_dlcheck.run.probe import Probe, ScalarBuffer
+from pytest_dlcheck.run.probe import Probe, ScalarBuffer, number_of
+from pytest_dlcheck.run.scene import Scene
 from pytest_dlcheck.trace import Series
 
 
-class LossProbe(Probe):
+class LossProbe(Probe[Scene]):
     """Fills ``loss``: per step, averaged over micro-batches and a generator's objectives."""
 
     channels = frozenset({"loss"})
 
     def __init__(self) -> None:
         self._buffer = ScalarBuffer()
+        self.keep = self._buffer.append
+        """Told ``(step, loss)``, where :func:`number_of` has been asked already."""
 
     def loss(self, step: int, loss: Tensor) -> None:
-        """Keep the loss on its device."""
-        self._buffer.append(step, loss.detach())
+        """Keep the loss; reading it waits for nothing."""
+        self._buffer.append(step, number_of(loss))
 
     def flush(self) -> None:
         """Read back."""

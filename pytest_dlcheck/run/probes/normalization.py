@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,22 +12,21 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from pytest_dlcheck.run.errors import is_ours, message_of
+from pytest_dlcheck.run.fixed_batches import FixedBatches
 from pytest_dlcheck.run.inspection import OUR_FAULT
 from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.running import Running, Statistics, samples_of, travelled
 from pytest_dlcheck.run.sampling import TENSORS
-from pytest_dlcheck.run.tree import copied, detached
+from pytest_dlcheck.run.tree import detached
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.trial import Trial
 
-BATCHES = 4
-"""Batches that statistics are recomputed on: one forward pass each, after the last step."""
 CALLS = 16
 """Calls of one module that are looked at in the recomputation."""
 
 
-class NormalizationProbe(Probe):
+class NormalizationProbe(Probe[Rig]):
     """Fills ``normalization``: a row per module with running statistics that was called.
 
     How it was called is seen on sampled steps. After the last one, some batches pass once more at
@@ -55,7 +55,9 @@ class NormalizationProbe(Probe):
         self._start = {one.site: one.held() for one in self._found}
         self._frozen = {one.site: _is_frozen(rig, one) for one in self._found}
         self._seen = {one.site: _Seen() for one in self._found}
-        self._batches = [copied(batch) for batch in rig.look_ahead(BATCHES)]
+        self._reached: dict[str, _Found] = {}
+        self._fixed = FixedBatches.of(rig)
+        self._fixed.look(self)
         self._sampled = 0
 
     def step_begins(self, step: int) -> None:
@@ -80,15 +82,13 @@ class NormalizationProbe(Probe):
             return
         held = {one.site: one.held() for one in self._found}
         try:
+            self._fixed.losses_at_the_end(self)
             with self._rig.undisturbed():
-                found = self._recompute()
-            with self._rig.undisturbed():
-                rows = [self._row(one, held[one.site], found[one.site]) for one in self._found]
+                rows = [self._row(one, held[one.site], self._reached[one.site]) for one in self._found]
+            self._rows = [row for row in rows if row is not None]
         except Exception as error:  # noqa: BLE001  the user's step may refuse to be run once more
             told = OUR_FAULT if is_ours(error) else "the statistics could not be recomputed"
             self._why_not = f"{told}: {message_of(error)}"
-            return
-        self._rows = [row for row in rows if row is not None]
 
     def filled(self) -> Mapping[str, Sequence[Row] | str]:
         """The rows."""
@@ -107,31 +107,33 @@ class NormalizationProbe(Probe):
             handle.remove()
         self._handles = []
 
-    def _recompute(self) -> dict[str, _Found]:
-        """What reaches each module on the batches, at the weights as they are."""
-        found = {one.site: _Found() for one in self._found}
-
-        def keeper(one: Running) -> Any:
-            mine = found[one.site]
-
-            def keep(_: nn.Module, args: Any, kwargs: Any) -> None:
-                if len(mine.statistics) < CALLS and (now := one.of_batch((args, kwargs))):
-                    mine.statistics.append(now)
-                    if not one.own and mine.given is None:
-                        mine.given = detached((args, kwargs))
-
-            return keep
-
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Keep what reaches each module on the fixed batches, at the weights as they are."""
+        self._reached = {one.site: _Found() for one in self._found}
         handles = [
-            one.module.register_forward_pre_hook(keeper(one), with_kwargs=True) for one in self._found
+            one.module.register_forward_pre_hook(self._keeper(one), with_kwargs=True)
+            for one in self._found
         ]
         try:
-            for batch in self._batches:
-                _pass(self._rig, batch)
+            yield
         finally:
             for handle in handles:
                 handle.remove()
-        return found
+
+    def coming(self, batch: Any) -> None:
+        """Nothing that depends on it."""
+
+    def _keeper(self, one: Running) -> Any:
+        mine = self._reached[one.site]
+
+        def keep(_: nn.Module, args: Any, kwargs: Any) -> None:
+            if len(mine.statistics) < CALLS and (now := one.of_batch((args, kwargs))):
+                mine.statistics.append(now)
+                if not one.own and mine.given is None:
+                    mine.given = detached((args, kwargs))
+
+        return keep
 
     def _row(self, one: Running, held: Statistics, found: _Found) -> Row | None:
         seen, start = self._seen[one.site], self._start[one.site]
@@ -185,24 +187,6 @@ class _Found:
 
     statistics: list[Statistics] = field(default_factory=list)
     given: Any = None
-
-
-def _pass(rig: Rig, batch: Any) -> None:
-    try:
-        with torch.no_grad():
-            _objectives(rig, batch)
-    except RuntimeError:  # a step that differentiates by itself, such as a gradient penalty
-        with torch.enable_grad():
-            _objectives(rig, batch)
-
-
-def _objectives(rig: Rig, batch: Any) -> None:
-    with rig.autocast():
-        if not rig.objective.is_generator:
-            rig.objective.raw_loss(batch)
-            return
-        for _ in rig.objective.objectives(batch):
-            pass
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ _SAME = 1e-6
 """Relative difference below which other targets make no difference at all."""
 
 
-class PairingProbe(Probe):
+class PairingProbe(Probe[Rig]):
     """Fills ``pairing_gain``, ``crossed_loss``, ``stream_accuracy`` and ``pairing``.
 
     The gain is the loss against the targets of other samples of the batch, less that against its own,

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.run.probes.updates import sample_of
-from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.scene import Scene
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.trial import Trial
 
 _LOW = (torch.float16, torch.bfloat16)
 
 
-class RoundingProbe(Probe):
+class RoundingProbe(Probe[Scene]):
     """Fills ``rounding``: per half-precision parameter, the share of elements that stood still.
 
     Only elements that had a gradient in some step count, from a sample of about 1,024. An optimizer
@@ -25,12 +25,12 @@ class RoundingProbe(Probe):
 
     channels = frozenset({"rounding"})
 
-    def begin(self, rig: Rig, trial: Trial) -> None:
+    def begin(self, scene: Scene, trial: Trial) -> None:
         """Keep a sample of each."""
         del trial
         self._kept: dict[str, tuple[nn.Parameter, Tensor]] = {
             name: (p, sample_of(p).clone())
-            for name, p in rig.parameters.items()
+            for name, p in scene.parameters.items()
             if p.dtype in _LOW and p.requires_grad
         }
         self.idle = not self._kept

@@ -18,7 +18,7 @@ _FEWEST = 8
 """Units of a layer, and weights of each, below which there are few directions to differ in."""
 
 
-class SymmetryProbe(Probe):
+class SymmetryProbe(Probe[Rig]):
     """Fills ``symmetry``: a row per layer whose units held the same weights at the start.
 
     ``still`` tells whether they do at the end. ``together`` is the share of their differences that

@@ -13,7 +13,7 @@ from pytest_dlcheck.trace import Row, Series
 from pytest_dlcheck.trial import Trial
 
 
-class TimeProbe(Probe):
+class TimeProbe(Probe[Rig]):
     """Fills ``seconds`` and ``data_seconds`` per step, and the fact ``memory`` (bytes).
 
     On an accelerator a step's host time says how fast work is queued, not done: throughput is

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from pytest_dlcheck.run.probe import Probe, TableBuffer
 from pytest_dlcheck.run.probes.gradients import norms
-from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.sampling import EVERY, TENSORS
+from pytest_dlcheck.run.sampling import EVERY, TENSORS, Due
+from pytest_dlcheck.run.scene import Scene
 from pytest_dlcheck.trace import Matrix
 from pytest_dlcheck.trial import Trial
 
@@ -20,22 +20,22 @@ SAMPLE = 1024
 """Elements read of each parameter: an L2 norm then is off by about 1 / sqrt(2 * 1024) = 2 %."""
 
 
-class UpdateProbe(Probe):
+class UpdateProbe(Probe[Scene]):
     """Fills ``update_norm`` and ``parameter_norm`` (before the step), both L2, scaled to the whole."""
 
     channels = frozenset({"update_norm", "parameter_norm"})
 
-    def begin(self, rig: Rig, trial: Trial) -> None:
+    def begin(self, scene: Scene, trial: Trial) -> None:
         """Lay out the samples."""
-        self._schedule = EVERY if trial.dense else TENSORS
-        self._names = {id(p): name for name, p in rig.parameters.items()}
-        self._updates = TableBuffer(list(rig.parameters))
-        self._sizes = TableBuffer(list(rig.parameters))
+        self._is_due = Due(EVERY if trial.dense else TENSORS)
+        self._names = {id(p): name for name, p in scene.parameters.items()}
+        self._updates = TableBuffer(list(scene.parameters))
+        self._sizes = TableBuffer(list(scene.parameters))
         self._before: dict[int, list[_Sampled]] = {}
 
     def before_update(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Keep a sample of each parameter."""
-        if step not in self._schedule:
+        if not self._is_due(step):
             return
         alike: dict[tuple[torch.device, torch.dtype], dict[str, nn.Parameter]] = {}
         for group in optimizer.param_groups:
@@ -47,12 +47,11 @@ class UpdateProbe(Probe):
     def after_update(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Compare."""
         for sampled in self._before.pop(id(optimizer), ()):
-            for buffer, values in (
-                (self._updates, sampled.moves()),
-                (self._sizes, sampled.values),
-            ):
-                parts = norms(list(torch.split(values, sampled.lengths)))
-                buffer.append(step, list(sampled.parameters), parts, sampled.scales)
+            sites, count = list(sampled.parameters), len(sampled.lengths)
+            both = torch.cat([sampled.moves(), sampled.values])
+            parts = norms(list(torch.split(both, sampled.lengths * 2)))
+            self._updates.append(step, sites, parts[:count], sampled.scales)
+            self._sizes.append(step, sites, parts[count:], sampled.scales)
 
     def flush(self) -> None:
         """Read back."""
@@ -73,18 +72,21 @@ class _Sampled:
 
     def __init__(self, parameters: dict[str, nn.Parameter]) -> None:
         self.parameters = parameters
-        samples = [sample_of(p) for p in parameters.values()]
-        self.lengths = [sample.numel() for sample in samples]
+        self._samples = [sample_of(p) for p in parameters.values()]
+        self.lengths = [sample.numel() for sample in self._samples]
         self.scales = [
             math.sqrt(p.numel() / max(1, length))
             for p, length in zip(parameters.values(), self.lengths, strict=True)
         ]
-        self.values = _widened(torch.cat(samples))
+        self.values = _widened(torch.cat(self._samples))
 
     def moves(self) -> Tensor:
-        """How far each sampled element has moved since."""
-        now = torch.cat([sample_of(p) for p in self.parameters.values()])
-        return now - self.values
+        """How far each sampled element has moved since; a sample lies in its parameter's own memory."""
+        now = [
+            sample if sample.data_ptr() == p.data_ptr() else sample_of(p)
+            for p, sample in zip(self.parameters.values(), self._samples, strict=True)
+        ]
+        return torch.cat(now) - self.values
 
 
 def _widened(tensor: Tensor) -> Tensor:

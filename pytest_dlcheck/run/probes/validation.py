@@ -44,7 +44,7 @@ CLASSES = 100
 """Classes beyond which no confusion is told."""
 
 
-class ValidationProbe(Probe):
+class ValidationProbe(Probe[Rig]):
     """Fills ``validation`` and ``confusion`` at the end of a training, in eval mode.
 
     A row per data (``val``, ``train``) and mode: ``eval`` with normalisation statistics recalibrated on

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from pytest_dlcheck.run.sampling import Schedule
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.sampling import Due, Schedule
+from pytest_dlcheck.run.tree import first_tensor
+from pytest_dlcheck.run.watch.eras import Eras
 from pytest_dlcheck.run.watch.loading import Loading
 from pytest_dlcheck.run.watch.prints import rounded, row_prints
+from pytest_dlcheck.run.watch.rotation import rotation
 from pytest_dlcheck.trace import Row
 
 BATCHES = 256
-"""Batches remembered of each kind: of 64 samples, 16,384."""
+"""Batches remembered of each kind: of 64 samples, 16,384. Then, of a few passes, their"""
+FIRST = 8
+"""first batches are, of the passes in"""
+LATER = Schedule(8, 4)
+"""which are counted by themselves for trainings and for evaluations."""
 PHASES = 4096
 """Rows of evaluations counted at most."""
-FIRST = 8
-"""Batches that are remembered of the beginning of every pass over a loader, and"""
 SAMPLES = Schedule(32, 4)
-"""steps at which they are remembered in any case."""
+"""Batches that are remembered of every pass over a loader, and steps at which they are in any case."""
+FORMER = 1024
+"""Batches remembered that other optimizers trained on before."""
 APART = 3
 """Backward passes (count) around a single evaluation from which on it is no part of a step."""
+SAME = 0.9
+"""Share of the samples (ratio) that two trainings on the same data have in common."""
 FEW = 16
 """Samples (count) of a pass from which on it says anything by itself."""
 
@@ -36,9 +46,14 @@ class _Seen:
     stream: int
     training: bool
     phase: int = 0
+    era: int = 0
 
     def values(self) -> list[float]:
-        return rounded(self.prints.tolist())
+        return self._values
+
+    @cached_property
+    def _values(self) -> list[float]:
+        return rounded(self.prints)
 
 
 @dataclass
@@ -47,12 +62,18 @@ class _Reading:
 
     stream: int = -1
     position: int = 0
+    passes: int = 0
+    due: Due = field(default_factory=lambda: Due(SAMPLES))
 
     def is_due(self, stream: int) -> bool:
         if stream != self.stream:
-            self.stream, self.position = stream, -1
+            self.stream, self.position, self.due = stream, -1, Due(SAMPLES)
+            self.passes += 1
         self.position += 1
-        return self.position < FIRST or self.position in SAMPLES
+        return self.due(self.position)
+
+    def is_due_later(self) -> bool:
+        return self.position < FIRST and self.passes in LATER
 
 
 @dataclass
@@ -107,13 +128,20 @@ class Exposure:
     """What is trained on and what is evaluated: samples by their numbers, on sampled batches.
 
     An evaluation is a call of the root in eval mode without gradients.
+
+    Args:
+        parameters: what is trained.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, parameters: Sequence[nn.Parameter] = ()) -> None:
+        self._eras = Eras(parameters)
         self._trained: list[_Seen] = []
+        self._later: list[_Seen] = []
+        """Trained on by another optimizer before, or when much was remembered already."""
         self._evaluated: list[_Seen] = []
-        self._pending: _Seen | None = None
-        self._training, self._evaluating = _Reading(), _Reading()
+        self.pending: _Seen | None = None
+        """What was called on last, if it is to be remembered when a backward follows."""
+        self._training, self._evaluating, self._sampling = _Reading(), _Reading(), Due(SAMPLES)
         self._inside, self._worst = _Inside(), _Inside()
         self._steps = _Steps()
         self._calls = 0
@@ -123,20 +151,32 @@ class Exposure:
 
     def is_called_to_train(self, step: int, arguments: Any, loading: Loading, *, training: bool) -> None:
         """The root is called with gradients; whether that trains is known when a backward follows."""
-        self._pending = None
-        due = self._training.is_due(loading.passes)
-        if len(self._trained) < BATCHES and (due or step in SAMPLES):
-            self._pending = _seen(arguments, step, loading.passes, training=training)
+        self.pending, reading = None, self._training
+        if self._eras.kept is not None:
+            self._eras.trains()
+        is_far = loading.passes == reading.stream and reading.position + 1 < reading.due.next
+        if is_far and step < self._sampling.next:
+            reading.position += 1
+            return
+        due = self._training.is_due(loading.passes) or self._sampling(step)
+        if due and (len(self._trained) < BATCHES or self._training.is_due_later()):
+            era = self._eras.number
+            self.pending = _seen(arguments, step, loading.passes, training=training, era=era)
 
     def is_propagated(self) -> None:
         """A backward follows."""
-        if self._pending is not None:
-            self._trained.append(self._pending)
-            self._pending = None
+        if self.pending is not None:
+            kept = self._trained if len(self._trained) < BATCHES else self._later
+            kept.append(self.pending)
+            self.pending = None
 
     def is_stepped(self, *, training: bool) -> None:
         """What it was called on is applied."""
-        self._steps.add(training=training, stream=self._training.stream)
+        steps = self._steps
+        if training and steps.mode:
+            steps.count, steps.last_pass = steps.count + 1, self._training.stream
+            return
+        steps.add(training=training, stream=self._training.stream)
 
     def is_evaluated(
         self, step: int, arguments: Any, loading: Loading | None, event: int, backwards: int
@@ -151,6 +191,7 @@ class Exposure:
             backwards: backward passes before it.
         """
         self._calls += 1
+        self._eras.is_evaluated()
         self._count(event, backwards, is_part=loading is not None and loading.length > 1)
         self._look_for_steps(event, step)
         stream = -self._calls if loading is None else loading.passes
@@ -158,8 +199,9 @@ class Exposure:
         if loading is not None and self._evaluating.position == 0:
             self.truncated = max(self.truncated, loading.left_out)
             self.shuffled += loading.is_shuffled
-        if due and len(self._evaluated) < BATCHES:
-            seen = _seen(arguments, step, stream, training=False, phase=event)
+        if due and (len(self._evaluated) < BATCHES or self._evaluating.is_due_later()):
+            era = self._eras.number
+            seen = _seen(arguments, step, stream, training=False, phase=event, era=era)
             if seen is not None:
                 self._evaluated.append(seen)
 
@@ -169,26 +211,54 @@ class Exposure:
 
     def forget(self) -> None:
         """Another optimizer takes over: the parameters may have been set back, as between folds."""
-        self._trained, self._pending = [], None
+        self._later = [*self._later, *self._trained][:FORMER]
+        self._trained, self.pending = [], None
 
-    def row(self) -> Row:
-        """What was seen, in numbers."""
+    @property
+    def passes(self) -> int:
+        """Passes over loaders, or parts of such, that were trained on."""
+        return self._training.passes
+
+    def samples(self) -> set[float]:
+        """What was trained on, as far as it is remembered."""
+        return {value for seen in self._trained for value in seen.values()}
+
+    def validated(self) -> list[_Seen]:
+        """What was evaluated in validations."""
+        validations = self._validations()
+        return [seen for seen in self._evaluated if seen.phase in validations]
+
+    def is_one_pass_as(self, other: Exposure) -> bool:
+        """Whether both trained once over a loader, on the same samples as far as seen."""
+        if not self.passes == other.passes == 1:
+            return False
+        mine, theirs = self.samples(), other.samples()
+        return len(mine & theirs) >= SAME * max(len(mine), len(theirs), 1)
+
+    def row(self, of_copies: Exposure | None = None) -> Row:
+        """What was seen, in numbers.
+
+        Args:
+            of_copies: evaluations of averages of the model, which count where itself has none.
+        """
         trained: dict[float, int] = {}
-        modes: dict[float, set[bool]] = defaultdict(set)
-        for seen in self._trained:
-            for value in seen.values():
-                trained.setdefault(value, seen.step)
-                modes[value].add(seen.training)
-        in_eval = [v for v, m in modes.items() if False in m]
+        for seen in reversed(self._trained):
+            trained |= dict.fromkeys(seen.values(), seen.step)  # the first step stays
+        in_train, in_eval = (
+            set().union(*(seen.values() for seen in self._trained if seen.training is mode))
+            for mode in (True, False)
+        )
+        evaluated = self.validated() or ([] if of_copies is None else of_copies.validated())
         return Row(
-            **_overlap(trained, [seen for seen in self._evaluated if seen.phase in self._validations()]),
+            _overlap(trained, evaluated),
+            **rotation([*self._later, *self._trained], evaluated),
             compared=self._worst.compared,
             stepped_inside=self._worst.stepped,
             eval_steps=self._steps.in_eval,
             eval_runs=self._steps.runs,
             eval_runs_on_a_new_pass=self._steps.runs_on_a_new_pass,
             eval_trained=len(in_eval),
-            eval_trained_in_both=sum(True in modes[v] for v in in_eval),
+            eval_trained_in_both=len(in_eval & in_train),
             truncated=self.truncated,
             shuffled=self.shuffled,
         )
@@ -197,7 +267,8 @@ class Exposure:
         """Nothing more is trained; early is before the watch ends."""
         if early and self._phases and self._phases[-1].calls == 1:
             self._phases.pop()  # nobody knows what follows it
-        self._pending = None
+        self.pending = None
+        self._eras.close()
 
     def _count(self, event: int, backwards: int, *, is_part: bool) -> None:
         if self._phases and self._phases[-1].event == event:
@@ -251,7 +322,9 @@ def _overlap(trained: dict[float, int], evaluated: list[_Seen]) -> dict[str, int
     }
 
 
-def _seen(arguments: Any, step: int, stream: int, *, training: bool, phase: int = 0) -> _Seen | None:
-    found = tensors(arguments)
-    prints = row_prints(found[0]) if found else None
-    return None if prints is None else _Seen(prints, step, stream, training, phase)
+def _seen(
+    arguments: Any, step: int, stream: int, *, training: bool, era: int, phase: int = 0
+) -> _Seen | None:
+    found = first_tensor(arguments)
+    prints = row_prints(found) if found is not None else None
+    return None if prints is None else _Seen(prints, step, stream, training, phase, era)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -15,25 +15,34 @@ VALUES_READ = 4
 """How often a doubt is settled by reading values, which waits for the device."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class Held(NamedTuple):
     """A gradient as it was: the same object, unchanged, is the same gradient."""
 
     gradient: weakref.ref[Tensor]
     version: int
 
     @classmethod
-    def of(cls, parameter: nn.Parameter) -> _Held | None:
+    def of(cls, parameter: nn.Parameter) -> Held | None:
+        """What a parameter's gradient is now; None where it has none."""
         gradient = parameter.grad
         if gradient is None or gradient.is_inference():
             return None
-        return cls(weakref.ref(gradient), gradient._version)  # noqa: SLF001  torch's autograd note names it
+        version = gradient._version  # noqa: SLF001  torch's autograd note names it
+        return tuple.__new__(cls, (weakref.ref(gradient), version))  # as cls(...), at half its price
 
     def is_that_of(self, parameter: nn.Parameter) -> bool:
+        """Whether it still is."""
         gradient = parameter.grad
         return (
             gradient is not None and self.gradient() is gradient and gradient._version == self.version  # noqa: SLF001
         )
+
+    def changes(self, parameter: nn.Parameter) -> int | None:
+        """How often it was changed in place since; None where it is another one."""
+        gradient = parameter.grad
+        if gradient is None or self.gradient() is not gradient:
+            return None
+        return gradient._version - self.version  # noqa: SLF001  as above
 
 
 class Gradients:
@@ -50,7 +59,7 @@ class Gradients:
         trained = [p for p in parameters if p.requires_grad] or list(parameters)
         stride = max(1, len(trained) // WITNESSES)
         self._witnesses = trained[::stride][: WITNESSES + 1]
-        self._held: list[_Held | None] = [None] * len(self._witnesses)
+        self._held: list[Held | None] = [None] * len(self._witnesses)
         self._read = 0
         self.backwards = 0
         """Backward passes that reached them since they were reset, or since the last step."""
@@ -58,6 +67,8 @@ class Gradients:
         """Whether they were reset since the last step; nothing has been applied before the first."""
         self.discarded: Counter[int] = Counter()
         """Rows of backward passes whose gradients were reset before any step, by their length."""
+        self.dropped = 0
+        """Backward passes since the last step that were reset again."""
         self._since_step = 0
 
     def backward_begins(self) -> bool:
@@ -67,8 +78,10 @@ class Gradients:
             self.was_reset = True
             if self._since_step and self.backwards:
                 self.discarded[self.backwards] += 1
+                self.dropped += self.backwards
             self.backwards = 0
-        self._hold()
+        if reset or None in self._held:
+            self._hold()
         return reset
 
     def backward_ends(self) -> bool:
@@ -98,10 +111,20 @@ class Gradients:
             for parameter, held in zip(self._witnesses, self._held, strict=True)
         )
 
+    def are_those_applied(self) -> bool:
+        """Whether they are what was there when last looked at, but for one change in place."""
+        held = [(p, h) for p, h in zip(self._witnesses, self._held, strict=True) if h is not None]
+        return bool(held) and all(h.changes(p) == 1 for p, h in held)
+
+    def are_clipped(self) -> None:
+        """They were changed in place, once, which is no reset."""
+        if self.are_those_applied():
+            self._hold()
+
     def step_ends(self) -> None:
         """From here on a reset is due; clipping and unscaling came before."""
         self.was_reset = self.are_absent()
-        self.backwards = self._since_step = 0
+        self.backwards = self._since_step = self.dropped = 0
         self._hold()
 
     def _is_reset(self) -> bool:
@@ -114,4 +137,4 @@ class Gradients:
         return not any(bool(p.grad.any()) for p, _ in pairs if p.grad is not None)
 
     def _hold(self) -> None:
-        self._held = [_Held.of(parameter) for parameter in self._witnesses]
+        self._held = [Held.of(parameter) for parameter in self._witnesses]

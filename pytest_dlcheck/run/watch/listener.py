@@ -25,8 +25,8 @@ class Listener(Protocol):
     def gradients_are_unscaled(self, optimizer: torch.optim.Optimizer) -> None:
         """A gradient scaler has divided this optimizer's gradients by its scale."""
 
-    def step_begins(self, optimizer: torch.optim.Optimizer, *, closure: bool) -> None:
-        """An optimizer is about to step; with a closure, backward comes inside the step."""
+    def step_begins(self, optimizer: torch.optim.Optimizer) -> None:
+        """An optimizer is about to step; where it is given a closure, backward comes inside the step."""
 
     def gradients_are_complete(self, optimizer: torch.optim.Optimizer) -> None:
         """The gradients that this step applies are there."""

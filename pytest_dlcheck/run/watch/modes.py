@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
@@ -10,6 +12,20 @@ from torch.nn.modules.dropout import _DropoutNd
 def sensitive(root: nn.Module) -> list[nn.Module]:
     """The modules whose behaviour depends on their mode, frozen normalisation left out."""
     return [module for module in root.modules() if _is_sensitive(module)]
+
+
+class Drifts:
+    """Whether modules run in train mode although their mode makes a difference."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[weakref.ref[nn.Module], list[nn.Module]]] = {}
+
+    def of(self, module: nn.Module) -> bool:
+        """Whether this one does."""
+        known = self._known.get(id(module))
+        if known is None or known[0]() is not module:
+            known = self._known[id(module)] = (weakref.ref(module), sensitive(module))
+        return any(part.training for part in known[1])
 
 
 def _is_sensitive(module: nn.Module) -> bool:

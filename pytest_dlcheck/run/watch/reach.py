@@ -12,7 +12,9 @@ from pytest_dlcheck.trace import Matrix, Row
 
 def coverage(scene: Scene, stepped: set[int], norms: object) -> tuple[Row, ...]:
     """A row per parameter of the root and the optimizer, as the experiment of that name has them."""
-    reached = _reached(norms)
+    reached = _reached(norms) - {
+        name for name, p in scene.parameters.items() if id(p) not in stepped and _is_left(name, p, norms)
+    }
     own = {id(p) for p in scene.model.parameters()}
     return tuple(
         Row(
@@ -43,6 +45,8 @@ def places(scene: Scene, norms: object, visits: Visits) -> tuple[Row, ...]:
     """
     reached = _reached(norms)
     rows = [Row(site="loss", state="connected", parameters=len(scene.parameters))]
+    if _are_all_zero(norms):
+        return (*rows, Row(site="", state="zero", type=type(scene.model).__name__, called=1))
     done: list[str] = []
     for name, module in scene.model.named_modules():
         held = [f"{name}.{n}" if name else n for n, _ in module.named_parameters()]
@@ -69,6 +73,23 @@ def _calls(module: nn.Module, visits: Visits) -> tuple[int, int]:
     """Calls of a module, or of what it holds where it is a mere container."""
     found = [visits.of(part) for part in module.modules()]
     return sum(calls for calls, _ in found), sum(without for _, without in found)
+
+
+def _is_left(name: str, parameter: nn.Parameter, norms: object) -> bool:
+    """Whether a gradient of an earlier training lies there still, and no backward has come since."""
+    if not parameter.requires_grad:
+        return True
+    if not isinstance(norms, Matrix):
+        return False
+    found = [value for site, values in norms.columns() if site == name for value in values]
+    return len(found) > 1 and len(set(found)) == 1
+
+
+def _are_all_zero(norms: object) -> bool:
+    """Whether gradients arrived, and all of them in all recorded steps were 0."""
+    found = norms.values if isinstance(norms, Matrix) else ()
+    values = [value for row in found for value in row if value is not None]
+    return bool(values) and not any(values)
 
 
 def _reached(norms: object) -> set[str]:

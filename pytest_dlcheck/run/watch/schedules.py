@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pytest_dlcheck.trace import Row
 
-HORIZONS = ("T_max", "step_size")
-"""What schedulers call the length of their first part."""
+HORIZONS = ("total_steps", "T_max", "step_size", "total_iters")
+"""What schedulers call the length of the whole, or of their first part."""
+PLANNED = "num_training_steps"
+"""What the transformers' schedules, which are functions bound with functools.partial, call theirs."""
 
 
 @dataclass
@@ -21,7 +24,7 @@ class _Schedule:
 
 
 class Schedules:
-    """The schedulers of one optimizer; the one that steps most is told of."""
+    """The schedulers of one optimizer; the one that steps most is told of, a whole before its parts."""
 
     def __init__(self) -> None:
         self._known: dict[int, _Schedule] = {}
@@ -30,7 +33,7 @@ class Schedules:
         """Steps of the optimizer that a scheduler's step came before, after the backward."""
         self.before_first = self.since_last = 0
         """Steps of schedulers before the optimizer's first, and since its last."""
-        self.optimizer_steps = 0
+        self._has_stepped = False
 
     def steps(self, scheduler: Any, *, pending: bool) -> None:
         """A scheduler has stepped; pending are gradients that the optimizer has not applied yet."""
@@ -40,7 +43,7 @@ class Schedules:
             known = self._known[id(scheduler)] = _Schedule(weakref.ref(scheduler), name, horizon)
         known.steps += 1
         self._is_between = pending
-        self.before_first += not self.optimizer_steps
+        self.before_first += not self._has_stepped
         self.since_last += 1
 
     def backward_begins(self) -> None:
@@ -48,15 +51,15 @@ class Schedules:
         self._is_between = False
 
     def optimizer_stepped(self) -> None:
-        """The optimizer has stepped."""
+        """The optimizer has stepped, for the first time or since a scheduler has."""
         self.early += self._is_between
         self._is_between = False
         self.since_last = 0
-        self.optimizer_steps += 1
+        self._has_stepped = True
 
     def row(self) -> Row:
         """What was seen, in numbers."""
-        most = max(self._known.values(), key=lambda each: each.steps, default=None)
+        most = max(self._known.values(), key=lambda each: (each.steps, each.horizon or 0), default=None)
         return Row(
             name=most.name if most else "",
             horizon=most.horizon if most else None,
@@ -73,5 +76,13 @@ def _horizon(scheduler: Any) -> int | None:
         value = getattr(scheduler, name, None)
         if type(value) is int:
             return value
+    parts, ends = getattr(scheduler, "_schedulers", None), getattr(scheduler, "_milestones", None)
+    if parts and ends:
+        last = _horizon(parts[-1])
+        return None if last is None else int(ends[-1]) + last
+    for rule in getattr(scheduler, "lr_lambdas", None) or ():
+        bound = getattr(rule, "keywords", None)
+        if isinstance(bound, Mapping) and type(bound.get(PLANNED)) is int:
+            return int(bound[PLANNED])
     milestones = getattr(scheduler, "milestones", None)
     return int(max(milestones)) if type(scheduler).__name__ == "MultiStepLR" and milestones else None

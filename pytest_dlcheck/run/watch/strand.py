@@ -5,27 +5,31 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from pytest_dlcheck.run.freshness import is_untrained
 from pytest_dlcheck.run.observer import Observer
-from pytest_dlcheck.run.probe import Probe, ScalarBuffer
+from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.run.probes.batches import BatchProbe
 from pytest_dlcheck.run.probes.gradients import GradientProbe
+from pytest_dlcheck.run.probes.inventory import InventoryProbe
 from pytest_dlcheck.run.probes.learning_rate import LearningRateProbe
 from pytest_dlcheck.run.probes.loss import LossProbe
 from pytest_dlcheck.run.probes.rounding import RoundingProbe
 from pytest_dlcheck.run.probes.updates import UpdateProbe
-from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.sampling import GRADIENTS
+from pytest_dlcheck.run.sampling import GRADIENTS, Due
+from pytest_dlcheck.run.watch.clips import Clips
+from pytest_dlcheck.run.watch.drops import Drops
 from pytest_dlcheck.run.watch.exposure import Exposure
 from pytest_dlcheck.run.watch.gradients import Gradients
-from pytest_dlcheck.run.watch.inventory import InventoryProbe
 from pytest_dlcheck.run.watch.loading import Loading
 from pytest_dlcheck.run.watch.modes import sensitive
+from pytest_dlcheck.run.watch.owners import Owners
+from pytest_dlcheck.run.watch.parts import Parts
 from pytest_dlcheck.run.watch.ranks import Rank
 from pytest_dlcheck.run.watch.reach import coverage, places
 from pytest_dlcheck.run.watch.scene import Scene, parameters_of
@@ -37,7 +41,7 @@ from pytest_dlcheck.run.watch.visits import Visits
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.trial import Trial
 
-FLUSH_EVERY = 32
+FLUSH_EVERY = 128
 """Steps between two readings from the device."""
 
 
@@ -56,33 +60,38 @@ class Strand:
         self,
         scene: Scene,
         optimizer: torch.optim.Optimizer,
-        losses: Sequence[Tensor],
+        losses: Sequence[Tensor | float],
     ) -> None:
         self.scene: Scene | None = scene
         self.name = f"{type(scene.model).__name__}, {type(optimizer).__name__}"
         self.keys = {id(p) for p in parameters_of(optimizer)}
         self.owner = weakref.ref(optimizer)
-        self.optimizers_seen = 1
+        self.owners, self._groups = Owners(optimizer), 0
         self.gradients = Gradients(list(parameters_of(optimizer)))
         self.gradients.backwards = len(losses)
+        self.parts, self.drops = Parts(), Drops(list(parameters_of(optimizer)))
         self.shapes = [p.shape for p in scene.model.parameters()]
-        self.exposure = Exposure()
+        self.exposure = Exposure(list(parameters_of(optimizer)))
+        self.exposure_of_copies = Exposure()
         self.sensitive = sensitive(scene.model)
         self.mode_matters = bool(self.sensitive)
         self.normalizes = any(isinstance(m, _NormBase) for m in self.sensitive)
         self.maximize = any(group.get("maximize") for group in optimizer.param_groups)
         self.losses = LossProbe()
-        self.probes: list[Probe] = [
+        self._rates, self._rounding = LearningRateProbe(), RoundingProbe()
+        """Hear of every step, as the losses do; the others only of those of a schedule."""
+        self.probes: list[Probe[Scene]] = [
             self.losses,
             BatchProbe(),
             GradientProbe(),
             UpdateProbe(),
-            LearningRateProbe(),
-            RoundingProbe(),
+            self._rates,
+            self._rounding,
             InventoryProbe(),
         ]
         self.observer = Observer(self.probes)
-        self.observer.begin(cast("Rig", self.scene), Trial("watch"))
+        self.observer.begin(scene, Trial("watch"))
+        self._sampling, self._is_sampled = Due(GRADIENTS), True
         self.reach = Reach(self.gradients)
         self.schedules = Schedules()
         self.comparisons = Comparisons()
@@ -94,45 +103,88 @@ class Strand:
         self.kept_gradients, self.repeated = Tally(), Tally()
         self.without_gradients, self.in_eval = Tally(), Tally()
         self.micro_batches: Counter[int] = Counter()
-        self.clipping = ScalarBuffer()
+        self.clips = Clips()
         self.shared_losses = 0
         self.is_scaled = False
         self.is_alone = self.is_looked_at = True
         """Looked at are the steps of a schedule; where there are several strands, all of them."""
         self.looked = 0
-        self.clips = self.clips_before_backward = self.clips_scaled = 0
-        self.reached = 0
+        self.reached = self.reached_in_company = 0
+        """Backward passes seen to reach it, and those of them while other strands were known."""
+        self.unreached = self.untouched = 0
+        """Steps looked at that no backward came before, and those that apply what backward has left."""
+        self.was_called = False
+        """Whether its model was called in order to train."""
+        self._model_keys = {id(p) for p in scene.model.parameters()}
+        self.was_fresh = False
+        """Whether it was untrained where it was in eval mode from the first step on."""
         for loss in losses:
-            self.observer.loss(0, loss)
-        self._pending: list[Tensor] = []
+            self.losses.keep(0, loss)
+        self._pending: list[Tensor | float] = []
 
     # -- events -------------------------------------------------------------------------------
+
+    def taken_over(self, optimizer: torch.optim.Optimizer, keys: set[int]) -> None:
+        """Another optimizer steps parameters of this one: a new one, or one in turn with it."""
+        self.owner = weakref.ref(optimizer)
+        self.keys |= keys
+        if self.owners.take_over(optimizer):
+            self.exposure.forget()
+
+    def is_of_another_model(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether modules were replaced, and this optimizer is a new one."""
+        if self.scene is None or self.owners.know(optimizer):
+            return False
+        return {id(p) for p in self.scene.model.parameters()} != self._model_keys
+
+    def is_missed_by(self, optimizer: torch.optim.Optimizer) -> None:
+        """A scheduler has stepped for an optimizer that does not step; it may be one of these."""
+        if self.scene is not None and any(id(p) in self.keys for p in parameters_of(optimizer)):
+            self.owners.schedule_steps(optimizer, self.owner())
 
     def backward_begins(self, strands: Sequence[Strand], *, scaled: bool) -> None:
         """Some backward begins, of a loss that a gradient scaler has scaled or not."""
         self.is_scaled = scaled
-        self.schedules.backward_begins()
+        if self.schedules.since_last:
+            self.schedules.backward_begins()
         if not self.is_looked_at:
             return
         reset = self.gradients.backward_begins()
+        self.parts.backward_begins()
+        self.drops.backward_begins()
         if reset:
             self._pending.clear()
         if not self.is_alone:
             self.reach.backward_begins([s.reach for s in strands if s is not self], reset=reset)
 
-    def backward_ends(self, losses: Sequence[Tensor]) -> bool:
+    def backward_ends(self, losses: Sequence[Tensor | float]) -> bool:
         """Some backward has ended; returns whether it reached these parameters."""
         reached = not self.is_looked_at or self.gradients.backward_ends()
         if reached:
-            self.reached += 1
+            self.reached += self.is_looked_at
+            self.reached_in_company += not self.is_alone
             self._pending += losses
-            self.exposure.is_propagated()
+            if self.exposure.pending is not None:
+                self.exposure.is_propagated()
+            if self.is_looked_at:
+                self.parts.backward_ends()
+                self.drops.backward_ends()
         return reached
+
+    def is_propagated(self, loss: Tensor | float) -> None:
+        """A backward that nobody looks at has ended: it has reached these parameters as those before."""
+        self._pending.append(loss)
+        if self.exposure.pending is not None:
+            self.exposure.is_propagated()
 
     def batch(self, arguments: Any, loading: Loading) -> None:
         """The model is called on a batch in order to train."""
-        self.observer.batch(self.step, arguments)
+        if self._is_sampled:
+            self.was_called = True
+            self.observer.batch(self.step, arguments)
         if self.scene is not None:
+            if self.drops.is_open:
+                self.drops.called(arguments, loading)
             training = self.scene.model.training
             self.exposure.is_called_to_train(self.step, arguments, loading, training=training)
 
@@ -142,53 +194,71 @@ class Strand:
         if self.rank is not None:
             self.rank.before_step(step)
         if self.is_looked_at:
+            if len(optimizer.param_groups) != self._groups:
+                self._groups = len(optimizer.param_groups)
+                self.keys.update(map(id, parameters_of(optimizer)))
             self._look(step, gradients)
-        if self._is_in_eval():
+            self.parts.applied(optimizer)
+            self.drops.applied(gradients)
+        if self.scene is not None and not self.scene.model.training and self._is_in_eval():
             self.in_eval.add(step)
-        for loss in self._pending:
-            self.observer.loss(step, loss)
-        self._pending.clear()
-        self.observer.gradients(step)
-        self.observer.before_update(step, optimizer)
+            if not step:
+                self.was_fresh = any(map(is_untrained, self.scene.model.parameters()))
+        if self._pending:
+            for loss in self._pending:
+                self.losses.keep(step, loss)
+            self._pending = []
+        if self._is_sampled:
+            self.observer.gradients(step)
+            self.observer.before_update(step, optimizer)
+            return
+        self._rates.before_update(step, optimizer)
+        if not self._rounding.idle:
+            self._rounding.gradients(step, optimizer)
 
     def _look(self, step: int, gradients: Gradients) -> None:
         self.looked += 1
-        if step and not gradients.was_reset and gradients.backwards:
+        if step and not gradients.was_reset and gradients.backwards and not self.owners.changed:
             self.kept_gradients.add(step)
+        self.owners.changed = False
         if not gradients.backwards:
+            self.unreached += 1
             if step and gradients.are_unchanged():
                 self.repeated.add(step)
         elif gradients.are_absent():
             self.without_gradients.add(step)
+        elif gradients.are_unchanged():
+            self.untouched += 1
         self.micro_batches[gradients.backwards] += 1
 
     def step_ends(self, optimizer: torch.optim.Optimizer) -> None:
         """The optimizer has stepped."""
-        self.observer.after_update(self.step, optimizer)
-        self.observer.step_ends(self.step)
+        if self._is_sampled:
+            self.observer.after_update(self.step, optimizer)
         if self.scene is not None:
             self.exposure.is_stepped(training=self.scene.model.training)
-        self.schedules.optimizer_stepped()
+        if self.schedules.since_last or not self.step:
+            self.schedules.optimizer_stepped()
         self.step += 1
-        self.is_looked_at = not self.is_alone or self.step in GRADIENTS
+        self._is_sampled = self.step >= self._sampling.next and self._sampling(self.step)
+        self.is_looked_at = self._is_sampled or not self.is_alone
         if self.is_looked_at:
             self.gradients.step_ends()
+            self.parts.step_ends(self.step, optimizer)
+            self.drops.step_ends()
         if self.step % FLUSH_EVERY == 0:
             self.observer.flush()
-            self.clipping.flush()
+            self.clips.flush()
 
-    def clipped(self, bound: float, norm: Tensor) -> None:
+    def clipped(self, parameters: Sequence[Tensor], bound: float, norm: Tensor) -> None:
         """Its gradients were clipped; kept is the factor that they were scaled by."""
-        self.clips += 1
-        self.clips_before_backward += not self.gradients.backwards
-        self.clips_scaled += self.is_scaled
-        self.clipping.append(self.step, (bound / (norm.detach() + 1e-6)).clamp(max=1.0).float())
+        self.clips.add(self.step, bound, norm, scaled=self.is_scaled)
+        if self.is_looked_at:
+            self.clips.look(self.step, parameters, self.gradients, norm)
 
     def _is_in_eval(self) -> bool:
         """As ``model.eval()`` leaves it; normalisation alone may be kept there on purpose."""
-        if self.scene is None or self.scene.model.training or not self.sensitive:
-            return False
-        return not any(module.training for module in self.sensitive)
+        return bool(self.sensitive) and not any(module.training for module in self.sensitive)
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -204,12 +274,24 @@ class Strand:
             self.key_of = {name: id(p) for name, p in self.scene.parameters.items()}
             self.filled["coverage"] = coverage(self.scene, self.keys, self.filled["gradient_norm"])
             self.filled["flow"] = places(self.scene, self.filled["gradient_norm"], visits)
+            self.unflattened = visits.unflattened(self.scene.model)
             self.scene = None
-            self.probes, self.observer, self.sensitive = [], Observer([]), []
+            self.probes, self.sensitive = [], []
+            self.observer = Observer([])
             self.left_over = self.gradients.backwards
             self.discarded = self.gradients.discarded
+            self.parts.close()
+            self.drops.close()
             self.opposed, self.directions = self.reach.opposed(), self.reach.compared()
             self.gradients = Gradients([])
+
+    def steps_others(self) -> bool:
+        """Whether its optimizer steps parameters that are not of its model."""
+        return not self.keys <= self._model_keys
+
+    def all_keys(self) -> set[int]:
+        """What it steps, and what belongs to its model besides."""
+        return self.keys | self._model_keys
 
     def owns(self, module: nn.Module) -> bool:
         """Whether a module holds, or is part of, what is trained here."""

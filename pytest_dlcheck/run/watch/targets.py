@@ -5,9 +5,10 @@ Read from the autograd graph of a few losses, so that a loop pays nothing for it
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,6 +16,10 @@ from torch import Tensor
 
 from pytest_dlcheck.run.probes.batches import fingerprint
 from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.watch.class_order import ClassOrder, Labels, labels_in_order
+from pytest_dlcheck.run.watch.given import Given, what_is_given
+from pytest_dlcheck.run.watch.kept import kept
+from pytest_dlcheck.run.watch.orders import Pairing, Pairings, pairing
 from pytest_dlcheck.trace import Row
 
 FIRST = 24
@@ -25,6 +30,8 @@ KEPT = 4
 """Batches before this one that its targets may belong to."""
 NODES = 96
 """Nodes of a graph that are looked at, from the loss down."""
+LIKELIHOODS = ("ExpBackward", "LogBackward", "Log1PBackward", "LgammaBackward")
+"""What the graphs of likelihoods hold, written out or torch's: Poisson, Gaussian, divergences."""
 MEAN = 1
 """How torch's loss nodes write ``reduction="mean"``."""
 
@@ -40,6 +47,11 @@ class Compared:
         undivided: whether it is a mean that nothing scales; None where it is not known.
         age: how many batches older than the inputs the targets are.
         cut: shapes of a batch and of what the model was called on, where samples are cut apart.
+        paired: whether a loader gave batches of several tensors: inputs and targets together.
+        given: what torch's losses in it are given.
+        pairing: how its targets stand beside its inputs.
+        labels: the batch's, where its loader does not shuffle.
+        exponential: whether exponentials or logarithms are taken near it, as likelihoods do.
     """
 
     aligned: bool | None
@@ -48,6 +60,11 @@ class Compared:
     undivided: bool | None
     age: int = 0
     cut: str = ""
+    paired: bool = False
+    given: tuple[Row, ...] = ()
+    pairing: Pairing = field(default_factory=Pairing)
+    labels: Labels | None = None
+    exponential: bool = False
 
 
 class Targets:
@@ -56,22 +73,31 @@ class Targets:
     def __init__(self) -> None:
         self._batches: deque[list[Tensor]] = deque(maxlen=KEPT)
         self._inputs: list[Tensor] = []
-        self._backwards = 0
+        self._reading: weakref.ref[object] | None = None
+        self._backwards = self.next = 0
+        """The number of the next backward that is looked at, and how many there were."""
 
-    def batch_is_read(self, batch: Any) -> None:
-        """A loader has given a batch."""
-        if self._is_due():
+    def batch_is_read(self, batch: Any, reading: object = None) -> None:
+        """A loader's iterator has given a batch."""
+        if self._backwards >= self.next:
             self._batches.append(tensors(batch))
+            self._reading = None if reading is None else weakref.ref(reading)
 
     def is_called(self, arguments: Any) -> None:
         """A root is called with gradients."""
-        if self._is_due():
+        if self._backwards >= self.next:
             self._inputs = [*self._inputs, *tensors(arguments)[:1]][-KEPT:]
+
+    def skip(self, count: int) -> None:
+        """So many backward passes that nobody needs to look at."""
+        self._backwards += count
+        self._batches.clear()
 
     def look(self, losses: Sequence[Tensor]) -> Compared | None:
         """What a backward's loss compares; None where it is not looked at."""
-        due = self._is_due()
+        due = self._backwards >= self.next
         self._backwards += 1
+        self.next = max(self.next, _following(self._backwards))
         inputs, self._inputs = self._inputs, []
         if not due or len(losses) != 1 or losses[0].grad_fn is None:
             self._batches.clear()
@@ -81,13 +107,15 @@ class Targets:
         aligned, age = self._aligned(inputs, found)
         crossed = next(filter(None, map(_crossed, nodes)), "")
         moving, undivided = any(map(_moves, nodes)), _undivided(losses[0].grad_fn)
-        return Compared(aligned, crossed, moving, undivided, age, self._cut(inputs))
-
-    def _is_due(self) -> bool:
-        if self._backwards < FIRST:
-            return True
-        power = 1 << (self._backwards.bit_length() - 1 & ~1)
-        return self._backwards - power < AGAIN
+        paired = any(len(batch) > 1 for batch in self._batches)
+        cut, scores = self._cut(inputs), tuple(what_is_given(nodes))
+        pairs = pairing(losses[0].grad_fn, self._batches, inputs, found, aligned=aligned)
+        latest = self._batches[-1] if self._batches else ()
+        labels = labels_in_order(self._reading, latest, found)
+        curved = any(type(node).__name__.startswith(LIKELIHOODS) for node in nodes)
+        return Compared(
+            aligned, crossed, moving, undivided, age, cut, paired, scores, pairs, labels, curved
+        )
 
     def _cut(self, inputs: list[Tensor]) -> str:
         """Where the model is called on a batch that was viewed with other rows than samples."""
@@ -112,6 +140,18 @@ class Targets:
         return (False, max(asked) - max(others)) if others else (None, 0)
 
 
+def _following(number: int) -> int:
+    """The number of the first backward from here on that is looked at."""
+    power = 1 << (number.bit_length() - 1 & ~1) if number else 0
+    return number if number < FIRST or number - power < AGAIN else 4 * power
+
+
+_COUNTED = (
+    *("looked", "aligned", "misaligned", "crossed", "moving", "undivided", "cut", "paired"),
+    "exponential",
+)
+
+
 class Comparisons:
     """What the losses of one optimizer's parameters compare, added up."""
 
@@ -119,9 +159,15 @@ class Comparisons:
         self._counts: Counter[str] = Counter()
         self._ages: Counter[int] = Counter()
         self._crossed = self._cut = ""
+        self.given, self._pairings = Given(), Pairings()
+        self.order = ClassOrder()
 
     def add(self, found: Compared) -> None:
         """One more."""
+        self.given.add(found.given)
+        self._pairings.add(found.pairing)
+        if found.labels is not None:
+            self.order.add(found.labels)
         self._counts["looked"] += 1
         self._counts["aligned"] += found.aligned is True
         self._counts["misaligned"] += found.aligned is False
@@ -130,16 +176,29 @@ class Comparisons:
         self._counts["undivided"] += found.undivided is True
         self._crossed = found.crossed or self._crossed
         self._counts["cut"] += bool(found.cut)
+        self._counts["exponential"] += found.exponential
+        self._counts["paired"] += found.paired
         self._cut = found.cut or self._cut
         if found.aligned is False:
             self._ages[found.age] += 1
 
     def row(self) -> Row:
         """The counts."""
-        names = ("looked", "aligned", "misaligned", "crossed", "moving", "undivided", "cut")
+        names = (
+            "looked",
+            "aligned",
+            "misaligned",
+            "crossed",
+            "moving",
+            "undivided",
+            "cut",
+            "paired",
+            "exponential",
+        )
         age = self._ages.most_common(1)[0][0] if self._ages else None
         counts = {name: self._counts[name] for name in names}
-        return Row(counts, crossed_shapes=self._crossed, cut_shapes=self._cut, age=age)
+        shapes = {"crossed_shapes": self._crossed, "cut_shapes": self._cut}
+        return Row(self._pairings.row(), **counts, **shapes, age=age)
 
 
 def _nodes(root: Any) -> Iterator[Any]:
@@ -156,17 +215,15 @@ def _nodes(root: Any) -> Iterator[Any]:
 
 def _target(node: Any) -> Tensor | None:
     """The targets that a loss's node has kept; a graph that is gone has kept none."""
-    try:
-        target = getattr(node, "_saved_target", None)
-    except RuntimeError:
-        return None
-    return target if isinstance(target, Tensor) else None
+    return kept(node, "target")
 
 
 def _moves(node: Any) -> bool:
-    """Whether the targets are computed with gradients."""
-    edges = node.next_functions
-    return _target(node) is not None and len(edges) > 1 and edges[1][0] is not None
+    """Whether the targets are computed with gradients; a gradient that is differentiated is no loss."""
+    edges, target = node.next_functions, _target(node)
+    if target is None or not target.is_floating_point() or "BackwardBackward" in type(node).__name__:
+        return False
+    return len(edges) > 1 and edges[1][0] is not None
 
 
 def _crossed(node: Any) -> str:
@@ -183,9 +240,10 @@ def _crossed(node: Any) -> str:
         return ""
     behind, index = edges[0][0].next_functions[0]
     given, whole = [] if behind is None else _shape(behind, index), list(target.shape)
-    if not _is_crossed(given, whole) or 0 not in target.stride():
+    axis = _crossing_axis(given, whole)
+    if axis is None or target.stride()[0] or not target.stride()[axis]:
         return ""
-    return f"{given} against [{whole[0]}] makes {whole}"
+    return f"{given} against {whole[axis:]} makes {whole}"
 
 
 def _cuts(given: Tensor, called: Tensor) -> bool:
@@ -199,6 +257,15 @@ def _cuts(given: Tensor, called: Tensor) -> bool:
 
 def _is_crossed(given: list[int], whole: list[int]) -> bool:
     return len(whole) == 2 and whole[0] == whole[1] > 1 and given == [whole[0], 1]  # noqa: PLR2004  a matrix
+
+
+def _crossing_axis(given: list[int], whole: list[int]) -> int | None:
+    """The only axis along which outputs were repeated, as often as there are samples."""
+    if len(given) != len(whole) or not whole:
+        return None
+    axes = [axis for axis, (a, b) in enumerate(zip(given, whole, strict=True)) if a != b]
+    samples = whole[0] > 1 and len(axes) == 1 and whole[axes[0]] == whole[0] and given[axes[0]] == 1
+    return axes[0] if samples else None
 
 
 def _shape(node: Any, index: int) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_dlcheck.run.record import Record
@@ -16,28 +16,46 @@ if TYPE_CHECKING:
     from pytest_dlcheck.run.watch.watcher import Watcher
 
 
+SHARED = 0.9
+"""Share of backwards that reach another optimizer's parameters too, where there is one loss for all."""
+
+
 def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     """The trace of a strand that is closed."""
     record = Record()
     record.fill(strand.filled)
     others = [s for s in watcher.strands if s is not strand and _overlap(s, strand)]
-    if strand.clips:
-        record.channels["clipping"] = strand.clipping.series()
+    if strand.clips.count:
+        record.channels["clipping"] = strand.clips.series()
     else:
         record.inapplicable["clipping"] = "no clipping was heard"
     record.channels["live_graphs"] = Series(
-        tuple(watcher.live_graphs), tuple(map(float, watcher.live_graphs.values()))
+        tuple(watcher.graphs.alive), tuple(map(float, watcher.graphs.alive.values()))
     )
     record.facts["loop"] = (_loop_row(watcher, strand),)
     record.facts["phases"] = _phases(watcher, strand)
-    record.facts["exposure"] = (strand.exposure.row(),)
+    record.facts["exposure"] = (strand.exposure.row(strand.exposure_of_copies),)
     record.facts["comparisons"] = (strand.comparisons.row(),)
+    if rows := strand.comparisons.given.rows():
+        record.facts["loss_soundness"] = rows
+    else:
+        record.inapplicable["loss_soundness"] = "no loss that wants logits or log-probabilities was seen"
+    if order := strand.comparisons.order.row():
+        record.facts["data_order"] = (order,)
     record.facts["schedule"] = (strand.schedules.row(),)
     if strand.ranks is not None:
         record.facts["ranks"] = (strand.ranks,)
     own = strand.exposure.validations()
-    record.facts["evaluated_twins"] = watcher.twins.rows(strand.shapes, own)
+    record.facts["evaluated_twins"] = watcher.evaluations.twins.rows(
+        strand.shapes, own, strand.last_event
+    )
+    if strand is watcher.strands[-1] or watcher.strands[-1] in others:
+        record.facts["teachers"] = watcher.evaluations.teachers.rows(
+            strand.keys.union(*(s.keys for s in others))
+        )
     record.facts["coverage"] = tuple(_shared(row, strand, others) for row in record.facts["coverage"])
+    if strand is watcher.strands[-1]:
+        record.facts["coverage"] += watcher.neglected.forgotten()
     record.facts["recipe"] = (_recipe_row(strand, others),)
     record.facts["steps"] = (Row(asked=strand.step, skipped_by_scaler=0),)
     trial = Trial("watch", steps=strand.step)
@@ -55,7 +73,7 @@ def _phases(watcher: Watcher, strand: Strand) -> tuple[Row, ...]:
             inside=strand.first_event < p.event,
             with_gradients=False,
         )
-        for p in watcher.phases
+        for p in watcher.evaluations.phases
     ]
     windows = watcher.unpropagated.windows()
     rows = [*without, *(_validation_with_gradients(window, strand) for window in windows)]
@@ -81,7 +99,7 @@ def trace_of_nothing(watcher: Watcher) -> Trace:
         watcher.by_hand.row(),
         steps=0,
         backwards=watcher.backwards,
-        never_stepped=", ".join(watcher.idle_optimizers()),
+        never_stepped=", ".join(watcher.neglected.idle_optimizers()),
     )
     record = Record(facts={"loop": (row,)})
     for name in UNSEEN:
@@ -125,6 +143,7 @@ def _overlap(one: Strand, other: Strand) -> bool:
 def _loop_row(watcher: Watcher, strand: Strand) -> Row:
     usual = strand.micro_batches.most_common(1)
     return Row(
+        strand.drops.row(),
         steps=strand.step,
         looked=strand.looked,
         backwards=watcher.backwards,
@@ -140,23 +159,36 @@ def _loop_row(watcher: Watcher, strand: Strand) -> Row:
         normalizes=strand.normalizes,
         micro_batches=usual[0][0] if usual else 0,
         micro_batches_usual=usual[0][1] if usual else 0,
-        optimizers=strand.optimizers_seen,
+        optimizers=strand.owners.count,
         overlooked=watcher.overlooked,
         strands=len(watcher.strands),
         shared_losses=strand.shared_losses,
         reached=strand.reached,
-        clips=strand.clips,
-        clips_before_backward=strand.clips_before_backward,
-        clips_scaled=strand.clips_scaled,
+        **strand.clips.row(),
         most_steps=max(other.step for other in watcher.strands),
         loader_batches=watcher.loading.batches,
         loader_passes=watcher.loading.passes,
         loader_length=watcher.loading.longest,
-        never_stepped=", ".join(watcher.idle_optimizers()),
+        never_stepped=", ".join(watcher.neglected.idle_optimizers()),
+        was_ended=watcher.was_ended,
+        unreached=strand.unreached,
+        untouched=strand.untouched,
+        was_called=strand.was_called,
+        graphs=watcher.neglected.outsiders.looked,
+        graphs_without_parameters=watcher.neglected.outsiders.rootless,
+        misdirected_schedule_steps=strand.owners.misdirected,
+        turns=strand.owners.turns,
+        alike=_alike(watcher, strand),
+        was_fresh=strand.was_fresh,
+        steps_others=strand.steps_others(),
+        unflattened=strand.unflattened,
         discarded=sum(count for size, count in strand.discarded.items() if size < _usual(strand)),
         discarded_backwards=sum(n * k for n, k in strand.discarded.items() if n < _usual(strand)),
         looked_backwards=sum(size * count for size, count in strand.micro_batches.items()),
         left_over=strand.left_over,
+        part_looked=strand.parts.looked,
+        part_kept=strand.parts.partial,
+        part_names=", ".join(_names(strand, strand.parts.kept)),
         tangled=strand.reach.tangled,
         opposed=strand.opposed,
         directions=strand.directions,
@@ -166,9 +198,34 @@ def _loop_row(watcher: Watcher, strand: Strand) -> Row:
     )
 
 
+def _alike(watcher: Watcher, strand: Strand) -> int:
+    """Models of equal shapes that were trained one after the other, each once over the same samples."""
+    return sum(
+        other is strand
+        or (
+            other.shapes == strand.shapes
+            and other.step == strand.step
+            and not _overlap(other, strand)
+            and strand.exposure.is_one_pass_as(other.exposure)
+        )
+        for other in watcher.strands
+    )
+
+
+def _names(strand: Strand, kept: Iterable[int]) -> Iterator[str]:
+    """What the model calls these parameters."""
+    names = {key: name for name, key in strand.key_of.items()}
+    return (names[key] for key in kept if key in names)
+
+
 def _usual(strand: Strand) -> int:
     usual = strand.micro_batches.most_common(1)
     return usual[0][0] if usual else 0
+
+
+def _has_several_objectives(strands: Sequence[Strand]) -> bool:
+    """Whether optimizers have losses of their own; one loss with two optimizers reaches both."""
+    return len(strands) > 1 and any(s.shared_losses < SHARED * s.reached_in_company for s in strands)
 
 
 def _recipe_row(strand: Strand, others: Sequence[Strand]) -> Row:
@@ -176,7 +233,7 @@ def _recipe_row(strand: Strand, others: Sequence[Strand]) -> Row:
         model=strand.name.partition(",")[0],
         loss=None,
         training_step=True,
-        several_objectives=any(not other.shared_losses for other in others),
+        several_objectives=_has_several_objectives([strand, *others]),
         optimizer=strand.name.rpartition(", ")[2],
         optimizers=1,
         maximize=strand.maximize,

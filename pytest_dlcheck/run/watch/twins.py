@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from pytest_dlcheck.run.probes.updates import sample_of
+from pytest_dlcheck.run.watch.following import Sample, has_moved
 from pytest_dlcheck.trace import Row
 
 MODELS = 8
 """Models that are followed."""
-WITNESSES = 4
-"""Parameters of each that are compared."""
 
 
 @dataclass
@@ -23,13 +21,17 @@ class _Twin:
     model: weakref.ref[nn.Module]
     name: str
     shapes: list[torch.Size]
-    before: list[Tensor]
+    before: Sample
     steps: int
+    trained: weakref.ref[nn.Module] | None = None
+    then: Sample | None = None
+    """What it may follow, and what that was at the same time as it."""
     event: int = -1
     calls: int = 0
     validations: int = 0
     last: int = 0
     moved: bool = False
+    since: int = 0
 
 
 class Twins:
@@ -41,33 +43,38 @@ class Twins:
     def __init__(self) -> None:
         self._known: dict[int, _Twin] = {}
 
-    def is_evaluated(self, model: nn.Module, steps: int, event: int) -> None:
-        """It is called.
+    def is_evaluated(
+        self, model: nn.Module, steps: int, event: int, trained: Sequence[nn.Module]
+    ) -> Sequence[torch.Size]:
+        """It is called; returns the shapes of its parameters, none before it has moved.
 
         Args:
             model: which.
             steps: optimizer steps before it.
             event: a number that calls without gradients in a row share.
+            trained: the models that are.
         """
         twin = self._known.get(id(model))
         if twin is None or twin.model() is not model:
             if len(self._known) >= MODELS:
-                return
-            twin = self._known[id(model)] = _begin(model, steps)
+                return ()
+            twin = self._known[id(model)] = _begin(model, steps, event, trained)
         twin.calls = twin.calls + 1 if twin.event == event else 1
         twin.event = event
         if twin.calls == 2:  # noqa: PLR2004  two in a row, as said above
             twin.validations += 1
             twin.last = steps
-            samples = [sample_of(p) for p in _witnesses(model)]
-            twin.moved |= any(not torch.equal(a, b) for a, b in zip(samples, twin.before, strict=False))
+            own = twin.trained() if twin.trained is not None else None
+            twin.moved |= has_moved(model, twin.before, own, twin.then, steps - twin.steps)
+        return twin.shapes if twin.moved else ()
 
-    def rows(self, shapes: Sequence[torch.Size], own: int) -> tuple[Row, ...]:
+    def rows(self, shapes: Sequence[torch.Size], own: int, until: int) -> tuple[Row, ...]:
         """What was seen of those that look like a trained model.
 
         Args:
             shapes: of its parameters.
             own: validations of the trained model itself.
+            until: the number of the last event of its training: what comes later is another story.
         """
         return tuple(
             Row(
@@ -78,16 +85,15 @@ class Twins:
                 own_validations=own,
             )
             for twin in self._known.values()
-            if twin.shapes == list(shapes) and twin.validations
+            if twin.shapes == list(shapes) and twin.validations and twin.since < until
         )
 
 
-def _begin(model: nn.Module, steps: int) -> _Twin:
+def _begin(model: nn.Module, steps: int, event: int, trained: Sequence[nn.Module]) -> _Twin:
     shapes = [p.shape for p in model.parameters()]
-    before = [sample_of(p).clone() for p in _witnesses(model)]
-    return _Twin(weakref.ref(model), type(model).__name__, shapes, before, steps)
-
-
-def _witnesses(model: nn.Module) -> list[nn.Parameter]:
-    every = [p for p in model.parameters() if p.numel()]
-    return every[:: max(1, len(every) // WITNESSES)][:WITNESSES]
+    twin = _Twin(weakref.ref(model), type(model).__name__, shapes, Sample.of(model), steps, since=event)
+    for each in trained:
+        if [p.shape for p in each.parameters()] == shapes:
+            twin.trained, twin.then = weakref.ref(each), Sample.of(each)
+            break
+    return twin

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 LONG = 3
 """Calls in a row (count) from which on they are remembered."""
 MOST = 256
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Window:
     """Calls on fresh batches of a loader between two backward passes.
 
@@ -33,25 +33,24 @@ class Unpropagated:
     """All such windows; what the loop usually calls before a backward is none."""
 
     def __init__(self) -> None:
-        self._open: Window | None = None
+        self.open: Window | None = None
+        """What no backward has followed yet."""
         self._usual: Counter[int] = Counter()
         self._long: list[Window] = []
 
     def called(self, event: int, steps: int, *, in_train_mode: bool, in_eval_mode: bool) -> None:
         """A root was called, with gradients, on a batch that was just read."""
-        window = self._open or Window(event, steps)
-        self._open = replace(
-            window,
-            calls=window.calls + 1,
-            in_train_mode=window.in_train_mode + in_train_mode,
-            in_eval_mode=window.in_eval_mode + in_eval_mode,
-        )
+        window = self.open = self.open or Window(event, steps)
+        window.calls += 1
+        window.in_train_mode += in_train_mode
+        window.in_eval_mode += in_eval_mode
 
     def backward_begins(self) -> None:
         """What was called last belongs to this backward."""
-        window, self._open = self._open, None
+        window = self.open
         if window is None:
             return
+        self.open = None
         self._usual[window.calls] += 1
         if window.calls >= LONG:
             self._long = [*self._long, window][-MOST:]
@@ -59,5 +58,5 @@ class Unpropagated:
     def windows(self) -> list[Window]:
         """Those that hold two calls or more beyond the usual number."""
         usual = self._usual.most_common(1)[0][0] if self._usual else 1
-        last = [self._open] if self._open is not None and self._open.calls >= LONG else []
+        last = [self.open] if self.open is not None and self.open.calls >= LONG else []
         return [window for window in (*self._long, *last) if window.calls >= usual + 2]

@@ -251,3 +251,25 @@ def test_a_step_that_calls_parts_of_the_model_is_looked_into(verdict_on):
     assert verdict_on(stepwise("")).outcome == "passed"
     assert verdict_on(stepwise("module")).sites == ("encoder",)
     assert verdict_on(stepwise("step")).outcome == "inconclusive"
+
+
+class Packed(nn.Module):
+    """Packs sequences, which sorts them and puts them back; then puts both directions together."""
+
+    def __init__(self, together):
+        super().__init__()
+        self.rnn, self.head = nn.GRU(5, 8, batch_first=True, bidirectional=True), nn.Linear(16, 3)
+        self.together = together
+
+    def forward(self, x):
+        lengths = (x[..., 0] > 0).sum(1).clamp(min=1).cpu()
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return self.head(self.together(self.rnn(packed)[1]))
+
+
+def test_what_sorts_and_puts_back_is_not_blamed(verdict_on):
+    sick = classifier(lambda: Packed(lambda h: h.reshape(h.size(1), -1)), 9, 5)
+    verdict = verdict_on(sick)
+    assert verdict.failed
+    assert "reshape" in verdict.cause
+    assert verdict_on(classifier(lambda: Packed(lambda h: torch.cat([*h], 1)), 9, 5)).outcome == "passed"

@@ -218,3 +218,83 @@ def test_a_causal_model_that_copies_is_found_without_a_declaration(verdict_on):
     verdict = verdict_on(language(sound, causal=None, shifted=False))
     assert verdict.failed
     assert "not shifted" in verdict.cause
+
+
+class Transformer(nn.Module):
+    """Two layers of attention with residual connections."""
+
+    def __init__(self, reach, normalised=-1):
+        super().__init__()
+        self.layers = nn.ModuleList(Layer(reach, normalised) for _ in range(2))
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = x + layer(x)
+        return x
+
+
+class Layer(nn.Module):
+    def __init__(self, reach, normalised):
+        super().__init__()
+        self.qkv, self.reach, self.normalised = nn.Linear(16, 48), reach, normalised
+
+    def forward(self, x):
+        q, k, v = (part.unflatten(2, (2, 8)).transpose(1, 2) for part in self.qkv(x).chunk(3, -1))
+        time = torch.arange(x.size(1))
+        seen = self.reach(time[None], time[:, None])
+        weights = (q @ k.transpose(2, 3) / 3).masked_fill(~seen, float("-inf")).softmax(self.normalised)
+        return (weights @ v).transpose(1, 2).flatten(2)
+
+
+@pytest.mark.parametrize(
+    ("mixer", "words"),
+    [
+        (lambda: Transformer(lambda key, query: key <= query + 1), "one diagonal too far"),
+        (lambda: Transformer(lambda key, query: key <= query + 3), "no causal mask"),
+        (lambda: Transformer(lambda key, query: key <= query, -2), "softmax"),
+    ],
+    ids=["one too far in each layer", "three too far", "normalised over the queries"],
+)
+def test_what_is_wrong_in_stacked_attention_is_named(verdict_on, mixer, words):
+    verdict = verdict_on(language(mixer))
+    assert verdict.failed
+    assert words in verdict.cause
+    assert verdict.sites == ("mixer.layers.0",)
+
+
+class Reverser(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.tokens = nn.Embedding(VOCABULARY, 16)
+        self.encoder, self.decoder = (nn.GRU(16, 16, batch_first=True) for _ in range(2))
+        self.head = nn.Linear(16, VOCABULARY)
+
+    def forward(self, source, given):
+        return self.head(self.decoder(self.tokens(given), self.encoder(self.tokens(source))[1])[0])
+
+
+def translation(shift):
+    def factory():
+        model, source = Reverser(), torch.randint(1, VOCABULARY, (32, 8))
+        answer = source.flip(1)
+        given = F.pad(answer, (1, 0))[:, :-1] if shift else answer
+        return Recipe(
+            model=model,
+            train_data=[(source, given, answer)],
+            forward=lambda model, batch: model(batch[0], batch[1]),
+            targets=lambda batch: batch[2],
+            loss=lambda logits, targets: F.cross_entropy(logits.flatten(0, 1), targets.flatten()),
+            optimizer=torch.optim.Adam(model.parameters()),
+        )
+
+    return factory
+
+
+def test_a_decoder_that_is_fed_its_targets_is_found_beside_its_encoder(verdict_on):
+    verdict = verdict_on(translation(shift=False))
+    assert verdict.failed
+    assert "learns to copy" in verdict.cause
+
+
+def test_a_decoder_that_is_fed_what_came_before_passes(verdict_on):
+    assert verdict_on(translation(shift=True)).outcome == "passed"

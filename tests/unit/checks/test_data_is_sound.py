@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, TensorDataset, WeightedRandomSampler
@@ -232,6 +233,75 @@ def test_pixels_into_a_convolution_fail(verdict_on, labels):
     assert verdict.failed
     assert verdict.sites == ("data", "0")
     assert "pixels from 0 to 255" in verdict.cause
+
+
+class Patches(nn.Module):
+    """A transformer whose residual stream is fed with what the pixels give."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(1, 32, 4, 4)
+        layer = nn.TransformerEncoderLayer(32, 4, 64, 0.0, batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, images):
+        return self.head(self.encoder(self.patches(images).flatten(2).mT).mean(1))
+
+
+def digits_in_bytes():
+    images, labels = load_digits(return_X_y=True)
+    x = (torch.tensor(images, dtype=torch.float32) / 16 * 255).round().view(-1, 1, 8, 8)
+    return DataLoader(TensorDataset(x, torch.tensor(labels)), batch_size=32, shuffle=True)
+
+
+def test_pixels_that_only_seem_to_be_mended_fail(verdict_on):
+    def factory():
+        model = Patches()
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        loss = nn.CrossEntropyLoss()
+        return Recipe(model=model, train_data=digits_in_bytes(), loss=loss, optimizer=optimizer)
+
+    verdict = verdict_on(factory)
+    assert verdict.failed
+    assert verdict.sites == ("data", "patches")
+    assert "images are not scaled" in verdict.cause
+
+
+def discs():
+    generator = torch.Generator().manual_seed(5)
+    centres = torch.rand(120, 2, 1, 1, generator=generator) * 16
+    grid = torch.stack(torch.meshgrid(torch.arange(16), torch.arange(16), indexing="ij"))
+    masks = ((grid - centres).square().sum(1, keepdim=True) < 16).float()
+    return masks + 0.3 * torch.randn(masks.shape, generator=generator), masks
+
+
+def half_flipped(images, masks):
+    flipped = (torch.arange(len(images)) % 2 == 0).view(-1, 1, 1, 1)
+    return torch.where(flipped, images.flip(-1), images), masks
+
+
+MISLAID = {
+    "as they are": (lambda images, masks: (images, masks), ""),
+    "both flipped": (lambda images, masks: (images.flip(-1), masks.flip(-1)), ""),
+    "of other images": (lambda images, masks: (images, masks.roll(5, 0)), ""),
+    "half of them flipped": (half_flipped, "mirrored left to right"),
+    "axes exchanged": (lambda images, masks: (images, masks.mT), "rows and columns exchanged"),
+    "half as large": (lambda images, masks: (images, nn.functional.avg_pool2d(masks, 2)), ""),
+    "classes": (lambda images, masks: (images.flip(-2), masks[:, 0].long()), "top to bottom"),
+}
+
+
+@pytest.mark.parametrize("way", MISLAID)
+def test_masks_of_mirrored_images_fail_and_others_do_not(verdict_on, way):
+    change, words = MISLAID[way]
+
+    def loss(outputs, targets):
+        return (outputs.mean() - targets.float().mean()).square()
+
+    verdict = verdict_on(lambda: recipe_of(nn.Conv2d(1, 1, 3), change(*discs()), loss))
+    assert verdict.failed is bool(words), verdict
+    assert words in verdict.cause
 
 
 def test_features_of_different_units_into_a_linear_layer_fail_naming_them(verdict_on, labels):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -24,8 +27,12 @@ class Body(nn.Module):
         super().__init__()
         self.change = change
         self.layer = nn.Linear(16, 16)
+        self.own = torch.Generator().manual_seed(1)
+        self.numpy, self.python = np.random.default_rng(1), random.Random(1)
+        self.register_buffer("seen", torch.zeros(()))
 
     def forward(self, h):
+        self.seen += self.training
         return self.change(self, h)
 
 
@@ -60,6 +67,12 @@ def skip_at_random(body, h):
     return h
 
 
+def written(body, h, kept):
+    out = h.clone()
+    out[kept] = h[kept] + body.layer(h)[kept]
+    return out
+
+
 FAULTS = {
     "F.dropout": lambda body, h: F.dropout(h, 0.3),
     "a mask by hand": lambda body, h: h * (torch.rand_like(h) > 0.3).float() / 0.7,
@@ -75,9 +88,30 @@ FAULTS = {
         h + body.layer(h) * (torch.rand(len(h), 1) > 0.05).float() / 0.95
     ),
 }
+FAULTS |= {
+    "one mask for the batch": lambda body, h: (
+        h + body.layer(h) * torch.empty(1, 1).bernoulli_(0.8) / 0.8
+    ),
+    "a path chosen by where": lambda body, h: torch.where(
+        torch.rand(len(h), 1) < 0.3, h, h + body.layer(h)
+    ),
+    "rows written by a mask": lambda body, h: written(body, h, torch.rand(len(h)) < 0.7),
+    "multiplied noise": lambda body, h: h * (1 + 0.2 * torch.randn_like(h)),
+    "a generator of its own": lambda body, h: (
+        h if torch.rand((), generator=body.own) < 0.1 else h + body.layer(h)
+    ),
+}
+OUTSIDE = {
+    "python": lambda body, h: h if random.random() < 0.05 else h + body.layer(h),
+    "numpy's generator": lambda body, h: h if body.numpy.random() < 0.1 else h + body.layer(h),
+    "python's generator": lambda body, h: h if body.python.random() < 0.1 else h + body.layer(h),
+    "operations only": lambda body, h: h if random.random() < 0.1 else h + torch.tanh(2 * h),
+}
 SAMPLING = {
     "a predicted size": lambda body, h: h + body.layer(h).exp() * torch.randn_like(h),
     "a learned size": lambda body, h: h + body.layer.bias.mean() * torch.randn_like(h),
+    "rounding at random": lambda body, h: torch.floor(16 * body.layer(h) + torch.rand_like(h)) / 16,
+    "signs": lambda body, h: body.layer(h * (2 * torch.randint(0, 2, h.shape) - 1)),
     "noise that is compared": lambda body, h: (h > torch.rand_like(h)).float() + h,
     "codes drawn": lambda body, h: h + F.one_hot(torch.multinomial(h.softmax(1), 1)[:, 0], 16),
 }
@@ -107,6 +141,42 @@ def test_what_is_random_in_training_only_passes(verdict_on, fault):
     verdict = verdict_on(classifier(lambda: Body(guarded)))
     assert verdict.outcome == "passed"
     assert not verdict.advice
+
+
+@pytest.mark.parametrize("way", OUTSIDE)
+def test_coins_tossed_outside_of_torch_are_found(verdict_on, way):
+    verdict = verdict_on(classifier(lambda: Body(OUTSIDE[way])))
+    assert verdict.failed
+    assert verdict.sites == ("body",)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_what_is_dropped_only_once_it_is_trained_is_found(verdict_on, rate):
+    def ramp(body, h):
+        share = min(rate, float(body.seen) / 50)
+        return h + body.layer(h) * (torch.rand(len(h), 1) >= share)
+
+    def build():
+        data, model = (torch.randn(64, 20), torch.randint(0, 3, (64,))), Net(Body(ramp))
+        optimizer = torch.optim.Adam(model.parameters())
+        return Recipe(model=model, train_data=data, loss=nn.CrossEntropyLoss(), optimizer=optimizer)
+
+    verdict = verdict_on(build)
+    assert verdict.failed is (rate > 0)
+    assert ("after a training" in verdict.because) is (rate > 0)
+
+
+def test_a_drop_is_found_behind_a_scale_that_starts_tiny(verdict_on):
+    def skipping(body, h):
+        return h if torch.rand(()) < 0.1 else h + body.layer(h)
+
+    def body():
+        made = Body(skipping)
+        nn.init.constant_(made.layer.weight, 1e-6)
+        nn.init.zeros_(made.layer.bias)
+        return made
+
+    assert verdict_on(classifier(body)).failed
 
 
 def test_layers_skipped_are_found_behind_a_branch_that_starts_at_zero(verdict_on):

@@ -233,3 +233,32 @@ def test_a_zero_head_that_waits_for_its_turn_is_no_fault(verdict_on):
     verdict = verdict_on(lambda: recipe_of(Heads()), steps=60)
 
     assert verdict.outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: drawn(mlp(16, 64, 64, 4, act=nn.Tanh), normal(1.0)),
+        lambda: drawn(mlp(16, 128, 128, 128, 4, act=nn.Tanh), normal(1.0)),
+        lambda: drawn(mlp(16, 48, 48, 4, act=nn.Tanh), normal(2.0)),
+    ],
+    ids=["64 wide", "128 wide", "N(0, 2)"],
+)
+def test_weights_that_half_saturate_and_start_with_nonsense_are_named(verdict_on, build):
+    verdict = verdict_on(lambda: recipe_of(build()))
+    assert verdict.outcome is Outcome.FAILED, verdict
+    assert "too large" in verdict.cause
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: drawn(mlp(16, 64, 64, 4, act=nn.Tanh), lambda w: nn.init.xavier_normal_(w, 5 / 3)),
+        lambda: drawn(mlp(16, 64, 64, 4, act=nn.Tanh), normal(0.4)),
+        lambda: drawn(mlp(16, 64, 64, 4, act=nn.Tanh, norm=nn.LayerNorm), normal(1.0)),
+    ],
+    ids=["by Glorot", "a little large", "normalised"],
+)
+def test_open_tanhs_pass(verdict_on, build):
+    verdict = verdict_on(lambda: recipe_of(build()))
+    assert verdict.outcome is Outcome.PASSED, verdict

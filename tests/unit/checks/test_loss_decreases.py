@@ -10,7 +10,8 @@ from torch import nn
 
 from pytest_dlcheck.check import Evidence, registry
 from pytest_dlcheck.recipe import Recipe
-from pytest_dlcheck.trace import Row, Series
+from pytest_dlcheck.trace import Matrix, Row, Series
+from pytest_dlcheck.trial import Trial
 from pytest_dlcheck.verdict import Outcome
 
 CHECK = registry()["loss_decreases"]
@@ -116,3 +117,17 @@ def test_the_worst_seed_counts():
     bad = next(iter(CHECK.sick())).traces[0]
     bad = replace(bad, trial=replace(bad.trial, seed=1))
     assert CHECK.judge(Evidence((good, bad))).outcome is Outcome.FAILED
+
+
+def test_what_a_watched_loop_is_too_short_for_is_not_ours_to_lengthen():
+    slow = tuple(1 - 4e-3 * i / 99 for i in range(100))
+    batches = Matrix((0, 100), ("a", "b", "c"), ((1.0, 1.1, 1.2), (0.996, 1.096, 1.196)))
+    trace = next(iter(CHECK.healthy())).traces[0]
+    channels = {**trace.channels, "loss": Series(tuple(range(100)), slow), "fixed_loss": batches}
+    trace = replace(trace, channels=channels)
+    ours, theirs = (
+        CHECK.judge(Evidence((replace(trace, trial=trial),)))
+        for trial in (trace.trial, Trial("watch", steps=100))
+    )
+    assert ours.outcome is theirs.outcome is Outcome.INCONCLUSIVE
+    assert (ours.advice, theirs.advice) == (("raise steps",), ())

@@ -198,3 +198,57 @@ def test_what_stands_beside_the_layers_is_missed_where_these_are_covered(verdict
     verdict = verdict_on(build)
     assert verdict.failed is all_layers
     assert not all_layers or verdict.sites == ("scale",)
+
+
+class Tied(nn.Module):
+    """Decodes with the weights that it encodes with."""
+
+    def __init__(self, tie, widths=(20, 20)):
+        super().__init__()
+        self.encoder, self.decoder = nn.Linear(*widths), nn.Linear(*widths[::-1])
+        self.decoder.weight = tie(self.encoder.weight)
+
+    def forward(self, x):
+        return self.decoder(torch.relu(self.encoder(x)))[:, :3]
+
+
+def tied(tie, widths=(20, 20)):
+    def factory():
+        model = Tied(tie, widths)
+        return Recipe(
+            model=model,
+            train_data=[(torch.randn(8, 20), torch.randint(0, 3, (8,)))],
+            loss=nn.CrossEntropyLoss(),
+            optimizer=torch.optim.Adam(p for p in model.parameters() if p.requires_grad),
+        )
+
+    return factory
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [
+        tied(lambda weight: nn.Parameter(weight.data)),
+        tied(lambda weight: nn.Parameter(weight.detach().t()), (20, 8)),
+    ],
+    ids=["data", "transposed"],
+)
+def test_weights_that_only_share_their_memory_are_not_tied(verdict_on, factory):
+    verdict = verdict_on(factory)
+    assert verdict.failed
+    assert verdict.sites == ("decoder.weight",)
+    assert "share their memory" in verdict.cause
+
+
+@pytest.mark.parametrize(
+    "tie",
+    [lambda weight: weight, lambda weight: nn.Parameter(weight.data.clone())],
+    ids=["one parameter", "a copy"],
+)
+def test_tied_and_copied_weights_pass(verdict_on, tie):
+    assert verdict_on(tied(tie)).outcome == "passed"
+
+
+def test_a_frozen_view_of_a_trained_weight_passes(verdict_on):
+    frozen_view = tied(lambda weight: nn.Parameter(weight.data, requires_grad=False))
+    assert verdict_on(frozen_view).outcome == "passed"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from pytest_dlcheck.check import registry
+from pytest_dlcheck.check import Evidence, registry
 from pytest_dlcheck.recipe import Recipe
+from pytest_dlcheck.trace import Series
 from pytest_dlcheck.verdict import Outcome
 
 CHECK = registry()["training_is_stable"]
@@ -196,3 +199,114 @@ def test_scores_masked_with_infinity_are_no_breakage(verdict_on):
     assert verdict_on(recipe(Masked)).outcome is Outcome.PASSED
     verdict = verdict_on(recipe(Masked, loss=log_of_probabilities))
     assert verdict.sites[0] == "loss"
+
+
+def energies(sign, pull):
+    """Real low, noise high, and their squares to hold both near zero."""
+
+    def factory():
+        model = nn.Sequential(nn.Linear(10, 32), nn.SiLU(), nn.Linear(32, 1))
+
+        def step(model, batch):
+            real, fake = model(batch[0]), model(torch.randn_like(batch[0]))
+            return real.mean() - fake.mean() + sign * pull * (real**2 + fake**2).mean()
+
+        x = torch.randn(256, 10) * 0.5 + 1
+        return Recipe(
+            model=model,
+            train_data=torch.utils.data.DataLoader(
+                torch.utils.data.TensorDataset(x), batch_size=32, shuffle=True
+            ),
+            training_step=step,
+            optimizer=torch.optim.Adam(model.parameters(), lr=3e-3),
+        )
+
+    return factory
+
+
+class Density(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.mean, self.log = nn.Linear(10, 32), nn.Linear(32, 1), nn.Linear(32, 1)
+
+    def forward(self, x):
+        hidden = torch.relu(self.body(x))
+        return self.mean(hidden), self.log(hidden)
+
+
+def likelihood(sign):
+    def loss(outputs, targets):
+        mean, log = outputs
+        square = (mean[:, 0] - targets) ** 2
+        return (0.5 * square * torch.exp(-log[:, 0]) + sign * 0.5 * log[:, 0]).mean()
+
+    return loss
+
+
+def negated(outputs, targets):
+    return -nn.functional.cross_entropy(outputs, targets)
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [
+        recipe(Density, likelihood(-1), adam=3e-3),
+        recipe(Density, likelihood(-1), adam=3e-2),
+        recipe(loss=negated, adam=3e-3),
+    ],
+    ids=["log of the variance", "the same, faster", "cross entropy"],
+)
+def test_a_wrong_sign_is_told_from_the_rate(verdict_on, factory):
+    verdict = verdict_on(factory, steps=100)
+    assert verdict.outcome is Outcome.FAILED, verdict.because
+    assert verdict.sites == ("loss",)
+    assert "sign" in verdict.cause
+
+
+def test_where_no_floor_can_be_looked_for_a_deep_fall_is_no_proof(verdict_on):
+    verdict = verdict_on(energies(-1, 0.1), steps=100)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "does it have a floor?" in verdict.because
+
+
+@pytest.mark.parametrize("rate", [1e-3, 1e-4])
+@pytest.mark.parametrize("times", [1, 1000])
+def test_counts_have_a_floor_however_deep(verdict_on, rate, times):
+    """A Poisson likelihood falls to minus the sum of t log t, and faster and faster at first."""
+
+    def factory():
+        x = torch.randn(256, 10)
+        counts = (100 * times * (1 + torch.tanh(x[:, :1]))).round()
+        model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 1))
+        nn.init.zeros_(model[2].weight)
+        return Recipe(
+            model=model,
+            train_data=(x, counts),
+            loss=nn.PoissonNLLLoss(),
+            optimizer=torch.optim.Adam(model.parameters(), lr=rate),
+        )
+
+    assert verdict_on(factory, steps=100).outcome is not Outcome.FAILED
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [energies(1, 0.1), energies(1, 0.01), recipe(Density, likelihood(1), adam=3e-3)],
+    ids=["energies", "energies that are weakly held", "density"],
+)
+def test_what_has_a_floor_below_zero_passes(verdict_on, factory):
+    verdict = verdict_on(factory, steps=100)
+    assert verdict.outcome is Outcome.PASSED, verdict
+
+
+@pytest.mark.parametrize(("floor", "count"), [(0.0, 1), (-0.5, 0)])
+def test_only_a_loss_of_one_sign_has_a_scale_to_rise_by(floor, count):
+    """A policy's loss starts near zero by chance and takes both signs."""
+    check = registry()["training_is_stable"]
+    trace = next(iter(check.healthy())).traces[0]
+    losses = tuple(0.1 if i % 4 else (floor if i % 8 else 0.2) for i in range(40))
+    steep = (*losses[:20], 3.0, 3.0, 3.0, *losses[23:])
+    trace = replace(trace, channels={**trace.channels, "loss": Series(tuple(range(40)), steep)})
+    verdict = check.judge(Evidence((trace,)))
+    assert verdict.outcome is Outcome.PASSED
+    assert len(verdict.advice) == count

@@ -288,3 +288,107 @@ def test_margins_without_contents_do_not_hide_that_an_edge_is_cut_off(verdict_on
     verdict = verdict_on(classifier(lambda: cnn(lambda x: x[..., crop]), framed))
     assert verdict.failed is failed
     assert not failed or "columns (8 to 13)" in verdict.because
+
+
+# -- columns of a table --------------------------------------------------------------------------
+
+
+class Table(nn.Module):
+    """Looks up each column in a table of its own."""
+
+    def __init__(self, columns):
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(6, 4) for _ in columns)
+        self.columns, self.head = columns, nn.Linear(4 * len(columns), 3)
+
+    def forward(self, x):
+        found = [table(x[:, column]) for table, column in zip(self.tables, self.columns, strict=True)]
+        return self.head(torch.cat(found, 1))
+
+
+def kinds(values=6):
+    return lambda: torch.randint(0, values, (16, 3))
+
+
+@pytest.mark.parametrize("columns", [(0, 0, 2), (0, 1), (0, 2, 2)])
+def test_a_column_that_no_table_looks_up_is_found(verdict_on, columns):
+    verdict = verdict_on(classifier(lambda: Table(columns), kinds()))
+    assert verdict.failed
+    assert "features" in verdict.because
+
+
+def test_columns_that_are_all_looked_up_pass(verdict_on):
+    assert verdict_on(classifier(lambda: Table((2, 0, 1)), kinds(3))).outcome == "passed"
+
+
+# -- masks of padding ----------------------------------------------------------------------------
+
+
+class Masked(nn.Module):
+    """Attends to what its mask leaves, by one of torch's conventions or by hand."""
+
+    def __init__(self, attend, hides):
+        super().__init__()
+        self.tokens, self.key, self.head = nn.Embedding(20, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 1)
+        self.attend, self.hides = attend, hides
+
+    def forward(self, x):
+        h = self.tokens(x) if x.dim() == 2 else self.key(x)
+        padding = x == 0 if x.dim() == 2 else (x == 0).all(2)
+        hidden = padding if self.hides == "padding" else ~padding
+        return self.head((h + self.attend(self, h, hidden)).sum(1))
+
+
+def by_torch(net, h, hidden):
+    return net.attention(h, h, h, key_padding_mask=hidden, need_weights=False)[0]
+
+
+def by_encoder(net, h, hidden):
+    return net.encoder(h, src_key_padding_mask=hidden)
+
+
+def by_product(net, h, hidden):
+    taking_part = ~hidden[:, None, None]
+    heads = net.key(h)[:, None]
+    return nn.functional.scaled_dot_product_attention(heads, heads, heads, attn_mask=taking_part)[:, 0]
+
+
+def by_hand(net, h, hidden):
+    scores = net.key(h) @ h.transpose(1, 2)
+    return scores.masked_fill(hidden[:, None], -1e9).softmax(-1) @ h
+
+
+def sentences():
+    lengths = torch.randint(2, 8, (16, 1))
+    return torch.randint(1, 20, (16, 8)) * (torch.arange(8) < lengths)
+
+
+def recordings():
+    lengths = torch.randint(2, 8, (16, 1, 1))
+    return torch.randn(16, 8, 8) * (torch.arange(8)[None, :, None] < lengths)
+
+
+ATTENTION = pytest.mark.parametrize("attend", [by_torch, by_encoder, by_product, by_hand])
+SEQUENCES = pytest.mark.parametrize("sequences", [sentences, recordings])
+
+
+@ATTENTION
+@SEQUENCES
+def test_a_mask_that_hides_all_but_the_padding_is_found(verdict_on, attend, sequences):
+    verdict = verdict_on(classifier(lambda: Masked(attend, "steps"), sequences))
+    assert verdict.failed
+    assert "inverted" in verdict.cause
+
+
+@ATTENTION
+@SEQUENCES
+def test_a_mask_that_hides_the_padding_passes(verdict_on, attend, sequences):
+    assert not verdict_on(classifier(lambda: Masked(attend, "padding"), sequences)).failed
+
+
+def test_attention_without_a_mask_passes(verdict_on):
+    plain = classifier(lambda: Masked(lambda net, h, _: net.attention(h, h, h)[0], "padding"), sentences)
+    assert not verdict_on(plain).failed

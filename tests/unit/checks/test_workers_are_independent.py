@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from pytest_dlcheck.recipe import Recipe
 from pytest_dlcheck.verdict import Outcome
@@ -157,3 +157,77 @@ def test_draws_that_nothing_seeds_are_advice(verdict_on):
 def test_without_workers_or_draws_it_does_not_apply(verdict_on, draw, workers):
     verdict = verdict_on(lambda: recipe_of(draw, workers))
     assert verdict.outcome is Outcome.NOT_APPLICABLE
+
+
+class Stored(Dataset):
+    """Standardises what it keeps, in place or not."""
+
+    def __init__(self, keep, edit):
+        self.images = keep(np.random.default_rng(1).normal(5, 2, (32, 4)).astype("float32"))
+        self.edit = edit
+
+    def __len__(self):
+        return 32
+
+    def __getitem__(self, index):
+        return self.edit(self.images[index]), index % 2
+
+
+def in_place(sample):
+    sample -= 5.0
+    sample /= 2.0
+    return sample
+
+
+def copied(sample):
+    return (sample - 5.0) / 2.0
+
+
+def stored(keep, edit, wrap=lambda data: data):
+    def factory():
+        model = nn.Linear(4, 2)
+        return Recipe(
+            model=model,
+            train_data=DataLoader(wrap(Stored(keep, edit)), 8, shuffle=True),
+            loss=nn.CrossEntropyLoss(),
+            optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+        )
+
+    return factory
+
+
+@pytest.mark.parametrize("keep", [np.asarray, torch.as_tensor, list], ids=["array", "tensor", "list"])
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda data: data, lambda data: Subset(data, range(20))],
+    ids=["whole", "subset"],
+)
+def test_reading_that_edits_what_is_stored_is_found(verdict_on, keep, wrap):
+    verdict = verdict_on(stored(keep, in_place, wrap))
+    assert verdict.outcome is Outcome.FAILED, verdict.because
+    assert verdict.sites == ("data",)
+    assert "images" in verdict.cause
+    assert "in place" in verdict.cause
+
+
+@pytest.mark.parametrize("keep", [np.asarray, torch.as_tensor, list], ids=["array", "tensor", "list"])
+def test_reading_that_copies_draws_nothing(verdict_on, keep):
+    assert verdict_on(stored(keep, copied)).outcome is Outcome.NOT_APPLICABLE
+
+
+class Counted(Stored):
+    """Counts its readings, and draws from what nothing seeds."""
+
+    def __init__(self):
+        super().__init__(np.asarray, copied)
+        self.readings = np.zeros(32)
+
+    def __getitem__(self, index):
+        self.readings[index] += 1
+        image, label = super().__getitem__(index)
+        return image + np.random.default_rng().normal(size=4).astype("float32"), label
+
+
+def test_what_is_counted_beside_unseeded_draws_is_no_edit_of_the_data(verdict_on):
+    verdict = verdict_on(stored(np.asarray, copied, lambda _: Counted()))
+    assert verdict.outcome is Outcome.PASSED, verdict.because

@@ -11,7 +11,6 @@ from pytest_dlcheck.gating.pace import (
     Quantity,
     Sample,
     against_bound,
-    against_commit,
     against_history,
 )
 
@@ -19,9 +18,6 @@ SPEED = Quantity("throughput", "samples/s", ">=", "slower")
 TIME = Quantity("latency", "s", "<=", "slower")
 BYTES = Quantity("peak memory", "bytes", "<=", "more")
 LOOKS = Looks(3, 7)
-
-
-COMMIT = "3f2a1c9d8e" * 4
 
 
 def speed(*values: float) -> Sample:
@@ -63,7 +59,6 @@ def test_no_number_is_no_pass():
     for ruling in (
         against_bound(speed(math.nan, 5200, 5200), 5000, LOOKS),
         against_history(speed(math.nan, 5200, 5200), [5000.0, 5100, 5050], "main", 3),
-        against_commit(speed(math.nan, 5200, 5200), [5200.0, 5210, 5190], "abc", LOOKS),
     ):
         assert ruling.state in {"open", "unknown"}
 
@@ -94,32 +89,6 @@ def test_history_that_varies_allows_more():
 def test_history_looks_at_the_latest_runs_alone():
     old = [9000.0] * 50 + [5000.0, 5010, 4990] * 7
     assert against_history(speed(5000, 5010, 4990), old, "main", 3).state == "holds"
-
-
-@pytest.mark.parametrize(("times", "state"), [(1.0, "holds"), (0.9, "fails"), (1.1, "holds")])
-def test_another_commit_in_turns(times, state):
-    base = [5000.0, 5010, 4990, 5005, 4995]
-    head = speed(*(value * times for value in base))
-    ruling = against_commit(head, base, COMMIT, Looks(5, 15))
-    assert ruling.state == state
-    assert " 3f2a1c9d8e," in ruling.because
-
-
-def test_another_commit_stays_open_while_the_interval_spans_the_margin():
-    head, base = speed(4900, 5300, 4600, 5000, 4850), [5000.0, 5400, 4700, 5100, 4950]
-    assert against_commit(head, base, "abc", Looks(5, 15)).state == "open"
-
-
-def test_a_real_slowdown_within_the_margin_is_no_failure():
-    base = [5000.0, 5001, 4999, 5000, 5001]
-    ruling = against_commit(speed(*(value / 1.02 for value in base)), base, "abc", Looks(5, 15))
-    assert ruling.state == "holds"
-
-
-def test_numbers_without_any_noise_decide_at_once():
-    same, more = Sample(BYTES, (1e6, 1e6), 0.03), Sample(BYTES, (1.1e6, 1.1e6), 0.03)
-    assert against_commit(same, [1e6, 1e6], "abc", Looks(2, 10)).state == "holds"
-    assert against_commit(more, [1e6, 1e6], "abc", Looks(2, 10)).state == "fails"
 
 
 def test_more_looks_leave_less_for_each():

@@ -16,8 +16,9 @@ BATCHES = [(torch.full((4, 3), float(i)), torch.full((4,), i)) for i in range(3)
 def rig(model=None, **parts):
     model = model or nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 3))
     parts.setdefault("train_data", BATCHES)
+    parts.setdefault("loss", nn.CrossEntropyLoss())
     parts.setdefault("optimizer", torch.optim.SGD(model.parameters(), 0.1))
-    found = Rig(Recipe(model=model, loss=nn.CrossEntropyLoss(), **parts), "cpu", 0)
+    found = Rig(Recipe(model=model, **parts), "cpu", 0)
     found.open()
     return found
 
@@ -122,6 +123,33 @@ def test_lazy_modules_are_made_before_anything_is_named():
 
 def test_a_model_left_in_eval_is_set_to_training():
     assert rig(nn.Linear(3, 3).eval()).model.training
+
+
+def test_a_question_is_asked_once():
+    found, asked = rig(), []
+    assert [found.once("what", lambda: asked.append(1) or 7) for _ in range(3)] == [7, 7, 7]
+    assert asked == [1]
+
+
+def test_a_question_that_raised_is_asked_anew():
+    found, answers = rig(), [0, 1]
+    with pytest.raises(ZeroDivisionError):
+        found.once("what", lambda: 1 / answers.pop(0))
+    assert found.once("what", lambda: 1 / answers.pop(0)) == 1
+
+
+def test_a_step_is_recorded_once_and_its_call_renewed():
+    steps = []
+
+    def step(model, batch):
+        steps.append(1)
+        return model(batch[0] * 2).sum()
+
+    found = rig(training_step=step, loss=None)
+    found.call.inputs["args"][0].zero_()
+    found.renew_batch()
+    assert torch.equal(found.call.inputs["args"][0], found.batch[0] * 2)
+    assert len(steps) == 1
 
 
 def test_who_needs_a_closure():

@@ -59,6 +59,23 @@ def test_held_out_batches_are_never_trained_on():
     assert trace.row("relation").number("structure") < 2
 
 
+def test_large_inputs_are_standardised_by_feature_and_small_ones_left():
+    def step(model, batch):
+        seen.append(batch[0])
+        return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+    seen = []
+    scale = torch.tensor([1.0, 10, 100, 1000, 1, 1])
+    data = list(zip((X * scale + 50).split(16), Y.split(16), strict=True))
+    assert run(TERMS.standardised()[0], train_data=data, loss=None, training_step=step).ending.kind
+    epoch = torch.cat(seen[-10:])
+    assert torch.allclose(epoch.mean(0), torch.zeros(6), atol=0.3)
+    assert torch.allclose(epoch.std(0), torch.ones(6), atol=0.2)
+    ending = run(TERMS.standardised()[0]).ending
+    assert ending.kind == "not_applicable"
+    assert "no input is so large" in ending.message
+
+
 def test_one_batch_leaves_nothing_to_hold_out():
     ending = run(TERMS.holdout()[0], batches=1).ending
     assert ending.kind == "not_applicable"

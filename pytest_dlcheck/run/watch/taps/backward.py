@@ -13,20 +13,25 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 from pytest_dlcheck.run.watch.listener import Listener
 from pytest_dlcheck.run.watch.replacing import replaced
+
+
+class _Inside(threading.local):
+    backward = False
 
 
 @contextmanager
 def tapped(listener: Listener) -> Iterator[None]:
     """Listen; a backward inside another one (checkpointing) is a part of it."""
     original = torch.autograd.backward
-    inside = threading.local()
+    inside = _Inside()
 
     @functools.wraps(original)
     def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
-        if getattr(inside, "backward", False) or torch.compiler.is_compiling():
+        if is_dynamo_compiling() or inside.backward:
             original(tensors, *args, **kwargs)
             return
         inside.backward = True

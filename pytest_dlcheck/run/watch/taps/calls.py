@@ -11,12 +11,16 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import nn
+from torch.compiler import is_compiling
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils.hooks import RemovableHandle
 
 Heard = Callable[[nn.Module, tuple[Any, ...]], None]
+
+
+class _Depth(threading.local):
+    depth = 0
 
 
 class Calls:
@@ -24,14 +28,14 @@ class Calls:
 
     Args:
         heard: told ``(module, positional arguments)`` before each such call.
-        visited: told of every module that is called while all are heard.
+        visited: told the same of every module that is called while all are heard.
     """
 
-    def __init__(self, heard: Heard, visited: Callable[[nn.Module], None]) -> None:
+    def __init__(self, heard: Heard, visited: Heard) -> None:
         self._heard, self._visited = heard, visited
         self._everywhere: list[RemovableHandle] = []
         self._followed: dict[int, tuple[weakref.ref[nn.Module], RemovableHandle]] = {}
-        self._local = threading.local()
+        self._local = _Depth()
 
     @property
     def are_all_heard(self) -> bool:
@@ -57,7 +61,7 @@ class Calls:
         """Hear this module's calls from now on."""
         known = self._followed.get(id(module))
         if known is None or known[0]() is not module:
-            handle = module.register_forward_pre_hook(_Ear(self._enters_followed))
+            handle = module.register_forward_pre_hook(_Ear(module, self._heard))
             self._followed[id(module)] = (weakref.ref(module), handle)
 
     def forget_open_calls(self) -> None:
@@ -72,32 +76,28 @@ class Calls:
         self._followed.clear()
 
     def _enters(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return
-        depth = getattr(self._local, "depth", 0)
+        depth = self._local.depth
         self._local.depth = depth + 1
         if depth == 0 and not getattr(module, "_is_replica", False) and id(module) not in self._followed:
             self._heard(module, args)
-        self._visited(module)
+        self._visited(module, args)
 
     def _leaves(self, *_: object) -> None:
-        if not torch.compiler.is_compiling():
-            self._local.depth = max(0, getattr(self._local, "depth", 0) - 1)
-
-    def _enters_followed(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        known = self._followed.get(id(module))
-        if known is not None and known[0]() is module and not torch.compiler.is_compiling():
-            self._heard(module, args)
+        if not is_compiling():
+            self._local.depth = max(0, self._local.depth - 1)
 
 
 class _Ear:
-    """A forward pre-hook that a module may be copied, pickled and saved with."""
+    """A forward pre-hook that its module may be copied, pickled and saved with; copies are not heard."""
 
-    def __init__(self, heard: Heard) -> None:
-        self._heard = heard
+    def __init__(self, module: nn.Module, heard: Heard) -> None:
+        self._module, self._heard = weakref.ref(module), heard
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        self._heard(module, args)
+        if not is_compiling() and self._module() is module:
+            self._heard(module, args)
 
     def __deepcopy__(self, memo: object) -> _Ear:
         return self

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from torch.compiler import is_dynamo_compiling
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
@@ -37,20 +38,28 @@ def tapped(listener: Listener) -> Iterator[None]:
         after.remove()
 
 
+class _Outermost(threading.local):
+    outermost: torch.optim.Optimizer | None = None
+    is_wrapped = False
+
+
 class _Ear:
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._local = threading.local()
+        self._local = _Outermost()
 
     def before(
         self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> _Arguments | None:
-        if torch.compiler.is_compiling() or self._is_inside_a_step(optimizer):
-            self._local.is_wrapped = True
+        if is_dynamo_compiling():
             return None
-        self._local.outermost, self._local.is_wrapped = optimizer, False
+        local = self._local
+        if local.outermost is not None and self._is_inside_a_step(optimizer):
+            local.is_wrapped = True
+            return None
+        local.outermost, local.is_wrapped = optimizer, False
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)  # args[0] is the optimizer
-        self._listener.step_begins(optimizer, closure=callable(closure))
+        self._listener.step_begins(optimizer)
         if not callable(closure):
             self._listener.gradients_are_complete(optimizer)
             return None
@@ -61,7 +70,7 @@ class _Ear:
 
     def after(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
         del args, kwargs
-        if torch.compiler.is_compiling() or getattr(self._local, "outermost", None) is not optimizer:
+        if is_dynamo_compiling() or self._local.outermost is not optimizer:
             return
         if self._local.is_wrapped and _depth_of(optimizer) > 1:  # the stack is slow to look through
             return
@@ -70,7 +79,7 @@ class _Ear:
 
     def _is_inside_a_step(self, optimizer: torch.optim.Optimizer) -> bool:
         """Whether the step that began last in this thread is still going on: it may have raised."""
-        outermost = getattr(self._local, "outermost", None)
+        outermost = self._local.outermost
         return outermost is not None and _depth_of(outermost) > (optimizer is outermost)
 
     def _heard(

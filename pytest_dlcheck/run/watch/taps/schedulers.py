@@ -1,17 +1,18 @@
 """Hears the steps of learning rate schedulers.
 
-Wrapped, because schedulers have no hooks. Those that write a ``step`` of their own, such as
-``ReduceLROnPlateau``, are not heard.
+Wrapped, because schedulers have no hooks. Of those that write a ``step`` of their own, as
+``ReduceLROnPlateau`` does, such are heard that are made of others; what happens inside is a part of it.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import ChainedScheduler, LRScheduler, SequentialLR
 
 from pytest_dlcheck.run.watch.listener import Listener
 from pytest_dlcheck.run.watch.replacing import replaced
@@ -20,13 +21,22 @@ from pytest_dlcheck.run.watch.replacing import replaced
 @contextmanager
 def tapped(listener: Listener) -> Iterator[None]:
     """Listen; the step that a scheduler makes of itself when it is built is none."""
-    original = LRScheduler.step
+    inside = threading.local()
 
-    @functools.wraps(original)
-    def step(self: LRScheduler, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
-        if not getattr(self, "_is_initial", False):
-            listener.schedule_steps(self)
+    def heard(original: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(original)
+        def step(self: LRScheduler, *args: Any, **kwargs: Any) -> None:
+            is_part, inside.step = getattr(inside, "step", False), True
+            try:
+                original(self, *args, **kwargs)
+            finally:
+                inside.step = is_part
+            if not is_part and not getattr(self, "_is_initial", False):
+                listener.schedule_steps(self)
 
-    with replaced(LRScheduler, "step", step):
+        return step
+
+    with ExitStack() as stack:
+        for kind in (LRScheduler, SequentialLR, ChainedScheduler):
+            stack.enter_context(replaced(kind, "step", heard(kind.step)))
         yield

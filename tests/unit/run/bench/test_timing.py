@@ -14,6 +14,11 @@ from pytest_dlcheck.run.bench.timing import (
     warm_up,
     whole_cycles,
 )
+from pytest_dlcheck.run.bench.turns import Turns
+
+
+def alone(step, clock, limits, count):
+    return measure(step, clock, limits, count, turns=Turns(), seconds=1.0)
 
 
 class Steps:
@@ -78,19 +83,19 @@ def test_short_steps_are_timed_in_longer_blocks():
 def test_steady_blocks_end_early_and_unsteady_ones_at_the_limit():
     steady, unsteady = Steps(itertools.repeat(0.01)), Steps(itertools.cycle([0.01, 0.02, 0.03]))
     limits = Limits(seconds=3.0)
-    assert len(measure(steady, steady.clock, limits, 2)) == 10
-    taken = measure(unsteady, unsteady.clock, limits, 1)
+    assert len(alone(steady, steady.clock, limits, 2)) == 10
+    taken = alone(unsteady, unsteady.clock, limits, 1)
     assert 3.0 <= sum(taken) < 3.1
 
 
 def test_slow_steps_are_timed_a_few_times_whatever_it_takes():
     steps = Steps(itertools.repeat(10.0))
-    assert len(measure(steps, steps.clock, Limits(seconds=3.0, fewest=5), 1)) == 5
+    assert len(alone(steps, steps.clock, Limits(seconds=3.0, fewest=5), 1)) == 5
 
 
 def test_no_more_blocks_than_may_be_kept():
     steps = Steps(itertools.cycle([1e-6, 3e-6]))
-    assert len(measure(steps, steps.clock, Limits(seconds=100, most=50), 1)) == 50
+    assert len(alone(steps, steps.clock, Limits(seconds=100, most=50), 1)) == 50
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,132 @@
+"""What a training is made of, and which of its parts it has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from pytest_dlcheck.run.probe import Probe
+from pytest_dlcheck.run.scene import Scene
+from pytest_dlcheck.trace import Row
+from pytest_dlcheck.trial import Trial
+
+_PART, _PART_ELSEWHERE = 1 << 16, 1 << 20
+"""Words that are fingerprinted at once: on the CPU so many that they stay in its cache."""
+_WORD = 8
+"""Bytes of a word."""
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+class InventoryProbe(Probe[Scene]):
+    """Fills the facts ``parameters``, ``buffers`` and ``modules``.
+
+    ``changed`` compares a fingerprint of every bit at the trial's two ends, so that nothing is copied.
+    """
+
+    channels = frozenset({"parameters", "buffers", "modules"})
+
+    def begin(self, scene: Scene, trial: Trial) -> None:
+        """Fingerprint everything."""
+        del trial
+        self._scene = scene
+        self._modes = {name: m.training for name, m in scene.model.named_modules()}
+        self._frozen = {name: _all_frozen(m) for name, m in scene.model.named_modules()}
+        self._before = _fingerprints(scene)
+        self._zero = {name: ~p.detach().any() for name, p in scene.parameters.items()}
+        self._trainable = {name: p.requires_grad for name, p in scene.parameters.items()}
+
+    def end(self) -> None:
+        """Fingerprint everything again."""
+        self._after = _fingerprints(self._scene)
+        self._buffers_after = dict(self._scene.model.named_buffers())
+
+    def filled(self) -> Mapping[str, tuple[Row, ...]]:
+        """The facts."""
+        return {
+            "parameters": tuple(self._parameter_row(n, p) for n, p in self._scene.parameters.items()),
+            "buffers": tuple(self._buffer_row(name) for name in self._buffers_after),
+            "modules": tuple(self._module_row(n, m) for n, m in self._scene.model.named_modules()),
+        }
+
+    def _changed(self, name: str) -> bool | None:
+        before, after = self._before.get(name), self._after.get(name)
+        return None if before is None or after is None else bool((before != after).item())
+
+    def _parameter_row(self, name: str, parameter: nn.Parameter) -> Row:
+        groups = [
+            group
+            for optimizer in self._scene.optimizers
+            for group in optimizer.param_groups
+            if any(p is parameter for p in group["params"])
+        ]
+        return Row(
+            name=name,
+            shape=str(tuple(parameter.shape)),
+            numel=parameter.numel(),
+            dtype=str(parameter.dtype).removeprefix("torch."),
+            requires_grad=self._trainable.get(name, parameter.requires_grad),
+            declared_frozen=self._scene.is_frozen(name),
+            optimizers=len(groups),
+            weight_decay=float(groups[0].get("weight_decay") or 0.0) if groups else None,
+            zero_at_start=bool(self._zero[name].item()),
+            changed=self._changed(name),
+        )
+
+    def _buffer_row(self, name: str) -> Row:
+        owner = self._scene.model.get_submodule(name.rpartition(".")[0])
+        return Row(
+            name=name,
+            module=type(owner).__name__,
+            owner_training=self._modes.get(name.rpartition(".")[0]),
+            owner_frozen=self._frozen.get(name.rpartition(".")[0], _all_frozen(owner)),
+            declared_frozen=self._scene.is_frozen(name),
+            changed=self._changed(name),
+        )
+
+    def _module_row(self, name: str, module: nn.Module) -> Row:
+        return Row(
+            name=name or "model",
+            type=type(module).__name__,
+            training_at_start=self._modes.get(name),
+            training_at_end=module.training,
+        )
+
+
+def _all_frozen(module: nn.Module) -> bool:
+    own = list(module.parameters(recurse=False))
+    return bool(own) and not any(p.requires_grad for p in own)
+
+
+def _fingerprints(scene: Scene) -> dict[str, Tensor]:
+    buffers = {n: b for n, b in scene.model.named_buffers() if not b.is_sparse}
+    return {name: _bits(t) for name, t in (*scene.parameters.items(), *buffers.items())}
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    flat = tensor.detach()
+    flat = torch.view_as_real(flat) if flat.is_complex() else flat
+    if flat.is_floating_point():
+        flat = flat.view(_BITS[flat.element_size()])
+    if not torch.ops.aten.is_non_overlapping_and_dense(flat):
+        flat = flat.contiguous()
+    flat = _words(flat.as_strided((flat.numel(),), (1,)))
+    # Summed at once, the CPU would widen a copy of the whole tensor first; one room serves all parts,
+    # because the allocator does not reliably use those again that are freed.
+    most = _PART if flat.device.type == "cpu" else _PART_ELSEWHERE
+    room = torch.empty(min(most, flat.numel()), dtype=torch.int64, device=flat.device)
+    # Weighed by place: the two biases of a binary head move by opposite steps, which a sum never sees.
+    places = torch.arange(1, 2 * room.numel() + 1, 2, device=flat.device)
+    total = torch.zeros((), dtype=torch.int64, device=flat.device)
+    for part in torch.split(flat, most):
+        weighed = torch.mul(part, places[: part.numel()], out=room[: part.numel()])
+        total.mul_(31).add_(weighed.sum())
+    return total
+
+
+def _words(flat: Tensor) -> Tensor:
+    """The same memory as words of 64 bits, where it can be cut so: half as many, and none to widen."""
+    size = flat.element_size()
+    whole = all(count * size % _WORD == 0 for count in (flat.numel(), flat.storage_offset()))
+    return flat.view(torch.int64) if whole and flat.numel() and flat.data_ptr() % _WORD == 0 else flat

@@ -1,0 +1,53 @@
+"""Whether a training goes on with the parameters that were validated, or others. No judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pytest_dlcheck.run.probes.updates import sample_of
+
+WITNESSES = 3
+"""Parameters that are compared."""
+LOOKS = 64
+"""Validations after which they are compared; later they count as set."""
+
+
+class Eras:
+    """Counts how often a training went on with other parameters than it was validated with.
+
+    Args:
+        parameters: of what is trained.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        every = [p for p in parameters if p.numel()]
+        self._witnesses = every[:: max(1, len(every) // WITNESSES)][:WITNESSES]
+        self.kept: list[Tensor] | None = None
+        """Samples of them, from an evaluation that no training has followed yet."""
+        self._looks = 0
+        self.number = 0
+        """How often."""
+
+    def is_evaluated(self) -> None:
+        """Remember the parameters, at the first evaluation since the last training."""
+        if self.kept is None:
+            self._looks += 1
+            few = self._looks <= LOOKS
+            self.kept = [sample_of(p).clone() for p in self._witnesses] if few else []
+
+    def trains(self) -> None:
+        """Compare, at the first training since the last evaluation."""
+        if self.kept is None:
+            return
+        kept, self.kept = self.kept, None
+        same = len(kept) == len(self._witnesses) and all(
+            torch.equal(sample_of(p), before) for p, before in zip(self._witnesses, kept, strict=True)
+        )
+        self.number += not same
+
+    def close(self) -> None:
+        """Let them go."""
+        self._witnesses, self.kept = [], None

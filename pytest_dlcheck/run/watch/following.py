@@ -1,0 +1,82 @@
+"""Whether a copy of a model follows it, or moves by rounding or a factor alone. No judgement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pytest_dlcheck.run.probes.updates import sample_of
+
+WITNESSES = 4
+"""Parameters of each that are compared."""
+ROUNDINGS = 2
+"""Roundings (count) of ``copy * d + copy * (1 - d)``, each of half an ulp or more, in a step."""
+SLOWEST = 1e-5
+"""Share of the way (ratio) that an average makes in a step: a decay of 0.99999, ten times slower than
+the 0.9999 that is usual for the longest trainings."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A part of a model's parameters as they were."""
+
+    parts: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Sample:
+        """What they are now."""
+        return cls(tuple(sample_of(p).clone() for p in _witnesses(model)))
+
+    def equals(self, model: nn.Module) -> bool:
+        """Whether they are the same to the bit."""
+        now = [sample_of(p) for p in _witnesses(model)]
+        return all(torch.equal(a, b) for a, b in zip(now, self.parts, strict=False))
+
+    def change(self, model: nn.Module) -> float:
+        """The largest relative change (ratio) of a parameter since, a common factor left out.
+
+        An average that follows itself in place, ``a.mul_(d).add_(a, alpha=1 - d)``, shrinks by a factor.
+        """
+        now = [sample_of(p) for p in _witnesses(model)]
+        changes = [_apart(a.float(), b.float()) for a, b in zip(now, self.parts, strict=False)]
+        return max(changes, default=0.0)
+
+    def ulp(self) -> float:
+        """The coarsest rounding among them (ratio)."""
+        return max((torch.finfo(p.dtype).eps for p in self.parts if p.is_floating_point()), default=0.0)
+
+
+def has_moved(
+    copy: nn.Module, before: Sample, trained: nn.Module | None, then: Sample | None, steps: int
+) -> bool:
+    """Whether a copy has moved: by more than rounding and a factor, or as far as a slow average would.
+
+    Args:
+        copy: which.
+        before: what it was.
+        trained: the model that it may follow; None where none is known.
+        then: what that was.
+        steps: steps taken since.
+    """
+    if before.equals(copy):
+        return False
+    if trained is None or then is None:
+        return True
+    change = before.change(copy)
+    own = SLOWEST * steps / 2 * then.change(trained)
+    return change > ROUNDINGS * before.ulp() * steps or change >= own
+
+
+def _apart(now: Tensor, before: Tensor) -> float:
+    size = float(before.norm())
+    if not size:
+        return float(now.norm() > 0)
+    along = float(now @ before) / size**2
+    return float((now - along * before).norm()) / size
+
+
+def _witnesses(model: nn.Module) -> list[nn.Parameter]:
+    every = [p for p in model.parameters() if p.numel()]
+    return every[:: max(1, len(every) // WITNESSES)][:WITNESSES]

@@ -1,0 +1,27 @@
+"""What a node of a graph has kept for its derivative, where reading it runs no code of the user's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+
+def kept(node: Any, name: str) -> Tensor | None:
+    """The tensor that a node has saved under a name; None where it has none, or none any more.
+
+    None, too, where it was packed as it was saved. Unpacking runs the user's forward once more under
+    activation checkpointing, and copies what was offloaded.
+
+    Args:
+        node: of a graph, of any kind.
+        name: as torch calls it, such as ``self``, ``target`` or ``result``.
+    """
+    try:
+        saved = getattr(node, f"_raw_saved_{name}", None)
+        if saved is None or getattr(saved, "unpack_hook", None) is not None:
+            return None
+        tensor = getattr(node, f"_saved_{name}")
+    except RuntimeError:  # the graph is gone
+        return None
+    return tensor.detach() if isinstance(tensor, Tensor) else None

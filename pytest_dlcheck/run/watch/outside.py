@@ -1,0 +1,83 @@
+"""Modules that are called from outside of any other, and when the calls of all modules are heard."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from pytest_dlcheck.run.watch.compiling import is_compiling_anything
+from pytest_dlcheck.run.watch.scene import census, parameters_of
+from pytest_dlcheck.run.watch.strand import Strand
+from pytest_dlcheck.run.watch.taps.calls import Calls, Heard
+from pytest_dlcheck.run.watch.visits import Visits
+
+DISCOVERY = 3
+"""Steps of a new optimizer during which all modules' calls are heard."""
+CURIOUS = 1
+"""Calls that are heard of all modules where a pass over a loader begins."""
+
+
+class Outside:
+    """Finds out which modules a loop calls, in short windows; between these only they are heard.
+
+    Args:
+        strands: what is trained, as it becomes known.
+        heard: told of every call from outside of any module.
+    """
+
+    def __init__(self, strands: Sequence[Strand], heard: Heard) -> None:
+        self._strands = strands
+        self.visits = Visits()
+        self.calls = Calls(heard, self.visits.add)
+        self._known: dict[int, weakref.ref[nn.Module]] = {}
+        self._curious = 0
+
+    def is_called(self, module: nn.Module, *, with_gradients: bool) -> None:
+        """A module is called while all are heard."""
+        known = self._known.get(id(module))
+        if known is None or known() is not module:
+            self._known[id(module)] = weakref.ref(module)
+        self._look_around(module)
+        if self.calls.are_all_heard:
+            self.visits.begins(with_gradients=with_gradients)
+
+    def pass_begins(self) -> None:
+        """A pass over a loader begins: another model than the trained one may be called."""
+        if self._strands and not is_compiling_anything():
+            self._curious = CURIOUS
+            self.calls.listen_everywhere()
+
+    def step_ends(self) -> None:
+        """Stop listening everywhere once all are known."""
+        if self.calls.are_all_heard and self._all_are_known():
+            self._follow_the_outermost()
+
+    def candidates(self, optimizer: torch.optim.Optimizer) -> list[nn.Module]:
+        """Where its root may be: what was called and owns all that it steps, or else all that lives."""
+        stepped = {id(p) for p in parameters_of(optimizer)}
+        called = [module for known in self._known.values() if (module := known()) is not None]
+        whole = [m for m in called if stepped <= {id(p) for p in m.parameters()}]
+        return [part for module in whole for part in module.modules()] or census()[0]
+
+    def _look_around(self, module: nn.Module) -> None:
+        if not self._curious:
+            return
+        self._curious -= 1
+        if not self._curious and self._all_are_known():
+            shapes = [p.shape for p in module.parameters()]
+            if any(s.scene is not None and s.shapes == shapes for s in self._strands):
+                self.calls.follow(module)
+            self._follow_the_outermost()
+
+    def _all_are_known(self) -> bool:
+        return all(s.step >= DISCOVERY or s.scene is None for s in self._strands)
+
+    def _follow_the_outermost(self) -> None:
+        for known in self._known.values():
+            module = known()
+            if module is not None and any(s.scene is not None and s.owns(module) for s in self._strands):
+                self.calls.follow(module)
+        self.calls.listen_to_the_followed()

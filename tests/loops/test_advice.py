@@ -1,0 +1,25 @@
+"""What is advised where a fault is likely is not said of healthy loops that look alike."""
+
+import pytest
+
+from . import faults_of_clipping, faults_of_order, faults_of_pairs, faults_of_teachers
+from .test_loops import watched
+
+SILENT = [
+    *((loop, "call eval() on it") for loop in faults_of_teachers.QUIET),
+    *((loop, "to be synchronised") for loop in faults_of_teachers.QUIET),
+    *((loop, "come after the step") for loop in faults_of_clipping.QUIET),
+    *((loop, "clipped just before") for loop in faults_of_clipping.QUIET),
+    *(
+        (loop, "are shifted")
+        for loop in faults_of_pairs.QUIET
+        if loop is not faults_of_pairs.shifted_by_the_model
+    ),
+    *((loop, "steps in a row") for loop in faults_of_order.QUIET),
+]
+
+
+@pytest.mark.parametrize("loop", dict.fromkeys(loop for loop, _ in SILENT))
+def test_a_healthy_loop_is_not_advised_so(loop):
+    said = " ".join(advice for verdict in watched(loop).verdicts for advice in verdict.advice)
+    assert [words for one, words in SILENT if one is loop and words in said] == []

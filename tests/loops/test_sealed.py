@@ -1,0 +1,65 @@
+"""Loops that were written before anyone measured on them, by somebody who had not seen the checks.
+
+First measured on 21 November 2026: of 34 faults 22 failed, 21 of them by name, and 5 more were advice
+that names them; no alarm on the 34 twins, one on the 20 healthy loops beside them (optimizers within
+backward, mended since). What was missed then stands in ``UNFOUND``. They are open now: what is made for
+them is to be measured on others.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pytest_dlcheck import watch
+from pytest_dlcheck.verdict import Outcome
+
+from .sealed_faults import SEALED
+from .sealed_healthy import SEALED_HEALTHY
+
+ADVISED = {
+    "network_for_every_epoch",
+    "accumulated_and_not_divided",
+    "backward_on_the_last_heads_loss",
+    "frozen_backbone_in_train_mode",
+    "rows_instead_of_images",
+}
+"""Told as advice, rightly."""
+UNFOUND = {
+    "convolutions_under_no_grad",  # fails, by the wrong name: stale parameters
+    "generator_that_never_moves_on",
+    "teacher_trained_along",
+    "siamese_targets_not_detached",
+    "generator_never_stepped",
+    "policy_that_flees_reward",
+    "quarters_taken_for_images",
+    "one_output_scored_by_argmax",
+}
+"""Not told, or by another name."""
+
+
+def watched(loop):
+    torch.manual_seed(0)
+    with watch(loop.__name__) as run:
+        loop()
+    return run
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
+@pytest.mark.parametrize(
+    "loop", [f for f in SEALED if f.__name__ not in UNFOUND], ids=lambda f: f.__name__
+)
+def test_what_was_named_is_named(loop):
+    run, words = watched(loop), SEALED[loop].words
+    causes = [f.verdict for f in run.failures if not f.because_of][:1]
+    said = [f"{v.because} {v.cause} {[s.finding for s in v.suspects]}".lower() for v in causes]
+    if loop.__name__ in ADVISED:
+        assert not causes
+        said = [advice.lower() for verdict in run.verdicts for advice in verdict.advice]
+    assert any(word in sentence for word in words for sentence in said), said
+
+
+@pytest.mark.parametrize("loop", [*(fault.twin for fault in SEALED.values()), *SEALED_HEALTHY])
+def test_a_healthy_one_raises_no_alarm(loop):
+    bad = {Outcome.FAILED, Outcome.ERRORED}
+    assert [f.verdict.because for f in watched(loop).findings if f.verdict.outcome in bad] == []

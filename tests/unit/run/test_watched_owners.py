@@ -1,0 +1,82 @@
+"""Who steps a set of parameters, for whom schedulers do, and what losses reach besides."""
+
+import torch
+from torch import nn
+
+from pytest_dlcheck.run.watch.outsiders import Outsiders
+from pytest_dlcheck.run.watch.owners import Owners
+from pytest_dlcheck.run.watch.visits import Visits
+
+
+def stepper(model, lr=0.1):
+    return torch.optim.SGD(model.parameters(), lr=lr)
+
+
+def test_optimizers_are_counted_once_and_their_turns_apart():
+    model = nn.Linear(2, 2)
+    one, two = stepper(model), stepper(model)
+    owners = Owners(one)
+    assert [owners.take_over(each) for each in (two, one, two)] == [True, False, False]
+    assert (owners.count, owners.turns) == (2, 2)
+
+
+def test_a_schedule_of_an_optimizer_that_was_replaced_is_misdirected():
+    model = nn.Linear(2, 2)
+    old, new = stepper(model), stepper(model, lr=0.05)
+    owners = Owners(old)
+    owners.take_over(new)
+    for _ in range(3):
+        owners.schedule_steps(old, new)
+    assert owners.misdirected == 3
+    owners.take_over(old)
+    assert owners.misdirected == 0
+
+
+def test_a_schedule_of_one_with_the_same_rates_is_not():
+    model = nn.Linear(2, 2)
+    outer, inner = stepper(model), stepper(model)
+    owners = Owners(outer)
+    owners.schedule_steps(inner, outer)
+    assert owners.misdirected == 0
+
+
+def seen(*, frozen=False, held=False, moved=False, late=False):
+    """What is told of an encoder that no optimizer of the loop steps."""
+    encoder, head, visits = nn.Linear(32, 32), nn.Linear(32, 2), Visits()
+    optimizer, other = stepper(head), stepper(encoder) if held else None
+    encoder.requires_grad_(not frozen)
+    outsiders = Outsiders(visits)
+    visits.begins(with_gradients=True)
+    for part in (head, encoder) if late else (encoder, head):
+        visits.add(part)
+    stepped = {id(p) for p in head.parameters()}
+    for _ in range(2):
+        leaves = [p for p in (*encoder.parameters(), *head.parameters()) if p.requires_grad]
+        others = outsiders.look(leaves, stepped)
+        outsiders.note(others, [encoder, head], [optimizer, *filter(None, [other])], head)
+        if moved:
+            with torch.no_grad():
+                encoder.weight.add_(1)
+                encoder.bias.add_(1)
+    return outsiders.rows(stepped, confused=False)
+
+
+def test_parameters_that_no_optimizer_holds_are_told_with_their_names():
+    rows = seen()
+    assert {row["name"] for row in rows} == {"Linear.weight", "Linear.bias"}
+    assert {row["name"]: row["untrained"] for row in rows}["Linear.weight"] is True
+
+
+def test_what_comes_after_the_trained_model_is_not_called_untrained():
+    assert {row["untrained"] for row in seen(late=True)} == {None}
+
+
+def test_frozen_held_or_moved_parameters_are_not_forgotten():
+    assert seen(frozen=True) == seen(held=True) == seen(moved=True) == ()
+
+
+def test_a_loss_without_parameters_is_counted():
+    outsiders, weight = Outsiders(Visits()), nn.Parameter(torch.ones(2))
+    outsiders.look([torch.ones(1, requires_grad=True)], {id(weight)})
+    outsiders.look([weight], {id(weight)})
+    assert (outsiders.looked, outsiders.rootless) == (2, 1)
