@@ -195,9 +195,10 @@ class _Group:
         self.count = len(self.here)
         self._flaws = [flaw for flaw in map(gate.flaw, traces) if flaw is not None]
         here, there = ([t for t in side if gate.flaw(t) is None] for side in (self.here, self._there))
+        if all(trace.row("timing").flag("in_turns") for trace in (*here, *there)):
+            here, there = _with_counterpart(here, there), _with_counterpart(there, here)
         quantity = gate.quantity(setting, self.here)
         sample = Sample(quantity, tuple(map(gate.value, here)), gate.margin)
-        self._enough = bool(here) and bool(there or not self.revision)
         self.flaw = self._what_spoils(here, there)
         self.rulings: tuple[Ruling, ...] = ()
         self.story = sample.story() if here else ""
@@ -274,6 +275,12 @@ class _Group:
             return in_turns([(head, base) for head, base in logs])
         head, base = (quantity.badness(tuple(map(gate.value, side))) for side in (here, there))
         return apart(head, base)
+
+
+def _with_counterpart(traces: Sequence[Trace], others: Sequence[Trace]) -> list[Trace]:
+    """Those of pairs of which both count."""
+    known = {trace.trial.replicate for trace in others}
+    return [trace for trace in traces if trace.trial.replicate in known]
 
 
 def _ran(trace: Trace) -> bool:

@@ -28,6 +28,7 @@ from pytest_dlcheck.trial import BENCHES
 if TYPE_CHECKING:
     from pytest_dlcheck.plugin.items import CheckItem
 
+_ERRORS = ("raised", "out_of_memory")
 TIMES = frozenset({"step_seconds", "call_seconds"})
 """What is taken in turns with the other commit's."""
 
@@ -87,10 +88,10 @@ class Isolation:
         other = self._counterpart(item, planned)
         if other is not None:
             ours, theirs = self._in_turns(item, planned, other, timeout, progress)
-            if ours.answer is not None and theirs.answer is not None:
+            if _is_of_use(ours) and _is_of_use(theirs):
                 self._waiting = {(item.variant.nodeid, other): theirs}
                 return self._read(ours, planned)
-            self._apart.add(item.variant.nodeid)  # it may be that there is no room for two
+            self._apart.add(item.variant.nodeid)  # it may be that two hinder each other
         (end,) = attend(self._start(item, planned, timeout, progress))
         return self._read(end, planned)
 
@@ -117,10 +118,11 @@ class Isolation:
     ) -> tuple[End, End]:
         """Both at the same time, joined by a socket."""
         mine, its = socketpair()
+        limit = None if timeout is None else 2 * timeout  # each waits for the other's turns
         with mine, its:
-            ours = self._start(item, planned, timeout, progress, mine)
+            ours = self._start(item, planned, limit, progress, mine)
             try:
-                theirs = self._start(item, other, timeout, None, its, first=False)
+                theirs = self._start(item, other, limit, None, its, first=False)
             except BaseException:
                 ours.end()
                 raise
@@ -165,6 +167,12 @@ class Isolation:
             workers=0 if planned.trial.kind in BENCHES else _workers(),
             redirection=None if other is None else other.redirection(item.path),
         )
+
+
+def _is_of_use(end: End) -> bool:
+    """Whether a child has answered, and not with an error that may come of running beside another."""
+    trace = {} if end.answer is None else end.answer.get("trace", {})
+    return end.answer is not None and trace.get("ending", {}).get("kind") not in _ERRORS
 
 
 def _workers() -> int:

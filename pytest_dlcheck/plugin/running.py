@@ -133,8 +133,8 @@ def attend(*children: Running) -> tuple[End, ...]:
     try:
         while waiting:
             for child in [one for one in waiting if one.is_over()]:
-                waiting.remove(child)
                 ends[id(child)] = child.end()
+                waiting.remove(child)
     finally:
         for child in waiting:
             child.end()

@@ -164,12 +164,12 @@ def _least(loss: Callable[[Any], Tensor], outputs: Any, groups: Tensor) -> _Leas
 
 def _has_ended(history: list[float]) -> bool | None:
     """Whether the last evaluations won nothing that counts; None where they cannot tell."""
-    told = [value for value in history if not math.isnan(value)]
-    if told and min(told) < -ENDLESS * max(1.0, abs(history[0])):
+    lowest = min(history, default=math.inf)
+    if lowest < -ENDLESS * max(1.0, abs(history[0])):
         return False
-    if len(history) <= WINDOW or not math.isfinite(history[-1]):
+    if len(history) < WINDOW or not math.isfinite(lowest):
         return None
-    won, way = history[-1 - WINDOW] - history[-1], history[0] - history[-1]
+    won, way = history[-WINDOW] - lowest, history[0] - lowest
     return True if won < PRECISE * max(way, abs(history[0])) else None
 
 

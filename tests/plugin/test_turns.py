@@ -25,6 +25,7 @@ class Child:
 
     started: list[Child]
     dies = staticmethod(lambda child: False)
+    ending = staticmethod(lambda child: Ending())
 
     def __init__(self, guard, order, folder, progress, line=None, *, first=True):
         self.trial, self.line, self.first, self.ended = order.trial, line and line.fileno(), first, False
@@ -37,7 +38,7 @@ class Child:
         self.ended = True
         if Child.dies(self):
             return End(None, Death(code=-9, begun=True))
-        trace = Trace(self.trial, Ending("completed"), {"step_seconds": Series((0,), (0.1,))})
+        trace = Trace(self.trial, Child.ending(self), {"step_seconds": Series((0,), (0.1,))})
         return End({"trace": trace.to_json()}, Death(code=0, begun=True))
 
 
@@ -46,6 +47,7 @@ def isolated(monkeypatch, tmp_path):
     """What runs trials of a recipe, with children that only seem to run."""
     Child.started = []
     monkeypatch.setattr(Child, "dies", staticmethod(lambda child: False))
+    monkeypatch.setattr(Child, "ending", staticmethod(lambda child: Ending()))
     monkeypatch.setattr(isolation, "Running", Child)
     parameters = SimpleNamespace(args=(), dir=tmp_path)
     config = SimpleNamespace(
@@ -104,6 +106,17 @@ def test_where_one_of_two_dies_each_is_run_by_itself_from_then_on(isolated, monk
     assert isolated(BASE).ending.kind == "completed"
     assert [child.line is None for child in Child.started] == [False, False, True, True]
     assert all(child.ended for child in Child.started)
+
+
+@pytest.mark.parametrize("kind", ["raised", "out_of_memory"])
+def test_an_error_that_comes_of_running_beside_another_is_no_verdict(isolated, monkeypatch, kind):
+    def ending(child):
+        return Ending(kind if child.line is not None else "completed")
+
+    monkeypatch.setattr(Child, "ending", staticmethod(ending))
+    assert isolated(HEAD).ending.kind == "completed"
+    assert isolated(BASE).ending.kind == "completed"
+    assert len(Child.started) == 4
 
 
 def test_where_the_second_cannot_be_started_nothing_is_left_of_the_first(isolated, monkeypatch):

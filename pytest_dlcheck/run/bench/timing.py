@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Protocol
 
-from pytest_dlcheck.run.bench.turns import TURN, Turns
+from pytest_dlcheck.run.bench.turns import Turns
 
 SETTLED = 0.1
 """Interquartile range over median below which the last steps count as settled (ratio)."""
@@ -19,7 +19,9 @@ _FEWEST = 3
 _FIRST = 2
 """Measurements that are not looked at: they build, compile and allocate."""
 _WARMING = 8
-"""A turn begins with this part of a block, which is not counted (one in so many)."""
+"""A turn begins with this part of a block, which is not counted (one in so many), or with one call."""
+_TURNS = 10
+"""Turns at least that the fewest blocks are spread over."""
 _NOTCH = 1.57
 """Half-width of a median's interval over IQR/sqrt(n): McGill, Tukey & Larsen (1978)."""
 
@@ -107,9 +109,7 @@ def _drifts(values: Sequence[float]) -> bool:
     return abs(early - late) > max(SETTLED, noise) * late
 
 
-def measure(
-    step: Step, clock: Clock, limits: Limits, count: int, *, turns: Turns, seconds: float
-) -> list[float]:
+def measure(step: Step, clock: Clock, limits: Limits, count: int, turns: Turns) -> list[float]:
     """Seconds per step, block by block, until their median is known well enough.
 
     Args:
@@ -117,24 +117,26 @@ def measure(
         clock: that takes its time.
         limits: how long it may take, and how precise it must be.
         count: steps of a block.
-        turns: in which it is done; it ends soon after the other process has had enough.
-        seconds: one step takes, about.
+        turns: in which it is done; it ends soon after the other process has had enough, and not before.
     """
     blocks: list[float] = []
     while not _is_enough(blocks, limits, count):
         with turns:
             if turns.partner_is_done and len(blocks) >= limits.fewest:
                 break
-            if turns.are_shared:  # what the other one has driven out of the caches comes back
-                clock(step, math.ceil(count / _WARMING))
-            many = _blocks_of_a_turn(turns, count * seconds)
-            blocks.extend(clock(step, count) / count for _ in range(many))
+            if turns.are_shared and (spare := count // _WARMING if limits.block else 1):
+                clock(step, spare)  # what the other one has driven out of the caches comes back
+            blocks.extend(clock(step, count) / count for _ in range(_many(turns, limits)))
     turns.end()
+    while turns.are_shared and not turns.partner_is_done:
+        with turns:  # so that whatever comes after it does not disturb the other one
+            pass
     return blocks
 
 
-def _blocks_of_a_turn(turns: Turns, seconds: float) -> int:
-    return math.ceil(TURN / seconds) if turns.are_shared and seconds > 0 else 1
+def _many(turns: Turns, limits: Limits) -> int:
+    """Blocks of a turn: as many for the other one, so that the same numbers stand side by side."""
+    return math.ceil(limits.fewest / _TURNS) if turns.are_shared else 1
 
 
 def _is_enough(blocks: Sequence[float], limits: Limits, count: int) -> bool:

@@ -139,7 +139,7 @@ def _timed(rig: Rig, step: Step, clock: Clock, limits: Limits, cycle: int, turns
             warm = warm_up(step, clock, limits, cycle)
         surroundings.begin()
         count = whole_cycles(limits.block, warm.seconds, cycle)
-        blocks = measure(step, clock, limits, count, turns=turns, seconds=warm.seconds)
+        blocks = measure(step, clock, limits, count, turns)
         surroundings.look()
     series = Series(tuple(range(len(blocks))), tuple(blocks))
     return _Timed(series, warm, count, surroundings.row(), turns.were_kept)

@@ -14,9 +14,6 @@ from typing import Self
 
 VARIABLE = "PYTEST_DLCHECK_TURNS"
 """In the environment: the number of this process's end of the socket, and ``first`` or ``second``."""
-TURN = 0.02
-"""Seconds that a turn lasts at least: long against what handing it over takes (some 50 µs), short
-against what comes and goes on a shared machine."""
 _GO_ON, _LAST = b"t", b"l"
 _PID = struct.Struct("!q")
 
@@ -81,6 +78,7 @@ class Turns:
         with line, suppress(OSError):
             if self._ends:
                 line.sendall(_LAST)
+            line.shutdown(socket.SHUT_RDWR)  # a forked worker of ours may still hold this end
 
     def _greet(self, line: socket.socket) -> None:
         self._say(_PID.pack(os.getpid()))

@@ -18,7 +18,7 @@ from pytest_dlcheck.run.bench.turns import Turns
 
 
 def alone(step, clock, limits, count):
-    return measure(step, clock, limits, count, turns=Turns(), seconds=1.0)
+    return measure(step, clock, limits, count, Turns())
 
 
 class Steps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from dataclasses import replace
 from socket import socketpair
 
 import pytest
@@ -22,6 +23,7 @@ class Worker(threading.Thread):
         super().__init__(daemon=True)
         self.line, self.first, self.log, self.most, self.fail_after = line, first, log, most, fail_after
         self.blocks, self.kept, self.error = [], None, None
+        self.limits = Limits(seconds=100.0, fewest=5, most=most, precise=0.0)
 
     def step(self):
         self.log.append((self.name, "begins"))
@@ -39,8 +41,8 @@ class Worker(threading.Thread):
     def run(self):
         turns = Turns(self.line, first=self.first)
         try:
-            limits = Limits(seconds=100.0, fewest=5, most=self.most, precise=0.0)
-            self.blocks = measure(self.step, self.clock, limits, 1, turns=turns, seconds=0.01)
+            limits = replace(self.limits, most=min(self.most, self.limits.most))
+            self.blocks = measure(self.step, self.clock, limits, 1, turns)
             self.kept = turns.were_kept
         except ValueError as error:
             self.error = error
@@ -85,11 +87,39 @@ def test_one_that_fails_leaves_the_other_alone():
     assert workers[0].kept is False
 
 
+def test_an_end_that_a_forked_worker_still_holds_is_not_waited_for():
+    one, other = socketpair()
+    with other.dup():
+        first, second = Turns.__new__(Turns), None
+        thread = threading.Thread(target=lambda: first.__init__(one, first=False), daemon=True)
+        thread.start()
+        second = Turns(other)
+        thread.join(5)
+        second.close()
+        with first:
+            assert not first.are_shared
+
+
+def test_calls_take_turns_too():
+    log, (one, other) = [], socketpair()
+    limits = Limits(seconds=2.0, block=0.0, fewest=30, most=500, precise=0.0)
+    workers = Worker(one, first=True, log=log), Worker(other, first=False, log=log)
+    for worker in workers:
+        worker.limits = limits
+        worker.start()
+    for worker in workers:
+        worker.join(20)
+        assert not worker.is_alive()
+    assert all(worker.kept and len(worker.blocks) >= 30 for worker in workers)
+    order = [name for name, what in log if what == "begins"]
+    assert sum(a != b for a, b in itertools.pairwise(order)) >= 20
+
+
 def test_one_that_never_comes_is_not_waited_for():
     one, other = socketpair()
     other.close()
     turns = Turns(one, first=False)
-    blocks = measure(lambda: None, lambda step, count: 0.1, LIMITS, 1, turns=turns, seconds=0.1)
+    blocks = measure(lambda: None, lambda step, count: 0.1, LIMITS, 1, turns)
     assert len(blocks) >= 5
     assert turns.partner is None
     assert not turns.were_kept
