@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import takewhile
 from math import isfinite
-from statistics import median
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
+from pytest_dlcheck.faults.floor import Fall
 from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
-from pytest_dlcheck.verdict import Measure, Suspect, Verdict
+from pytest_dlcheck.verdict import Verdict
 
 _ADVICE = (
     "the loss falls below zero, ever faster: unless it is a likelihood, the sign of it, or of one of "
@@ -72,35 +72,22 @@ class LossHasAFloor(Check):
     def decide(self, evidence: Evidence) -> Verdict:
         """By three medians."""
         trace = evidence.the("watch")
-        losses = list(takewhile(isfinite, trace.series("loss").values))
+        losses = trace.series("loss").values
         if trace.row("recipe").flag("several_objectives"):
             return self.not_applicable("several objectives are trained against each other")
         if trace.row("recipe").flag("maximize"):
             return self.not_applicable("what is trained is maximised, as it was asked for")
-        broke = len(losses) < len(trace.series("loss"))
-        if len(losses) < (self.at_least if broke else self.enough):
-            return self.inconclusive(f"{len(losses)} losses are too few to tell (of {self.enough})")
-        few = max(1 if broke else 3, int(self.part * len(losses)))
-        start = (len(losses) - few) // 2
-        first, middle, last = (median(losses[i : i + few]) for i in (0, start, len(losses) - few))
-        floor = -self.far * abs(losses[0]) if abs(losses[0]) >= self.tiny else -self.deep
-        story = (
-            f"the loss went from {first:.4g} over {middle:.4g} to {last:.4g} (ever faster below "
-            f"{floor:.3g} has no floor)"
-        )
-        measure = Measure("loss at the end", last, "loss", floor, ">=")
-        if not (last < floor and middle - last > self.faster * abs(first - middle)):
-            return self.passed(story, measure)
-        seen = trace.row("comparisons")
-        if not broke and (seen.integer("exponential") or not seen.integer("looked")):
-            return self.passed(story, measure, advice=[_ADVICE])
-        return self.failed(
-            story,
-            measure,
-            suspects=[Suspect("loss", "is minimised below any floor: its sign is wrong")],
-            cause="the sign of the loss, or of a term of it, is wrong: nothing ends its fall",
-            remedy="minimise what is smallest where the outputs are right: turn the sign",
-        )
+        fall = Fall.of(losses, part=self.part, enough=self.enough, at_least=self.at_least)
+        if fall is None:
+            count = sum(1 for _ in takewhile(isfinite, losses))
+            return self.inconclusive(f"{count} losses are too few to tell (of {self.enough})")
+        floor = -self.far * fall.start if fall.start >= self.tiny else -self.deep
+        fault, seen = fall.fault(floor), trace.row("comparisons")
+        if not fall.sinks(floor, self.faster):
+            return self.passed(fault.because, *fault.measures)
+        if not fall.broke and (seen.integer("exponential") or not seen.integer("looked")):
+            return self.passed(fault.because, *fault.measures, advice=[_ADVICE])
+        return self.failed_by(fault)
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:

@@ -37,45 +37,60 @@ class Fall:
         first: that of the first part of them, in the loss's unit, as all here.
         middle: that of the middle part.
         last: that of the last part.
-        scale: the size of the very first loss; 1 where that is none.
+        start: the size of the very first loss.
         broke: whether they stopped being finite after that.
     """
 
     first: float
     middle: float
     last: float
-    scale: float
+    start: float
     broke: bool
 
     @classmethod
-    def of(cls, given: Sequence[float]) -> Fall | None:
-        """Of the losses that are finite; None where they are too few."""
+    def of(
+        cls,
+        given: Sequence[float],
+        *,
+        part: float = PART,
+        enough: int = ENOUGH,
+        at_least: int = AT_LEAST,
+    ) -> Fall | None:
+        """Of the losses that are finite; None where they are too few.
+
+        Args:
+            given: one loss per step.
+            part: share of them (ratio) that a median is taken of.
+            enough: how many (count) are not too few, and
+            at_least: where they then stop being finite.
+        """
         losses = list(takewhile(isfinite, given))
         broke = len(losses) < len(given)
-        if len(losses) < (AT_LEAST if broke else ENOUGH):
+        if len(losses) < (at_least if broke else enough):
             return None
-        few = max(1 if broke else 3, int(PART * len(losses)))
+        few = max(1 if broke else 3, int(part * len(losses)))
         start = (len(losses) - few) // 2
         first, middle, last = (median(losses[i : i + few]) for i in (0, start, len(losses) - few))
-        scale = abs(losses[0]) if abs(losses[0]) >= TINY else 1.0
-        return cls(first, middle, last, scale, broke)
+        return cls(first, middle, last, abs(losses[0]), broke)
 
-    def sinks(self, depth: float) -> bool:
-        """Whether it lies so many sizes of the first loss below zero, and falls ever faster."""
-        fall = self.middle - self.last
-        return self.last < -depth * self.scale and fall > FASTER * abs(self.first - self.middle)
+    def depth(self, sizes: float) -> float:
+        """So many sizes of the first loss below zero, or of 1 where that is no measure."""
+        return -sizes * (self.start if self.start >= TINY else 1.0)
 
-    def lies(self, depth: float) -> bool:
-        """Whether it lies so many sizes of the first loss below zero."""
-        return self.last < -depth * self.scale
+    def sinks(self, floor: float, faster: float = FASTER) -> bool:
+        """Whether it lies below a floor, and falls ever faster: so many times as far as before."""
+        return self.last < floor and self.middle - self.last > faster * abs(self.first - self.middle)
 
-    def fault(self, steps: int) -> Fault:
-        """The sign of something is wrong."""
-        floor = -FAR * self.scale
-        end = ", then it is not finite" if self.broke else ""
+    def fault(self, floor: float, how: str = "") -> Fault:
+        """The sign of something is wrong.
+
+        Args:
+            floor: below which nothing ends, in the loss's unit.
+            how: it went there.
+        """
         return Fault(
-            f"the loss went from {self.first:.4g} over {self.middle:.4g} to {self.last:.4g} in {steps} "
-            f"steps{end} (ever faster below {floor:.3g} has no floor)",
+            f"the loss went from {self.first:.4g} over {self.middle:.4g} to {self.last:.4g}{how} "
+            f"(ever faster below {floor:.3g} has no floor)",
             measures=(Measure("loss at the end", self.last, "loss", floor, ">="),),
             suspects=(Suspect("loss", "is minimised below any floor: its sign is wrong"),),
             cause="the sign of the loss, or of a term of it, is wrong: nothing ends its fall",
@@ -95,7 +110,7 @@ def sinks(trace: Trace) -> bool:
     if own or trace.ending.kind != "completed" or _is_meant(trace):
         return False
     fall = Fall.of(trace.series("loss").values)
-    return fall is not None and fall.sinks(1.0)
+    return fall is not None and fall.sinks(fall.depth(1.0))
 
 
 def by_length(traces: Sequence[Trace]) -> tuple[tuple[Trace, ...], dict[int, Trace]]:
@@ -151,8 +166,12 @@ def without_floor(trace: Trace, longer: Trace | None) -> Fault | None:
         return None
     for seen, sure in ((trace, False), (longer, True)):
         fall = None if seen is None else Fall.of(seen.series("loss").values)
-        if seen and fall and (fall.sinks(FAR) or (sure and fall.lies(FAR**2))) and (sure or fall.broke):
-            return fall.fault(len(seen.series("loss")))
+        if seen is None or fall is None or not (sure or fall.broke):
+            continue
+        floor, deepest = fall.depth(FAR), fall.depth(FAR**2)
+        if fall.sinks(floor) or (sure and fall.last < deepest):
+            end = ", then it is not finite" if fall.broke else ""
+            return fall.fault(floor, f" in {len(seen.series('loss'))} steps{end}")
     return None
 
 

@@ -195,7 +195,8 @@ class _Group:
         self.count = len(self.here)
         self._flaws = [flaw for flaw in map(gate.flaw, traces) if flaw is not None]
         here, there = ([t for t in side if gate.flaw(t) is None] for side in (self.here, self._there))
-        if all(trace.row("timing").flag("in_turns") for trace in (*here, *there)):
+        self._in_turns = all(trace.row("timing").flag("in_turns") for trace in (*here, *there))
+        if self._in_turns:
             here, there = _with_counterpart(here, there), _with_counterpart(there, here)
         quantity = gate.quantity(setting, self.here)
         sample = Sample(quantity, tuple(map(gate.value, here)), gate.margin)
@@ -268,11 +269,11 @@ class _Group:
         self, quantity: Quantity, here: Sequence[Trace], there: Sequence[Trace]
     ) -> Difference:
         """Pair by pair, where all of them took the time in turns."""
-        gate, bases = self._gate, {trace.trial.replicate: trace for trace in there}
-        pairs = [(t, bases[t.trial.replicate]) for t in here if t.trial.replicate in bases]
-        if pairs and all(t.row("timing").flag("in_turns") for t in (*here, *there)):
-            logs = [[quantity.badness(gate.blocks(trace)) for trace in pair] for pair in pairs]
-            return in_turns([(head, base) for head, base in logs])
+        gate = self._gate
+        if self._in_turns:
+            bases = {trace.trial.replicate: quantity.badness(gate.blocks(trace)) for trace in there}
+            heads = ((t.trial.replicate, quantity.badness(gate.blocks(t))) for t in here)
+            return in_turns([(head, bases[number]) for number, head in heads])
         head, base = (quantity.badness(tuple(map(gate.value, side))) for side in (here, there))
         return apart(head, base)
 

@@ -136,19 +136,17 @@ def _least(loss: Callable[[Any], Tensor], outputs: Any, groups: Tensor) -> _Leas
         return part.expand(len(groups), *part.shape[1:]).clone() if count == 1 else part[groups]
 
     map_tensors(outputs, begin)
-    best, history = math.inf, list[float]()
+    history: list[float] = []  # the least so far, after each evaluation
     optimizer = torch.optim.LBFGS(free, max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
-        nonlocal best
         given = iter(free)
         values = map_tensors(outputs, lambda t: spread(next(given)) if t.is_floating_point() else t)
         value = loss(values)
         for part, slope in zip(free, torch.autograd.grad(value, free, allow_unused=True), strict=True):
             part.grad = slope
-        best = min(best, float(value.detach()))
-        history.append(best)
-        if len(history) > WINDOW and history[-WINDOW] - best < PRECISE * abs(history[0]):
+        history.append(min(history[-1] if history else math.inf, float(value.detach())))
+        if len(history) > WINDOW and history[-WINDOW] - history[-1] < PRECISE * abs(history[0]):
             raise _KnownWellEnoughError
         return value
 
@@ -159,18 +157,17 @@ def _least(loss: Callable[[Any], Tensor], outputs: Any, groups: Tensor) -> _Leas
         pass
     except Exception:  # noqa: BLE001  a loss that cannot be asked like this is simply not known
         return _Least()
-    return _Least(best, is_reached=_has_ended(history))
+    return _Least(history[-1], is_reached=_has_ended(history))
 
 
 def _has_ended(history: list[float]) -> bool | None:
     """Whether the last evaluations won nothing that counts; None where they cannot tell."""
-    lowest = min(history, default=math.inf)
-    if lowest < -ENDLESS * max(1.0, abs(history[0])):
+    first, lowest = history[0], history[-1]
+    if lowest < -ENDLESS * max(1.0, abs(first)):
         return False
     if len(history) < WINDOW or not math.isfinite(lowest):
         return None
-    won, way = history[-WINDOW] - lowest, history[0] - lowest
-    return True if won < PRECISE * max(way, abs(history[0])) else None
+    return True if history[-WINDOW] - lowest < PRECISE * max(first - lowest, abs(first)) else None
 
 
 def _noise(rig: Rig, batch: Any) -> float:

@@ -69,24 +69,17 @@ def operations(model: nn.Module, call: Callable[[], object]) -> list[Operation]:
     return recorder.found
 
 
-def first_operation(
+def mixing(
     before: Iterable[Operation], after: Iterable[Operation], agrees: Agrees, module: str | None = None
-) -> Operation | None:
-    """The first operation whose inputs agree between two calls and whose outputs do not.
+) -> Iterator[Operation]:
+    """The operations whose inputs agree between two calls and whose outputs do not, in order.
 
     Args:
-        before: the operations of the first call.
+        before: the operations of the first call; told as far as both calls do the same.
         after: those of the second.
         agrees: told a tensor of the first call and its like of the second.
         module: look only at operations that ran directly in this module.
     """
-    return next(mixing(before, after, agrees, module), None)
-
-
-def mixing(
-    before: Iterable[Operation], after: Iterable[Operation], agrees: Agrees, module: str | None = None
-) -> Iterator[Operation]:
-    """All such operations in order, as far as both calls do the same."""
     for a, b in zip(before, after, strict=False):
         if (a.name, a.line, len(a.inputs)) != (b.name, b.line, len(b.inputs)):
             return
