@@ -26,8 +26,9 @@ class Latency(ProcessGate):
     **Why it matters.** What a model costs to serve is seldom looked at while it is trained.
 
     **How it decides.** A fresh process warms up until its last ten calls agree (IQR/median < 0.1, or
-    noise without a drift), then times calls one by one, each until its result is there; its median is
-    one observation, and the 95th percentile is told beside it. Three such processes are held against
+    noise without a drift), then times calls one by one, each until its result is there, on a CPU going
+    round up to five copies of the recipe; its median is one observation, and the 95th percentile is
+    told beside it. Three such processes are held against
     `at_most`, or against earlier runs; five pairs, in turns, against another commit. The rules are
     those of `throughput`: it fails where an error of 1 % says so and the margin is passed; what is not
     decided asks for more processes, up to a bound, and then is inconclusive.

@@ -27,7 +27,8 @@ class Throughput(ProcessGate):
 
     **How it decides.** A fresh process without any probe warms up until its last ten measurements agree
     (IQR/median < 0.1, or noise without a drift), then times blocks of steps, with one synchronisation a
-    block and events on CUDA; its median is one observation. Three such processes are held against
+    block and events on CUDA; its median is one observation. On a CPU the blocks go round up to five
+    copies of the recipe, whose tensors lie in other places: one layout of memory is luck. Three such processes are held against
     `at_least`: it fails where even the better end of their one-sided interval misses the number. Against
     earlier runs it fails where two measurements of three processes each lie beyond the 99 % prediction
     limit of the last 20 runs and beyond the margin. Against another commit, processes run in pairs, one
@@ -44,8 +45,8 @@ class Throughput(ProcessGate):
     another commit both feel it.
 
     **Source.** Between-process variation as the unit: Georges, Buytaert & Eeckhout (2007), Kalibera &
-    Jones (2013). Pairs that feel the same: Bulej et al. (2020). Prediction limits: Hahn & Meeker (1991).
-    Welch (1947).
+    Jones (2013). Layouts: Mytkowicz et al. (2009), Curtsinger & Berger (2013). Pairs that feel the same:
+    Bulej et al. (2020). Prediction limits: Hahn & Meeker (1991). Welch (1947).
     """
 
     at_least: float | None = None

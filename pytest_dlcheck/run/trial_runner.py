@@ -62,7 +62,8 @@ def run_trial(factory: Factory, request: Request) -> Trace:
     of the user's code become the trace's ending; only ``KeyboardInterrupt`` and its like pass.
 
     Args:
-        factory: builds a fresh recipe; called once, under the trial's seed.
+        factory: builds a fresh recipe; called once, under the trial's seed, and a few times more
+            where time is taken.
         request: what to run and to record.
 
     Returns:
@@ -86,9 +87,10 @@ def _run(factory: Factory, request: Request) -> tuple[Ending, Record]:
         refuse_unsplit(cut)
         if request.trial.kind == "fit":
             refuse(recipe, request.trial)
-        rig = Rig(as_asked(readable(recipe), request.trial), request.trial.device, request.trial.seed)
+        rig = _rig(recipe, request.trial)
         if request.trial.kind in BENCHES:
-            bench(rig, request.trial, request.wanted, resident, record)
+            build = lambda: _rig(checked(factory()), request.trial)  # noqa: E731
+            bench(rig, build, request.trial, request.wanted, resident, record)
             return Ending(), record
         if recipe.train is not None:
             ending = _run_own_loop(rig, request, record)
@@ -120,6 +122,10 @@ def _run(factory: Factory, request: Request) -> tuple[Ending, Record]:
         if rig is not None:
             rig.stream.close()
     return ending, record
+
+
+def _rig(recipe: Recipe, trial: Trial) -> Rig:
+    return Rig(as_asked(readable(recipe), trial), trial.device, trial.seed)
 
 
 def _run_own_loop(rig: Rig, request: Request, record: Record) -> Ending:

@@ -46,22 +46,35 @@ def peak_resident_bytes() -> int | None:
     return None
 
 
-def step_memory(rig: Rig, step: Callable[[], object], spare: int, before: int | None) -> Row | None:
-    """What a step takes at its peak, once warm.
+def growth(step: Callable[[], object], before: int | None) -> int | None:
+    """By how much the process has grown at its peak, once steps are warm (bytes).
 
     Args:
-        rig: what is trained.
-        step: takes one step.
-        spare: bytes on the device of batches that are prepared beyond the one that a step needs.
+        step: takes one step; it takes a few here.
         before: what the process held in the main memory before the recipe was built.
 
     Returns:
-        ``bytes`` and ``source``, and ``resident`` (by how much the process has grown at its peak, None
-        where that is not told); None where torch does not tell what a step takes.
+        None where it is not told.
     """
     for _ in range(_WARM):
         step()
     after = peak_resident_bytes()
+    return None if before is None or after is None else max(0, after - before)
+
+
+def step_memory(rig: Rig, step: Callable[[], object], spare: int, grown: int | None) -> Row | None:
+    """What a step takes at its peak.
+
+    Args:
+        rig: what is trained.
+        step: takes one step, warm.
+        spare: bytes on the device of batches that are prepared beyond the one that a step needs.
+        grown: what ``growth`` told.
+
+    Returns:
+        ``bytes`` and ``source``, and ``resident`` (``grown``); None where torch does not tell what a
+        step takes.
+    """
     peak, source = (
         (_cuda_peak(rig.device, step) - spare, ALLOCATED)
         if rig.device.type == "cuda"
@@ -69,7 +82,6 @@ def step_memory(rig: Rig, step: Callable[[], object], spare: int, before: int | 
     )
     if peak is None:
         return None
-    grown = None if before is None or after is None else max(0, after - before)
     return Row(bytes=peak, source=source, resident=grown)
 
 

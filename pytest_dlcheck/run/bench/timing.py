@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle as endlessly
 from statistics import median, quantiles
 from typing import Protocol
 
@@ -109,23 +110,28 @@ def _drifts(values: Sequence[float]) -> bool:
     return abs(early - late) > max(SETTLED, noise) * late
 
 
-def measure(step: Step, clock: Clock, limits: Limits, count: int, turns: Turns) -> list[float]:
+def measure(
+    steps: Sequence[Step], clock: Clock, limits: Limits, count: int, turns: Turns
+) -> list[float]:
     """Seconds per step, block by block, until their median is known well enough.
 
     Args:
-        step: what is timed, warm.
+        steps: what is timed, warm: one step, or the same one of several copies, which it goes round.
         clock: that takes its time.
         limits: how long it may take, and how precise it must be.
         count: steps of a block.
         turns: in which it is done; it ends soon after the other process has had enough, and not before.
     """
     blocks: list[float] = []
+    copies = endlessly(steps)
     while not _is_enough(blocks, limits, count):
         with turns:
             if turns.partner_is_done and len(blocks) >= limits.fewest:
                 break
-            if turns.are_shared and (spare := count // _WARMING if limits.block else 1):
-                clock(step, spare)  # what the other one has driven out of the caches comes back
+            step = next(copies)
+            cold = turns.are_shared or len(steps) > 1
+            if cold and (spare := count // _WARMING if limits.block else 1):
+                clock(step, spare)  # what others have driven out of the caches comes back
             blocks.extend(clock(step, count) / count for _ in range(_many(turns, limits)))
     turns.end()
     while turns.are_shared and not turns.partner_is_done:

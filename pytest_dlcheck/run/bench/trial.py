@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from statistics import quantiles
@@ -14,7 +14,8 @@ import torch
 from pytest_dlcheck.recipe import Recipe
 from pytest_dlcheck.run.bench.batches import Prepared, sized, versions
 from pytest_dlcheck.run.bench.clocks import caller_clock_of, clock_of
-from pytest_dlcheck.run.bench.memory import step_memory
+from pytest_dlcheck.run.bench.layouts import several
+from pytest_dlcheck.run.bench.memory import growth, step_memory
 from pytest_dlcheck.run.bench.quiet import quiet
 from pytest_dlcheck.run.bench.surroundings import Surroundings
 from pytest_dlcheck.run.bench.timing import Clock, Limits, Step, WarmUp, measure, warm_up, whole_cycles
@@ -27,6 +28,7 @@ from pytest_dlcheck.run.observer import Observer
 from pytest_dlcheck.run.probes.loss import LossProbe
 from pytest_dlcheck.run.record import Record
 from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.seeding import same_draws
 from pytest_dlcheck.run.tree import copied
 from pytest_dlcheck.trace import Row, Series
 from pytest_dlcheck.trial import Trial
@@ -46,11 +48,23 @@ def as_asked(recipe: Recipe, trial: Trial) -> Recipe:
     return replace(recipe, precision=precision)
 
 
-def bench(rig: Rig, trial: Trial, wanted: frozenset[str], before: int | None, record: Record) -> None:
+Build = Callable[[], Rig]
+"""Builds the recipe once more."""
+
+
+def bench(
+    rig: Rig,
+    build: Build,
+    trial: Trial,
+    wanted: frozenset[str],
+    before: int | None,
+    record: Record,
+) -> None:
     """Take the time and the memory.
 
     Args:
         rig: the recipe, not opened yet.
+        build: builds it once more.
         trial: what is asked for.
         wanted: ``step_seconds`` or ``call_seconds`` where the time is to be taken.
         before: bytes that the process held in the main memory before the recipe was built.
@@ -65,22 +79,27 @@ def bench(rig: Rig, trial: Trial, wanted: frozenset[str], before: int | None, re
         )
     rig.open()
     if trial.kind == "bench_infer":
-        _bench_calls(rig, trial, record)
+        _bench_calls(rig, build, trial, record)
     else:
-        _bench_steps(rig, trial, wanted, before, record)
+        _bench_steps(rig, build, trial, wanted, before, record)
 
 
 def _bench_steps(
-    rig: Rig, trial: Trial, wanted: frozenset[str], before: int | None, record: Record
+    rig: Rig,
+    build: Build,
+    trial: Trial,
+    wanted: frozenset[str],
+    before: int | None,
+    record: Record,
 ) -> None:
-    prepared = Prepared(rig, trial.batch_size)
-    step = _stepper(rig, prepared)
-    _copy_only_what_is_changed(rig, lambda: prepared.are_spared_by(step))
+    prepared, step = _training(rig, trial)
     rig.phase = "timing training steps"
     clock = clock_of(rig.device)
+    grown = growth(step, before)
     if "step_seconds" in wanted:
         with closing(Turns.of_this_process()) as turns:
-            found = _timed(rig, step, clock, TRAINING, prepared.cycle, turns)
+            steps = _copies(rig, build, step, lambda other: _training(other, trial)[1])
+            found = _timed(rig, steps, clock, TRAINING, prepared.cycle, turns)
             with turns:
                 loaded = _loaded(rig, trial)
         record.channels["step_seconds"] = found.series
@@ -95,32 +114,63 @@ def _bench_steps(
         record.facts["timing"] = (row,)
         record.facts["surroundings"] = (found.surroundings,)
     rig.phase = "measuring the memory of a training step"
-    memory = step_memory(rig, step, prepared.spare, before)
+    memory = step_memory(rig, step, prepared.spare, grown)
     if memory is None:
         record.unobserved["step_memory"] = f"torch does not tell the memory of a step on {rig.device}"
     else:
         record.facts["step_memory"] = (memory,)
 
 
-def _bench_calls(rig: Rig, trial: Trial, record: Record) -> None:
+def _bench_calls(rig: Rig, build: Build, trial: Trial, record: Record) -> None:
     rig.phase = "finding the model's call"
-    size, dim = trial.batch_size, rig.recipe.batch_dim
-    if size is None and dim is not None:
-        size = 1
-    batch = rig.batch if size is None else sized(rig, rig.batch, size)
-    call = rig.objective.call(batch)
-    rig.model.eval()
+    size, call = _inference(rig, trial)
     rig.phase = "timing forward passes"
-    with torch.inference_mode(), rig.autocast():
-        _copy_only_what_is_changed(rig, lambda: _spares_its_inputs(call))
-        with closing(Turns.of_this_process()) as turns:
-            found = _timed(rig, call, caller_clock_of(rig.device), CALLS, 1, turns)
+    with torch.inference_mode(), rig.autocast(), closing(Turns.of_this_process()) as turns:
+        steps = _copies(rig, build, call, lambda other: _inference(other, trial)[1])
+        found = _timed(rig, steps, caller_clock_of(rig.device), CALLS, 1, turns)
     record.channels["call_seconds"] = found.series
     slow = quantiles(found.series.values, n=20, method="inclusive")[-1]
     record.facts["timing"] = (
         Row(_common(rig, found), samples=size, batch_size=size, slow_seconds=slow),
     )
     record.facts["surroundings"] = (found.surroundings,)
+
+
+def _training(rig: Rig, trial: Trial) -> tuple[Prepared, Step]:
+    """Batches, and a step on the next one of them."""
+    prepared = Prepared(rig, trial.batch_size)
+    step = _stepper(rig, prepared)
+    _copy_only_what_is_changed(rig, lambda: prepared.are_spared_by(step))
+    return prepared, step
+
+
+def _inference(rig: Rig, trial: Trial) -> tuple[int | None, Step]:
+    """The samples of a forward pass (None where they do not stand alone), and the pass."""
+    size, dim = trial.batch_size, rig.recipe.batch_dim
+    if size is None and dim is not None:
+        size = 1
+    batch = rig.batch if size is None else sized(rig, rig.batch, size)
+    call = rig.objective.call(batch)
+    rig.model.eval()
+    with torch.inference_mode(), rig.autocast():
+        _copy_only_what_is_changed(rig, lambda: _spares_its_inputs(call))
+    return size, call
+
+
+def _copies(rig: Rig, build: Build, step: Step, ready: Callable[[Rig], Step]) -> list[Step]:
+    """The step, and on a CPU that of further copies of the recipe, where memory lies otherwise."""
+
+    def another() -> Step:
+        as_usual = torch.inference_mode(mode=False), torch.autocast(rig.device.type, enabled=False)
+        with same_draws(rig.seed), as_usual[0], as_usual[1]:
+            other = build()
+            try:
+                other.open()
+                return ready(other)
+            finally:
+                other.stream.close()  # its batches are at hand
+
+    return several(step, another) if rig.device.type == "cpu" else [step]
 
 
 @dataclass(frozen=True)
@@ -130,19 +180,22 @@ class _Timed:
     count: int
     surroundings: Row
     in_turns: bool
+    copies: int
 
 
-def _timed(rig: Rig, step: Step, clock: Clock, limits: Limits, cycle: int, turns: Turns) -> _Timed:
+def _timed(
+    rig: Rig, steps: Sequence[Step], clock: Clock, limits: Limits, cycle: int, turns: Turns
+) -> _Timed:
     surroundings = Surroundings(rig.device, turns.partner)
     with quiet():
         with turns:
-            warm = warm_up(step, clock, limits, cycle)
+            warm = warm_up(steps[0], clock, limits, cycle)
         surroundings.begin()
         count = whole_cycles(limits.block, warm.seconds, cycle)
-        blocks = measure(step, clock, limits, count, turns)
+        blocks = measure(steps, clock, limits, count, turns)
         surroundings.look()
     series = Series(tuple(range(len(blocks))), tuple(blocks))
-    return _Timed(series, warm, count, surroundings.row(), turns.were_kept)
+    return _Timed(series, warm, count, surroundings.row(), turns.were_kept, len(steps))
 
 
 def _stepper(rig: Rig, prepared: Prepared | None) -> Step:
@@ -191,6 +244,7 @@ def _common(rig: Rig, found: _Timed) -> Row:
         warm_up_steps=found.warm.steps,
         settled=found.warm.settled,
         in_turns=found.in_turns,
+        copies=found.copies,
         spread=found.warm.spread,
         device=str(rig.device),
         device_name=_name(rig.device),

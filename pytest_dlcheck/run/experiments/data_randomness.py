@@ -46,17 +46,18 @@ class DataRandomness(Experiment):
         if not is_map_style(loader):
             raise NotApplicableError("the data is no map-style data set whose samples can be read again")
         with same_draws(rig.seed), kept(*parts_of(loader)):
-            facts = _here(loader)
+            facts, seconds = _here(loader)
         facts["workers"] = loader.num_workers
         if loader.num_workers and facts["random"]:
-            facts |= _in_workers(rig, loader, int(facts.pop("repeats") or 0))
+            facts |= _in_workers(rig, loader, _repeats(seconds))
         return [Row(facts)]
 
 
 # -- in this process ----------------------------------------------------------------------------
 
 
-def _here(loader: DataLoader[Any]) -> dict[str, Scalar]:
+def _here(loader: DataLoader[Any]) -> tuple[dict[str, Scalar], float]:
+    """What readings of one sample show, and the seconds that the first took."""
     index = len(loader.dataset) // 2  # type: ignore[arg-type]
     other = max(0, index - 1)
 
@@ -84,11 +85,10 @@ def _here(loader: DataLoader[Any]) -> dict[str, Scalar]:
     constant = [
         n for n, a, b in zip(_NAMES, after_first, after_other, strict=False) if a == b and n in names
     ]
-    few, many = _REPEATS
     kept_in: list[str] = []
     if first != again:
         kept_in = edited(loader.dataset, index, lambda: read(1)[0])
-    return {
+    facts: dict[str, Scalar] = {
         "edited": ", ".join(kept_in) or None,
         "random": first != elsewhere or own or first != again,
         "global_draws": first == again and first != elsewhere,
@@ -98,8 +98,13 @@ def _here(loader: DataLoader[Any]) -> dict[str, Scalar]:
         "seeded_by_reading": ", ".join(names) or None,
         "seeded_alike": ", ".join(constant) or None,
         "several": other != index,
-        "repeats": min(many, max(few, int(_SECONDS / max(took, 1e-6)))),
     }
+    return facts, took
+
+
+def _repeats(seconds: float) -> int:
+    few, many = _REPEATS
+    return min(many, max(few, int(_SECONDS / max(seconds, 1e-6))))
 
 
 _NAMES = ("torch", "random", "numpy.random")

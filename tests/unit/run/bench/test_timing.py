@@ -18,7 +18,7 @@ from pytest_dlcheck.run.bench.turns import Turns
 
 
 def alone(step, clock, limits, count):
-    return measure(step, clock, limits, count, Turns())
+    return measure([step], clock, limits, count, Turns())
 
 
 class Steps:
@@ -108,3 +108,16 @@ def test_blocks_are_whole_cycles(wanted, seconds, cycle, count):
 def test_too_few_values_have_no_spread_that_is_known():
     assert relative_spread([1.0, 1.0]) == math.inf
     assert relative_spread([1.0, 1.0, 1.0]) == 0.0
+
+
+def test_blocks_go_round_the_copies_each_with_steps_that_are_not_counted():
+    taken = []
+    steps = [lambda: taken.append("one"), lambda: taken.append("other")]
+
+    def clock(step, count):
+        for _ in range(count):
+            step()
+        return 0.1
+
+    measure(steps, clock, Limits(fewest=4, most=4), 16, Turns())
+    assert taken == (["one"] * 18 + ["other"] * 18) * 2

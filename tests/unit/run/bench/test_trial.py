@@ -13,6 +13,7 @@ from torch import nn
 
 from pytest_dlcheck import Recipe
 from pytest_dlcheck.run.bench import trial as bench_trial
+from pytest_dlcheck.run.bench.layouts import MOST
 from pytest_dlcheck.run.bench.quiet import quiet
 from pytest_dlcheck.run.bench.surroundings import Surroundings, compilations
 from pytest_dlcheck.run.bench.timing import Limits
@@ -112,7 +113,20 @@ def test_a_step_that_spares_its_batch_is_given_that_very_batch():
         return nn.functional.cross_entropy(model(batch[0]), batch[1])
 
     bench(lambda: made(loss=None, training_step=step))
-    assert len(seen) <= 16
+    assert len(seen) <= 16 * MOST
+
+
+def test_the_time_is_taken_of_copies_in_turn_and_said_of_how_many():
+    built = []
+
+    def recipe():
+        model = Watched()
+        built.append(model)
+        return made(model=model)
+
+    row = bench(recipe, "bench_infer", ("call_seconds",)).row("timing")
+    assert row["copies"] == len(built) == MOST
+    assert all(model.seen == {(1, False, True, False)} for model in built)
 
 
 def test_an_error_in_a_step_ends_the_trial_with_its_place():

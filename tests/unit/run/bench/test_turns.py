@@ -42,7 +42,7 @@ class Worker(threading.Thread):
         turns = Turns(self.line, first=self.first)
         try:
             limits = replace(self.limits, most=min(self.most, self.limits.most))
-            self.blocks = measure(self.step, self.clock, limits, 1, turns)
+            self.blocks = measure([self.step], self.clock, limits, 1, turns)
             self.kept = turns.were_kept
         except ValueError as error:
             self.error = error
@@ -119,7 +119,7 @@ def test_one_that_never_comes_is_not_waited_for():
     one, other = socketpair()
     other.close()
     turns = Turns(one, first=False)
-    blocks = measure(lambda: None, lambda step, count: 0.1, LIMITS, 1, turns)
+    blocks = measure([lambda: None], lambda step, count: 0.1, LIMITS, 1, turns)
     assert len(blocks) >= 5
     assert turns.partner is None
     assert not turns.were_kept
