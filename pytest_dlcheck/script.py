@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 from typing import NoReturn
@@ -17,6 +18,10 @@ from pytest_dlcheck.watching import Watched, watch
 
 class ScriptError(ValueError):
     """There is no such script or module."""
+
+
+class _CutShortError(Exception):
+    """Tells the watch that the script did not come to its end; told to nobody else."""
 
 
 def run_watched(
@@ -49,7 +54,7 @@ def run_watched(
     name = target if module else Path(target).name
     status: int | str | None = 0
     interrupted = False
-    with watch(name, stop_after=stop_after) as seen:
+    with suppress(_CutShortError), watch(name, stop_after=stop_after) as seen:
         try:
             main()
         except SystemExit as error:
@@ -60,6 +65,8 @@ def run_watched(
         except Exception as error:  # noqa: BLE001  any error of the script ends it, as without us
             _print(error)
             status = 1
+        if status or interrupted:
+            raise _CutShortError
     sys.stdout.flush()
     if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun starts, one speaks
         tell(seen)

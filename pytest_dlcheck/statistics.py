@@ -175,6 +175,11 @@ def _rank_spread(count: int) -> int:
     return count * (count - 1) * (2 * count + 5)
 
 
+def running_medians(values: Sequence[float], width: int) -> list[float]:
+    """The median of every so many numbers in a row; an odd number of them."""
+    return [sorted(values[i : i + width])[width // 2] for i in range(len(values) - width + 1)]
+
+
 def blocks(values: Sequence[float], count: int) -> list[float]:
     """The means of up to ``count`` neighbouring blocks of nearly equal length."""
     count = min(count, len(values))

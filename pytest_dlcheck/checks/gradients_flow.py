@@ -24,13 +24,14 @@ class GradientsFlow(Check):
     **How it decides.** A trainable parameter in an optimizer that has no gradient, or exactly zero, in
     every recorded step is looked into: on one batch its values are perturbed. If the loss changes
     although no gradient comes back, the graph is cut there, or the derivative is zero everywhere: a
-    failure, with the place of the cut. A module whose result its caller throws away, and one that is
-    never called while its sister of the same form is called twice, fail too. What is merely not used (a
-    head without a loss, an expert that no sample chose) is advice, and so is a copy of a module that
-    trains (a target network). Against the depth, the gradient relative to its weight (median over the
-    steps, matrices and kernels, no embeddings) must not fall by more than ``vanishing_ratio`` from the
-    best layer to all of the first ones; by no more than ``faint_ratio`` where the loss stands still. A
-    dropout must not drop more than ``most_dropped``.
+    failure, with the place of the cut; so it is where a watched loop calls a module with gradients off,
+    or detaches its result, and gives that to one that trains. A module whose result its caller throws
+    away, and one that is never called while its sister of the same form is called twice, fail too. What
+    is merely not used (a head without a loss, an expert that no sample chose) is advice, and so is a
+    copy of a module that trains (a target network). Against the depth, the gradient relative to its
+    weight (median over the steps, matrices and kernels, no embeddings) must not fall by more than
+    ``vanishing_ratio`` from the best layer to all of the first ones; by no more than ``faint_ratio``
+    where the loss stands still. A dropout must not drop more than ``most_dropped``.
 
     **What it cannot see.** The inside of compiled models, and what one batch and a short training do not
     show.

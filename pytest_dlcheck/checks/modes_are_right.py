@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults.modes import validated_in_train_mode
+from pytest_dlcheck.faults import modes as faults
 from pytest_dlcheck.faults.teaching import drifting_teachers, stepped_in_eval
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
-from pytest_dlcheck.verdict import Measure, Suspect, Verdict
+from pytest_dlcheck.verdict import Measure, Verdict
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,23 @@ class ModesAreRight(Check):
     normalisation is among it; with dropout alone, from the first step on, it is advice, since models
     come from ``from_pretrained`` so; it fails where weights are fresh and it is validated in between. A
     validation is a row of forwards without gradients between two backward passes, ``several`` at least
-    or ``apart`` steps after the last. It fails where all of them run in train mode on batches from a
-    data loader; other forwards without gradients (acting, pseudo-labels) are advice at most, as is a
-    teacher in train mode that is never trained.
+    or, where most of them are, ``apart`` steps after the last. It fails where all of them run in train
+    mode on batches from a data loader; other forwards without gradients (acting, pseudo-labels, several
+    answers to the same samples) are advice at most, as is a teacher in train mode that is never trained.
+    A model in eval mode whose dropout was put back is meant so. Its first evaluations are listened to:
+    dropout that runs in most of them although every module is in eval mode fails (``F.dropout`` without
+    ``training=``); it is advice with ``sampled`` answers to one input, and with several objectives.
 
     **What it cannot see.** Validation with gradients on, and modules that read ``self.training`` by
-    themselves.
+    themselves; dropout in eval mode of what is compiled, scripted or holds nn.MultiheadAttention.
 
-    **Source.** The PyTorch documentation of ``nn.Module.eval``; chapter "Common mistakes" of Karpathy,
-    "A Recipe for Training Neural Networks" (2019).
+    **Source.** The PyTorch documentation of ``nn.Module.eval`` and ``torch.nn.functional.dropout``;
+    chapter "Common mistakes" of Karpathy, "A Recipe for Training Neural Networks" (2019).
     """
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop"})
-    glances: ClassVar[frozenset[str]] = frozenset({"phases", "teachers"})
+    glances: ClassVar[frozenset[str]] = frozenset({"phases", "teachers", "live_dropout", "recipe"})
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION, Effect.PROGRESS})
     judges_divergence: ClassVar[bool] = True
@@ -51,6 +54,9 @@ class ModesAreRight(Check):
     apart: int = 3
     """Steps (count) since the last such row from which on a single forward makes one too; forwards at
     every step are part of the training (a GAN's fakes, pseudo-labels)."""
+    sampled: int = 3
+    """Passes over one data set within a validation (count) from which on it draws several answers on
+    purpose (Monte Carlo dropout); two may be a loss and an accuracy."""
     stuck: int = 2
     """Steps in eval mode (count) that are no accident."""
 
@@ -66,24 +72,28 @@ class ModesAreRight(Check):
         if not steps:
             return self.not_applicable("nothing was trained here: no optimizer stepped")
         teachers = list(drifting_teachers(trace))
-        if not row.flag("mode_matters") and not teachers:
+        dropping = faults.drops_in_eval(trace.rows("live_dropout"))
+        if not row.flag("mode_matters") and not teachers and dropping is None:
             return self.not_applicable("no module behaves differently in train and eval mode")
-        phases = self._validations(trace.rows("phases"), of_a_teacher=bool(teachers))
+        apart = 0 if teachers else self.apart  # of whom not all calls are heard
+        phases = faults.validations(trace.rows("phases"), self.several, apart)
         switched = row.flag("was_fresh") and any(not p.integer("in_train_mode") for p in phases)
         sure = row.integer("in_eval_first") > 0 or row.flag("normalizes") or switched
         if in_eval >= self.stuck and sure:
-            if row.flag("steps_others"):
-                return self.failed_by(stepped_in_eval(row, self.stuck))
-            return self._stuck(row, steps, in_eval)
+            stuck = stepped_in_eval if row.flag("steps_others") else faults.stuck_in_eval
+            return self.failed_by(stuck(row, self.stuck))
         wrong = [p for p in phases if p.integer("in_train_mode") == p.integer("calls")]
-        loaded = [p for p in wrong if 2 * p.integer("from_loader") >= p.integer("calls")]
-        if loaded and len(wrong) == len(phases):
-            return self.failed_by(validated_in_train_mode(loaded, len(phases)))
+        fault = faults.without_eval(wrong, len(phases), self.sampled)
+        if fault is None and dropping is not None:
+            several = any(each.flag("several_objectives") for each in trace.rows("recipe"))
+            fault = faults.dropout_in_eval(dropping, phases, 0 if several else self.sampled)
+        if fault is not None:
+            return self.failed_by(fault)
         story = (
             f"{in_eval} of {steps} steps in eval mode (fewer than {self.stuck} are tolerated), "
             f"{len(wrong)} of {len(phases)} rows of forwards without gradients in train mode"
         )
-        advice = teachers
+        advice = teachers if dropping is None else [*teachers, faults.sampled_by_dropout(dropping)]
         if in_eval >= self.stuck:
             advice.append("dropout is off in every step: call model.train(), unless that is meant")
         if wrong:
@@ -94,49 +104,46 @@ class ModesAreRight(Check):
             story, Measure("steps in eval mode", in_eval, "count", self.stuck, "<"), advice=advice
         )
 
-    def _validations(self, phases: Sequence[Row], *, of_a_teacher: bool) -> list[Row]:
-        found, last = [], 0
-        for phase in phases:
-            step = phase.integer("steps")
-            alone = step - last >= self.apart and not of_a_teacher  # whose calls are not all heard
-            if phase.flag("inside") and (phase.integer("calls") >= self.several or alone):
-                found.append(phase)
-            last = step
-        return found
-
-    def _stuck(self, row: Row, steps: int, in_eval: int) -> Verdict:
-        first = row.integer("in_eval_first")
-        since = f"from step {first} on" if first else "from the first step on"
-        kept = "batch normalisation keeps its old statistics"
-        what = kept if row.flag("normalizes") else "dropout is off"
-        return self.failed(
-            f"{in_eval} of {steps} steps were taken in eval mode, {since} "
-            f"(fewer than {self.stuck} are tolerated)",
-            Measure("steps in eval mode", in_eval, "count", self.stuck, "<"),
-            suspects=[Suspect("", f"trained in eval mode {since}: {what}")],
-            cause="model.eval() before, and no model.train() after it",
-            remedy="call model.train() at the start of every epoch",
-        )
-
     @classmethod
     def healthy(cls) -> Iterable[Example]:
         """Validated in eval mode; fakes made at every step; pretrained and left in eval mode."""
         yield Example("validated", (_example([_phase(16, 0), _phase(32, 0)]),))
         fakes = [_phase(step, 1, calls=1) for step in range(20)]
         yield Example("a GAN's fakes", (_example(fakes),))
+        yield Example("one of them missed", (_example([*fakes[:5], *fakes[9:]]),))
+        yield Example("Monte Carlo dropout", (_example([_phase(48, 40, calls=40, repeats=5)]),))
         yield Example("pretrained", (_example([], in_eval=100, in_eval_first=0),))
+
+        averaged = {**_DROPPING, "answers": 20}
+        yield Example("dropout averaged on purpose", (_example([], dropping=averaged),))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
-        """Stuck, and validated in train mode."""
+        """Stuck, validated in train mode, and dropout that eval mode does not reach."""
         yield Example("stuck in eval mode", (_example([], in_eval=84, in_eval_first=16),), ("",))
         yield Example("no eval()", (_example([_phase(16, 13), _phase(32, 13)]),), ("",))
+        dropping = _example([_phase(16, 0)], dropping=_DROPPING)
+        yield Example("F.dropout without training=", (dropping,), ("head",))
 
 
-def _phase(steps: int, in_train_mode: int, calls: int = 13) -> Row:
-    return Row(inside=True, steps=steps, calls=calls, in_train_mode=in_train_mode, from_loader=calls)
+def _phase(steps: int, in_train_mode: int, calls: int = 13, repeats: int = 1) -> Row:
+    return Row(
+        inside=True,
+        steps=steps,
+        calls=calls,
+        in_train_mode=in_train_mode,
+        from_loader=calls,
+        repeats=repeats,
+    )
 
 
-def _example(phases: Sequence[Row], **found: int | bool) -> Trace:
+_AT: dict[str, str | int] = {"operation": "dropout", "line": "model.py:12", "culprit": "head"}
+_DROPPING: dict[str, str | int] = {"model": "Net", "calls": 3, "dropping": 3, "answers": 1, **_AT}
+
+
+def _example(
+    phases: Sequence[Row], dropping: dict[str, str | int] | None = None, **found: int | bool
+) -> Trace:
+    heard = (Row(dropping),) if dropping else ()
     row = Row({"steps": 100, "in_eval": 0, "mode_matters": True, "normalizes": False, **found})
-    return example_trace(Terms().watch(), loop=row, phases=phases)
+    return example_trace(Terms().watch(), loop=row, phases=phases, live_dropout=heard)

@@ -29,7 +29,9 @@ class OptimizerCoversModel(Check):
 
     Training only what lies downstream of the parameters left out is feature extraction, and advice,
     unless those are evidently at their random initialisation (uniform, or normal with a usual
-    standard deviation): nobody means to extract features with those.
+    standard deviation): nobody means to extract features with those. On a watched loop that holds of
+    modules, too, that a trained model calls and does not hold: layers in a plain list. Layers of it
+    are those whose results its trained layers work on, or with which it ends.
 
     **What it cannot see.** Gradients inside reentrant checkpoints. Parameters in an optimizer that get
     no gradient in this one pass are `gradients_flow`'s business.
@@ -60,6 +62,9 @@ class OptimizerCoversModel(Check):
         stale = [row for row in rows if faults.is_stale(row)]
         if idle := faults.idle_optimizer(rows):
             return self.failed_by(faults.frozen(idle, "the whole optimizer is frozen"), Effect.RUN)
+        hidden = [row for row in left_out if faults.is_hidden(row)]
+        if hidden and not stale and faults.are_untrained(hidden, self.fresh):
+            return self.failed_by(faults.hidden(rows, hidden))
         if stale or (left_out and self._is_mistake(rows, left_out)):
             return self.failed_by(faults.missed(rows, left_out, stale))
         if fault := faults.overlap(rows):
@@ -82,8 +87,7 @@ class OptimizerCoversModel(Check):
         first = min(row.integer("order") for row in covered)
         if any(row.integer("order") > first for row in left_out):
             return True
-        told = [row.flag("untrained") for row in left_out if row.get("untrained") is not None]
-        return bool(told) and sum(told) >= self.fresh * len(told)
+        return faults.are_untrained(left_out, self.fresh)
 
     def _frozen_by_mistake(self, rows: Sequence[Row]) -> list[Row]:
         frozen = [row for row in rows if faults.is_frozen(row)]
@@ -120,6 +124,9 @@ class OptimizerCoversModel(Check):
         yield Example("a forgotten head", (_trace(body, lost),), ("head",))
         frozen = [Row(r, requires_grad=False, gets_gradient=False) for r in (body, head)]
         yield Example("all frozen", (_trace(*frozen),), ("body.weight", "head.weight"))
+        block = _row("Sequential.1.weight", None, optimizers=0)
+        block = Row(block, origin="another model", untrained=True, within="ResidualMLP")
+        yield Example("layers in a plain list", (_trace(body, head, block),), ("Sequential",))
         torn = Row(head, memory_of="body.weight")
         yield Example("tied by its numbers", (_trace(body, torn),), ("head.weight",))
 

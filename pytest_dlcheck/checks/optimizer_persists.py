@@ -22,7 +22,8 @@ class OptimizerPersists(Check):
 
     **How it decides.** On a watched loop: new optimizer objects over the same parameters, per step
     (``anew``), and at least ``few`` of them; models that are stepped once and never again; parameters
-    that no backward reaches in any step, while there are backward passes.
+    that no backward reaches in any step, while there are backward passes; not where gradients are put
+    there by another way, as for master weights or a meta-gradient.
 
     **What it cannot see.** Whether the state that lives on is the right one after a checkpoint.
 
@@ -80,7 +81,8 @@ class OptimizerPersists(Check):
                 remedy="create model and optimizer once, before the loop",
             )
         told = row.integer("graphs_without_parameters") or self._is_told_by_coverage(evidence)
-        is_stale = not row.integer("reached") and not told
+        is_given = row.integer("given") >= min(self.few, steps)
+        is_stale = not row.integer("reached") and not told and not is_given
         if row.integer("backwards") >= steps > self.short and is_stale:
             return self._unreached(row)
         return self.passed(story, measure, advice=list(self._advice(row)))
@@ -120,6 +122,7 @@ class OptimizerPersists(Check):
         """One; one per phase."""
         yield Example("one", (_example(),))
         yield Example("one per phase", (_example(optimizers=3),))
+        yield Example("gradients that are put there", (_example(reached=0, given=4),))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:

@@ -12,6 +12,7 @@ from pytest_dlcheck.faults.pacing import (
     begins_with_nothing,
     of_another_optimizer,
     pacing_advice,
+    rates_as_factors,
 )
 from pytest_dlcheck.faults.stepping import epochs_as_batches
 from pytest_dlcheck.trace import Row, Series, Trace
@@ -35,7 +36,8 @@ class ScheduleIsSane(Check):
     fails where a schedule as long as there were batches is stepped once per epoch, and where so the
     first epochs, ``rest`` of the steps, have no rate at all. A warm-up that is far from its goal is
     advice, and so is a length that may fit by chance: the loop was ended, or had a single epoch. A
-    scheduler that sets the rate of an optimizer that another one has replaced fails too.
+    scheduler that sets the rate of an optimizer that another one has replaced fails too, and so does a
+    ``LambdaLR`` under which the largest rate is the square of the optimizer's own.
 
     **What it cannot see.** Schedules of what is not the learning rate, and rates kept in tensors on an
     accelerator.
@@ -71,7 +73,7 @@ class ScheduleIsSane(Check):
             return self.inconclusive(f"{len(rates)} steps are too few to see a schedule ({self.enough})")
         trace = evidence.the("watch")
         fault = epochs_as_batches(trace) or batches_as_epochs(trace)
-        fault = fault or of_another_optimizer(trace, self.several)
+        fault = fault or of_another_optimizer(trace, self.several) or rates_as_factors(trace)
         if fault := fault or begins_with_nothing(trace, self.rest):
             return self.failed_by(fault)
         peak = max(rates)
@@ -117,6 +119,12 @@ class ScheduleIsSane(Check):
         loop = Row(steps=100, loader_length=25, loader_passes=4)
         cycle = _example([4e-3 + 1e-5 * (i // 25) for i in range(100)], loop=loop, schedule=slow)
         yield Example("a cycle of batches", (cycle,), ("scheduler",))
+        squared = _example(
+            [9e-6 * (1 - i / 60) for i in range(50)],
+            schedule=Row(schedulers=1, steps=50, name="LambdaLR"),
+            optimizer_groups=Row(optimizer=0, lr=9e-6, initial_lr=3e-3),
+        )
+        yield Example("a rate as a factor", (squared,), ("LambdaLR",))
 
 
 def _example(rates: list[float], **facts: Row) -> Trace:

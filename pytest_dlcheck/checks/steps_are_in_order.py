@@ -9,7 +9,6 @@ from typing import ClassVar
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults import order as faults
 from pytest_dlcheck.faults import resets
-from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Matrix, Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict
@@ -23,17 +22,18 @@ class StepsAreInOrder(Check):
     that resets them a line too early steps on nothing: both run, and the loss may even fall.
 
     **How it decides.** Per optimizer, at sampled steps of a watched loop. After a step its gradients
-    are remembered (the tensors and their versions, never their addresses): if at no start of a
-    backward since then they were found reset, the next step applies them again. Gradients that backward
-    has reached and that are gone or zero at the step were reset between the two. A step on the very
-    gradients of the last one is a second step, and an optimizer that never steps while its parameters
-    have gradients was forgotten. It fails where ``some`` of the steps are so, and at
-    least ``several``; below that it is advice. Accumulated gradients, a scaler's skipped steps, a
-    discriminator's gradients left by the generator's backward, and gradients assigned by hand are in
-    order. It fails, too, where half of the steps apply gradients of which a part only was reset, where
-    neighbouring micro-batches of a step reset each other, where those that remain at an epoch's end are
-    thrown away, where steps apply gradients that another optimizer had stepped on and that point the
-    other way (a discriminator's, not detached), and where the scheduler steps first.
+    are remembered: if at no start of a backward since then they were found reset, the next step applies
+    them again. Gradients that backward has reached and that are gone or zero at the step were reset
+    between the two. A step on the very gradients of the last one is a second step, and an optimizer
+    that never steps while its parameters have gradients was forgotten; so was a generator's without
+    any, if its critic took ``late`` steps in a loop that came to its end. It fails where ``some`` of
+    the steps are so, and at least ``several``; below that it is advice. Accumulated gradients, a
+    scaler's skipped steps, a discriminator's gradients left by the generator's backward, and gradients
+    assigned by hand are in order. It fails, too, where half of the steps apply gradients of which a
+    part only was reset, where neighbouring micro-batches of a step reset each other, where those that
+    remain at an epoch's end are thrown away, where steps apply gradients that another optimizer had
+    stepped on and that point the other way, where no backward goes through any call on another
+    network's detached results, and where the scheduler steps first.
 
     **What it cannot see.** Loops that are compiled whole. Accumulated losses that are not divided are
     advice, and so are gradients that are reset unused where it is not clear what they were made for.
@@ -58,6 +58,10 @@ class StepsAreInOrder(Check):
     """Steps (count) below which it is no habit: one ``optimizer.step()`` before the first batch, to
     quiet a scheduler's warning, is common and harmless."""
 
+    late: int = 100
+    """Steps (count) of one network until another's first: 100 in "Wasserstein GAN" (2017)."""
+    soon: int = 20
+    """The same where it has gradients, in a loop cut short; critics usually take 5 a turn."""
     dropped: float = 0.05
     """Share of backward passes (ratio) thrown away in part-windows; a step skipped is none."""
 
@@ -84,15 +88,16 @@ class StepsAreInOrder(Check):
         count, fault = max(found, key=lambda pair: pair[0])
         bound = max(self.several, self.some * steps)
         part = resets.only_a_part(row, self.several)
+        turn = faults.has_no_turn(row, self.late, self.soon)
+        if turn and row.text("never_stepped"):  # then another one may step in its place, once too often
+            return self.failed_by(turn)
         if part or count >= bound:
             return self.failed_by(part or fault(row, count, bound))
         story = f"{count} of {steps} steps are out of order (fewer than {bound:g} are tolerated)"
-        if row.text("never_stepped"):
-            return self.failed_by(faults.one_never_steps(row))
-        if also := self._also(trace):
+        if also := turn or faults.further(trace, self.several, self.some, self.dropped):
             return self.failed_by(also)
         advice = [fault(row, count, bound).because] if count else []
-        advice += [*faults.order_advice(trace), *resets.advice(row, self.several)]
+        advice += [*faults.order_advice(trace, self.late), *resets.advice(row, self.several)]
         measure = Measure("steps out of order", count, "count", bound, "<")
         return self.passed(story, measure, advice=advice)
 
@@ -106,40 +111,35 @@ class StepsAreInOrder(Check):
             return self.failed_by(kept) if kept else self.inconclusive(hand)
         return self.failed_by(faults.never_stepped(row, backwards))
 
-    def _also(self, trace: Trace) -> Fault | None:
-        row = trace.row("loop")
-        foreign = faults.tangled(row, self.several, self.some)
-        unused = resets.each_other(row, self.several)
-        unused = unused or faults.remainder_dropped(row, self.several, self.dropped)
-        return foreign or unused or faults.scheduler_first(trace, self.several)
-
     @classmethod
     def healthy(cls) -> Iterable[Example]:
         """All in order; one step too many at the start."""
         yield Example("in order", (_example(),))
+        yield Example("ended early", (_example(unstepped="Adam over G", was_cut_short=True),))
         yield Example("one step before the first batch", (_example(repeated=1, repeated_first=1),))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
         """Each way to be out of order."""
-        yield Example(
-            "no zero_grad", (_example(kept_gradients=99, kept_gradients_first=1),), ("optimizer",)
-        )
+        kept = _example(kept_gradients=99, kept_gradients_first=1)
+        yield Example("no zero_grad", (kept,), ("optimizer",))
         early = _example(without_gradients=100, without_gradients_first=0)
         yield Example("zero_grad before step", (early,), ("optimizer",))
         yield Example("two steps", (_example(repeated=50, repeated_first=1),), ("optimizer",))
         yield Example("a generator that never steps", (_example(never_stepped="Adam"),), ("optimizer",))
+        yield Example("whose turn never comes", (_example(unstepped="Adam over G"),), ("optimizer",))
         yield Example("no step", (_example(looked=0),), ("optimizer",))
         hand = _example(looked=0, updated_by_hand=True, hand_updates=40, hand_kept=40)
         yield Example("by hand, never reset", (hand,), ("optimizer",))
-        part = _example(part_kept=9, part_looked=9, part_names="head.weight")
+        part = _example(part_kept=9, part_looked=9, part_names="w")
         yield Example("a part reset", (part,), ("optimizer",))
         chunks = {"drop_steps": 99, "drop_looked": 16, "drop_micro_batches": 16, "dropped": 48}
         yield Example("chunks reset", (_example(strands=1, drop_passes=64, **chunks),), ("optimizer",))
         rest = {"micro_batches": 4, "discarded": 6, "discarded_backwards": 18, "looked_backwards": 96}
         yield Example("a remainder dropped", (_example(strands=1, **rest),), ("optimizer",))
-        gan = _example(tangled=99, opposed=8, directions=8)
-        yield Example("no detach()", (gan,), ("optimizer",))
+        fakes = _example(unheard=6, unheard_by="D", unheard_of="G")
+        yield Example("fakes unheard", (fakes,), ("optimizer",))
+        yield Example("no detach()", (_example(tangled=99, opposed=8, directions=8),), ("optimizer",))
 
 
 def _example(**found: Scalar) -> Trace:

@@ -28,11 +28,13 @@ class TargetsAreAligned(Check):
     ``several`` losses and ``some`` of those that can be told have targets of another batch only, and
     where outputs ``[n, 1]`` meet targets ``[n]`` and make ``[n, n]``. It fails, too, where ``several``
     losses and ``some`` of all have the batch's own targets in another order, and neither the inputs nor,
-    by anything in the graph, the outputs were put in one. Gradients that flow into the targets are
-    advice: a teacher that is not detached, or a loss that is meant so; so are a batch of images that is
-    viewed as another number of rows, across its axes, square images that a linear layer is called on
-    before anything else, targets that are the very tokens that the model is called on, unshifted, and a
-    copy of the model that gives targets and is never synchronised.
+    by anything in the graph, the outputs were put in one; and where a network of weights that are
+    evidently no fresh draw is reached by losses through their targets alone, and stepped beside what
+    predicts them. Other gradients that flow into the targets are advice: a teacher that is not detached,
+    or a loss that is meant so; so are a batch of images, or features within a model, that are viewed as
+    another number of rows, across their axes, square images that a linear layer is called on before
+    anything else, targets that are the very tokens that the model is called on, unshifted, and a copy of
+    the model that gives targets and is never synchronised.
 
     **What it cannot see.** Batches that no loader gave (where none gave inputs with targets, it is not
     applicable) or that are changed before the model, targets that are changed before the loss, losses
@@ -93,6 +95,8 @@ class TargetsAreAligned(Check):
             return faults.of_another_batch(row, bound)
         if row.integer("crossed") >= of_all:
             return faults.crossed(row, of_all)
+        if row.integer("taught"):
+            return faults.taught(row)
         different = row.integer("permuted_sets") >= self.several
         return (
             faults.in_another_order(row, of_all)
@@ -109,6 +113,8 @@ class TargetsAreAligned(Check):
         if 2 * row.integer("cut") > looked:
             shapes = row.text("cut_shapes")
             yield f"a view cuts samples apart: the model is called on {shapes}; mind view(-1, n)"
+        if 2 * row.integer("cut_inside") > looked:
+            yield faults.cut_apart(row)
         if seen := loop.text("unflattened"):
             yield f"{seen}: a linear layer reads the last axis only, here rows: flatten(1) first"
 
@@ -128,6 +134,7 @@ class TargetsAreAligned(Check):
         shapes = "[64, 1] against [64] makes [64, 64]"
         rolled = _example(aligned=0, permuted=23, permuted_sets=23)
         yield Example("targets rolled", (rolled,), ("data",))
+        yield Example("a teacher trained along", (_example(taught=4, teacher="teacher"),), ("teacher",))
         yield Example("[n, 1] against [n]", (_example(crossed=24, crossed_shapes=shapes),), ("loss",))
 
 

@@ -28,15 +28,15 @@ class Throughput(ProcessGate):
     **How it decides.** A fresh process without any probe warms up until its last ten measurements agree
     (IQR/median < 0.1, or noise without a drift), then times blocks of steps, with one synchronisation a
     block and events on CUDA; its median is one observation. On a CPU the blocks go round up to five
-    copies of the recipe, whose tensors lie in other places: one layout of memory is luck. Three such processes are held against
-    `at_least`: it fails where even the better end of their one-sided interval misses the number. Against
-    earlier runs it fails where two measurements of three processes each lie beyond the 99 % prediction
-    limit of the last 20 runs and beyond the margin. Against another commit, processes run in pairs, one
-    of each commit, which take turns every 20 ms, so that both feel what else the machine does: the
-    median ratio of their blocks is one observation. It fails where a one-sided t test over five pairs
-    says so and the ratio is beyond the margin (Welch's test, where they could not run at the same time,
-    as on a GPU). What is not decided asks for more processes, up to a bound; then it is inconclusive.
-    All looks together fail wrongly once in a hundred times.
+    copies of the recipe, whose tensors lie in other places: one layout of memory is luck. Three such
+    processes are held against `at_least`: it fails where even the better end of their one-sided interval
+    misses the number. Against earlier runs it fails where two measurements of three processes each lie
+    beyond the 99 % prediction limit of the last 20 runs and beyond the margin. Against another commit,
+    processes run in pairs, one of each commit, which take turns every 20 ms, so that both feel what else
+    the machine does: the median ratio of their blocks is one observation. It fails where a one-sided t
+    test over five pairs says so and the ratio is beyond the margin (Welch's test, where they could not
+    run at the same time, as on a GPU). What is not decided asks for more processes, up to a bound; then
+    it is inconclusive. All looks together fail wrongly once in a hundred times.
 
     **What it cannot see.** Loading: the same steps on batches as the loader gives them are told beside
     it and not judged. Schedulers do not step. Slow drifts from commit to commit, each within the margin.

@@ -10,8 +10,9 @@ from typing import ClassVar
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults import floor
 from pytest_dlcheck.faults import stability_examples as examples
-from pytest_dlcheck.faults.breakage import LARGE_UPDATE, broken_at, named, overflows, relapse
+from pytest_dlcheck.faults.breakage import LARGE_UPDATE, broken_at, named, overflows, relapse, rises
 from pytest_dlcheck.faults.readings import update_ratio
+from pytest_dlcheck.statistics import running_medians
 from pytest_dlcheck.trace import Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Outcome, Verdict
@@ -47,7 +48,7 @@ class TrainingIsStable(Check):
     glances: ClassVar[frozenset[str]] = frozenset(
         {
             *("gradient_norm", "update_norm", "parameter_norm", "breakage"),
-            *("optimizer_groups", "fixed_loss", "parameters"),
+            *("optimizer_groups", "fixed_loss", "parameters", "recipe"),
         }
     )
     shows: ClassVar[Effect | None] = Effect.STABILITY
@@ -111,7 +112,7 @@ class TrainingIsStable(Check):
         if len(losses) < self.fewest or open_end:
             return self.inconclusive(f"{len(losses)} steps are too few to tell{open_end}")
         first, end = losses[0], median(losses[-len(losses) // 5 :])
-        peak = max(median(losses[i : i + 3]) for i in range(len(losses) - 2))
+        peak = max(running_medians(losses, 3))
         growth = 1 + (peak - first) / max(abs(first), 1e-12)
         story = (
             f"{len(losses)} finite losses, from {first:.4g} over at most {peak:.4g} to {end:.4g}: "
@@ -124,8 +125,7 @@ class TrainingIsStable(Check):
         if fault := relapse(trace, self.learned, self.lost, self.grown):
             return self.failed_by(fault)
         rose = "the loss rose steeply in between: a lower learning rate or a warm-up may be better"
-        steep = growth >= self.exploded and min(losses) >= 0  # one of both signs has no scale to rise by
-        return self.passed(story, measure, advice=[rose] if steep else [])
+        return self.passed(story, measure, advice=[rose] if rises(trace, self.exploded) else [])
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
+from pytest_dlcheck.faults.choosing import advice_on_choices, chosen_among_one
+from pytest_dlcheck.faults.restoring import restored_by_reference
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Suspect, Verdict
@@ -17,16 +19,23 @@ class ValidatedModelIsTrained(Check):
     """The model that the loop validates is the trained one, or an average that follows it.
 
     **Why it matters.** An average that is never updated, or updated from the wrong model, scores the
-    same at every epoch, and it is what is saved in the end.
+    same at every epoch, and it is what is saved in the end. So does the argmax of a single output: it
+    is class 0, whatever the model has learned.
 
     **How it decides.** On a watched loop. A model that no optimizer steps, with parameters of the same
     shapes as the trained one, is validated ``often`` or more (two calls in a row or more, in eval mode
     without gradients), ``apart`` or more steps lie between, and its parameters are the same as at
     first, but for rounding or a common factor, as an average has them that follows itself. It fails
     where the trained model itself is never validated meanwhile; where it is, a copy that stands still
-    may be a reference, and that is advice where there are averages to be made.
+    may be a reference, and that is advice where there are averages to be made. It fails, too, where
+    ``answers`` or more are chosen by ``argmax`` or ``max`` along the axis of the classes, of outputs
+    that have one class in every call; where the model gives other outputs besides, that is advice. And
+    it fails where weights are loaded into the model whose memory they are, a step or more after
+    ``state_dict()`` gave them: references, which training has changed along with the model.
 
-    **What it cannot see.** Averages kept as lists of tensors, and which model is saved.
+    **What it cannot see.** Averages kept as lists of tensors, and which model is saved; what is chosen
+    by other libraries, and in compiled code. References of which only other views were kept
+    (``.data``, ``.detach()``).
 
     **Source.** Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992); the
     PyTorch documentation of ``torch.optim.swa_utils``.
@@ -34,7 +43,7 @@ class ValidatedModelIsTrained(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop"})
-    glances: ClassVar[frozenset[str]] = frozenset({"evaluated_twins"})
+    glances: ClassVar[frozenset[str]] = frozenset({"evaluated_twins", "chosen_among_one", "restored"})
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION})
     judges_divergence: ClassVar[bool] = True
@@ -43,6 +52,8 @@ class ValidatedModelIsTrained(Check):
     """Validations (count) that show whether it follows."""
     apart: int = 8
     """Steps (count) between them, in which a trained model moves."""
+    answers: int = 16
+    """Answers (count) chosen among one from which on it is no accident; chosen."""
 
     def trials(self, terms: Terms) -> tuple[Trial, ...]:
         """The user's own loop."""
@@ -53,8 +64,14 @@ class ValidatedModelIsTrained(Check):
         trace = evidence.the("watch")
         if not trace.row("loop").integer("steps"):
             return self.not_applicable("nothing was trained here: no optimizer stepped")
-        twins = trace.rows("evaluated_twins")
-        if not twins:
+        if restored := trace.rows("restored"):
+            return self.failed_by(restored_by_reference(restored[-1]))
+        one = [r for r in trace.rows("chosen_among_one") if r.integer("answers") >= self.answers]
+        for row in one:
+            if row.flag("is_alone"):
+                return self.failed_by(chosen_among_one(row, self.answers))
+        advice, twins = [advice_on_choices(row) for row in one], trace.rows("evaluated_twins")
+        if not twins and not advice:
             return self.not_applicable("no copy of the trained model is validated")
         still = [twin for twin in twins if self._stands_still(twin)]
         alone = [twin for twin in still if not twin.integer("own_validations")]
@@ -64,7 +81,7 @@ class ValidatedModelIsTrained(Check):
         )
         measure = Measure("validated copies that stand still", len(still), "count", 0)
         if not alone or len(alone) < len(twins):
-            return self.passed(story, measure)
+            return self.passed(story, measure, advice=advice)
         twin = alone[0]
         return self.failed(
             story,
@@ -89,11 +106,16 @@ class ValidatedModelIsTrained(Check):
         """An average that follows; a reference beside the trained model."""
         yield Example("follows", (_example(moved=True),))
         yield Example("a reference", (_example(own_validations=3),))
+        yield Example("one of several outputs", (_chosen(is_alone=False),))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
         """An average that is never updated."""
         yield Example("never updated", (_example(),), ("AveragedModel",))
+        yield Example("the argmax of one output", (_chosen(),), ("Net",))
+        kept = Row(model="Net", parameters=4, steps=30, line="fit.py:44")
+        trace = example_trace(Terms().watch(), loop=Row(steps=48), restored=kept)
+        yield Example("weights kept by reference", (trace,), ("Net",))
 
 
 def _example(**found: Scalar) -> Trace:
@@ -105,3 +127,9 @@ def _example(**found: Scalar) -> Trace:
     }
     twin = Row({**row, "own_validations": 0, **found})
     return example_trace(Terms().watch(), loop=Row(steps=48), evaluated_twins=twin)
+
+
+def _chosen(**found: Scalar) -> Trace:
+    row: dict[str, Scalar] = {"model": "Net", "calls": 4, "answers": 676, "is_alone": True}
+    seen = Row({**row, "shape": "[169, 1]", "line": "fit.py:31", **found})
+    return example_trace(Terms().watch(), loop=Row(steps=48), chosen_among_one=seen)

@@ -31,7 +31,7 @@ class ValidationIsUntouched(Check):
     model, and earlier validation sets are trained on: folds that share a model. And it fails where the
     optimizer steps between ``inside`` or more neighbouring batches of one validation. Advice: only
     training data are evaluated, validation with gradients on, an evaluation loader that leaves samples
-    out or draws them in random order.
+    out or draws them in random order, inputs that are ten times as large as any in training, or a tenth.
 
     **What it cannot see.** Samples that are augmented, or that repeat too often to be told apart;
     overlap of which no sampled batch holds anything; models that are not called as a whole.

@@ -9,6 +9,7 @@ from statistics import median
 from pytest_dlcheck.faults import settings, steps
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.faults.readings import update_ratio
+from pytest_dlcheck.statistics import running_medians
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
@@ -137,7 +138,7 @@ def relapse(trace: Trace, learned: float, lost: float, grown: float) -> Fault | 
         grown: how far the weights must have grown (ratio of their norm).
     """
     losses, growth = trace.series("loss").values, steps.growth(trace)
-    smooth = [median(losses[i : i + 5]) for i in range(len(losses) - 4)]
+    smooth = running_medians(losses, 5)
     best, last = min(smooth, default=math.nan), median(losses[-max(1, len(losses) // 5) :])
     fall = smooth[0] - best if smooth else 0.0
     covered = steps.progress(trace)
@@ -163,6 +164,23 @@ def relapse(trace: Trace, learned: float, lost: float, grown: float) -> Fault | 
         cause=cause,
         remedy=remedy,
     )
+
+
+def rises(trace: Trace, steep: float) -> bool:
+    """Whether the loss rises steeply in between, as one does that a lower learning rate would help.
+
+    Held against its first three values, since the first batch alone may be an easy one. A loss of both
+    signs has no scale to rise by, and losses that are trained against each other raise each other.
+
+    Args:
+        trace: of the training.
+        steep: rise (ratio) from which on it is.
+    """
+    losses = trace.series("loss").values
+    if min(losses) < 0 or trace.row("recipe").flag("several_objectives"):
+        return False
+    smooth = running_medians(losses, 3)
+    return max(smooth) - smooth[0] >= (steep - 1) * max(smooth[0], 1e-12)
 
 
 def _own_arithmetic(place: Row) -> str:

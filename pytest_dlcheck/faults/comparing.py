@@ -39,6 +39,23 @@ def crossed(row: Row, bound: float) -> Fault:
     )
 
 
+def taught(row: Row) -> Fault:
+    """A trained network that gives the targets is trained along."""
+    count, name = row.integer("taught"), row.text("teacher")
+    return Fault(
+        because=(
+            f"{count} parameters of `{name}`, trained before, get gradients through the targets of the "
+            "loss alone (0 should), and its own student's optimizer steps them"
+        ),
+        measures=(Measure("parameters trained as targets", count, "count", 0),),
+        suspects=(
+            Suspect(name, "gives the targets, with gradients, and is stepped beside its student"),
+        ),
+        cause=f"`{name}` gives targets that are not detached: the teacher is pulled towards its student",
+        remedy="compute the targets under torch.no_grad(), and leave the teacher out of the optimizer",
+    )
+
+
 def in_another_order(row: Row, bound: float) -> Fault:
     """The targets are those of the batch, given to other samples of it."""
     count, looked = row.integer("permuted"), row.integer("looked")
@@ -64,4 +81,13 @@ def copied(row: Row) -> str:
         f"{row.integer('copied')} of {row.integer('looked')} losses have as targets the very tokens "
         "that the model is called on, place by place: a language model's are shifted, y[t] = x[t + 1], "
         "unless the model shifts them itself or is to copy"
+    )
+
+
+def cut_apart(row: Row) -> str:
+    """Advice where a view within the model makes several rows of a sample."""
+    before, _, after = row.text("cut_inside_shapes").partition(" as ")
+    return (
+        f"a view within the model cuts samples apart: {before} is taken as {after}, several rows for "
+        "each sample, and they are never put together again: mind view(-1, n), and use flatten(1)"
     )

@@ -126,6 +126,36 @@ def missed(rows: Sequence[Row], left_out: list[Row], stale: list[Row]) -> Fault:
     )
 
 
+def are_untrained(rows: Sequence[Row], share: float) -> bool:
+    """Whether at least this share of those of which it can be told are as they were initialised."""
+    told = [row.flag("untrained") for row in rows if row.get("untrained") is not None]
+    return bool(told) and sum(told) >= share * len(told)
+
+
+def is_hidden(row: Row) -> bool:
+    """Whether it is a layer of a model that calls it and does not know it."""
+    return bool(row.text("within"))
+
+
+def hidden(rows: Sequence[Row], found: Sequence[Row]) -> Fault:
+    """Layers that a model calls, and that none of its modules holds."""
+    host = found[0].text("within")
+    kinds = list(dict.fromkeys(row.text("name").partition(".")[0] for row in found))
+    reached = sum(row.flag("gets_gradient") for row in rows)
+    remedy = (
+        "hold them in nn.ModuleList or nn.ModuleDict; to leave them as they are, requires_grad_(False)"
+    )
+    finding = f"called within {host}, in none of its modules: untrained, and it stays so"
+    return Fault(
+        f"{len(found)} of {reached} parameters that get a gradient are in no optimizer (bound 0), in "
+        f"layers that {host} calls and that are none of its submodules",
+        measures=(Measure("parameters of layers that no module holds", len(found), "count", 0),),
+        suspects=[Suspect(kind, finding, remedy) for kind in kinds],
+        cause=f"layers of {host} are kept in a plain list, dict or object, which registers nothing",
+        remedy=remedy,
+    )
+
+
 def overlap(rows: Sequence[Row]) -> Fault | None:
     """Parameters that are stepped more than once; None where none is."""
     if twice := [row for row in rows if is_stepped_twice(row)]:

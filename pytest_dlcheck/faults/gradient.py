@@ -68,7 +68,9 @@ def _is_discarded(row: Row) -> bool:
 def suspect(row: Row) -> Suspect:
     """The place under suspicion."""
     what = "no gradient" if row.text("state") == "absent" else "a gradient of exactly 0"
-    if row.flag("influences"):
+    if row.flag("influences") and "line" in row:
+        why = "what it computes goes on without its graph"
+    elif row.flag("influences"):
         why = "the loss changes when it is perturbed"
     elif row.text("doubled"):
         why = f"never called, while {row.text('doubled')}, of the same form, is called twice"
@@ -100,17 +102,27 @@ def cause(row: Row) -> str:
             f"{where} the derivative is 0 everywhere: a rounding, a sign, a comparison, or an "
             "activation that is saturated or dead"
         )
-    if row.flag("grad_off"):
-        return f"`{row.text('site') or 'the model'}` is called under torch.no_grad()"
+    if row.flag("grad_off") or row.flag("detached"):
+        return _seen_in_calls(row)
     detail = f": the input of `{before}` does not require grad" if row.flag("blind") else ""
     if row.flag("indices"):
         detail = f": the input of `{before}` is whole numbers, which have no gradient"
     return f"the graph is cut {where}{detail}"
 
 
+def _seen_in_calls(row: Row) -> str:
+    """A module that is called without gradients, or whose result is detached before it is used."""
+    name = row.text("site") or row.text("type") or "the model"
+    at = f", at {row.text('line')}" if row.text("line") else ""
+    if row.flag("grad_off"):
+        return f"`{name}` is called under torch.no_grad(){at}"
+    taker = f"`{row.text('given_to')}`" if row.text("given_to") else "the rest"
+    return f"what `{name}` returns is detached before it goes into {taker}{at}"
+
+
 def remedy(row: Row) -> str:
     """What to do about it."""
-    site = row.text("site") or "the model"
+    site = row.text("site") or row.text("type") or "the model"
     if row.text("doubled"):
         return f"call {site} in its place, or remove it"
     if row.text("state") == "zero" and not row.flag("influences"):
@@ -136,6 +148,16 @@ def advice(row: Row) -> str:
         return f"{site} ({what}) has a gradient of exactly 0 in all steps: nothing depends on it yet"
     if not site:
         return f"no parameter of {what} received a gradient in any step that was looked at"
+    return _unused(row)
+
+
+def _unused(row: Row) -> str:
+    site, what = row.text("site"), row.text("type")
+    if row.flag("aside"):
+        return (
+            f"{site} ({what}) is in the optimizer, and only called without gradients: leave it out, or "
+            "let gradients through if it is to learn"
+        )
     if row.get("called") == 0:
         return f"{site} ({what}) is never called in the forward: remove it, or freeze it"
     return f"{site} ({what}) receives no gradient: the loss does not use it"

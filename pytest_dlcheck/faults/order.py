@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pytest_dlcheck.faults import resets
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
@@ -72,6 +73,37 @@ def one_never_steps(row: Row) -> Fault:
         cause=f"{name} is never stepped: its parameters stay as they were made",
         remedy="call its step() after its backward, or do not build it",
     )
+
+
+def has_no_turn(row: Row, late: int, soon: int) -> Fault | None:
+    """One of several optimizers never steps, and its turn would have come; None where that is not so."""
+    steps, is_whole = row.integer("steps"), not row.flag("was_cut_short")
+    if row.text("never_stepped") and (is_whole or steps >= soon):
+        return one_never_steps(row)
+    turn = row.text("unstepped") and is_whole and steps >= late
+    return one_never_reached(row, late) if turn else None
+
+
+def one_never_reached(row: Row, late: int) -> Fault:
+    """An optimizer that no backward reaches either, over what makes another network's input."""
+    name, steps = row.text("unstepped"), row.integer("steps")
+    return Fault(
+        because=(
+            f"{name} never stepped and had no gradient (0 steps) while another took {steps} steps on "
+            f"what it makes (within {late} it has its first)"
+        ),
+        measures=(Measure("steps of the other optimizer", 0, "count", 1, ">="),),
+        suspects=(Suspect(SITE, f"{name}: its model is called, and nothing ever steps it"),),
+        cause=f"{name} is never stepped: its turn never comes, and its weights stay as drawn",
+        remedy="look at the condition for its turn, and call its backward and step() there",
+    )
+
+
+def _waits_for_its_turn(row: Row, late: int) -> Iterator[str]:
+    name, steps = row.text("unstepped") or row.text("never_stepped"), row.integer("steps")
+    ended = ", and the loop was cut short" if row.flag("was_cut_short") else ""
+    if name:
+        yield f"{name} has not stepped in {steps} steps of another (it should within {late}){ended}"
 
 
 def never_stepped(row: Row, backwards: int) -> Fault:
@@ -175,8 +207,21 @@ def tangled(row: Row, several: int, some: float) -> Fault | None:
     )
 
 
-def order_advice(trace: Trace) -> Iterator[str]:
-    """What is no fault for sure."""
+def further(trace: Trace, several: int, some: float, dropped: float) -> Fault | None:
+    """What is out of order beside the steps themselves; None where nothing is."""
+    row = trace.row("loop")
+    return (
+        tangled(row, several, some)
+        or resets.never_propagated(row, several)
+        or resets.each_other(row, several)
+        or remainder_dropped(row, several, dropped)
+        or scheduler_first(trace, several)
+    )
+
+
+def order_advice(trace: Trace, late: int) -> Iterator[str]:
+    """What is no fault for sure, nor that an optimizer waits which should step by the step ``late``."""
+    yield from _waits_for_its_turn(trace.row("loop"), late)
     row, comparisons = trace.row("loop"), trace.row("comparisons")
     count, name = row.integer("micro_batches"), trace.row("recipe").text("optimizer")
     undivided = 2 * comparisons.integer("undivided") > comparisons.integer("looked") > 0
@@ -199,4 +244,6 @@ SCALE_FREE = ("Adam", "Lion", "Rprop", "LBFGS", "Adafactor", "RMSprop", "Adagrad
 
 
 def _accumulates(row: Row) -> bool:
-    return row.integer("strands") == 1 and row.integer("micro_batches") > 1
+    """Where another network's optimizer is idle, its backward passes leave gradients here as well."""
+    alone = row.integer("strands") == 1 and not row.text("never_stepped")
+    return alone and row.integer("micro_batches") > 1

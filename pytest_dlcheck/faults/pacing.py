@@ -22,6 +22,10 @@ _GONE = 1e-4
 """Share of the rate that was set (ratio) at which nothing is learned."""
 _FAR = 0.1
 """Share of the rate that was set (ratio) below which a warm-up has hardly begun."""
+_FACTOR = 0.5
+"""Initial rate from which on its square is no rate that nobody wants."""
+_SAME = 1e-9
+"""How far a float's square may be off (ratio)."""
 _REMEDY = "call scheduler.step() after each optimizer.step(), or give it the number of epochs"
 
 
@@ -40,6 +44,28 @@ def batches_as_epochs(trace: Trace) -> Fault | None:
         suspects=(Suspect("scheduler", f"stepped once in {steps / count:.0f} steps of the optimizer"),),
         cause="a schedule made for batches is stepped per epoch: the learning rate stays where it began",
         remedy=_REMEDY,
+    )
+
+
+def rates_as_factors(trace: Trace) -> Fault | None:
+    """What LambdaLR's function returns is multiplied by the rate: its square is then the largest one."""
+    rates, groups = trace.series("learning_rate").values, trace.rows("optimizer_groups")
+    initial = max((row.number("initial_lr") for row in groups if "initial_lr" in row), default=0.0)
+    peak = max(rates)
+    squared = 0 < initial < _FACTOR and abs(peak - initial**2) <= _SAME * initial**2
+    schedule = trace.row("schedule")
+    since = schedule.integer("steps") * (1 - rates.index(peak) / len(rates))  # a warm-up goes on
+    if schedule.text("name") != "LambdaLR" or not squared or since < _SEVERAL + 1:
+        return None
+    return Fault(
+        because=(
+            f"the largest learning rate of {len(rates)} steps is {peak:.3g}, exactly the square of the "
+            f"{initial:.3g} that the optimizer was given"
+        ),
+        measures=(Measure("largest learning rate over the one given", peak / initial, "ratio", 1.0),),
+        suspects=(Suspect("LambdaLR", f"multiplies {initial:.3g} by {peak / initial:.3g}"),),
+        cause="the function of LambdaLR returns a learning rate where a factor of it is expected",
+        remedy="divide by the initial rate, or build the optimizer with lr=1.0",
     )
 
 

@@ -39,6 +39,25 @@ def only_a_part(row: Row, several: int) -> Fault | None:
     )
 
 
+def never_propagated(row: Row, several: int) -> Fault | None:
+    """What one network makes of another's results is computed with its graph, and never learned from."""
+    count, module, maker = row.integer("unheard"), row.text("unheard_by"), row.text("unheard_of")
+    if count < several or row.flag("unheard_weighed"):
+        return None
+    return Fault(
+        because=(
+            f"{module} is called {count} times on detached results of {maker}, and 0 backward passes go "
+            "through any of these calls (as many should), while some go through its other calls"
+        ),
+        measures=(
+            Measure("calls on another's results that a backward goes through", 0, "count", 1, ">="),
+        ),
+        suspects=(Suspect(SITE, f"{module} learns from data alone, never from what {maker} makes"),),
+        cause=f"the loss of {module} on what {maker} makes is computed and never propagated",
+        remedy="call backward() on that loss too, or add it to the one that is propagated",
+    )
+
+
 def each_other(row: Row, several: int) -> Fault | None:
     """Micro-batches of one step are reset before the next is propagated: only the last one counts."""
     looked, micro = row.integer("drop_looked"), row.integer("drop_micro_batches")
@@ -96,6 +115,12 @@ def advice(row: Row, several: int) -> Iterator[str]:
     looked, plain = row.integer("drop_looked"), row.integer("drop_plain")
     if plain >= max(several, _NEARLY_ALL * looked) and _is_a_habit(row, _HALF):
         yield f"{_story(row)}: micro-batches are to be reset once per step"
+    if row.flag("unheard_weighed") and row.integer("unheard") >= several:
+        module, maker = row.text("unheard_by"), row.text("unheard_of")
+        yield (
+            f"no backward goes through {module}'s calls on detached results of {maker}: propagate the "
+            "loss that is made of them, or call it under torch.no_grad() if they are targets"
+        )
 
 
 def _is_a_habit(row: Row, share: float) -> bool:

@@ -8,6 +8,9 @@ from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
+APART = 10.0
+"""Factor between inputs in training and in evaluation: as that of data_is_sound between data sets."""
+
 
 def trained_in_eval_mode(row: Row, bound: int) -> Fault:
     """The loop steps during validation."""
@@ -101,6 +104,14 @@ def validation_advice(trace: Trace) -> Iterator[str]:
     if windows:
         calls = sum(p.integer("calls") for p in windows)
         yield f"{calls} batches are evaluated with gradients on: torch.no_grad() saves time and memory"
+    ratio = row.number("evaluated_size")
+    if ratio >= APART or 0 < ratio <= 1 / APART:
+        times = f"{ratio:.3g} times as large as" if ratio > 1 else f"{1 / ratio:.3g} times smaller than"
+        yield (
+            f"inputs of evaluations are at least {times} those of training (bound {APART:g} "
+            "times): unless that is meant, validation data is scaled otherwise than training data, a "
+            "transform is missing or doubled"
+        )
     if row.integer("truncated"):
         order = ", and the order is random: another few each time" if row.integer("shuffled") else ""
         count = row.integer("truncated")

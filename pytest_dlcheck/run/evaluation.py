@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from pytest_dlcheck.run.crossing import Crossing, rolled
 from pytest_dlcheck.run.errors import NotApplicableError
 from pytest_dlcheck.run.labels import classes, cross_entropy, logits_of
 from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.running import Statistics
 from pytest_dlcheck.run.tree import batch_size, copied, detached, take, tensors
 from pytest_dlcheck.trace import Row
 
@@ -121,7 +123,12 @@ def crossing_of(rig: Rig) -> Crossing | None:
 
 
 @contextmanager
-def recalibrated(rig: Rig, batches: list[Any], training: frozenset[str]) -> Iterator[None]:
+def recalibrated(
+    rig: Rig,
+    batches: list[Any],
+    training: frozenset[str],
+    known: Mapping[str, Statistics] = MappingProxyType({}),
+) -> Iterator[None]:
     """The model in eval mode, its running statistics those of these batches at its present weights.
 
     Call inside ``rig.undisturbed()``, which puts statistics and modes back.
@@ -130,21 +137,37 @@ def recalibrated(rig: Rig, batches: list[Any], training: frozenset[str]) -> Iter
         rig: the recipe.
         batches: training batches.
         training: names of the modules that were in train mode; the statistics of others stay.
+        known: such statistics, by the module's name; where one is missing, the batches pass.
     """
-    norms = [
-        module
+    norms = {
+        name: module
         for name, module in rig.model.named_modules()
         if isinstance(module, _NormBase) and module.track_running_stats and name in training
-    ]
+    }
+    if norms.keys() <= known.keys():
+        for name, module in norms.items():
+            _hold(module, known[name])
+    else:
+        _renew(rig, list(norms.values()), batches)
+    with evaluating(rig.model):
+        yield
+
+
+def _hold(module: _NormBase, statistics: Statistics) -> None:
+    assert module.running_mean is not None
+    assert module.running_var is not None
+    module.running_mean.copy_(statistics.mean)
+    module.running_var.copy_(statistics.variance)
+
+
+def _renew(rig: Rig, norms: list[_NormBase], batches: list[Any]) -> None:
     momenta = {module: module.momentum for module in norms}
     try:
         for module in norms:
             module.reset_running_stats()
             module.momentum = None
-        for batch in batches if norms else ():
+        for batch in batches:
             evaluated(rig, copied(batch))
-        with evaluating(rig.model):
-            yield
     finally:
         for module, momentum in momenta.items():
             module.momentum = momentum

@@ -22,6 +22,8 @@ class Experiment(ABC):
     fact: ClassVar[str]
     needs_loss: ClassVar[bool] = True
     """Whether it is left out where the first forward and loss raise."""
+    asks_first_pass: ClassVar[bool] = False
+    """Whether it wants what the first pass was heard to do, which is let go when all that do have."""
 
     @abstractmethod
     def run(self, rig: Rig) -> Iterable[Row]:

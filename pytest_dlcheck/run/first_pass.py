@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import warnings
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pytest_dlcheck.run.crossings import Crossing, crossings
 from pytest_dlcheck.run.custom_functions import custom_functions
 from pytest_dlcheck.run.errors import CannotTellError
 from pytest_dlcheck.run.graph import leaves
+from pytest_dlcheck.run.loss_calls import Computed, computed
 from pytest_dlcheck.run.probes.gradients import norms
 from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.soundings import Sounding, sounding
+from pytest_dlcheck.run.threads import is_compiled
 from pytest_dlcheck.run.tree import named_tensors
 
 
@@ -25,11 +30,30 @@ class Slopes:
         sizes: the number of elements of each floating output, by its place, and of the loss.
         norms: the L2 norm of every gradient there is, by the parameter's name.
         finite: whether outputs, loss and gradients are all finite.
+        flat: whether all gradients are zero.
     """
 
     sizes: dict[str, int]
     norms: dict[str, float]
     finite: bool
+    flat: bool
+
+
+@dataclass
+class Heard:
+    """One forward and loss that was listened to, with its graph.
+
+    Attributes:
+        batch: what it was given.
+        computed: the loss, and the functions that made it.
+        path: what entered and left each module.
+        slopes: what its backward gave, where the loss went back: then the graph has no values any more.
+    """
+
+    batch: Any
+    computed: Computed
+    path: list[Crossing[list[Tensor]]]
+    slopes: Slopes | None = None
 
 
 @dataclass
@@ -42,12 +66,16 @@ class FirstPass:
             of leaves where it has no graph.
         functions: the user's own autograd Functions in the graphs.
         slopes: what its backward gave; None where it was not asked for, or does not go like that.
+        heard: the pass itself, where it was listened to, until those who want it are through.
+        sounding: what it showed of units and signal, where it was sounded.
     """
 
     order: dict[str, int] = field(default_factory=dict)
     reached: list[tuple[Any, list[Tensor] | None]] = field(default_factory=list)
     functions: dict[type[Any], None] = field(default_factory=dict)
     slopes: Slopes | None = None
+    heard: Heard | None = None
+    sounding: Sounding | None = None
 
     def note(self, optimizer: Any, loss: Any) -> None:
         """Walk the graph of one loss."""
@@ -67,12 +95,14 @@ class FirstPass:
         return [(optimizer, found or []) for optimizer, found in self.reached]
 
 
-def first_pass(rig: Rig, *, back: bool = False) -> FirstPass:
+def first_pass(rig: Rig, *, back: bool = False, listen: bool = False, sound: bool = False) -> FirstPass:
     """Let the first batch pass through forward and loss; what the recipe raises, this raises.
 
     Args:
         rig: the recipe.
         back: let the loss of a recipe without a step of its own go back, too.
+        listen: keep what was heard, of a recipe without a step of its own, and
+        sound: of a model that is not compiled, its units and its signal.
     """
     seen, handles = FirstPass(), []
     for name, module in rig.model.named_modules():
@@ -85,17 +115,37 @@ def first_pass(rig: Rig, *, back: bool = False) -> FirstPass:
             handles.append(module.register_forward_pre_hook(enter))
     try:
         with rig.undisturbed(), torch.enable_grad():
-            loss, outputs = _passed(rig, seen)
+            loss, outputs = _passed(rig, seen, listen=listen, sound=sound and not is_compiled(rig.model))
             if back and rig.recipe.training_step is None:
-                with suppress(Exception):  # whoever needs it will meet the error, and tell it
-                    seen.slopes = _slopes(rig, loss, outputs)
+                _go_back(rig, seen, loss, outputs)
     finally:
         for handle in handles:
             handle.remove()
     return seen
 
 
-def _passed(rig: Rig, seen: FirstPass) -> tuple[Any, Any]:
+def heard_by(rig: Rig) -> Heard:
+    """The first pass, if it was listened to, else another; call undisturbed, and with gradients on."""
+    known: Heard | None = None if rig.first is None else rig.first.heard
+    return _listened(rig) if known is None else known
+
+
+def _listened(rig: Rig) -> Heard:
+    with crossings(rig.model, list) as path:
+        return Heard(rig.batch, computed(rig), path)
+
+
+def _passed(rig: Rig, seen: FirstPass, *, listen: bool, sound: bool) -> tuple[Any, Any]:
+    if listen and rig.recipe.training_step is None:
+        with sounding(rig) if sound else nullcontext() as seen.sounding:
+            if seen.sounding is not None:
+                seen.sounding.begin(rig, rig.batch)
+            seen.heard = _listened(rig)
+        result = seen.heard.computed
+        for told in result.warned:  # they were kept from whoever reads warnings, or wants none
+            warnings.warn_explicit(told.message, told.category, told.filename, told.lineno)
+        seen.note(None, result.loss)
+        return result.loss, result.outputs
     with rig.autocast():
         if not rig.objective.is_generator:
             loss, outputs = rig.objective.raw_loss(rig.batch)
@@ -104,6 +154,15 @@ def _passed(rig: Rig, seen: FirstPass) -> tuple[Any, Any]:
         for optimizer, one in rig.objective.objectives(rig.batch):
             seen.note(optimizer, one)
     return None, None
+
+
+def _go_back(rig: Rig, seen: FirstPass, loss: Any, outputs: Any) -> None:
+    try:
+        seen.slopes = _slopes(rig, loss, outputs)
+    except Exception:  # noqa: BLE001  whoever needs it will meet the error, and tell it
+        seen.heard = None  # its graph may be used up
+    if seen.heard is not None:
+        seen.heard.slopes = seen.slopes
 
 
 def _slopes(rig: Rig, loss: Any, outputs: Any) -> Slopes | None:
@@ -120,6 +179,7 @@ def _slopes(rig: Rig, loss: Any, outputs: Any) -> Slopes | None:
         sizes={name: t.numel() for name, t in values.items()},
         norms=dict(zip(gradients, lengths, strict=True)),
         finite=all(map(is_finite, (*values.values(), *gradients.values()))),
+        flat=not any(lengths) and not any(bool(g.any()) for g in gradients.values()),
     )
 
 

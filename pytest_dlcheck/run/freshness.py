@@ -26,10 +26,22 @@ def is_untrained(parameter: Tensor) -> bool | None:
     Args:
         parameter: any shape; vectors (biases, scales) cannot be told.
     """
-    if nn.parameter.is_lazy(parameter) or parameter.dim() < 2 or parameter.numel() < _FEWEST:  # noqa: PLR2004
+    if nn.parameter.is_lazy(parameter):
         return None
     flat = parameter.detach().flatten()
-    weights = flat[:: flat.numel() // _LOOKED_AT + 1].to("cpu", torch.float64)
+    return is_fresh_draw(flat[:: flat.numel() // _LOOKED_AT + 1], parameter.shape)
+
+
+def is_fresh_draw(values: Tensor, shape: torch.Size) -> bool | None:
+    """The same of some of a parameter's numbers, as they were at some time.
+
+    Args:
+        values: evenly spread over it, shape ``[n]``.
+        shape: the parameter's.
+    """
+    if len(shape) < 2 or values.numel() < _FEWEST:  # noqa: PLR2004  a vector
+        return None
+    weights = values.to("cpu", torch.float64)
     spread, largest = float(weights.std()), float(weights.abs().max())
     if largest == 0:
         return None
@@ -40,11 +52,11 @@ def is_untrained(parameter: Tensor) -> bool | None:
         return None
     kurtosis = float(((weights - weights.mean()) / spread).pow(4).mean())
     bell = _NORMAL_KURTOSIS[0] <= kurtosis <= _NORMAL_KURTOSIS[1]
-    return bell and any(abs(spread / usual - 1) <= error for usual in _usual(parameter))
+    return bell and any(abs(spread / usual - 1) <= error for usual in _usual(shape))
 
 
-def _usual(weights: Tensor) -> list[float]:
-    field = weights[0, 0].numel()
-    into, out = weights.size(1) * field, weights.size(0) * field
+def _usual(shape: torch.Size) -> list[float]:
+    field = shape[2:].numel()
+    into, out = shape[1] * field, shape[0] * field
     fans = [1 / into, 2 / into, 1 / out, 2 / out, 2 / (into + out)]
     return [1.0, 0.02, 0.01, *map(sqrt, fans)]

@@ -67,6 +67,7 @@ class LossCall:
         outputs, targets: what it compared.
         options: its other arguments.
         value: what it gave.
+        slope: what the whole loss changes by with it; None where it takes no part, or is the whole.
     """
 
     kind: str
@@ -75,6 +76,7 @@ class LossCall:
     options: Mapping[str, Any]
     value: Tensor
     function: Callable[..., Any]
+    slope: Tensor | None = None
 
     def with_outputs(self, outputs: Tensor) -> float:
         """The mean loss of other outputs, all else equal."""
@@ -98,7 +100,7 @@ class Computed:
     loss: Any = None
     outputs: Any = None
     calls: list[LossCall] = field(default_factory=list)
-    warned: list[str] = field(default_factory=list)
+    warned: list[warnings.WarningMessage] = field(default_factory=list)
     squared: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     """Differences by hand of what requires grad and what does not, of shapes ``[n, 1]`` and ``[n]``."""
     reshaped: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
@@ -128,8 +130,20 @@ def computed(rig: Rig) -> Computed:
     with warnings.catch_warnings(record=True) as caught, rig.autocast(), _listening(result):
         warnings.simplefilter("always")
         result.loss, result.outputs = rig.objective.raw_loss(rig.batch)
-    result.warned = [str(w.message) for w in caught]
+    result.warned = caught
+    for call in result.calls:
+        call.slope = _slope(result.loss, call.value)
     return result
+
+
+def _slope(loss: Any, value: Tensor) -> Tensor | None:
+    connected = isinstance(loss, Tensor) and loss.requires_grad and value.requires_grad
+    if loss is value or not connected:
+        return None
+    found: tuple[Tensor | None, ...] = torch.autograd.grad(
+        loss.sum(), value, allow_unused=True, retain_graph=True
+    )
+    return found[0]
 
 
 def last_operation(tensor: Tensor) -> tuple[str, Any]:

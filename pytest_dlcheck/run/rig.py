@@ -173,6 +173,8 @@ class Rig:
 
         A ``training_step`` is run once to find it, in the modes that it is made for.
         """
+        if self.recipe.forward is not None or self.recipe.training_step is None:
+            return self.objective.call(self.batch)  # which calls nothing yet
         if self._recorded is not None:
             inputs = self.batch if self._recorded.whole_step else copied(self._recorded.inputs)
             return replace(self._recorded, inputs=inputs)
@@ -180,8 +182,7 @@ class Rig:
             for module, mode in self._modes.items():
                 module.training = mode
             call = self.objective.call(self.batch)
-        if self.recipe.training_step is not None and self.recipe.forward is None:
-            self._recorded = replace(call, inputs=None if call.whole_step else copied(call.inputs))
+        self._recorded = replace(call, inputs=None if call.whole_step else copied(call.inputs))
         return call
 
     def once(self, question: str, ask: Callable[[], Any]) -> Any:

@@ -110,10 +110,14 @@ class Running:
     def of_batch(self, given: Any) -> Statistics | None:
         """The statistics of one input, as this kind of module takes them."""
         found = [t for t in tensors(given) if t.is_floating_point()]
-        channels = self.held().mean.numel()
+        channels = dict(self.module.named_buffers(recurse=False))[self._mean].numel()
         if not found or (axis := _axis(found[0], channels)) is None:
             return None
-        x = found[0].detach().float().movedim(axis, 0)
+        x = found[0].detach().float()
+        if axis == 1 and x.is_cpu and not isinstance(self.module, _InstanceNorm):
+            variance, mean = _of_channels(x)
+            return Statistics(mean.double(), variance.double())
+        x = x.movedim(axis, 0)
         if isinstance(self.module, _InstanceNorm) and x.dim() > 1:
             each = x.flatten(2) if x.dim() > 2 else x.unsqueeze(-1)  # noqa: PLR2004  channel, sample, place
             variance, mean = (part.mean(1) for part in _variance_and_mean(each))
@@ -164,6 +168,15 @@ def _axis(x: Tensor, channels: int) -> int | None:
     if x.dim() > 1 and x.size(1) == channels:
         return 1
     return x.dim() - 1 if x.dim() and x.size(-1) == channels else None
+
+
+def _of_channels(x: Tensor) -> tuple[Tensor, Tensor]:
+    """As :func:`_variance_and_mean`, by what batch normalisation asks itself: it copies nothing."""
+    mean, variance = x.new_zeros(x.size(1)), x.new_zeros(x.size(1))
+    if x.numel() > x.size(1):
+        torch.batch_norm_update_stats(x, mean, variance, 1.0)
+        return variance, mean
+    return variance, x.reshape(-1)
 
 
 def _variance_and_mean(rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -61,6 +62,11 @@ class Sounding(Listener):
         """A batch is about to pass."""
         self._samples = samples or 0
 
+    def begin(self, rig: Rig, batch: Any) -> None:
+        """This batch is about to pass."""
+        dim = rig.recipe.batch_dim
+        self.begin_batch(None if dim is None else batch_size(batch, dim))
+
     def weighed(self, weighing: Weighing) -> None:
         """Measure what weights are given, and what they give."""
         x, out, site = weighing.given.detach(), weighing.result.detach(), weighing.site
@@ -101,15 +107,15 @@ class Sounding(Listener):
         axis = activation.thread.axis
         if axis is None or axis >= mask.dim():
             axis = _UNIT_DIMS[mask.dim()] if mask.dim() < len(_UNIT_DIMS) else 1
-        flat = mask.movedim(axis, 0).reshape(mask.size(axis), -1) if mask.dim() > 1 else mask[None]
+        mask = mask.movedim(axis, 0) if mask.dim() > 1 else mask.reshape(1, -1)
         units = self._units.setdefault(activation.key, _Units(activation.name))
-        share = flat.float().mean(1)
-        if units.active is not None and units.active.shape != share.shape:
+        counts = mask.sum(list(range(1, mask.dim())))
+        if units.active is not None and units.active.shape != counts.shape:
             return
-        active = flat.any(1)
+        active, entries = counts > 0, mask.numel() // len(counts)
         units.active = active if units.active is None else units.active | active
-        units.shares.append(share)
-        units.entries += flat.size(1)
+        units.shares.append(counts / entries)
+        units.entries += entries
         units.samples += self._samples
 
     def returned(self, threads: list[tuple[Tensor, Thread]]) -> None:
@@ -151,13 +157,19 @@ def sound(rig: Rig, batches: Iterable[Any]) -> Sounding:
     """
     if is_compiled(rig.model):
         raise CannotTellError(COMPILED)
-    dim = rig.recipe.batch_dim
-    found = Sounding(dim)
-    with rig.undisturbed(), followed(rig.model, found):
+    with rig.undisturbed(), sounding(rig) as found:
         for batch in batches:
-            found.begin_batch(None if dim is None else batch_size(batch, dim))
+            found.begin(rig, batch)
             _pass(rig, batch)
     return found
+
+
+@contextmanager
+def sounding(rig: Rig) -> Iterator[Sounding]:
+    """Sound whatever passes meanwhile through a model that is not compiled."""
+    found = Sounding(rig.recipe.batch_dim)
+    with followed(rig.model, found):
+        yield found
 
 
 def _pass(rig: Rig, batch: Any) -> None:

@@ -26,6 +26,9 @@ from pytest_dlcheck.run.functions import (
 )
 from pytest_dlcheck.run.tree import tensors
 
+_ASKED = frozenset({"size", "dim", "numel", "is_floating_point", "_set_grad_enabled", "__float__"})
+"""What gives no tensor, and is asked often."""
+
 
 @dataclass(frozen=True)
 class Thread:
@@ -159,6 +162,8 @@ class Threads(TorchFunctionMode):
         del types
         options = kwargs or {}
         name = getattr(func, "__name__", "")
+        if name in _ASKED:
+            return func(*args, **options)
         given = [t for t in tensors((args, options)) if not _is_wrapped(t)]
         threads = [self.thread(t) for t in given]
         kept = _kept(name, given, args, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -91,6 +92,14 @@ def warm_up_from_zero_per_epoch():
             F.binary_cross_entropy_with_logits(model(rows[i]).squeeze(1), labels[i]).backward()
             optimizer.step()
         scheduler.step()
+
+
+@fault(neighbours.schedule_of_steps_with_warm_up, "schedule_is_sane", words=("a factor",))
+def cosine_that_returns_the_rate():
+    def rate(step):
+        return 0.03 * 0.5 * (1 + math.cos(math.pi * step / 60))
+
+    scheduled(lambda optimizer, _: lr_scheduler.LambdaLR(optimizer, rate), per_batch=True, lr=0.03)
 
 
 @fault(neighbours.schedule_of_steps_with_warm_up, "schedule_is_sane", words=("per batch",), advice=True)

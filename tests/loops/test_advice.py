@@ -2,7 +2,7 @@
 
 import pytest
 
-from . import faults_of_clipping, faults_of_order, faults_of_pairs, faults_of_teachers
+from . import faults_of_clipping, faults_of_order, faults_of_pairs, faults_of_teachers, unusual
 from .test_loops import watched
 
 SILENT = [
@@ -16,6 +16,7 @@ SILENT = [
         if loop is not faults_of_pairs.shifted_by_the_model
     ),
     *((loop, "steps in a row") for loop in faults_of_order.QUIET),
+    *unusual.UNTOLD,
 ]
 
 

@@ -15,6 +15,7 @@ from pytest_dlcheck.verdict import Outcome
 from . import (
     faults_of_clipping,
     faults_of_copies,
+    faults_of_flows,
     faults_of_folds,
     faults_of_losses,
     faults_of_optimizers,
@@ -29,6 +30,7 @@ from . import (
     measured,
     neighbours,
     tutorials,
+    unusual,
 )
 from .data import loaders
 from .faults import CASES
@@ -43,6 +45,7 @@ ADDED = (
     faults_of_steps,
     faults_of_validation,
     faults_of_losses,
+    faults_of_flows,
 )
 """Importing them adds their cases to CASES."""
 
@@ -57,6 +60,8 @@ QUIET += [
     *faults_of_copies.QUIET,
     *faults_of_order.QUIET,
     *faults_of_teachers.QUIET,
+    *faults_of_flows.QUIET,
+    *unusual.QUIET,
 ]
 TWINS = dict.fromkeys(case.twin for case in CASES)
 

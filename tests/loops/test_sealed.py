@@ -23,17 +23,12 @@ ADVISED = {
     "backward_on_the_last_heads_loss",
     "frozen_backbone_in_train_mode",
     "rows_instead_of_images",
+    "quarters_taken_for_images",
 }
 """Told as advice, rightly."""
 UNFOUND = {
-    "convolutions_under_no_grad",  # fails, by the wrong name: stale parameters
     "generator_that_never_moves_on",
-    "teacher_trained_along",
-    "siamese_targets_not_detached",
-    "generator_never_stepped",
     "policy_that_flees_reward",
-    "quarters_taken_for_images",
-    "one_output_scored_by_argmax",
 }
 """Not told, or by another name."""
 

@@ -7,6 +7,8 @@ import textwrap
 
 import pytest
 
+from pytest_dlcheck.script import run_watched
+
 TRAIN = """
 import sys
 import torch
@@ -83,3 +85,14 @@ def test_what_is_not_there_is_a_usage_error(run):
     missing = run("nothing.py")
     assert missing.returncode == 2
     assert "cannot read the script nothing.py" in missing.stderr
+
+
+@pytest.mark.parametrize(("end", "is_short"), [("raise KeyError", True), ("", False)])
+def test_a_script_that_fails_is_known_to_be_cut_short(tmp_path, monkeypatch, end, is_short):
+    told, script = [], tmp_path / "train.py"
+    script.write_text(textwrap.dedent(TRAIN).replace("{end}", end), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    run_watched(str(script), ["--reset"], told.append)
+    assert [seen.trace.row("loop").flag("was_cut_short") for seen in told] == [is_short]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from statistics import stdev
+from statistics import median, stdev
 
 import pytest
 from scipy.stats import binomtest, sem, t, theilslopes
@@ -16,6 +16,7 @@ from pytest_dlcheck.statistics import (
     interval_of,
     jitter,
     mean_interval,
+    running_medians,
     share_interval,
     surely_positive,
     trend,
@@ -139,3 +140,11 @@ def test_classes_are_renamed_one_to_one():
     }
     assert best_renaming({(0, 0): 2, (0, 1): 2, (1, 1): 3}) == {0: 0, 1: 1}
     assert best_renaming({}) == {}
+
+
+@pytest.mark.parametrize("width", [3, 5])
+def test_running_medians_are_those_of_every_window(width):
+    values = [4.0, 1.0, 9.0, 2.0, 2.0, 7.0, 5.0, 0.0]
+    expected = [median(values[i : i + width]) for i in range(len(values) - width + 1)]
+    assert running_medians(values, width) == expected
+    assert running_medians(values[: width - 1], width) == []

@@ -58,3 +58,24 @@ def test_a_block_that_does_nothing_is_told_of_other_processes():
     with watch() as run:
         pass
     assert "watch that process" in run.summary
+
+
+@pytest.mark.parametrize(
+    ("end", "is_short"), [(KeyError("mine"), True), (SystemExit(0), False), (SystemExit(2), True)]
+)
+def test_an_error_and_an_exit_with_one_cut_a_loop_short(end, is_short):
+    def train():
+        steps(propagated)
+        raise end
+
+    with pytest.raises(type(end)), watch() as run:
+        train()
+    assert run.trace.row("loop").flag("was_cut_short") == is_short
+
+
+def test_a_loop_that_comes_to_its_end_is_not_cut_short():
+    with watch() as run:
+        steps(propagated)
+    with watch(stop_after=6) as stopped:
+        steps(propagated)
+    assert [r.trace.row("loop").flag("was_cut_short") for r in (run, stopped)] == [False, True]

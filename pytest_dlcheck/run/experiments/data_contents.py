@@ -77,10 +77,13 @@ def _beside(place: Place, val: dict[str, Place]) -> dict[str, Scalar]:
 def _size(place: Place) -> tuple[float, float]:
     numbers = real(place.values).flatten()
     numbers = numbers[:: max(1, numbers.numel() >> 16)].double().abs()
-    numbers = numbers[numbers.isfinite()]
+    finite = numbers.isfinite()
+    numbers = numbers if bool(finite.all()) else numbers[finite]
     if not numbers.numel():
         return 0.0, 0.0
-    return float(numbers.square().mean().sqrt()), float(numbers.quantile(0.9))
+    import numpy as np  # its quantile does not sort
+
+    return float(numbers.square().mean().sqrt()), float(np.quantile(numbers.numpy(), 0.9))
 
 
 # -- training -----------------------------------------------------------------------------------
@@ -116,7 +119,7 @@ def _row(rig: Rig, found: Look, place: Place) -> Row:
 
 def _scale(flat: Tensor, values: Tensor) -> dict[str, Scalar]:
     numbers = flat.double() if flat.numel() <= 1 << 20 else flat.float()
-    numbers = numbers.masked_fill(~numbers.isfinite(), 0.0)
+    numbers = numbers.nan_to_num(0.0, 0.0, 0.0)
     facts: dict[str, Scalar] = {
         "lowest": float(numbers.min()),
         "highest": float(numbers.max()),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from pytest_dlcheck.run.crossings import Crossing, crossings
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.freshness import is_untrained
 from pytest_dlcheck.run.rig import Rig
@@ -44,29 +46,48 @@ class DataScale(Experiment):
     """
 
     fact = "data_scale"
+    asks_first_pass = True
 
     def run(self, rig: Rig) -> Iterable[Row]:
-        """Let the first batch pass, in the modes that it is trained in."""
-        call = rig.call
-        given = {_key(t) for t in _floats(call.inputs)}
-        crossed: list[_Crossing] = []
-        handles = [
-            module.register_forward_hook(_noting(site, crossed))
-            for site, module in rig.model.named_modules()
-            if _has_weights(module)
-        ]
-        try:
-            with rig.undisturbed(), torch.no_grad(), rig.autocast():
-                call()
-        finally:
-            for handle in handles:
-                handle.remove()
-        entries = [
-            number
-            for number, crossing in enumerate(crossed)
-            if number == 0 or _key(crossing.given) in given
-        ]
-        return [_row(crossed, number) for number in entries[:_ENTRIES]]
+        """Look at the first batch as it passed, in the modes that it is trained in."""
+        inputs = _floats(rig.call.inputs)
+        sizes, keys = {t.numel() for t in inputs}, {_key(t) for t in inputs}
+        with torch.no_grad():
+            crossed = list(islice(_crossings(rig), _CROSSED))
+            entries = [
+                number
+                for number, crossing in enumerate(crossed)
+                if number == 0 or (crossing.given.numel() in sizes and _key(crossing.given) in keys)
+            ]
+            return [_row(crossed, number) for number in entries[:_ENTRIES]]
+
+
+def _crossings(rig: Rig) -> Iterator[_Crossing]:
+    """The calls of layers with weights, in the order in which they return."""
+    entered: list[Crossing[list[Tensor]]] = []
+    for crossing in _path(rig):
+        if crossing.entering:
+            entered.append(crossing)
+            continue
+        while entered and entered[-1].site != crossing.site:
+            entered.pop()  # what it raised was caught by the model
+        module = rig.model.get_submodule(crossing.site)
+        given, made = _floats(entered.pop().seen if entered else ()), _floats(crossing.seen)
+        looked_up = isinstance(module, _LOOKED_UP)
+        if made and (given or looked_up) and _has_weights(module):
+            first = made[0] if looked_up else given[0]
+            yield _Crossing(crossing.site, module, first, _potential(module, first, made[0]))
+
+
+def _path(rig: Rig) -> list[Crossing[list[Tensor]]]:
+    """That of the first pass, where it was heard; else of another."""
+    if rig.first is not None and rig.first.heard is not None:
+        found: list[Crossing[list[Tensor]]] = rig.first.heard.path
+        return found
+    call = rig.call
+    with crossings(rig.model, list) as path, rig.undisturbed(), torch.no_grad(), rig.autocast():
+        call()
+    return path
 
 
 def _floats(tree: Any) -> list[Tensor]:
@@ -78,17 +99,6 @@ def _has_weights(module: nn.Module) -> bool:
     if isinstance(module, (*_KNOWN, *_LOOKED_UP, _NormBase)):
         return True
     return bool(module._parameters) and not any(module.children())  # noqa: SLF001
-
-
-def _noting(site: str, crossed: list[_Crossing]) -> Any:
-    def note(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        given, made = _floats(args), _floats(output)
-        looked_up = isinstance(module, _LOOKED_UP)
-        if len(crossed) < _CROSSED and made and (given or looked_up):
-            first = made[0] if looked_up else given[0]
-            crossed.append(_Crossing(site, module, first, _potential(module, first, made[0])))
-
-    return note
 
 
 def _potential(module: nn.Module, given: Tensor, made: Tensor) -> Tensor:
@@ -152,5 +162,6 @@ def _key(tensor: Tensor) -> tuple[float, ...]:
 
 def _rms(tensor: Tensor) -> float:
     numbers = tensor.detach().float()
-    numbers = numbers[numbers.isfinite()]
+    finite = numbers.isfinite()
+    numbers = numbers if bool(finite.all()) else numbers[finite]
     return float(numbers.square().mean().sqrt()) if numbers.numel() else 0.0

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.loss_calls import CLASSES, REGRESSION, LossCall, computed, last_operation
+from pytest_dlcheck.run.first_pass import heard_by
+from pytest_dlcheck.run.loss_calls import CLASSES, REGRESSION, LossCall, last_operation
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.trace import Row
@@ -29,15 +30,16 @@ class InitialLoss(Experiment):
     """
 
     fact = "initial_loss"
+    asks_first_pass = True
 
     def run(self, rig: Rig) -> Iterable[Row]:
-        """Compute the loss once, in train mode, and ask each loss function again."""
+        """Look at the loss as it was computed, in train mode, and ask each loss function again."""
         if rig.objective.is_generator:
             raise NotApplicableError("several objectives are trained against each other")
         if rig.recipe.batch_dim is None:
             raise NotApplicableError("samples do not stand alone (batch_dim=None): chance is not known")
         with rig.undisturbed(), torch.enable_grad():
-            result = computed(rig)
+            result = heard_by(rig).computed
             made = [last_operation(t)[1] for t in tensors(result.outputs)]
             own_loss = rig.recipe.loss is None and rig.recipe.training_step is None
             calls = [

@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pytest_dlcheck.run.crossings import crossings
 from pytest_dlcheck.run.distributions import SHARP, distances
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.loss_calls import CLASSES, Computed, LossCall, computed, last_operation
+from pytest_dlcheck.run.first_pass import Heard, heard_by
+from pytest_dlcheck.run.loss_calls import CLASSES, Computed, LossCall, last_operation
 from pytest_dlcheck.run.loss_classes import unheard
 from pytest_dlcheck.run.loss_matches import of_matches
 from pytest_dlcheck.run.loss_rows import of_rows
 from pytest_dlcheck.run.loss_targets import of_targets
 from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.seeding import reseed
 from pytest_dlcheck.run.tree import batch_size, map_tensors, take, tensors
 from pytest_dlcheck.trace import Row
 
@@ -36,41 +37,39 @@ class LossSoundness(Experiment):
     """
 
     fact = "loss_soundness"
+    asks_first_pass = True
 
     def run(self, rig: Rig) -> Iterable[Row]:
-        """Compute the loss once with its graph, then ask the loss alone."""
+        """Look at the loss as it was computed, with its graph; then ask the loss alone."""
         if rig.objective.is_generator:
             raise NotApplicableError("several objectives are trained against each other")
-        with rig.undisturbed(), torch.enable_grad(), crossings(rig.model, list) as path:
-            result = computed(rig)
+        with rig.undisturbed(), torch.enable_grad():
+            heard = heard_by(rig)
+            result = heard.computed
             makers = {
                 tensor.data_ptr(): crossing.site
-                for crossing in reversed(path)
+                for crossing in reversed(heard.path)
                 if not crossing.entering
                 for tensor in crossing.seen
             }
-            rows = [_value(rig, result)]
-            rows += [_call(rig, result, call, makers) for call in result.calls]
+            rows = [_value(rig, heard)]
+            rows += [_call(rig, heard, call, makers) for call in result.calls]
             rows += [row for pair in result.squared for row in _by_hand(rig, *pair)]
         rows += _asked_alone(rig, result)
         rows += _doubling(rig)
         return rows
 
 
-def _value(rig: Rig, result: Computed) -> Row:
-    loss = result.loss
+def _value(rig: Rig, heard: Heard) -> Row:
+    result, loss = heard.computed, heard.computed.loss
     if not isinstance(loss, Tensor):
         return Row(part="value", tensor=False, type=type(loss).__name__)
     trainable = [p for p in rig.parameters.values() if p.requires_grad]
     reached, flat = 0, False
     if loss.requires_grad and trainable:
-        total = loss.sum()
-        found: tuple[Tensor | None, ...] = torch.autograd.grad(
-            total, trainable, allow_unused=True, retain_graph=True
-        )
-        reached = sum(g is not None for g in found)
-        flat = not any(g is not None and bool(g.any()) for g in found)
-    broadcast = next((w for w in result.warned if "Using a target size" in w), "")
+        reached, flat = _reached(loss, heard, trainable)
+    warned = (str(warning.message) for warning in result.warned)
+    broadcast = next((told for told in warned if "Using a target size" in told), "")
     return Row(
         part="value",
         tensor=True,
@@ -84,6 +83,16 @@ def _value(rig: Rig, result: Computed) -> Row:
         broadcast=_sizes(broadcast) if broadcast else "",
         squared=bool(broadcast) and any(_squares(c.outputs, c.targets) for c in result.calls),
     )
+
+
+def _reached(loss: Tensor, heard: Heard, trainable: list[Any]) -> tuple[int, bool]:
+    """How many parameters get a gradient, and whether all of these are zero."""
+    if heard.slopes is not None:
+        return len(heard.slopes.norms), heard.slopes.flat
+    found: tuple[Tensor | None, ...] = torch.autograd.grad(
+        loss.sum(), trainable, allow_unused=True, retain_graph=True
+    )
+    return sum(g is not None for g in found), not any(g is not None and bool(g.any()) for g in found)
 
 
 def _maximized(rig: Rig) -> bool:
@@ -123,8 +132,8 @@ def _squares(one: Tensor, other: Tensor) -> bool:
 # -- loss functions of torch, as they were called ----------------------------------------------
 
 
-def _call(rig: Rig, result: Computed, call: LossCall, makers: dict[int, str]) -> Row:
-    outputs, targets = call.outputs, call.targets
+def _call(rig: Rig, heard: Heard, call: LossCall, makers: dict[int, str]) -> Row:
+    result, outputs, targets = heard.computed, call.outputs, call.targets
     values = outputs.detach().float()
     values = values[values.isfinite()] if values.isfinite().any() else torch.zeros(1)
     by_class = _rows_of_classes(call)
@@ -155,16 +164,16 @@ def _call(rig: Rig, result: Computed, call: LossCall, makers: dict[int, str]) ->
     row |= of_rows(result, call)
     row |= of_matches(call)
     row["dropped"] = result.is_dropped(outputs)
-    row["one_each"] = targets.dim() == 1 and any(t is targets for t in _given(rig))
+    row["one_each"] = targets.dim() == 1 and any(t is targets for t in _given(rig, heard))
     if by_class is not None and by_class.size(0) >= _ROWS:
         row["classes"] = by_class.size(1)
         row |= distances(by_class)
     return Row(row)
 
 
-def _given(rig: Rig) -> Iterator[Tensor]:
+def _given(rig: Rig, heard: Heard) -> Iterator[Tensor]:
     """What the batch holds one of for each sample."""
-    for tensor in tensors(rig.batch):
+    for tensor in tensors(heard.batch):
         if tensor.dim() == 1 and len(tensor) == rig.batch_size:
             yield tensor
 
@@ -190,10 +199,7 @@ def _sign(result: Computed, call: LossCall) -> float | None:
     loss = result.loss
     if not (isinstance(loss, Tensor) and loss.requires_grad and loss is not call.value):
         return 1.0
-    found: tuple[Tensor | None, ...] = torch.autograd.grad(
-        loss.sum(), call.value, allow_unused=True, retain_graph=True
-    )
-    slope = found[0]
+    slope = call.slope
     if slope is None or (slope.numel() > 1 and not bool((slope == slope.flatten()[0]).all())):
         return None
     return float(slope.sum())
@@ -217,14 +223,16 @@ def _asked_alone(rig: Rig, result: Computed) -> Iterator[Row]:
 
     def ask(outputs: Tensor, wanted: Tensor = targets) -> float:
         nest = map_tensors(result.outputs, lambda t: outputs if t is main else t.detach())
-        with torch.no_grad(), rig.undisturbed():
-            return float(rig.objective.loss_of_outputs(nest, wanted))
+        reseed(rig.seed)
+        return float(rig.objective.loss_of_outputs(nest, wanted))
 
     for test in (_pairing, _answers):
         try:
-            yield from test(ask, main.detach(), targets)
+            with torch.no_grad(), rig.undisturbed():
+                found = list(test(ask, main.detach(), targets))
         except (RuntimeError, ValueError, IndexError, TypeError, CannotTellError):
             continue
+        yield from found
     if not result.calls:
         yield from unheard(rig, result.outputs, main, targets)
 

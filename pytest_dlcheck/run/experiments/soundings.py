@@ -36,6 +36,9 @@ class SignalAtStart(Experiment):
 
 
 def _sounded(rig: Rig) -> Sounding:
-    """One pass for both facts."""
+    """One pass for both facts: the first, where it was sounded."""
+    if rig.first is not None and rig.first.sounding is not None:
+        known: Sounding = rig.first.sounding
+        return known
     found: Sounding = rig.once("soundings", lambda: sound(rig, [rig.batch]))
     return found

@@ -27,7 +27,8 @@ class BatchProbe(Probe[Scene]):
 
     def batch(self, step: int, batch: Any) -> None:
         """Weigh a sample of the first tensor."""
-        if self._is_due(step) and (found := first_tensor(batch)) is not None:
+        found = first_tensor(batch) if self._is_due(step) else None
+        if found is not None and not found.is_nested:  # which has no memory to stride over
             self._buffer.append(step, number_of(fingerprint(found)))
 
     def flush(self) -> None:

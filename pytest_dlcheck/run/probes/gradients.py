@@ -70,7 +70,8 @@ _foreach_norm = torch._foreach_norm  # noqa: SLF001  torch's optimizers and clip
 
 def norms(tensors: list[Tensor]) -> list[Tensor]:
     """The L2 norm of each tensor, as float32 of shape ``[]``, sparse and complex ones included."""
-    plain = [_plain(t.detach() if t.requires_grad else t) for t in tensors]
+    plain = [t if t.dtype is torch.float32 and not t.is_sparse else _plain(t) for t in tensors]
+    plain = [t.detach() if t.requires_grad else t for t in plain]
     devices = {tensor.device for tensor in plain}
     if len(devices) == 1:
         return list(_foreach_norm(plain, 2, dtype=torch.float32))
@@ -84,8 +85,7 @@ def norms(tensors: list[Tensor]) -> list[Tensor]:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    if tensor.dtype is torch.float32 and not tensor.is_sparse:
-        return tensor
+    tensor = tensor.detach()
     if tensor.is_sparse:
         tensor = tensor.coalesce().values()
     if tensor.is_complex():

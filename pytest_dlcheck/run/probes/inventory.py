@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.probe import Probe
+from pytest_dlcheck.run.sampling import GRADIENTS, Due
 from pytest_dlcheck.run.scene import Scene
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.trial import Trial
@@ -23,6 +24,7 @@ class InventoryProbe(Probe[Scene]):
     """Fills the facts ``parameters``, ``buffers`` and ``modules``.
 
     ``changed`` compares a fingerprint of every bit at the trial's two ends, so that nothing is copied.
+    What a training thaws and then changes was frozen for a while only, and is told as trained.
     """
 
     channels = frozenset({"parameters", "buffers", "modules"})
@@ -36,9 +38,19 @@ class InventoryProbe(Probe[Scene]):
         self._before = _fingerprints(scene)
         self._zero = {name: ~p.detach().any() for name, p in scene.parameters.items()}
         self._trainable = {name: p.requires_grad for name, p in scene.parameters.items()}
+        self._still = {name: p for name, p in scene.parameters.items() if not p.requires_grad}
+        self._thawed: set[str] = set()
+        self._is_due = Due(GRADIENTS)
+
+    def gradients(self, step: int, optimizer: torch.optim.Optimizer | None) -> None:
+        """Look which frozen parameters are thawed."""
+        del optimizer
+        if self._still and self._is_due(step):
+            self._look_for_thawed()
 
     def end(self) -> None:
         """Fingerprint everything again."""
+        self._look_for_thawed()
         self._after = _fingerprints(self._scene)
         self._buffers_after = dict(self._scene.model.named_buffers())
 
@@ -49,6 +61,24 @@ class InventoryProbe(Probe[Scene]):
             "buffers": tuple(self._buffer_row(name) for name in self._buffers_after),
             "modules": tuple(self._module_row(n, m) for n, m in self._scene.model.named_modules()),
         }
+
+    def ends(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Fingerprints of the parameters, at the beginning and at the end; reads the device."""
+        names = [name for name in self._scene.parameters if name in self._before]
+        before, after = (
+            tuple(torch.stack([prints[name].cpu() for name in names]).tolist() if names else ())
+            for prints in (self._before, self._after)
+        )
+        return before, after
+
+    def _look_for_thawed(self) -> None:
+        thawed = [name for name, parameter in self._still.items() if parameter.requires_grad]
+        self._thawed.update(thawed)
+        for name in thawed:
+            del self._still[name]
+
+    def _is_retrained(self, name: str) -> bool:
+        return name in self._thawed and bool(self._changed(name))
 
     def _changed(self, name: str) -> bool | None:
         before, after = self._before.get(name), self._after.get(name)
@@ -66,7 +96,7 @@ class InventoryProbe(Probe[Scene]):
             shape=str(tuple(parameter.shape)),
             numel=parameter.numel(),
             dtype=str(parameter.dtype).removeprefix("torch."),
-            requires_grad=self._trainable.get(name, parameter.requires_grad),
+            requires_grad=self._trainable.get(name, parameter.requires_grad) or self._is_retrained(name),
             declared_frozen=self._scene.is_frozen(name),
             optimizers=len(groups),
             weight_decay=float(groups[0].get("weight_decay") or 0.0) if groups else None,
@@ -75,12 +105,14 @@ class InventoryProbe(Probe[Scene]):
         )
 
     def _buffer_row(self, name: str) -> Row:
-        owner = self._scene.model.get_submodule(name.rpartition(".")[0])
+        place = name.rpartition(".")[0]
+        owner = self._scene.model.get_submodule(place)
+        thawed = {each.rpartition(".")[0] for each in self._thawed}
         return Row(
             name=name,
             module=type(owner).__name__,
-            owner_training=self._modes.get(name.rpartition(".")[0]),
-            owner_frozen=self._frozen.get(name.rpartition(".")[0], _all_frozen(owner)),
+            owner_training=self._modes.get(place),
+            owner_frozen=self._frozen.get(place, _all_frozen(owner)) and place not in thawed,
             declared_frozen=self._scene.is_frozen(name),
             changed=self._changed(name),
         )

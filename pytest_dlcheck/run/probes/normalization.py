@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,18 +11,14 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from pytest_dlcheck.run.errors import is_ours, message_of
-from pytest_dlcheck.run.fixed_batches import FixedBatches
 from pytest_dlcheck.run.inspection import OUR_FAULT
 from pytest_dlcheck.run.probe import Probe
+from pytest_dlcheck.run.reached import Found, Reached
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.running import Running, Statistics, samples_of, travelled
 from pytest_dlcheck.run.sampling import TENSORS
-from pytest_dlcheck.run.tree import detached
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.trial import Trial
-
-CALLS = 16
-"""Calls of one module that are looked at in the recomputation."""
 
 
 class NormalizationProbe(Probe[Rig]):
@@ -41,12 +36,12 @@ class NormalizationProbe(Probe[Rig]):
         self._rows: list[Row] = []
         self._why_not = ""
         self._handles: list[RemovableHandle] = []
-        found = (Running.of(name, module) for name, module in rig.model.named_modules())
-        self._found = [one for one in found if one is not None]
+        self._reached = Reached.of(rig)
+        self._found = self._reached.modules
         self.idle = not self._found
         if self.idle:
             return
-        if any(hasattr(m, "_orig_mod") for m in rig.model.modules()):
+        if self._reached.is_compiled:
             self._why_not, self.idle = (
                 "the model is compiled: what reaches a module is not observed",
                 True,
@@ -55,9 +50,6 @@ class NormalizationProbe(Probe[Rig]):
         self._start = {one.site: one.held() for one in self._found}
         self._frozen = {one.site: _is_frozen(rig, one) for one in self._found}
         self._seen = {one.site: _Seen() for one in self._found}
-        self._reached: dict[str, _Found] = {}
-        self._fixed = FixedBatches.of(rig)
-        self._fixed.look(self)
         self._sampled = 0
 
     def step_begins(self, step: int) -> None:
@@ -82,9 +74,9 @@ class NormalizationProbe(Probe[Rig]):
             return
         held = {one.site: one.held() for one in self._found}
         try:
-            self._fixed.losses_at_the_end(self)
+            reached = self._reached.at_the_end()
             with self._rig.undisturbed():
-                rows = [self._row(one, held[one.site], self._reached[one.site]) for one in self._found]
+                rows = [self._row(one, held[one.site], reached[one.site]) for one in self._found]
             self._rows = [row for row in rows if row is not None]
         except Exception as error:  # noqa: BLE001  the user's step may refuse to be run once more
             told = OUR_FAULT if is_ours(error) else "the statistics could not be recomputed"
@@ -107,35 +99,7 @@ class NormalizationProbe(Probe[Rig]):
             handle.remove()
         self._handles = []
 
-    @contextmanager
-    def looking(self) -> Iterator[None]:
-        """Keep what reaches each module on the fixed batches, at the weights as they are."""
-        self._reached = {one.site: _Found() for one in self._found}
-        handles = [
-            one.module.register_forward_pre_hook(self._keeper(one), with_kwargs=True)
-            for one in self._found
-        ]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def coming(self, batch: Any) -> None:
-        """Nothing that depends on it."""
-
-    def _keeper(self, one: Running) -> Any:
-        mine = self._reached[one.site]
-
-        def keep(_: nn.Module, args: Any, kwargs: Any) -> None:
-            if len(mine.statistics) < CALLS and (now := one.of_batch((args, kwargs))):
-                mine.statistics.append(now)
-                if not one.own and mine.given is None:
-                    mine.given = detached((args, kwargs))
-
-        return keep
-
-    def _row(self, one: Running, held: Statistics, found: _Found) -> Row | None:
+    def _row(self, one: Running, held: Statistics, found: Found) -> Row | None:
         seen, start = self._seen[one.site], self._start[one.site]
         if not seen.calls or not found.statistics:
             return None
@@ -179,14 +143,6 @@ class _Seen:
         self.samples = min(samples, self.samples) if self.calls else samples
         self.calls += 1
         self.training += training
-
-
-@dataclass
-class _Found:
-    """What reached a module at the final weights: a batch's statistics a call, and an input."""
-
-    statistics: list[Statistics] = field(default_factory=list)
-    given: Any = None
 
 
 @dataclass(frozen=True)

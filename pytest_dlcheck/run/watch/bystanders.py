@@ -19,11 +19,15 @@ class _Bystander:
     keys: set[int]
     looks: int = 0
     """How often its parameters had gradients that were not there when it was looked at before."""
+    reached: int = 0
+    """How many of the losses looked at reached them."""
     seen: tuple[weakref.ref[Tensor], int] | None = None
 
 
 OFTEN = 3
 """Looks, at doubling numbers of steps, after which an optimizer that has not stepped never will."""
+TWICE = 2
+"""Losses, of the few that are looked at, that have reached its parameters."""
 
 
 class Bystanders:
@@ -41,6 +45,11 @@ class Bystanders:
                 name = type(optimizer).__name__
                 self._known[id(optimizer)] = _Bystander(weakref.ref(optimizer), name, keys)
 
+    def are_reached(self, leaves: set[int]) -> None:
+        """A backward leaves gradients in these parameters, by identity; they may be reset at once."""
+        for bystander in self._known.values():
+            bystander.reached += bool(bystander.keys & leaves)
+
     def look(self) -> None:
         """Look whose parameters have gradients."""
         for bystander in self._known.values():
@@ -55,4 +64,5 @@ class Bystanders:
 
     def idle(self, stepped: set[int]) -> list[str]:
         """The names of those whose parameters had gradients, and that nothing ever stepped."""
-        return [b.name for b in self._known.values() if b.looks >= OFTEN and not b.keys & stepped]
+        often = (b for b in self._known.values() if b.looks >= OFTEN or b.reached >= TWICE)
+        return [b.name for b in often if not b.keys & stepped]

@@ -147,7 +147,7 @@ class Drops:
         if any(_is_held_in(call.values(), calls[-1].values()) for call in calls[:-1]):
             return False
         now = self._gradients()
-        if not now or not self._left:
+        if not now or not self._left or now[0].shape != self._left[0].shape:
             return False
         return bool(torch.cosine_similarity(self._left[0], now[0], dim=0) >= SAME_WAY)
 

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from pytest_dlcheck.run.watch.live_dropout import LiveDropout
 from pytest_dlcheck.run.watch.loading import Loading
 from pytest_dlcheck.run.watch.modes import Drifts
 from pytest_dlcheck.run.watch.phases import Phases
+from pytest_dlcheck.run.watch.scores import Scores
 from pytest_dlcheck.run.watch.strand import Strand
 from pytest_dlcheck.run.watch.teachers import Teachers
 from pytest_dlcheck.run.watch.twins import Twins
@@ -43,6 +45,7 @@ class Evaluations:
     def __init__(self, strands: Sequence[Strand], drifts: Drifts) -> None:
         self._strands, self._drifts = strands, drifts
         self.phases, self.twins, self.teachers = Phases(), Twins(), Teachers()
+        self.scores, self.live_dropout = Scores(), LiveDropout()
 
     def called(
         self, module: nn.Module, arguments: tuple[Any, ...], loading: Loading | None, now: Moment
@@ -55,13 +58,15 @@ class Evaluations:
             loading: how loaders were read; None where it is not given a loader's batch.
             now: when.
         """
-        drifts, from_loader = self._drifts.of(module), loading is not None
-        phase = self.phases.called(now.event, now.steps, in_train_mode=drifts, from_loader=from_loader)
+        drifts = self._drifts.of(module)
+        phase = self.phases.called(now.event, now.steps, in_train_mode=drifts, loading=loading)
         self.teachers.called(module, now.steps, in_train_mode=drifts)
         if module.training:
             return
         shapes: Sequence[torch.Size] = ()
-        if not any(s.scene is not None and s.owns(module) for s in self._strands):
+        if any(s.scene is not None and s.owns(module) for s in self._strands):
+            self.live_dropout.called(module, arguments, phase.event)
+        else:
             trained = [s.scene.model for s in self._strands if s.scene is not None]
             shapes = self.twins.is_evaluated(module, now.steps, phase.event, trained)
         for strand in self._strands:

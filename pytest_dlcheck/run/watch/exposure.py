@@ -6,9 +6,10 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from itertools import islice
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.sampling import Due, Schedule
@@ -17,6 +18,8 @@ from pytest_dlcheck.run.watch.eras import Eras
 from pytest_dlcheck.run.watch.loading import Loading
 from pytest_dlcheck.run.watch.prints import rounded, row_prints
 from pytest_dlcheck.run.watch.rotation import rotation
+from pytest_dlcheck.run.watch.sizes import BATCHES as MEASURED
+from pytest_dlcheck.run.watch.sizes import ratio, size_of
 from pytest_dlcheck.trace import Row
 
 BATCHES = 256
@@ -47,13 +50,23 @@ class _Seen:
     training: bool
     phase: int = 0
     era: int = 0
+    asks_gradient: bool = False
+    size: Tensor | None = field(default=None, compare=False)
+    numbers: list[float] = field(default_factory=list, compare=False)
 
     def values(self) -> list[float]:
-        return self._values
+        if not self.numbers:
+            self.numbers.extend(rounded(self.prints))
+        return self.numbers
 
-    @cached_property
-    def _values(self) -> list[float]:
-        return rounded(self.prints)
+    @staticmethod
+    def read(found: Sequence[_Seen]) -> None:
+        """Read what is on one device at once, instead of waiting for one after the other."""
+        lengths = [len(seen.prints) for seen in found]
+        if len({(seen.prints.device, seen.prints.dtype) for seen in found}) == 1:
+            values = iter(rounded(torch.cat([seen.prints for seen in found])))
+            for seen, length in zip(found, lengths, strict=True):
+                seen.numbers[:] = islice(values, length)
 
 
 @dataclass
@@ -107,7 +120,7 @@ class _Inside:
 class _Steps:
     """Steps in eval mode that follow steps in train mode."""
 
-    count: int = 0
+    have_begun: bool = False
     in_eval: int = 0
     runs: int = 0
     runs_on_a_new_pass: int = 0
@@ -115,13 +128,12 @@ class _Steps:
     last_pass: int = field(default=-1)
 
     def add(self, *, training: bool, stream: int) -> None:
-        if not training and self.count:
+        if not training and self.have_begun:
             begins = self.mode
             self.in_eval += 1
             self.runs += begins
             self.runs_on_a_new_pass += begins and stream != self.last_pass
-        self.mode, self.last_pass = training, stream
-        self.count += 1
+        self.mode, self.last_pass, self.have_begun = training, stream, True
 
 
 class Exposure:
@@ -141,9 +153,13 @@ class Exposure:
         self._evaluated: list[_Seen] = []
         self.pending: _Seen | None = None
         """What was called on last, if it is to be remembered when a backward follows."""
+        self._in_doubt: _Seen | None = None
+        """What was propagated last, if that may serve something else than a step."""
         self._training, self._evaluating, self._sampling = _Reading(), _Reading(), Due(SAMPLES)
         self._inside, self._worst = _Inside(), _Inside()
         self._steps = _Steps()
+        self.is_steady = False
+        """Whether one more step in train mode on this pass over a loader would tell nothing new."""
         self._calls = 0
         self._phases: list[_Phase] = []
         self.truncated = self.shuffled = 0
@@ -151,32 +167,41 @@ class Exposure:
 
     def is_called_to_train(self, step: int, arguments: Any, loading: Loading, *, training: bool) -> None:
         """The root is called with gradients; whether that trains is known when a backward follows."""
-        self.pending, reading = None, self._training
+        self.pending, self._in_doubt, reading = None, None, self._training
         if self._eras.kept is not None:
             self._eras.trains()
         is_far = loading.passes == reading.stream and reading.position + 1 < reading.due.next
         if is_far and step < self._sampling.next:
             reading.position += 1
             return
-        due = self._training.is_due(loading.passes) or self._sampling(step)
+        self.is_steady &= loading.passes == reading.stream
+        due = reading.is_due(loading.passes) or self._sampling(step)
         if due and (len(self._trained) < BATCHES or self._training.is_due_later()):
             era = self._eras.number
-            self.pending = _seen(arguments, step, loading.passes, training=training, era=era)
+            size = len(self._trained) < MEASURED
+            self.pending = _seen(arguments, step, loading.passes, training=training, era=era, size=size)
 
     def is_propagated(self) -> None:
-        """A backward follows."""
-        if self.pending is not None:
-            kept = self._trained if len(self._trained) < BATCHES else self._later
-            kept.append(self.pending)
-            self.pending = None
+        """A backward follows.
+
+        In eval mode, or for the gradient of the inputs, it may serve a saliency map, an attack or a
+        Fisher matrix: it trains if the next that happens is a step in the same mode.
+        """
+        pending, self.pending = self.pending, None
+        if pending is None:
+            return
+        if pending.training and not pending.asks_gradient:
+            self._keep(pending)
+        else:
+            self._in_doubt, self.is_steady = pending, False
 
     def is_stepped(self, *, training: bool) -> None:
         """What it was called on is applied."""
-        steps = self._steps
-        if training and steps.mode:
-            steps.count, steps.last_pass = steps.count + 1, self._training.stream
-            return
-        steps.add(training=training, stream=self._training.stream)
+        doubt, self._in_doubt = self._in_doubt, None
+        if doubt is not None and doubt.training is training:
+            self._keep(doubt)
+        self._steps.add(training=training, stream=self._training.stream)
+        self.is_steady = training
 
     def is_evaluated(
         self, step: int, arguments: Any, loading: Loading | None, event: int, backwards: int
@@ -201,7 +226,8 @@ class Exposure:
             self.shuffled += loading.is_shuffled
         if due and (len(self._evaluated) < BATCHES or self._evaluating.is_due_later()):
             era = self._eras.number
-            seen = _seen(arguments, step, stream, training=False, phase=event, era=era)
+            size = len(self._evaluated) < MEASURED
+            seen = _seen(arguments, step, stream, training=False, phase=event, era=era, size=size)
             if seen is not None:
                 self._evaluated.append(seen)
 
@@ -212,7 +238,7 @@ class Exposure:
     def forget(self) -> None:
         """Another optimizer takes over: the parameters may have been set back, as between folds."""
         self._later = [*self._later, *self._trained][:FORMER]
-        self._trained, self.pending = [], None
+        self._trained, self.pending, self._in_doubt = [], None, None
 
     @property
     def passes(self) -> int:
@@ -241,6 +267,7 @@ class Exposure:
         Args:
             of_copies: evaluations of averages of the model, which count where itself has none.
         """
+        _Seen.read([*self._later, *self._trained, *self._evaluated])
         trained: dict[float, int] = {}
         for seen in reversed(self._trained):
             trained |= dict.fromkeys(seen.values(), seen.step)  # the first step stays
@@ -261,14 +288,19 @@ class Exposure:
             eval_trained_in_both=len(in_eval & in_train),
             truncated=self.truncated,
             shuffled=self.shuffled,
+            evaluated_size=ratio(_sizes(self._trained), _sizes(self.validated())),
         )
 
     def close(self, *, early: bool) -> None:
         """Nothing more is trained; early is before the watch ends."""
         if early and self._phases and self._phases[-1].calls == 1:
             self._phases.pop()  # nobody knows what follows it
-        self.pending = None
+        self.pending = self._in_doubt = None
         self._eras.close()
+
+    def _keep(self, seen: _Seen) -> None:
+        kept = self._trained if len(self._trained) < BATCHES else self._later
+        kept.append(seen)
 
     def _count(self, event: int, backwards: int, *, is_part: bool) -> None:
         if self._phases and self._phases[-1].event == event:
@@ -323,8 +355,16 @@ def _overlap(trained: dict[float, int], evaluated: list[_Seen]) -> dict[str, int
 
 
 def _seen(
-    arguments: Any, step: int, stream: int, *, training: bool, era: int, phase: int = 0
+    arguments: Any, step: int, stream: int, *, training: bool, era: int, size: bool, phase: int = 0
 ) -> _Seen | None:
     found = first_tensor(arguments)
     prints = row_prints(found) if found is not None else None
-    return None if prints is None else _Seen(prints, step, stream, training, phase, era)
+    if found is None or prints is None:
+        return None
+    asks_gradient = found.is_leaf and found.requires_grad
+    measured = size_of(found) if size else None
+    return _Seen(prints, step, stream, training, phase, era, asks_gradient, measured)
+
+
+def _sizes(found: Sequence[_Seen]) -> list[Tensor]:
+    return [seen.size for seen in found if seen.size is not None]

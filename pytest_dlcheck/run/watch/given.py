@@ -63,6 +63,13 @@ class Given:
 
 
 _TWO = 2
+_ONE_BY_ONE = {
+    "BinaryCrossEntropyBackward0": "binary_cross_entropy",
+    "MseLossBackward0": "mse_loss",
+    "L1LossBackward0": "l1_loss",
+    "SmoothL1LossBackward0": "smooth_l1_loss",
+}
+"""Losses that may be given a softmax, unless it is over one class."""
 _DISTANCES = ("rows_off", "columns_off", "log_rows_off", "log_columns_off")
 _KNOWN = dict.fromkeys(_DISTANCES, FAR)
 
@@ -74,6 +81,10 @@ def _of(node: Any) -> Iterator[Row]:
     elif name.startswith("BinaryCrossEntropyWithLogits"):
         last, maker = operation_of(_behind(node))
         yield _row("binary_cross_entropy_with_logits", last, maker)
+    elif kind := _ONE_BY_ONE.get(name):
+        last, maker = operation_of(_behind(node))
+        if last == "Softmax" and _is_over_one(maker):
+            yield _row(kind, last, maker)
 
 
 def _of_classes(node: Any) -> Iterator[Row]:
@@ -103,6 +114,14 @@ def _is_over_classes(maker: Any, scores: Tensor) -> bool:
         return axis == 1
     sums = distances(_rows(scores))
     return result.size(axis) == scores.size(1) and sums["log_rows_off"] < NEAR
+
+
+def _is_over_one(maker: Any) -> bool:
+    """Whether a softmax is along an axis of size 1, of several samples: all it gives is 1."""
+    result = kept(maker, "result")
+    if result is None or result.dim() < _TWO or result.numel() < _TWO:
+        return False
+    return result.size(_signed(maker._saved_dim)) == 1  # noqa: SLF001  as above
 
 
 def _off(result: Tensor | None) -> float:

@@ -111,6 +111,12 @@ class Gradients:
             for parameter, held in zip(self._witnesses, self._held, strict=True)
         )
 
+    def are_given(self) -> bool:
+        """Whether any of them is new, or changed, and not 0; reads the device."""
+        pairs = zip(self._witnesses, self._held, strict=True)
+        fresh = [p.grad for p, held in pairs if p.grad is not None and not (held and held.is_that_of(p))]
+        return any(bool(gradient.detach().norm()) for gradient in fresh)
+
     def are_those_applied(self) -> bool:
         """Whether they are what was there when last looked at, but for one change in place."""
         held = [(p, h) for p, h in zip(self._witnesses, self._held, strict=True) if h is not None]

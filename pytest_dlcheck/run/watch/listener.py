@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 
@@ -48,3 +48,18 @@ class Listener(Protocol):
 
     def schedule_steps(self, scheduler: LRScheduler) -> None:
         """A learning rate scheduler has stepped."""
+
+    def weights_are_taken(self, state: Mapping[str, object]) -> None:
+        """``state_dict()`` has made this of some module."""
+
+    def weights_are_loaded(self, module: nn.Module, state: Mapping[str, object]) -> None:
+        """``load_state_dict()`` is about to copy this into a module."""
+
+    def chosen_among_one(self, scores: Tensor, axis: int, *, gives_values: bool) -> None:
+        """The largest of one was chosen: along an axis of size 1. Inside of torch's dispatcher.
+
+        Args:
+            scores: among which.
+            axis: which has size 1.
+            gives_values: whether the largest itself was asked for, beside its place.
+        """

@@ -15,12 +15,14 @@ class Loading:
         passes: iterators that gave at least one batch.
         longest: batches that the longest of them has.
         length: batches of the pass that is read now, 0 where it is not known.
+        source: which data set this pass is over, by its identity.
         is_shuffled: whether the pass that is read now draws its samples in random order.
         left_out: samples that this pass leaves out at its end, for want of a whole batch.
     """
 
     def __init__(self) -> None:
         self.batches = self.passes = self.longest = self.length = self.left_out = 0
+        self.source = 0
         self.is_shuffled = False
         self._last: weakref.ref[object] | None = None
 
@@ -31,6 +33,7 @@ class Loading:
         if is_first:
             self._last = weakref.ref(iterator)
             self.passes += 1
+            self.source = id(getattr(iterator, "_dataset", None))
             self._look_at_the_order(iterator)
             try:
                 self.length = len(iterator)  # type: ignore[arg-type]

@@ -15,7 +15,10 @@ def sensitive(root: nn.Module) -> list[nn.Module]:
 
 
 class Drifts:
-    """Whether modules run in train mode although their mode makes a difference."""
+    """Whether modules run in train mode although their mode makes a difference.
+
+    Not those of a model that is itself in eval mode: they were put back on purpose (MC dropout).
+    """
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[weakref.ref[nn.Module], list[nn.Module]]] = {}
@@ -25,7 +28,7 @@ class Drifts:
         known = self._known.get(id(module))
         if known is None or known[0]() is not module:
             known = self._known[id(module)] = (weakref.ref(module), sensitive(module))
-        return any(part.training for part in known[1])
+        return module.training and any(part.training for part in known[1])
 
 
 def _is_sensitive(module: nn.Module) -> bool:

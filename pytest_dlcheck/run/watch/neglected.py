@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from pytest_dlcheck.run.watch.bystanders import Bystanders
+from pytest_dlcheck.run.watch.flows import Flows
 from pytest_dlcheck.run.watch.leaves import leaves_of
 from pytest_dlcheck.run.watch.outsiders import Outsiders
 from pytest_dlcheck.run.watch.scene import census
 from pytest_dlcheck.run.watch.strand import Strand
+from pytest_dlcheck.run.watch.unstepped import Unstepped
 from pytest_dlcheck.run.watch.visits import Visits
 from pytest_dlcheck.trace import Row
 
@@ -24,12 +26,16 @@ class Neglected:
 
     Args:
         strands: what is trained, as it becomes known.
-        visits: which modules were called.
+        visits: which modules were called, and
+        flows: where their results went.
     """
 
-    def __init__(self, strands: Sequence[Strand], visits: Visits) -> None:
+    def __init__(self, strands: Sequence[Strand], visits: Visits, flows: Flows) -> None:
         self._strands = strands
         self._bystanders, self.outsiders = Bystanders(), Outsiders(visits)
+        self._unstepped = Unstepped(flows)
+        self.next = 1
+        """The number of steps after which optimizers are looked at again."""
 
     def following(self, number: int) -> int:
         """The number of the first backward from here on that is looked at."""
@@ -45,13 +51,16 @@ class Neglected:
         if any(id(leaf) not in stepped for leaf in leaves):
             modules, optimizers = census()
             self._bystanders.note(optimizers)
+            self._bystanders.are_reached({id(leaf) for leaf in leaves})
             if scene is not None:
                 self.outsiders.note(others, modules, optimizers, scene.model)
+                self.outsiders.tie(losses, stepped)
+        self._unstepped.look(stepped, lambda: census()[1])
 
     def step_ends(self, steps: int) -> None:
-        """So many steps were taken."""
-        if steps.bit_count() == 1:
-            self._bystanders.look()
+        """So many steps were taken: it is time to look."""
+        self.next = 1 << steps.bit_length()
+        self._bystanders.look()
 
     def end(self) -> None:
         """The watch ends."""
@@ -60,6 +69,10 @@ class Neglected:
     def idle_optimizers(self) -> list[str]:
         """Optimizers that never stepped, although their parameters had gradients from backward."""
         return self._bystanders.idle(set().union(*(s.keys for s in self._strands)))
+
+    def unstepped(self) -> list[str]:
+        """Optimizers that never stepped, over models whose results others are trained on."""
+        return self._unstepped.names(set().union(*(s.keys for s in self._strands)))
 
     def forgotten(self) -> tuple[Row, ...]:
         """Parameters of other models that losses reach and no optimizer steps."""

@@ -56,7 +56,7 @@ def pairing(
         aligned: whether one of them is as a loader gave it; None where none is.
     """
     with torch.no_grad():
-        copied = any(_are_equal_words(called, kept) for called in inputs for kept in targets)
+        copied = _are_copied(inputs, targets)
         pairs = [(batch, kept) for batch in batches for kept in targets] if aligned is None else []
         for batch, kept in pairs:
             numbers = [_another_order(given, kept) for given in batch[1:]]
@@ -108,11 +108,24 @@ def _are_equal(given: Tensor, called: Tensor) -> bool:
     return given is called or (given.shape == called.shape and _samples(given) == _samples(called))
 
 
+def _are_copied(inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> bool:
+    """Whether targets are what the model is called on.
+
+    Called several times for one loss, as a decoder is for each word, the next call is given the target
+    of the one before; that of the last call, the first or the last of a sum, is given to none.
+    """
+    words = [kept for kept in targets if _is_whole(kept)]
+    found = [any(_are_equal_words(called, kept) for called in inputs) for kept in words]
+    return any(found) if len(inputs) <= 1 else bool(found) and found[0] and found[-1]
+
+
+def _is_whole(numbers: Tensor) -> bool:
+    return not (numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool)
+
+
 def _are_equal_words(given: Tensor, compared: Tensor) -> bool:
     """Whether both are the same whole numbers, in the same places."""
-    whole = not any(
-        t.is_floating_point() or t.is_complex() or t.dtype == torch.bool for t in (given, compared)
-    )
+    whole = _is_whole(given) and _is_whole(compared)
     if not whole or given.numel() != compared.numel() or given.device != compared.device:
         return False
     same = torch.equal(given.reshape(-1), compared.reshape(-1).to(given.dtype))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pytest_dlcheck.run.watch.compiling import is_compiling_anything
+from pytest_dlcheck.run.watch.flows import Flows
 from pytest_dlcheck.run.watch.scene import census, parameters_of
 from pytest_dlcheck.run.watch.strand import Strand
 from pytest_dlcheck.run.watch.taps.calls import Calls, Heard
+from pytest_dlcheck.run.watch.unheard import Unheard
 from pytest_dlcheck.run.watch.visits import Visits
 
 DISCOVERY = 3
@@ -30,8 +33,10 @@ class Outside:
 
     def __init__(self, strands: Sequence[Strand], heard: Heard) -> None:
         self._strands = strands
-        self.visits = Visits()
-        self.calls = Calls(heard, self.visits.add)
+        self.visits, self.flows, self.unheard = Visits(), Flows(), Unheard()
+        self._outermost: weakref.ref[nn.Module] | None = None
+        self._giver: weakref.ref[nn.Module] | None = None
+        self.calls = Calls(heard, self)
         self._known: dict[int, weakref.ref[nn.Module]] = {}
         self._curious = 0
 
@@ -43,6 +48,30 @@ class Outside:
         self._look_around(module)
         if self.calls.are_all_heard:
             self.visits.begins(with_gradients=with_gradients)
+
+    def enters(self, module: nn.Module, arguments: tuple[Any, ...], *, outermost: bool) -> None:
+        """Any module is called while all are heard."""
+        self.visits.add(module, arguments, outermost=outermost)
+        giver = self.flows.is_called(module, arguments, outermost=outermost)
+        if outermost:
+            self._outermost = weakref.ref(module)
+            self._giver = None if giver is None else weakref.ref(giver)
+
+    def leaves(self, module: nn.Module, arguments: tuple[Any, ...], output: object) -> None:
+        """Any module has returned while all are heard."""
+        outermost = self._outermost is not None and self._outermost() is module
+        self.flows.returns(module, arguments, output, outermost=outermost)
+        if outermost:
+            self.visits.returns(module, output)
+            giver = None if self._giver is None else self._giver()
+            self.unheard.returns(module, giver, arguments, output)
+            self._outermost = None
+
+    def backward_begins(self, losses: Sequence[Tensor]) -> None:
+        """Look whose results it goes through, and forget calls that never returned."""
+        if self.calls.are_all_heard:
+            self.unheard.backward_begins(losses)
+        self.calls.forget_open_calls()
 
     def pass_begins(self) -> None:
         """A pass over a loader begins: another model than the trained one may be called."""
@@ -58,9 +87,12 @@ class Outside:
     def candidates(self, optimizer: torch.optim.Optimizer) -> list[nn.Module]:
         """Where its root may be: what was called and owns all that it steps, or else all that lives."""
         stepped = {id(p) for p in parameters_of(optimizer)}
-        called = [module for known in self._known.values() if (module := known()) is not None]
-        whole = [m for m in called if stepped <= {id(p) for p in m.parameters()}]
+        whole = [m for m in self.called() if stepped <= {id(p) for p in m.parameters()}]
         return [part for module in whole for part in module.modules()] or census()[0]
+
+    def called(self) -> list[nn.Module]:
+        """The modules that were called from outside of any other, and live."""
+        return [module for known in self._known.values() if (module := known()) is not None]
 
     def _look_around(self, module: nn.Module) -> None:
         if not self._curious:

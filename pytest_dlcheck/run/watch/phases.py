@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from pytest_dlcheck.run.watch.loading import Loading
 
 MOST = 256
 """Phases that are remembered: the last ones."""
@@ -20,6 +22,8 @@ class Phase:
         calls: how many.
         in_train_mode: how many of them ran in train mode with modules that care.
         from_loader: how many were given a batch fresh from a DataLoader.
+        reads: how many passes there were over each data set, by its identity.
+        last_pass: the number of the last of them.
     """
 
     event: int
@@ -27,6 +31,15 @@ class Phase:
     calls: int = 0
     in_train_mode: int = 0
     from_loader: int = 0
+    reads: dict[int, int] = field(default_factory=dict)
+    last_pass: int = -1
+
+    def read(self, loading: Loading) -> None:
+        """A batch came from a loader."""
+        self.from_loader += 1
+        if loading.passes != self.last_pass:
+            self.last_pass = loading.passes
+            self.reads[loading.source] = self.reads.get(loading.source, 0) + 1
 
 
 class Phases:
@@ -44,11 +57,12 @@ class Phases:
         """Whether one goes on."""
         return self._open is not None
 
-    def called(self, event: int, steps: int, *, in_train_mode: bool, from_loader: bool) -> Phase:
+    def called(self, event: int, steps: int, *, in_train_mode: bool, loading: Loading | None) -> Phase:
         """A forward without gradients; returns the phase that it is a part of."""
         phase = self._open = self._open or Phase(event, steps)
         phase.calls += 1
-        phase.from_loader += from_loader
+        if loading is not None:
+            phase.read(loading)
         phase.in_train_mode += in_train_mode
         return phase
 

@@ -19,7 +19,9 @@ def row_prints(batch: Tensor) -> Tensor | None:
     Args:
         batch: samples along its first axis.
     """
-    if batch.dim() == 0 or batch.numel() == 0 or batch.is_complex() or batch.layout != torch.strided:
+    if batch.is_nested or batch.layout != torch.strided or batch.is_complex():
+        return None
+    if batch.dim() == 0 or batch.numel() == 0:
         return None
     rows = batch.detach()[:ROWS].reshape(min(len(batch), ROWS), -1)
     index, weights = _weights(rows.shape[1], str(rows.device))

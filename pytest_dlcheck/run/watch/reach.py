@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import nn
 
 from pytest_dlcheck.run.freshness import is_untrained
+from pytest_dlcheck.run.watch.flows import Flow, Flows
 from pytest_dlcheck.run.watch.scene import Scene
 from pytest_dlcheck.run.watch.visits import Visits
 from pytest_dlcheck.trace import Matrix, Row
@@ -16,13 +19,14 @@ def coverage(scene: Scene, stepped: set[int], norms: object) -> tuple[Row, ...]:
         name for name, p in scene.parameters.items() if id(p) not in stepped and _is_left(name, p, norms)
     }
     own = {id(p) for p in scene.model.parameters()}
+    beside = {id(p) for module in scene.beside.values() for p in module.parameters()}
     return tuple(
         Row(
             name=name,
             module=name.rpartition(".")[0],
             shape=str(tuple(p.shape)),
             numel=p.numel(),
-            origin="model" if id(p) in own else "optimizer",
+            origin="model" if id(p) in own else "another model" if id(p) in beside else "optimizer",
             requires_grad=p.requires_grad,
             gets_gradient=name in reached,
             declared_frozen=False,
@@ -38,35 +42,57 @@ def coverage(scene: Scene, stepped: set[int], norms: object) -> tuple[Row, ...]:
     )
 
 
-def places(scene: Scene, norms: object, visits: Visits) -> tuple[Row, ...]:
+def places(scene: Scene, norms: object, visits: Visits, flows: Flows) -> tuple[Row, ...]:
     """Where no gradient arrives: modules whose parameters had none in any step, with their calls.
 
-    A module that is called in the forward that trains, and only ever with gradients off, is cut.
+    A module is cut that is called in the forward that trains and only ever with gradients off, and one
+    whose result is given on into such a forward without its graph.
     """
     reached = _reached(norms)
     rows = [Row(site="loss", state="connected", parameters=len(scene.parameters))]
     if _are_all_zero(norms):
         return (*rows, Row(site="", state="zero", type=type(scene.model).__name__, called=1))
     done: list[str] = []
-    for name, module in scene.model.named_modules():
+    for name, module in _modules(scene):
         held = [f"{name}.{n}" if name else n for n, _ in module.named_parameters()]
         inside = any(not outer or name.startswith(f"{outer}.") for outer in done)
         if not held or inside or any(n in reached for n in held):
             continue
-        calls, without = _calls(module, visits)
         done.append(name)
-        rows.append(
-            Row(
-                site=name,
-                state="absent",
-                type=type(module).__name__,
-                called=calls,
-                returned=True,
-                influences=True if calls and calls == without else None,
-                grad_off=bool(calls) and calls == without,
-            )
-        )
+        rows.append(_place(name, module, visits, flows))
     return tuple(rows)
+
+
+def _modules(scene: Scene) -> Iterator[tuple[str, nn.Module]]:
+    """All modules that hold what is stepped, by name."""
+    yield from scene.model.named_modules()
+    for name, module in scene.beside.items():
+        yield from module.named_modules(prefix=name)
+
+
+def _place(name: str, module: nn.Module, visits: Visits, flows: Flows) -> Row:
+    calls, without = _calls(module, visits)
+    flow = flows.of(module)
+    is_off = flow is not None and bool(flow.without) and not flow.detached
+    grad_off = calls == without and (bool(calls) or is_off)
+    detached = not grad_off and flow is not None and bool(flow.detached)
+    return Row(
+        site=name,
+        state="absent",
+        type=type(module).__name__,
+        called=calls + (flow.without if is_off and flow and not calls else 0),
+        returned=True,
+        influences=True if grad_off or detached else None,
+        grad_off=grad_off,
+        detached=detached,
+        aside=not calls and visits.are_aside(module),
+        given_to=_consumers(flow) if detached and flow else "",
+        line=flow.line if flow else visits.line_of(module),
+    )
+
+
+def _consumers(flow: Flow) -> str:
+    return ", ".join(type(module).__name__ for module in flow.into())
 
 
 def _calls(module: nn.Module, visits: Visits) -> tuple[int, int]:

@@ -55,14 +55,20 @@ class Roster:
         """Whether no more are followed."""
         return len(self.strands) >= STRANDS
 
-    def begin(self, optimizer: torch.optim.Optimizer, modules: Sequence[nn.Module]) -> Strand:
+    def begin(
+        self,
+        optimizer: torch.optim.Optimizer,
+        modules: Sequence[nn.Module],
+        called: Sequence[nn.Module] = (),
+    ) -> Strand:
         """A strand for an optimizer that steps for the first time.
 
         Args:
             optimizer: which.
             modules: among which its root is.
+            called: modules that were called from outside of any other.
         """
-        strand = Strand(scene_of(optimizer, modules), optimizer, self._unclaimed)
+        strand = Strand(scene_of(optimizer, modules, called), optimizer, self._unclaimed)
         strand.schedules = self._early.pop(optimizer, strand.schedules)
         self._unclaimed = []
         self.strands.append(strand)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -27,11 +27,13 @@ class Scene:
         model: the root module; an empty one where the parameters belong to none.
         parameters: the root's parameters and the optimizer's others, by name.
         optimizers: the optimizer's groups.
+        beside: other modules that are called and whose parameters it steps, by the name that these have.
     """
 
     model: nn.Module
     parameters: dict[str, nn.Parameter]
     optimizers: list[Groups]
+    beside: dict[str, nn.Module] = field(default_factory=dict)
 
     def is_frozen(self, name: str) -> bool:
         """Nothing is declared frozen in a loop that is only watched."""
@@ -39,18 +41,51 @@ class Scene:
         return False
 
 
-def scene_of(optimizer: torch.optim.Optimizer, modules: Sequence[nn.Module]) -> Scene:
-    """Find what the optimizer trains, among all living modules."""
+def scene_of(
+    optimizer: torch.optim.Optimizer, modules: Sequence[nn.Module], called: Sequence[nn.Module] = ()
+) -> Scene:
+    """Find what the optimizer trains.
+
+    Args:
+        optimizer: which.
+        modules: among which its root is.
+        called: modules that were called; what belongs to one of them is named by it.
+    """
     stepped = list(parameters_of(optimizer))
     root = root_of({id(p) for p in stepped}, modules)
     named = dict(root.named_parameters())
     known = {id(p) for p in named.values()}
+    beside = _beside(root, {id(p) for p in stepped} - known, called)
+    for name, module in beside.items():
+        own = _owned(module, {id(p) for p in stepped} - known)
+        others = {n: p for n, p in module.named_parameters() if id(p) in own}
+        named.update({f"{name}.{n}": p for n, p in others.items()})
+        known.update(map(id, others.values()))
     for g, group in enumerate(optimizer.param_groups):
         for k, parameter in enumerate(group["params"]):
             if id(parameter) not in known:
                 named[f"param_groups[{g}][{k}]"] = parameter
     groups = [{**group, "params": list(group["params"])} for group in optimizer.param_groups]
-    return Scene(root, named, [Groups(groups, type(optimizer).__name__)])
+    return Scene(root, named, [Groups(groups, type(optimizer).__name__)], beside)
+
+
+def _beside(root: nn.Module, left: set[int], called: Sequence[nn.Module]) -> dict[str, nn.Module]:
+    """The modules that own what a root does not: the one with most of it first, each by its own name."""
+    found: dict[str, nn.Module] = {}
+    while left:
+        owned = {id(module): _owned(module, left) for module in called if module is not root}
+        module = max(called, key=lambda one: len(owned.get(id(one), ())), default=root)
+        if not owned.get(id(module)):
+            return found
+        kind = type(module).__name__
+        taken = sum(type(each).__name__ == kind for each in (root, *found.values()))
+        found[f"{kind}({taken + 1})" if taken else kind] = module
+        left = left - owned[id(module)]
+    return found
+
+
+def _owned(module: nn.Module, parameters: set[int]) -> set[int]:
+    return {id(p) for p in module.parameters()} & parameters
 
 
 def parameters_of(optimizer: torch.optim.Optimizer) -> Iterator[nn.Parameter]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from pytest_dlcheck.run.freshness import is_untrained
 from pytest_dlcheck.run.observer import Observer
-from pytest_dlcheck.run.probe import Probe
+from pytest_dlcheck.run.probe import Probe, number_of
 from pytest_dlcheck.run.probes.batches import BatchProbe
 from pytest_dlcheck.run.probes.gradients import GradientProbe
 from pytest_dlcheck.run.probes.inventory import InventoryProbe
@@ -25,6 +25,7 @@ from pytest_dlcheck.run.sampling import GRADIENTS, Due
 from pytest_dlcheck.run.watch.clips import Clips
 from pytest_dlcheck.run.watch.drops import Drops
 from pytest_dlcheck.run.watch.exposure import Exposure
+from pytest_dlcheck.run.watch.flows import Flows
 from pytest_dlcheck.run.watch.gradients import Gradients
 from pytest_dlcheck.run.watch.loading import Loading
 from pytest_dlcheck.run.watch.modes import sensitive
@@ -41,8 +42,17 @@ from pytest_dlcheck.run.watch.visits import Visits
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.trial import Trial
 
+GIVEN = 4
+"""Steps (count) of which it is told that their gradients were put there by hand: it reads values."""
 FLUSH_EVERY = 128
 """Steps between two readings from the device."""
+
+
+class Heard(Protocol):
+    """Which modules were called, and where their results went."""
+
+    visits: Visits
+    flows: Flows
 
 
 class Strand:
@@ -78,8 +88,12 @@ class Strand:
         self.normalizes = any(isinstance(m, _NormBase) for m in self.sensitive)
         self.maximize = any(group.get("maximize") for group in optimizer.param_groups)
         self.losses = LossProbe()
-        self._rates, self._rounding = LearningRateProbe(), RoundingProbe()
-        """Hear of every step, as the losses do; the others only of those of a schedule."""
+        self._inventory, self._rates, self._rounding = (
+            InventoryProbe(),
+            LearningRateProbe(),
+            RoundingProbe(),
+        )
+        """The latter two hear of every step, as the losses do; others only of those of a schedule."""
         self.probes: list[Probe[Scene]] = [
             self.losses,
             BatchProbe(),
@@ -87,7 +101,7 @@ class Strand:
             UpdateProbe(),
             self._rates,
             self._rounding,
-            InventoryProbe(),
+            self._inventory,
         ]
         self.observer = Observer(self.probes)
         self.observer.begin(scene, Trial("watch"))
@@ -111,8 +125,9 @@ class Strand:
         self.looked = 0
         self.reached = self.reached_in_company = 0
         """Backward passes seen to reach it, and those of them while other strands were known."""
-        self.unreached = self.untouched = 0
-        """Steps looked at that no backward came before, and those that apply what backward has left."""
+        self.unreached = self.untouched = self.given = 0
+        """Steps looked at that no backward came before, those that apply what backward has left, and
+        those among the former whose gradients were put there by another way, the first few."""
         self.was_called = False
         """Whether its model was called in order to train."""
         self._model_keys = {id(p) for p in scene.model.parameters()}
@@ -171,9 +186,9 @@ class Strand:
                 self.drops.backward_ends()
         return reached
 
-    def is_propagated(self, loss: Tensor | float) -> None:
+    def is_propagated(self, loss: Tensor) -> None:
         """A backward that nobody looks at has ended: it has reached these parameters as those before."""
-        self._pending.append(loss)
+        self._pending.append(loss.item() if loss.is_cpu else number_of(loss))  # spares every step a call
         if self.exposure.pending is not None:
             self.exposure.is_propagated()
 
@@ -207,7 +222,7 @@ class Strand:
         if self._pending:
             for loss in self._pending:
                 self.losses.keep(step, loss)
-            self._pending = []
+            self._pending.clear()
         if self._is_sampled:
             self.observer.gradients(step)
             self.observer.before_update(step, optimizer)
@@ -225,6 +240,8 @@ class Strand:
             self.unreached += 1
             if step and gradients.are_unchanged():
                 self.repeated.add(step)
+            elif self.given < GIVEN:
+                self.given += gradients.are_given()
         elif gradients.are_absent():
             self.without_gradients.add(step)
         elif gradients.are_unchanged():
@@ -236,7 +253,9 @@ class Strand:
         if self._is_sampled:
             self.observer.after_update(self.step, optimizer)
         if self.scene is not None:
-            self.exposure.is_stepped(training=self.scene.model.training)
+            training = self.scene.model.training
+            if not (training and self.exposure.is_steady):
+                self.exposure.is_stepped(training=training)
         if self.schedules.since_last or not self.step:
             self.schedules.optimizer_stepped()
         self.step += 1
@@ -262,7 +281,7 @@ class Strand:
 
     # -- the end ------------------------------------------------------------------------------
 
-    def close(self, visits: Visits, *, early: bool) -> None:
+    def close(self, heard: Heard, *, early: bool) -> None:
         """Nothing more will be stepped: read everything back, and let the model go."""
         if self.scene is not None:
             self.observer.flush()
@@ -271,12 +290,15 @@ class Strand:
             if self.rank is not None:
                 self.rank.end(self.step)
             self.filled = {name: fill for probe in self.probes for name, fill in probe.filled().items()}
+            self.began_as, self.ended_as = self._inventory.ends()
             self.key_of = {name: id(p) for name, p in self.scene.parameters.items()}
             self.filled["coverage"] = coverage(self.scene, self.keys, self.filled["gradient_norm"])
-            self.filled["flow"] = places(self.scene, self.filled["gradient_norm"], visits)
-            self.unflattened = visits.unflattened(self.scene.model)
+            self.filled["flow"] = places(
+                self.scene, self.filled["gradient_norm"], heard.visits, heard.flows
+            )
+            self.unflattened = heard.visits.unflattened(self.scene.model)
             self.scene = None
-            self.probes, self.sensitive = [], []
+            self.probes, self.sensitive, self._inventory = [], [], InventoryProbe()
             self.observer = Observer([])
             self.left_over = self.gradients.backwards
             self.discarded = self.gradients.discarded

@@ -17,6 +17,7 @@ from torch import Tensor
 from pytest_dlcheck.run.probes.batches import fingerprint
 from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.run.watch.class_order import ClassOrder, Labels, labels_in_order
+from pytest_dlcheck.run.watch.cuts import cut_apart, made
 from pytest_dlcheck.run.watch.given import Given, what_is_given
 from pytest_dlcheck.run.watch.kept import kept
 from pytest_dlcheck.run.watch.orders import Pairing, Pairings, pairing
@@ -52,6 +53,7 @@ class Compared:
         pairing: how its targets stand beside its inputs.
         labels: the batch's, where its loader does not shuffle.
         exponential: whether exponentials or logarithms are taken near it, as likelihoods do.
+        cut_inside: shapes before and after a view within the model that cuts samples apart.
     """
 
     aligned: bool | None
@@ -65,6 +67,7 @@ class Compared:
     pairing: Pairing = field(default_factory=Pairing)
     labels: Labels | None = None
     exponential: bool = False
+    cut_inside: str = ""
 
 
 class Targets:
@@ -103,18 +106,23 @@ class Targets:
             self._batches.clear()
             return None
         nodes = list(_nodes(losses[0].grad_fn))
-        found = [target for target in map(_target, nodes) if target is not None]
+        targets = [_target(node) for node in nodes]
+        found = [target for target in targets if target is not None]
         aligned, age = self._aligned(inputs, found)
-        crossed = next(filter(None, map(_crossed, nodes)), "")
-        moving, undivided = any(map(_moves, nodes)), _undivided(losses[0].grad_fn)
+        crossed = next(filter(None, map(_crossed, nodes, targets)), "")
+        moving = [_moves(node, target) for node, target in zip(nodes, targets, strict=True)]
+        undivided = _undivided(losses[0].grad_fn)
         paired = any(len(batch) > 1 for batch in self._batches)
         cut, scores = self._cut(inputs), tuple(what_is_given(nodes))
         pairs = pairing(losses[0].grad_fn, self._batches, inputs, found, aligned=aligned)
         latest = self._batches[-1] if self._batches else ()
         labels = labels_in_order(self._reading, latest, found)
         curved = any(type(node).__name__.startswith(LIKELIHOODS) for node in nodes)
+        still = [t for t, moves in zip(targets, moving, strict=True) if t is not None and not moves]
+        inside = cut_apart(nodes, still)
         return Compared(
-            aligned, crossed, moving, undivided, age, cut, paired, scores, pairs, labels, curved
+            *(aligned, crossed, any(moving), undivided, age, cut, paired, scores, pairs, labels, curved),
+            inside,
         )
 
     def _cut(self, inputs: list[Tensor]) -> str:
@@ -148,7 +156,7 @@ def _following(number: int) -> int:
 
 _COUNTED = (
     *("looked", "aligned", "misaligned", "crossed", "moving", "undivided", "cut", "paired"),
-    "exponential",
+    *("exponential", "cut_inside"),
 )
 
 
@@ -158,7 +166,7 @@ class Comparisons:
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._ages: Counter[int] = Counter()
-        self._crossed = self._cut = ""
+        self._crossed = self._cut = self._cut_inside = ""
         self.given, self._pairings = Given(), Pairings()
         self.order = ClassOrder()
 
@@ -176,28 +184,23 @@ class Comparisons:
         self._counts["undivided"] += found.undivided is True
         self._crossed = found.crossed or self._crossed
         self._counts["cut"] += bool(found.cut)
+        self._counts["cut_inside"] += bool(found.cut_inside)
         self._counts["exponential"] += found.exponential
         self._counts["paired"] += found.paired
         self._cut = found.cut or self._cut
+        self._cut_inside = found.cut_inside or self._cut_inside
         if found.aligned is False:
             self._ages[found.age] += 1
 
     def row(self) -> Row:
         """The counts."""
-        names = (
-            "looked",
-            "aligned",
-            "misaligned",
-            "crossed",
-            "moving",
-            "undivided",
-            "cut",
-            "paired",
-            "exponential",
-        )
         age = self._ages.most_common(1)[0][0] if self._ages else None
-        counts = {name: self._counts[name] for name in names}
-        shapes = {"crossed_shapes": self._crossed, "cut_shapes": self._cut}
+        counts = {name: self._counts[name] for name in _COUNTED}
+        shapes = {
+            "crossed_shapes": self._crossed,
+            "cut_shapes": self._cut,
+            "cut_inside_shapes": self._cut_inside,
+        }
         return Row(self._pairings.row(), **counts, **shapes, age=age)
 
 
@@ -218,28 +221,27 @@ def _target(node: Any) -> Tensor | None:
     return kept(node, "target")
 
 
-def _moves(node: Any) -> bool:
+def _moves(node: Any, target: Tensor | None) -> bool:
     """Whether the targets are computed with gradients; a gradient that is differentiated is no loss."""
-    edges, target = node.next_functions, _target(node)
     if target is None or not target.is_floating_point() or "BackwardBackward" in type(node).__name__:
         return False
+    edges = node.next_functions
     return len(edges) > 1 and edges[1][0] is not None
 
 
-def _crossed(node: Any) -> str:
+def _crossed(node: Any, target: Tensor | None) -> str:
     """Where ``[n, 1]`` is compared with ``[n]``: both are broadcast to ``[n, n]``."""
     name, edges = type(node).__name__, node.next_functions
     if name.startswith("SubBackward"):
-        operands = [_shape(following, index) for following, index in edges if following is not None]
-        whole = _shape(node, 0)
+        operands = [made(following, index) for following, index in edges if following is not None]
+        whole = made(node, 0)
         if len(operands) != 1 or not _is_crossed(operands[0], whole):
             return ""
         return f"{operands[0]} against [{whole[0]}] makes {whole}"
-    target = _target(node)
     if target is None or not edges or type(edges[0][0]).__name__ != "ExpandBackward0":
         return ""
     behind, index = edges[0][0].next_functions[0]
-    given, whole = [] if behind is None else _shape(behind, index), list(target.shape)
+    given, whole = [] if behind is None else made(behind, index), list(target.shape)
     axis = _crossing_axis(given, whole)
     if axis is None or target.stride()[0] or not target.stride()[axis]:
         return ""
@@ -266,15 +268,6 @@ def _crossing_axis(given: list[int], whole: list[int]) -> int | None:
     axes = [axis for axis, (a, b) in enumerate(zip(given, whole, strict=True)) if a != b]
     samples = whole[0] > 1 and len(axes) == 1 and whole[axes[0]] == whole[0] and given[axes[0]] == 1
     return axes[0] if samples else None
-
-
-def _shape(node: Any, index: int) -> list[int]:
-    """The shape of what a node has made; empty where it does not say."""
-    metadata = getattr(node, "_input_metadata", None) or ()
-    try:
-        return [int(size) for size in metadata[index].shape]
-    except (IndexError, TypeError, AttributeError):
-        return []
 
 
 def _undivided(node: Any) -> bool | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from pytest_dlcheck.run.record import Record
@@ -35,7 +36,7 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     record.facts["loop"] = (_loop_row(watcher, strand),)
     record.facts["phases"] = _phases(watcher, strand)
     record.facts["exposure"] = (strand.exposure.row(strand.exposure_of_copies),)
-    record.facts["comparisons"] = (strand.comparisons.row(),)
+    record.facts["comparisons"] = (Row(strand.comparisons.row(), **_taught(watcher, strand)),)
     if rows := strand.comparisons.given.rows():
         record.facts["loss_soundness"] = rows
     else:
@@ -49,6 +50,11 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     record.facts["evaluated_twins"] = watcher.evaluations.twins.rows(
         strand.shapes, own, strand.last_event
     )
+    trained = set().union(*(each.keys for each in watcher.strands))
+    record.facts["likeness"] = tuple(watcher.likeness.rows(strand.keys, trained))
+    record.facts["restored"] = watcher.restored.rows(strand.keys)
+    record.facts["live_dropout"] = watcher.evaluations.live_dropout.rows(strand.keys)
+    record.facts["chosen_among_one"] = watcher.evaluations.scores.rows(strand.keys, strand.shapes)
     if strand is watcher.strands[-1] or watcher.strands[-1] in others:
         record.facts["teachers"] = watcher.evaluations.teachers.rows(
             strand.keys.union(*(s.keys for s in others))
@@ -69,6 +75,7 @@ def _phases(watcher: Watcher, strand: Strand) -> tuple[Row, ...]:
             calls=p.calls,
             in_train_mode=p.in_train_mode,
             from_loader=p.from_loader,
+            repeats=max(p.reads.values(), default=0),
             steps=p.steps,
             inside=strand.first_event < p.event,
             with_gradients=False,
@@ -169,9 +176,13 @@ def _loop_row(watcher: Watcher, strand: Strand) -> Row:
         loader_batches=watcher.loading.batches,
         loader_passes=watcher.loading.passes,
         loader_length=watcher.loading.longest,
-        never_stepped=", ".join(watcher.neglected.idle_optimizers()),
+        never_stepped="" if watcher.overlooked else ", ".join(watcher.neglected.idle_optimizers()),
+        unstepped="" if watcher.overlooked else ", ".join(watcher.neglected.unstepped()),
+        **_unheard(watcher, strand),
         was_ended=watcher.was_ended,
+        was_cut_short=watcher.was_cut_short,
         unreached=strand.unreached,
+        given=strand.given,
         untouched=strand.untouched,
         was_called=strand.was_called,
         graphs=watcher.neglected.outsiders.looked,
@@ -198,24 +209,48 @@ def _loop_row(watcher: Watcher, strand: Strand) -> Row:
     )
 
 
+def _unheard(watcher: Watcher, strand: Strand) -> dict[str, str | int]:
+    """Calls on another network's results that this one learns nothing from."""
+    told = next((each for each in watcher.unheard if each.keys & strand.keys), None)
+    if told is None:
+        return {"unheard": 0, "unheard_by": "", "unheard_of": "", "unheard_weighed": False}
+    names = {"unheard_by": told.module, "unheard_of": told.maker}
+    return {"unheard": told.calls, **names, "unheard_weighed": told.weighed}
+
+
 def _alike(watcher: Watcher, strand: Strand) -> int:
-    """Models of equal shapes that were trained one after the other, each once over the same samples."""
-    return sum(
-        other is strand
+    """Models of equal shapes that were trained one after the other, each once over the same samples.
+
+    None where one of them goes on from where another ended: from a checkpoint.
+    """
+    found = [
+        other
+        for other in watcher.strands
+        if other is strand
         or (
             other.shapes == strand.shapes
             and other.step == strand.step
             and not _overlap(other, strand)
             and strand.exposure.is_one_pass_as(other.exposure)
         )
-        for other in watcher.strands
-    )
+    ]
+    ends = {other.ended_as for other in found if other.ended_as}
+    return 0 if any(other.began_as in ends for other in found) else len(found)
 
 
 def _names(strand: Strand, kept: Iterable[int]) -> Iterator[str]:
     """What the model calls these parameters."""
     names = {key: name for name, key in strand.key_of.items()}
     return (names[key] for key in kept if key in names)
+
+
+def _taught(watcher: Watcher, strand: Strand) -> dict[str, str | int]:
+    """A teacher that is trained along: how many parameters, and what they have in common."""
+    names = list(_names(strand, watcher.taught.parameters() & strand.keys))
+    paths = [name.split(".")[:-1] for name in names]
+    steps = takewhile(lambda steps: len(set(steps)) == 1, zip(*paths, strict=False))
+    model = ".".join(step[0] for step in steps) or strand.name.partition(",")[0]
+    return {"taught": len(names), "teacher": model if names else ""}
 
 
 def _usual(strand: Strand) -> int:

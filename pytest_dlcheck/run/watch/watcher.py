@@ -5,7 +5,7 @@ What happens at every step is a handful of comparisons here; what costs more wai
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
@@ -21,20 +21,28 @@ from pytest_dlcheck.run.watch.ending import EnoughSeen
 from pytest_dlcheck.run.watch.evaluations import Evaluations, Moment
 from pytest_dlcheck.run.watch.graphs import Graphs
 from pytest_dlcheck.run.watch.leaves import Leaves
+from pytest_dlcheck.run.watch.likeness import Likeness
 from pytest_dlcheck.run.watch.loading import Loading
 from pytest_dlcheck.run.watch.lull import Lull
 from pytest_dlcheck.run.watch.meeting import Meeting
 from pytest_dlcheck.run.watch.modes import Drifts
 from pytest_dlcheck.run.watch.neglected import Neglected
 from pytest_dlcheck.run.watch.outside import Outside
+from pytest_dlcheck.run.watch.restored import Restored
 from pytest_dlcheck.run.watch.roster import Roster
 from pytest_dlcheck.run.watch.scaling import Scaling
+from pytest_dlcheck.run.watch.scene import parameters_of
 from pytest_dlcheck.run.watch.strand import Strand
 from pytest_dlcheck.run.watch.taps import tapped
 from pytest_dlcheck.run.watch.targets import Compared, Targets
+from pytest_dlcheck.run.watch.taught import Taught
 from pytest_dlcheck.run.watch.telling import trace_of, trace_of_nothing
+from pytest_dlcheck.run.watch.unheard import Told
 from pytest_dlcheck.run.watch.unpropagated import Unpropagated
 from pytest_dlcheck.trace import Trace
+
+SETTLED = 8
+"""Steps (count) after which an optimizer's parameters are no longer those it began with."""
 
 
 class Watcher:
@@ -54,11 +62,13 @@ class Watcher:
         self._outside = Outside(self.strands, self._called)
         self._drifts = Drifts()
         self.evaluations = Evaluations(self.strands, self._drifts)
-        self.neglected = Neglected(self.strands, self._outside.visits)
+        self.neglected = Neglected(self.strands, self._outside.visits, self._outside.flows)
         self.unpropagated, self.by_hand = Unpropagated(), ByHand(Leaves())
         self.loading, self.graphs = Loading(), Graphs()
-        self._targets, self._scaling = Targets(), Scaling()
+        self._targets, self._scaling, self.taught = Targets(), Scaling(), Taught()
+        self.likeness, self.restored = Likeness(), Restored()
         self._company = Company(Meeting.of_this_process())
+        self.unheard: tuple[Told, ...] = ()
         self._losses: Sequence[Tensor] = ()
         self._compared: Compared | None = None
         self._lull: Lull | None = None
@@ -66,7 +76,9 @@ class Watcher:
         self._began = perf_counter()
         self.seconds = 0.0
         self.was_ended = False
-        """Whether the loop was ended by the watch, not by itself."""
+        """Whether the loop was ended by the watch, not by itself, and"""
+        self.was_cut_short = False
+        """whether that, or an exception, has ended it."""
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -76,9 +88,13 @@ class Watcher:
             try:
                 yield
             except EnoughSeen as end:
+                self.was_cut_short = True
                 if end.watcher is not self:
                     raise
                 self.was_ended = True
+            except BaseException as error:
+                self.was_cut_short = not (isinstance(error, SystemExit) and not error.code)
+                raise
             finally:
                 self._outside.calls.close()
                 self._end()
@@ -105,9 +121,11 @@ class Watcher:
             self._lull.strand.is_scaled = scaled
             if self._lull.strand.schedules.since_last:
                 self._lull.strand.schedules.backward_begins()
+            if self.backwards >= self.graphs.next:
+                self.graphs.backward_begins(self.backwards, losses)
             return
         self.evaluations.phases.end()
-        self._outside.calls.forget_open_calls()
+        self._outside.backward_begins(losses)
         if self.strands:
             self.neglected.backward_begins(self.backwards, losses)
         else:
@@ -115,7 +133,10 @@ class Watcher:
         for strand in self.strands:
             if strand.scene is not None:
                 strand.backward_begins(self.strands, scaled=scaled)
+        self.likeness.backward_begins(losses)
         self._compared = self._targets.look(losses)
+        if self.taught.is_due(self.backwards):
+            self.taught.look(losses, [s.keys for s in self.strands if s.scene is not None])
         self.graphs.backward_begins(self.backwards, losses)
 
     def backward_ends(self) -> None:
@@ -123,7 +144,7 @@ class Watcher:
         self.backwards += 1
         losses, self._losses = self._losses, ()
         if self._lull is not None and len(losses) == 1 and not losses[0].dim():
-            self._lull.strand.is_propagated(number_of(losses[0]))
+            self._lull.strand.is_propagated(losses[0])
             if self.backwards >= self._lull.until:
                 self._wake()
             return
@@ -188,7 +209,10 @@ class Watcher:
             strand.reach.steps(self.backwards, others)
         strand.step_ends(optimizer)
         strand.last_event = self.event
-        self.neglected.step_ends(self.steps)
+        if self.restored.taken:
+            self.restored.stepped()
+        if self.steps >= self.neglected.next:
+            self.neglected.step_ends(self.steps)
         if self.steps == self._stop_after:
             raise EnoughSeen(self)
         if self._lull is None:
@@ -206,15 +230,19 @@ class Watcher:
 
     def strand_of(self, optimizer: torch.optim.Optimizer) -> Strand | None:
         """Whose step it is; None where it is one too many to follow."""
-        strand = self._roster.known(optimizer) or self._roster.inherited(optimizer)
-        if strand is not None:
+        if (strand := self._roster.known(optimizer)) is not None:
+            return strand
+        settled = [strand.keys for strand in self.strands if strand.step >= SETTLED]
+        self.taught.optimizer_begins(self.backwards, list(parameters_of(optimizer)), settled)
+        if (strand := self._roster.inherited(optimizer)) is not None:
             return strand
         for each in self.strands:
             if each.owner() is None:
-                each.close(self._outside.visits, early=True)
+                each.close(self._outside, early=True)
         if self._roster.is_full:
             return None
-        strand = self._roster.begin(optimizer, self._outside.candidates(optimizer))
+        outside = self._outside
+        strand = self._roster.begin(optimizer, outside.candidates(optimizer), outside.called())
         strand.first_event = strand.last_event = self.event
         self._company.begins(strand, optimizer)
         if strand.scene is not None:
@@ -236,6 +264,9 @@ class Watcher:
         self.event += 1
         from_loader, self._batch_waits = self._batch_waits, False
         trains = torch.is_grad_enabled()
+        scores = self.evaluations.scores
+        if scores.curious or not trains:
+            scores.called(module, to_train=trains)
         if self._lull is not None and trains:
             strand = self._lull.strand
             if module is self._lull.model:
@@ -253,6 +284,7 @@ class Watcher:
             self.evaluations.called(module, arguments, self.loading if from_loader else None, now)
             return
         self._targets.is_called(arguments)
+        self.likeness.called(module, self.backwards)
         for strand in self.strands:
             if strand.scene is not None and strand.scene.model is module:
                 strand.batch(arguments, self.loading)
@@ -265,11 +297,25 @@ class Watcher:
             drifts, is_off = self._drifts.of(module), not module.training
             self.unpropagated.called(self.event, strand.step, in_train_mode=drifts, in_eval_mode=is_off)
 
+    def chosen_among_one(self, scores: Tensor, axis: int, *, gives_values: bool) -> None:
+        """Was it a model's output?"""
+        self.evaluations.scores.chosen_among_one(scores, axis, gives_values=gives_values)
+
+    def weights_are_taken(self, state: Mapping[str, object]) -> None:
+        """They may be meant to be kept."""
+        self.restored.is_taken(state, self.steps)
+
+    def weights_are_loaded(self, module: nn.Module, state: Mapping[str, object]) -> None:
+        """Are they what was meant to be kept?"""
+        if self.restored.taken:
+            self.restored.is_loaded(module, state, self.steps)
+
     # -- now and then, and the end ------------------------------------------------------------
 
     def _rest(self, strand: Strand) -> None:
         """Until somebody wants to look again, only one strand is told of what happens."""
-        until = min(self._targets.next, self.graphs.next, self.neglected.following(self.backwards))
+        looks = self.neglected.following(self.backwards), self.taught.following(self.backwards)
+        until = min(self._targets.next, *looks)
         is_busy = strand.is_looked_at or strand.rank is not None or self.evaluations.phases.are_open
         if self._outside.calls.are_all_heard or is_busy or until <= self.backwards or not strand.scene:
             return
@@ -287,9 +333,12 @@ class Watcher:
         self.neglected.end()
         self.by_hand.close()
         self.evaluations.teachers.close(self.steps)
+        self.evaluations.live_dropout.close()
         self.seconds = perf_counter() - self._began
+        stepped: set[int] = set().union(*(strand.keys for strand in self.strands))
+        self.unheard = tuple(self._outside.unheard.told(stepped))
         for strand in self.strands:
-            strand.close(self._outside.visits, early=False)
+            strand.close(self._outside, early=False)
         self._company.meet(self.strands)
 
 

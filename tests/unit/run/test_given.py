@@ -94,6 +94,11 @@ def test_what_a_loss_is_made_for_is_no_fault(compare: Compare) -> None:
             lambda x, y: F.binary_cross_entropy_with_logits(x[:, 0].sigmoid(), (y > 1).float()),
             "a sigmoid before a loss that applies its own",
         ),
+        (
+            lambda x, y: F.binary_cross_entropy(x[:, :1].softmax(1)[:, 0], (y > 1).float()),
+            "softmax for one output",
+        ),
+        (lambda x, y: F.mse_loss(x[:, :1].softmax(-1), y[:, None].float()), "softmax for one output"),
     ],
 )
 def test_what_it_is_not_made_for_is_named(compare: Compare, cause: str) -> None:

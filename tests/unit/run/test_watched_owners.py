@@ -5,6 +5,7 @@ from torch import nn
 
 from pytest_dlcheck.run.watch.outsiders import Outsiders
 from pytest_dlcheck.run.watch.owners import Owners
+from pytest_dlcheck.run.watch.scene import scene_of
 from pytest_dlcheck.run.watch.visits import Visits
 
 
@@ -80,3 +81,16 @@ def test_a_loss_without_parameters_is_counted():
     outsiders.look([torch.ones(1, requires_grad=True)], {id(weight)})
     outsiders.look([weight], {id(weight)})
     assert (outsiders.looked, outsiders.rootless) == (2, 1)
+
+
+def names_of(*, called):
+    """How what an optimizer steps besides a pair of layers, its root, is called."""
+    pair, other = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), nn.Linear(4, 2)
+    optimizer = torch.optim.SGD([*pair.parameters(), other.weight], lr=0.1)
+    scene = scene_of(optimizer, [pair, *pair, other], [pair, *([other] if called else [])])
+    return [name for name in scene.parameters if not name[0].isdigit()]
+
+
+def test_what_is_beside_the_root_is_named_by_its_module_where_that_is_called():
+    assert names_of(called=True) == ["Linear.weight"]
+    assert names_of(called=False) == ["param_groups[0][4]"]

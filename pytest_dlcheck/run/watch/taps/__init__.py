@@ -16,6 +16,8 @@ from pytest_dlcheck.run.watch.taps import (
     gradient_scaler,
     optimizer_steps,
     schedulers,
+    scoring,
+    states,
     warnings_of_compile,
 )
 
@@ -26,6 +28,8 @@ TAPS = (
     clipping.tapped,
     batches.tapped,
     schedulers.tapped,
+    scoring.tapped,
+    states.tapped,
     warnings_of_compile.tapped,
 )
 

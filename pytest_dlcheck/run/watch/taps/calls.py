@@ -9,14 +9,26 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
-from torch.compiler import is_compiling
+from torch.jit import ScriptModule
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils.hooks import RemovableHandle
 
+from pytest_dlcheck.run.watch.compiling import is_beyond_hearing
+
 Heard = Callable[[nn.Module, tuple[Any, ...]], None]
+
+
+class Visited(Protocol):
+    """Told of every module while all are heard."""
+
+    def enters(self, module: nn.Module, arguments: tuple[Any, ...], *, outermost: bool) -> None:
+        """It is called, from outside of any module or within one."""
+
+    def leaves(self, module: nn.Module, arguments: tuple[Any, ...], output: object) -> None:
+        """It has returned; nothing where it has raised."""
 
 
 class _Depth(threading.local):
@@ -28,10 +40,10 @@ class Calls:
 
     Args:
         heard: told ``(module, positional arguments)`` before each such call.
-        visited: told the same of every module that is called while all are heard.
+        visited: told of every module that is called while all are heard.
     """
 
-    def __init__(self, heard: Heard, visited: Heard) -> None:
+    def __init__(self, heard: Heard, visited: Visited) -> None:
         self._heard, self._visited = heard, visited
         self._everywhere: list[RemovableHandle] = []
         self._followed: dict[int, tuple[weakref.ref[nn.Module], RemovableHandle]] = {}
@@ -60,6 +72,8 @@ class Calls:
     def follow(self, module: nn.Module) -> None:
         """Hear this module's calls from now on."""
         known = self._followed.get(id(module))
+        if isinstance(module, ScriptModule):
+            return  # takes no hooks
         if known is None or known[0]() is not module:
             handle = module.register_forward_pre_hook(_Ear(module, self._heard))
             self._followed[id(module)] = (weakref.ref(module), handle)
@@ -76,17 +90,19 @@ class Calls:
         self._followed.clear()
 
     def _enters(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if is_compiling():
+        if is_beyond_hearing():
             return
         depth = self._local.depth
         self._local.depth = depth + 1
-        if depth == 0 and not getattr(module, "_is_replica", False) and id(module) not in self._followed:
+        is_odd = getattr(module, "_is_replica", False) or isinstance(module, ScriptModule)
+        if depth == 0 and not is_odd and id(module) not in self._followed:
             self._heard(module, args)
-        self._visited(module, args)
+        self._visited.enters(module, args, outermost=depth == 0)
 
-    def _leaves(self, *_: object) -> None:
-        if not is_compiling():
+    def _leaves(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
+        if not is_beyond_hearing():
             self._local.depth = max(0, self._local.depth - 1)
+            self._visited.leaves(module, args, output)
 
 
 class _Ear:
@@ -96,7 +112,7 @@ class _Ear:
         self._module, self._heard = weakref.ref(module), heard
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if not is_compiling() and self._module() is module:
+        if not is_beyond_hearing() and self._module() is module:
             self._heard(module, args)
 
     def __deepcopy__(self, memo: object) -> _Ear:

@@ -58,9 +58,10 @@ class _Ear:
             local.is_wrapped = True
             return None
         local.outermost, local.is_wrapped = optimizer, False
-        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)  # args[0] is the optimizer
         self._listener.step_begins(optimizer)
-        if not callable(closure):
+        is_bare = len(args) == 1 and not kwargs  # args[0] is the optimizer
+        closure = None if is_bare else kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if closure is None or not callable(closure):
             self._listener.gradients_are_complete(optimizer)
             return None
         heard = self._heard(closure, optimizer)

@@ -1,0 +1,174 @@
+"""What a loss compares, and which parameters are behind either side: read from its graph."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+NODES = 20_000
+"""Nodes of a graph from which on nothing is told: a part of it would not do."""
+TERMS = 256
+"""Nodes of a loss that are looked at until what it compares is found."""
+_SUMS = frozenset({"Add", "Sub", "Stack", "Cat", "Where"})
+_REDUCES = {*_SUMS, "Mean", "Sum", "Neg", "Rsub", "Div", "Mul", "View", "Select", "Squeeze", "Sqrt"}
+"""What losses are put together by; none of them has two sides that depend on parameters, but sums."""
+_KEEPS_TARGET = frozenset(
+    {"MseLoss", "SmoothL1Loss", "HuberLoss", "BinaryCrossEntropy", "BinaryCrossEntropyWithLogits"}
+)
+_MAGNITUDES = frozenset({"Pow", "Abs", "LinalgVectorNorm", "Norm"})
+_SHAPES = frozenset(
+    {"View", "Unsqueeze", "Squeeze", "Transpose", "Expand", "Clone", "ToCopy", "UnsafeView"}
+)
+
+Edge = tuple[Any, int]
+"""A node, and the index of one of its inputs."""
+
+
+@dataclass
+class Comparison:
+    """Two sides that a loss compares, both of which depend on parameters.
+
+    Attributes:
+        targets: the edges that lead to the targets; none where the two sides are alike.
+        sides: the nodes of the two sides, where they are alike.
+    """
+
+    targets: set[Edge] = field(default_factory=set)
+    sides: tuple[Any, Any] | None = None
+
+
+def comparisons(root: Any) -> Iterator[Comparison]:
+    """What a loss compares, from its end up to the first two sides; nothing behind them."""
+    waiting, seen = deque([root]), {root}
+    while waiting and len(seen) < TERMS:
+        node = waiting.popleft()
+        if (found := _compared(node)) is not None:
+            yield found
+            continue
+        kind, edges = _kind(node), _edges(node)
+        if kind not in _REDUCES | _MAGNITUDES or (len(edges) > 1 and kind not in _SUMS):
+            continue
+        for index in edges:
+            following = node.next_functions[index][0]
+            if following not in seen:
+                seen.add(following)
+                waiting.append(following)
+
+
+def _compared(node: Any) -> Comparison | None:
+    """The two sides of one node; None where it compares nothing that depends on parameters twice."""
+    kind, edges = _kind(node), _edges(node)
+    if kind in _KEEPS_TARGET:
+        return Comparison({(node, 1)}) if edges == [0, 1] else Comparison()
+    if kind in _MAGNITUDES and edges:
+        return _difference(node.next_functions[0][0])
+    if kind == "Mul" and edges == [0, 1]:
+        return _product(node)
+    if kind == "Xlogy" and edges == [0, 1]:
+        own = node.next_functions[0][0] is node.next_functions[1][0]
+        return Comparison({(node, 0), *([(node, 1)] if own else [])})
+    return None
+
+
+def _difference(node: Any) -> Comparison | None:
+    if _kind(node) != "Sub" or _edges(node) != [0, 1]:
+        return None
+    sides = node.next_functions[0][0], node.next_functions[1][0]
+    return Comparison({(node, 0), (node, 1)}, sides)
+
+
+def _product(node: Any) -> Comparison | None:
+    """Probabilities times log-probabilities, as divergences are computed; or two directions."""
+    (one, _), (other, _) = node.next_functions
+    if all(_kind(_plain(side)) == "Div" for side in (one, other)):
+        return Comparison({(node, 0), (node, 1)}, (one, other))
+    for index, (target, scores) in enumerate(((one, other), (other, one))):
+        source = _source(target)
+        if source is not None and _holds_logarithms(scores):
+            own = [(node, 1 - index)] if _is_made_of(scores, source) else []
+            return Comparison({(node, index), *own, *_within(_plain(scores), source)})
+    return None
+
+
+def _source(target: Any) -> Any:
+    """What a side's probabilities are made of; None where it holds none."""
+    plain = _plain(target)
+    if _kind(plain) in {"Softmax", "Sigmoid"}:
+        return plain.next_functions[0][0]
+    if _kind(plain) == "Exp":
+        inner = _plain(plain.next_functions[0][0])
+        return inner.next_functions[0][0] if _kind(inner) == "LogSoftmax" else None
+    return None
+
+
+def _within(scores: Any, source: Any) -> Iterator[Edge]:
+    """Where the targets' own logarithms are taken off, or stand in the scores' place."""
+    if _kind(scores) == "Sub":
+        for index in _edges(scores):
+            if _is_made_of(scores.next_functions[index][0], source):
+                yield scores, index
+
+
+def _holds_logarithms(side: Any) -> bool:
+    plain = _plain(side)
+    parts = [plain]
+    if _kind(plain) == "Sub":
+        parts = [_plain(plain.next_functions[index][0]) for index in _edges(plain)]
+    return any(_kind(part) in {"Log", "LogSoftmax"} for part in parts)
+
+
+def _is_made_of(side: Any, source: Any) -> bool:
+    """Whether these are logarithms of the probabilities that are made of that."""
+    node = _plain(side)
+    if _kind(node) in {"Log", "LogSoftmax"}:
+        inner = node.next_functions[0][0]
+        return inner is source or _source(inner) is source
+    return False
+
+
+def _plain(node: Any) -> Any:
+    """The node without what only gives another shape."""
+    while _kind(node) in _SHAPES and node.next_functions[0][0] is not None:
+        node = node.next_functions[0][0]
+    return node
+
+
+def _kind(node: Any) -> str:
+    """What a node does: ``Mul`` of ``MulBackward0``."""
+    return type(node).__name__.partition("Backward")[0]
+
+
+def _edges(node: Any) -> list[int]:
+    """The inputs of a node that depend on what requires a gradient."""
+    following = getattr(node, "next_functions", ())
+    return [index for index, (each, _) in enumerate(following) if each is not None]
+
+
+def leaves(
+    roots: Sequence[Any], without: set[Edge] | frozenset[Edge] = frozenset()
+) -> dict[int, Tensor] | None:
+    """The parameters behind some nodes, by identity; None where the graph is too large.
+
+    Args:
+        roots: the nodes.
+        without: edges that are not followed.
+    """
+    waiting, seen = list(roots), set(roots)
+    found: dict[int, Tensor] = {}
+    while waiting:
+        if len(seen) > NODES:
+            return None
+        node = waiting.pop()
+        variable = getattr(node, "variable", None)
+        if isinstance(variable, Tensor):
+            found[id(variable)] = variable
+        for index in _edges(node):
+            following = node.next_functions[index][0]
+            if following not in seen and (node, index) not in without:
+                seen.add(following)
+                waiting.append(following)
+    return found

@@ -1,0 +1,50 @@
+"""How large the numbers of batches are, and whether those of two kinds differ in scale. No judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+BATCHES = 16
+"""Batches of a kind that are measured: the first ones that are remembered."""
+ROWS = 32
+"""Samples of a batch that are measured at most: the first ones."""
+NUMBERS = 128
+"""Numbers of a sample that are measured at most, evenly spread."""
+
+
+def size_of(batch: Tensor) -> Tensor | None:
+    """Root mean square and ninth decile of the absolute numbers, shape ``[2]``; None of other kinds.
+
+    Args:
+        batch: samples along its first axis.
+    """
+    plain = batch.layout == torch.strided and not batch.is_nested and not batch.is_meta
+    if not plain or not batch.is_floating_point() or batch.dim() < 2 or not batch.numel():  # noqa: PLR2004
+        return None
+    rows = batch.detach()[:ROWS].flatten(1)
+    numbers = rows[:, :: max(1, rows.shape[1] // NUMBERS)].float().abs().flatten()
+    decile = numbers.sort().values[int(0.9 * len(numbers))]
+    return torch.stack([numbers.square().mean().sqrt(), decile])
+
+
+def ratio(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
+    """By what factor all batches of theirs are larger than all of ours, or smaller; 1 where they meet.
+
+    Args:
+        ours: what :func:`size_of` gives of some batches.
+        theirs: the same of others.
+
+    Returns:
+        The least factor between any two, by root mean square and by ninth decile alike.
+    """
+    if not ours or not theirs:
+        return 1.0
+    mine, other = (torch.stack([size.cpu() for size in sizes]).double() for sizes in (ours, theirs))
+    if not bool((mine > 0).all() & (other > 0).all() & mine.isfinite().all() & other.isfinite().all()):
+        return 1.0
+    larger = float((other.amin(0) / mine.amax(0)).min())
+    smaller = float((other.amax(0) / mine.amin(0)).max())
+    return larger if larger > 1 else min(smaller, 1.0)

@@ -1,0 +1,62 @@
+"""Losses that only draw outputs together are told from those that hold something against them."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from pytest_dlcheck.run.watch.between import between, mark
+
+WEIGHT = torch.randn(8, 4, requires_grad=True)
+FIXED = torch.randn(8, 4)
+
+
+def seen(loss):
+    outputs = [WEIGHT * float(factor) for factor in (2, 3, 5)]
+    for place, output in enumerate(outputs):
+        mark(output, place)
+    return between(loss(*outputs))
+
+
+def unit(output):
+    return F.normalize(output, dim=1)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda a, b, c: -F.cosine_similarity(a, b).mean() / 2 - F.cosine_similarity(b, c).mean() / 2,
+        lambda a, b, _: (2 - 2 * (unit(a) * unit(b)).sum(1)).mean(),
+        lambda a, b, _: F.mse_loss(a, b),
+        lambda a, b, _: F.pairwise_distance(a, b).pow(2).mean(),
+        lambda a, b, _: 0.5 * (a - b).abs().sum(1).mean(),
+        lambda a, *_: F.mse_loss(a[:4], a[4:]),
+    ],
+)
+def test_distances_with_gradients_on_both_sides_attract(loss):
+    assert seen(loss).attracts
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda a, b, _: -F.cosine_similarity(a, b.detach()).mean(),
+        lambda a, b, _: (a - b.detach()).square().mean(),
+        lambda a, *_: F.mse_loss(a, FIXED),
+        lambda a, b, c: F.mse_loss(a, b) + F.mse_loss(c, FIXED),
+        lambda a, b, _: F.cosine_similarity(a, b).mean(),
+        lambda a, b, c: F.mse_loss(a, b) - F.mse_loss(a, c),
+        F.triplet_margin_loss,
+        lambda a, b, _: F.cross_entropy(a @ b.T, torch.arange(8)),
+        lambda a, b, _: F.mse_loss(a, b) + F.relu(1 - a.std(0)).mean(),
+        lambda a, b, _: a.mean() - b.mean(),
+        lambda a, b, _: ((a - b).norm(dim=1) - FIXED[:, 0]).square().mean(),
+        lambda a, *_: a.square().mean(),
+    ],
+)
+def test_what_is_detached_fixed_or_pushed_apart_does_not(loss):
+    assert not seen(loss).attracts
+
+
+def test_pairs_are_compared_and_single_outputs_are_not():
+    assert seen(lambda a, b, _: F.cross_entropy(a @ b.T, torch.arange(8))).compared == {0, 1}
+    assert not seen(lambda a, *_: F.cross_entropy(a, torch.arange(8) % 4)).compared
