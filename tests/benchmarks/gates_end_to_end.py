@@ -86,30 +86,34 @@ def digits_net():
 """
 INI = '[tool.pytest.ini_options]\npythonpath = ["src"]\n'
 TIMING = """\
-import sys, time, torch
+import time, torch
 from statistics import median
 from digits_net import model
 from digits_net.data import digits
 torch.manual_seed(0)
 (x, y), _ = digits()
-net, optimizer = model.Net(), None
-optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
-def step():
-    optimizer.zero_grad()
-    torch.nn.functional.cross_entropy(net(x[:64]), y[:64]).backward()
-    optimizer.step()
-def waste():
-    for _ in range(200):
-        torch.mm(model._WASTE, model._WASTE)
-def seconds(call):
-    for _ in range(20): call()
-    times = []
-    for _ in range(100):
-        begun = time.process_time(); call(); times.append(time.process_time() - begun)
-    return median(times)
-with torch.no_grad():
-    one = seconds(waste) / 200
-print(seconds(step), one)
+def made():
+    net = model.Net()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    def step():
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(net(x[:64]), y[:64]).backward()
+        optimizer.step()
+    for _ in range(20): step()
+    return step
+def seconds(step, extra):
+    model.EXTRA = extra
+    step()
+    begun = time.process_time()
+    for _ in range(8): step()
+    return (time.process_time() - begun) / 8
+steps, plain, wasteful = [made() for _ in range(5)], [], []
+for turn in range(60):
+    step = steps[turn % 5]
+    plain.append(seconds(step, 0))
+    wasteful.append(seconds(step, 100))
+one = median(b - a for a, b in zip(plain, wasteful)) / 100
+print(median(plain), one)
 """
 FITTING = """\
 import torch

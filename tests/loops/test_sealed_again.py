@@ -4,8 +4,8 @@
 
 When they were first watched, 31 of the 48 failed, 30 by a sentence that has one of their author's words;
 8 more were told as advice that has one. None of the 48 twins and none of the 27 healthy ones raised an
-alarm. Five kinds of what was missed were mended since. What is still missed stands in ``UNFOUND``. They
-are open now: what is made for them is to be measured on others.
+alarm. Since then five more were made to fail by name, and one to be advice; ``UNFOUND`` has what is
+still missed. They are open now: what is made for them is to be measured on others.
 """
 
 from __future__ import annotations
@@ -19,9 +19,24 @@ from pytest_dlcheck.verdict import Outcome
 from .sealed_again.faults import FAULTS
 from .sealed_again.healthy import HEALTHY
 
-ADVISED: set[str] = set()
+ADVISED = {
+    "autoencoder_digits",
+    "cancer_bn_mlp",
+    "cancer_two_loaders",
+    "inverted_digits",
+    "iris_mlp",
+    "mixer_digits",
+    "rows_as_sequence",
+    "wine_multitask",
+}
 """Told as advice, by name."""
-UNFOUND: set[str] = set()
+UNFOUND = {
+    "coordinate_network",  # inputs shuffled without their targets
+    "corridor_reinforce",  # a policy's sign
+    "digits_vae",  # a term of the loss that is only logged
+    "silu_student",  # an average of another model, which no loader's batch is given to
+    "transformer_lm",  # no causal mask
+}
 """Not told, or by another name."""
 WORDS = {loop.__name__: words for loop, words, _ in FAULTS}
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]

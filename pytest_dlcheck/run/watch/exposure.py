@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pytest_dlcheck.run.sampling import Due, Schedule
-from pytest_dlcheck.run.tree import first_tensor
 from pytest_dlcheck.run.watch.eras import Eras
 from pytest_dlcheck.run.watch.loading import Loading
-from pytest_dlcheck.run.watch.prints import rounded, row_prints
 from pytest_dlcheck.run.watch.rotation import rotation
+from pytest_dlcheck.run.watch.seen import Seen, overlap, seen_of, sizes_of
 from pytest_dlcheck.run.watch.sizes import BATCHES as MEASURED
-from pytest_dlcheck.run.watch.sizes import ratio, size_of
+from pytest_dlcheck.run.watch.sizes import ratio
 from pytest_dlcheck.trace import Row
 
 BATCHES = 256
@@ -38,35 +34,6 @@ APART = 3
 """Backward passes (count) around a single evaluation from which on it is no part of a step."""
 SAME = 0.9
 """Share of the samples (ratio) that two trainings on the same data have in common."""
-FEW = 16
-"""Samples (count) of a pass from which on it says anything by itself."""
-
-
-@dataclass(frozen=True)
-class _Seen:
-    prints: Tensor
-    step: int
-    stream: int
-    training: bool
-    phase: int = 0
-    era: int = 0
-    asks_gradient: bool = False
-    size: Tensor | None = field(default=None, compare=False)
-    numbers: list[float] = field(default_factory=list, compare=False)
-
-    def values(self) -> list[float]:
-        if not self.numbers:
-            self.numbers.extend(rounded(self.prints))
-        return self.numbers
-
-    @staticmethod
-    def read(found: Sequence[_Seen]) -> None:
-        """Read what is on one device at once, instead of waiting for one after the other."""
-        lengths = [len(seen.prints) for seen in found]
-        if len({(seen.prints.device, seen.prints.dtype) for seen in found}) == 1:
-            values = iter(rounded(torch.cat([seen.prints for seen in found])))
-            for seen, length in zip(found, lengths, strict=True):
-                seen.numbers[:] = islice(values, length)
 
 
 @dataclass
@@ -147,13 +114,13 @@ class Exposure:
 
     def __init__(self, parameters: Sequence[nn.Parameter] = ()) -> None:
         self._eras = Eras(parameters)
-        self._trained: list[_Seen] = []
-        self._later: list[_Seen] = []
+        self._trained: list[Seen] = []
+        self._later: list[Seen] = []
         """Trained on by another optimizer before, or when much was remembered already."""
-        self._evaluated: list[_Seen] = []
-        self.pending: _Seen | None = None
+        self._evaluated: list[Seen] = []
+        self.pending: Seen | None = None
         """What was called on last, if it is to be remembered when a backward follows."""
-        self._in_doubt: _Seen | None = None
+        self._in_doubt: Seen | None = None
         """What was propagated last, if that may serve something else than a step."""
         self._training, self._evaluating, self._sampling = _Reading(), _Reading(), Due(SAMPLES)
         self._inside, self._worst = _Inside(), _Inside()
@@ -179,7 +146,9 @@ class Exposure:
         if due and (len(self._trained) < BATCHES or self._training.is_due_later()):
             era = self._eras.number
             size = len(self._trained) < MEASURED
-            self.pending = _seen(arguments, step, loading.passes, training=training, era=era, size=size)
+            self.pending = seen_of(
+                arguments, step, loading.passes, training=training, era=era, size=size
+            )
 
     def is_propagated(self) -> None:
         """A backward follows.
@@ -227,7 +196,7 @@ class Exposure:
         if due and (len(self._evaluated) < BATCHES or self._evaluating.is_due_later()):
             era = self._eras.number
             size = len(self._evaluated) < MEASURED
-            seen = _seen(arguments, step, stream, training=False, phase=event, era=era, size=size)
+            seen = seen_of(arguments, step, stream, training=False, phase=event, era=era, size=size)
             if seen is not None:
                 self._evaluated.append(seen)
 
@@ -249,7 +218,7 @@ class Exposure:
         """What was trained on, as far as it is remembered."""
         return {value for seen in self._trained for value in seen.values()}
 
-    def validated(self) -> list[_Seen]:
+    def validated(self) -> list[Seen]:
         """What was evaluated in validations."""
         validations = self._validations()
         return [seen for seen in self._evaluated if seen.phase in validations]
@@ -267,7 +236,7 @@ class Exposure:
         Args:
             of_copies: evaluations of averages of the model, which count where itself has none.
         """
-        _Seen.read([*self._later, *self._trained, *self._evaluated])
+        Seen.read([*self._later, *self._trained, *self._evaluated])
         trained: dict[float, int] = {}
         for seen in reversed(self._trained):
             trained |= dict.fromkeys(seen.values(), seen.step)  # the first step stays
@@ -277,7 +246,7 @@ class Exposure:
         )
         evaluated = self.validated() or ([] if of_copies is None else of_copies.validated())
         return Row(
-            _overlap(trained, evaluated),
+            overlap(trained, evaluated),
             **rotation([*self._later, *self._trained], evaluated),
             compared=self._worst.compared,
             stepped_inside=self._worst.stepped,
@@ -288,7 +257,7 @@ class Exposure:
             eval_trained_in_both=len(in_eval & in_train),
             truncated=self.truncated,
             shuffled=self.shuffled,
-            evaluated_size=ratio(_sizes(self._trained), _sizes(self.validated())),
+            evaluated_size=ratio(sizes_of(self._trained), sizes_of(self.validated())),
         )
 
     def close(self, *, early: bool) -> None:
@@ -298,7 +267,7 @@ class Exposure:
         self.pending = self._in_doubt = None
         self._eras.close()
 
-    def _keep(self, seen: _Seen) -> None:
+    def _keep(self, seen: Seen) -> None:
         kept = self._trained if len(self._trained) < BATCHES else self._later
         kept.append(seen)
 
@@ -330,41 +299,3 @@ class Exposure:
         now.steps = steps
         if now.stepped > self._worst.stepped:
             self._worst = now
-
-
-def _overlap(trained: dict[float, int], evaluated: list[_Seen]) -> dict[str, int | float | None]:
-    late = [seen for seen in evaluated if 2 * seen.step >= max(s.step for s in evaluated)]
-    streams: dict[tuple[int, int], list[float]] = defaultdict(list)
-    hits: dict[tuple[int, int], int] = defaultdict(int)
-    for seen in late:
-        values, key = seen.values(), (seen.stream, seen.step)
-        streams[key] += values
-        hits[key] += sum(trained.get(v, seen.step) < seen.step for v in values)
-    told = {value for seen in evaluated for value in seen.values()}
-    count = sum(map(len, streams.values()))
-    shares = [hits[key] / len(values) for key, values in streams.items() if len(values) >= FEW]
-    return {
-        "trained": len(trained),
-        "trained_and_evaluated": sum(value in told for value in trained),
-        "evaluated": count,
-        "evaluated_distinct": sum(len(set(values)) for values in streams.values()),
-        "evaluated_after_training": sum(hits.values()),
-        "cleanest": min(shares, default=None),
-        "dirtiest": max(shares, default=None),
-    }
-
-
-def _seen(
-    arguments: Any, step: int, stream: int, *, training: bool, era: int, size: bool, phase: int = 0
-) -> _Seen | None:
-    found = first_tensor(arguments)
-    prints = row_prints(found) if found is not None else None
-    if found is None or prints is None:
-        return None
-    asks_gradient = found.is_leaf and found.requires_grad
-    measured = size_of(found) if size else None
-    return _Seen(prints, step, stream, training, phase, era, asks_gradient, measured)
-
-
-def _sizes(found: Sequence[_Seen]) -> list[Tensor]:
-    return [seen.size for seen in found if seen.size is not None]
