@@ -31,6 +31,8 @@ UNFOUND = {
     "policy_that_flees_reward",
 }
 """Not told, or by another name."""
+pytestmark = pytest.mark.slow
+"""Two minutes; the kinds that came out of them are in the quicker files beside it."""
 
 
 def watched(loop):
