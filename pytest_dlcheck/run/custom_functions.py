@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction, FunctionCtx
 
+from pytest_dlcheck.run.graph import roots, walk
+
 _CALLS_KEPT = 2
 _TOO_LARGE = 10_000_000
 """Elements from which on a call's inputs are not kept."""
@@ -34,20 +36,11 @@ class FunctionCall:
 def custom_functions(tensor: Tensor) -> list[type[Any]]:
     """The classes of the user's own autograd Functions in the graph of a tensor."""
     found: dict[type[Any], None] = {}
-    seen = {tensor.grad_fn}
-    open_nodes: list[Any] = [tensor.grad_fn]
-    while open_nodes:
-        node = open_nodes.pop()
-        if node is None:
-            continue
+    for node in walk(roots([tensor])):
         if isinstance(node, BackwardCFunction):
             kind: type[Any] = node._forward_cls  # type: ignore[attr-defined]  # noqa: SLF001
             if not kind.__module__.startswith("torch."):
                 found[kind] = None
-        for following, _ in node.next_functions:
-            if following not in seen:
-                seen.add(following)
-                open_nodes.append(following)
     return list(found)
 
 

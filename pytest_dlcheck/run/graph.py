@@ -1,24 +1,81 @@
-"""The autograd graph of a tensor, walked to its leaves. Nothing is propagated."""
+"""The autograd graph behind tensors, walked node by node. Nothing is propagated, nothing judged."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, TypeAlias
+
 from torch import Tensor
+
+Node: TypeAlias = Any
+"""A ``torch.autograd.graph.Node``; what it offers depends on its kind."""
+Below: TypeAlias = Callable[[Node], Iterable[Node]]
+"""What is walked to from a node."""
+
+
+def roots(tensors: Iterable[Tensor]) -> list[Node]:
+    """The nodes that made some tensors."""
+    return [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
+
+
+def inputs_of(node: Node) -> list[Node]:
+    """The nodes that a node hands gradients to."""
+    return [child for child, _ in node.next_functions if child is not None]
+
+
+def walk(begin: Iterable[Node], below: Below = inputs_of) -> Iterator[Node]:
+    """All nodes behind some, and these; each once, nearest first.
+
+    Args:
+        begin: where to begin.
+        below: what is walked to from a node.
+    """
+    seen = dict.fromkeys(begin)
+    waiting = deque(seen)
+    while waiting:
+        node = waiting.popleft()
+        yield node
+        for child in below(node):
+            if child not in seen:
+                seen[child] = None
+                waiting.append(child)
+
+
+def entire(begin: Iterable[Node], most: int, below: Below = inputs_of) -> list[Node] | None:
+    """The same as a list; None where there are more than so many, as a part of them would not do."""
+    found = list(islice(walk(begin, below), most + 1))
+    return found if len(found) <= most else None
+
+
+def inner_first(begin: Iterable[Node], most: int, below: Below = inputs_of) -> list[Node] | None:
+    """All nodes, each after those that it is made of; None where there are more than so many."""
+    waiting = [(node, False) for node in begin]
+    seen: set[Node] = set()
+    order: list[Node] = []
+    while waiting:
+        node, is_done = waiting.pop()
+        if is_done:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            if len(seen) > most:
+                return None
+            waiting.append((node, True))
+            waiting += [(child, False) for child in below(node)]
+    return order
+
+
+def variables(found: Iterable[Node]) -> Iterator[Tensor]:
+    """The tensors in which some of these nodes accumulate gradients."""
+    for node in found:
+        if isinstance(variable := getattr(node, "variable", None), Tensor):
+            yield variable
 
 
 def leaves(tensor: Tensor) -> list[Tensor]:
     """Every tensor in which the backward pass of this one would accumulate a gradient."""
     if tensor.grad_fn is None:
         return [tensor] if tensor.requires_grad else []
-    found: dict[int, Tensor] = {}
-    seen = {tensor.grad_fn}
-    open_nodes = [tensor.grad_fn]
-    while open_nodes:
-        node = open_nodes.pop()
-        variable = getattr(node, "variable", None)
-        if isinstance(variable, Tensor):
-            found[id(variable)] = variable
-        for following, _ in node.next_functions:
-            if following is not None and following not in seen:
-                seen.add(following)
-                open_nodes.append(following)
-    return list(found.values())
+    return list(variables(walk([tensor.grad_fn])))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import perf_counter
 
-from pytest_dlcheck.run.bench.memory import resident_bytes
+from pytest_dlcheck.run.bench.memory import WARM, resident_bytes
 from pytest_dlcheck.run.bench.surroundings import compilations
 from pytest_dlcheck.run.bench.timing import Step
 
@@ -22,8 +22,6 @@ SECONDS = 3.0
 BYTES = 256 << 20
 """Growth of the process from one copy to the next beyond which there is none after it: of so much memory
 little lies in the caches anyway."""
-_WARM = 3
-"""Steps after which all that outlives a step is there."""
 
 
 def several(first: Step, another: Callable[[], Step]) -> list[Step]:
@@ -43,7 +41,7 @@ def several(first: Step, another: Callable[[], Step]) -> list[Step]:
         before, begun = resident_bytes(), perf_counter()
         try:
             step = another()
-            for _ in range(_WARM):
+            for _ in range(WARM):
                 step()
         except Exception:  # noqa: BLE001  a recipe that can be built only once is timed as it is
             break

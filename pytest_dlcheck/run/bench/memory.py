@@ -21,7 +21,7 @@ from pytest_dlcheck.trace import Row
 
 ALLOCATED = "torch's CUDA allocator"
 TENSORS = "torch's tensors in the main memory"
-_WARM = 3
+WARM = 3
 """Steps after which all that outlives a step is there."""
 
 
@@ -56,7 +56,7 @@ def growth(step: Callable[[], object], before: int | None) -> int | None:
     Returns:
         None where it is not told.
     """
-    for _ in range(_WARM):
+    for _ in range(WARM):
         step()
     after = peak_resident_bytes()
     return None if before is None or after is None else max(0, after - before)
@@ -94,7 +94,7 @@ def size_of(trees: Iterable[Any]) -> int:
 def _cuda_peak(device: torch.device, step: Callable[[], object]) -> int:
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
-    for _ in range(_WARM):
+    for _ in range(WARM):
         step()
     torch.cuda.synchronize(device)
     return int(torch.cuda.max_memory_allocated(device))

@@ -6,13 +6,13 @@ is kept alive. No judgement.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeAlias
 
 from torch import Tensor
 
+from pytest_dlcheck.run.graph import inner_first, inputs_of, roots
 from pytest_dlcheck.run.watch.kept import kept
 from pytest_dlcheck.run.watch.signs import pushes_apart
 
@@ -76,7 +76,7 @@ def mark(output: Tensor, name: object) -> None:
 
 def between(loss: Tensor) -> Between:
     """What lies between a loss and the outputs that were marked."""
-    order = _inner_first(loss.grad_fn)
+    order = inner_first(roots([loss]), NODES, _children)
     if order is None:
         return Between(frozenset(), is_all=False, attracts=False)
     sides: dict[Any, frozenset[Side]] = {}
@@ -132,27 +132,8 @@ def _seen_through(node: Any, number: int, sides: dict[Any, frozenset[Side]]) -> 
     return found
 
 
-def _inner_first(root: Any) -> list[Any] | None:
-    """The nodes from a loss down to the marked ones, each after what it is made of."""
-    order: list[Any] = []
-    seen: set[Any] = set()
-    waiting: list[tuple[Any, bool]] = [(root, False)]
-    while waiting:
-        node, is_done = waiting.pop()
-        if is_done:
-            order.append(node)
-        elif node is not None and node not in seen:
-            seen.add(node)
-            if len(seen) > NODES:
-                return None
-            waiting.append((node, True))
-            waiting += ((child, False) for child in _children(node))
-    return order
-
-
-def _children(node: Any) -> Iterator[Any]:
-    if node.metadata.get(_Mark) is None:
-        yield from (child for child, _ in node.next_functions if child is not None)
+def _children(node: Any) -> list[Any]:
+    return inputs_of(node) if node.metadata.get(_Mark) is None else []
 
 
 def _attracts(node: Any, name: str) -> bool:

@@ -6,11 +6,14 @@ Read from the graph of a loss. Judges nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from pytest_dlcheck.run.graph import walk
 
 _VIEWS = ("ViewBackward", "UnsafeViewBackward", "ReshapeAliasBackward")
 _SAMPLES_AND_FEATURES = 2
@@ -48,13 +51,7 @@ def _on_the_way(nodes: Sequence[Any], below: Any) -> Iterator[Any]:
     for node in nodes:
         for child, _ in node.next_functions:
             parents.setdefault(child, []).append(node)
-    waiting, seen = [below], {below}
-    while waiting:
-        for parent in parents.get(waiting.pop(), ()):
-            if parent not in seen:
-                seen.add(parent)
-                waiting.append(parent)
-                yield parent
+    return islice(walk([below], lambda node: parents.get(node, ())), 1, None)
 
 
 def made(node: Any, index: int = 0) -> list[int]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
 
+from pytest_dlcheck.run.graph import roots, variables, walk
 from pytest_dlcheck.run.probes.updates import sample_of
 
 NODES = 5_000
@@ -50,15 +52,4 @@ class Leaves:
 
 def leaves_of(losses: Sequence[Tensor]) -> list[Tensor]:
     """The tensors that a backward leaves gradients in."""
-    waiting = [loss.grad_fn for loss in losses if loss.grad_fn is not None]
-    seen, found = set(waiting), []
-    while waiting and len(seen) < NODES:
-        node = waiting.pop()
-        variable = getattr(node, "variable", None)
-        if isinstance(variable, Tensor):
-            found.append(variable)
-        for following, _ in node.next_functions:
-            if following is not None and following not in seen:
-                seen.add(following)
-                waiting.append(following)
-    return found
+    return list(variables(islice(walk(roots(losses)), NODES)))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pytest_dlcheck.run.graph import entire
 from pytest_dlcheck.run.watch.prints import ROWS, rounded, row_prints
 from pytest_dlcheck.trace import Row
 
@@ -134,15 +135,8 @@ def _are_equal_words(given: Tensor, compared: Tensor) -> bool:
 
 def _keeps_order(root: Any, samples: int) -> bool:
     """Whether nothing between the parameters and the loss may have given samples another order."""
-    waiting, seen = [root], {root}
-    while waiting:
-        node = waiting.pop()
-        if _may_reorder(node, samples) or len(seen) >= WHOLE:
-            return False
-        fresh = {following for following, _ in node.next_functions if following is not None} - seen
-        seen |= fresh
-        waiting += fresh
-    return True
+    found = entire([root], WHOLE)
+    return found is not None and not any(_may_reorder(node, samples) for node in found)
 
 
 def _may_reorder(node: Any, samples: int) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from torch import Tensor
+
+from pytest_dlcheck.run.graph import entire, variables, walk
 
 NODES = 20_000
 """Nodes of a graph from which on nothing is told: a part of it would not do."""
@@ -43,20 +45,14 @@ class Comparison:
 
 def comparisons(root: Any) -> Iterator[Comparison]:
     """What a loss compares, from its end up to the first two sides; nothing behind them."""
-    waiting, seen = deque([root]), {root}
-    while waiting and len(seen) < TERMS:
-        node = waiting.popleft()
-        if (found := _compared(node)) is not None:
-            yield found
-            continue
+
+    def below(node: Any) -> list[Any]:
         kind, edges = _kind(node), _edges(node)
-        if kind not in _REDUCES | _MAGNITUDES or (len(edges) > 1 and kind not in _SUMS):
-            continue
-        for index in edges:
-            following = node.next_functions[index][0]
-            if following not in seen:
-                seen.add(following)
-                waiting.append(following)
+        reduces = kind in _REDUCES | _MAGNITUDES and (len(edges) <= 1 or kind in _SUMS)
+        is_open = reduces and _compared(node) is None
+        return [node.next_functions[index][0] for index in edges] if is_open else []
+
+    return filter(None, map(_compared, islice(walk([root], below), TERMS)))
 
 
 def _compared(node: Any) -> Comparison | None:
@@ -157,18 +153,10 @@ def leaves(
         roots: the nodes.
         without: edges that are not followed.
     """
-    waiting, seen = list(roots), set(roots)
-    found: dict[int, Tensor] = {}
-    while waiting:
-        if len(seen) > NODES:
-            return None
-        node = waiting.pop()
-        variable = getattr(node, "variable", None)
-        if isinstance(variable, Tensor):
-            found[id(variable)] = variable
-        for index in _edges(node):
-            following = node.next_functions[index][0]
-            if following not in seen and (node, index) not in without:
-                seen.add(following)
-                waiting.append(following)
-    return found
+
+    def followed(node: Any) -> list[Any]:
+        kept = (index for index in _edges(node) if (node, index) not in without)
+        return [node.next_functions[index][0] for index in kept]
+
+    found = entire(roots, NODES, followed)
+    return None if found is None else {id(each): each for each in variables(found)}

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pytest_dlcheck.run.graph import walk
 from pytest_dlcheck.run.probes.batches import fingerprint
 from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.run.watch.class_order import ClassOrder, Labels, labels_in_order
@@ -105,7 +107,7 @@ class Targets:
         if not due or len(losses) != 1 or losses[0].grad_fn is None:
             self._batches.clear()
             return None
-        nodes = list(_nodes(losses[0].grad_fn))
+        nodes = list(islice(walk([losses[0].grad_fn]), NODES))
         targets = [_target(node) for node in nodes]
         found = [target for target in targets if target is not None]
         aligned, age = self._aligned(inputs, found)
@@ -202,18 +204,6 @@ class Comparisons:
             "cut_inside_shapes": self._cut_inside,
         }
         return Row(self._pairings.row(), **counts, **shapes, age=age)
-
-
-def _nodes(root: Any) -> Iterator[Any]:
-    """The nodes nearest to the loss."""
-    waiting, seen = deque([root]), {root}
-    while waiting:
-        node = waiting.popleft()
-        yield node
-        for following, _ in node.next_functions:
-            if following is not None and following not in seen and len(seen) < NODES:
-                seen.add(following)
-                waiting.append(following)
 
 
 def _target(node: Any) -> Tensor | None:

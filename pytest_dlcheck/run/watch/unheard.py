@@ -9,10 +9,12 @@ import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from torch import Tensor, nn
 
+from pytest_dlcheck.run.graph import entire, roots, walk
 from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.run.watch.kept import kept
 
@@ -68,7 +70,7 @@ class _Listener:
         learned = [size for number, size in self.others if number in numbers]
         self.learned += len(learned)
         self.mixes |= bool(self.sizes) and not self.sizes.issuperset(learned)
-        self.weighed |= bool(learned) and any(map(_weighs, _nearest(losses)))
+        self.weighed |= bool(learned) and any(map(_weighs, islice(walk(roots(losses)), NEAR)))
 
 
 @dataclass(frozen=True)
@@ -116,15 +118,16 @@ class Unheard:
         listener = self._known.get(id(module))
         if listener is None or listener.module() is not module:
             listener = self._known[id(module)] = _Listener(weakref.ref(module))
-        listener.returns(made.grad_fn._sequence_nr(), len(made), maker)  # noqa: SLF001  so torch calls it
+        listener.returns(made.grad_fn._sequence_nr(), len(made), maker)  # noqa: SLF001  as below
 
     def backward_begins(self, losses: Sequence[Tensor]) -> None:
         """Look which results it goes through."""
         waiting = [each for each in list(self._known.values()) if each.fakes or each.others]
-        numbers = _numbers(losses) if waiting else set()
-        if numbers is None:
+        passed = entire(roots(losses), NODES) if waiting else []
+        if passed is None:
             self._is_known = False
             return
+        numbers = {node._sequence_nr() for node in passed}  # noqa: SLF001  so torch calls it
         for listener in waiting:
             listener.backward_begins(numbers, losses)
 
@@ -144,19 +147,6 @@ class Unheard:
                 yield Told(*names, each.calls, own, each.weighed)
 
 
-def _nearest(losses: Sequence[Tensor]) -> Iterator[Any]:
-    """The nodes next to some losses."""
-    waiting = deque(loss.grad_fn for loss in losses if loss.grad_fn is not None)
-    seen: set[Any] = set(waiting)
-    while waiting:
-        node = waiting.popleft()
-        yield node
-        for following, _ in node.next_functions:
-            if following is not None and following not in seen and len(seen) < NEAR:
-                seen.add(following)
-                waiting.append(following)
-
-
 def _weighs(node: Any) -> bool:
     """Whether a loss compares with, or multiplies by, numbers that differ from sample to sample."""
     name, edges = type(node).__name__, [each for each, _ in node.next_functions if each is not None]
@@ -164,17 +154,3 @@ def _weighs(node: Any) -> bool:
         return len(edges) == 1
     held = kept(node, "other") if name == "MulBackward0" and len(edges) == 1 else kept(node, "target")
     return held is not None and held.is_floating_point() and bool((held != held.flatten()[:1]).any())
-
-
-def _numbers(losses: Sequence[Tensor]) -> set[int] | None:
-    """The numbers of all nodes behind some losses; None where there are too many."""
-    waiting: list[Any] = [loss.grad_fn for loss in losses if loss.grad_fn is not None]
-    seen = set(waiting)
-    while waiting:
-        if len(seen) > NODES:
-            return None
-        for following, _ in waiting.pop().next_functions:
-            if following is not None and following not in seen:
-                seen.add(following)
-                waiting.append(following)
-    return {node._sequence_nr() for node in seen}  # noqa: SLF001  as above

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from pytest_dlcheck.run.graph import inner_first, inputs_of, roots
 from pytest_dlcheck.run.watch.leaves import NODES
 
 VIEWS = 3
@@ -29,8 +30,8 @@ def met(losses: Sequence[Tensor], parameters: set[int], others: set[int]) -> set
     """
     below: dict[Any, frozenset[int]] = {}
     found: set[int] = set()
-    for node in _from_the_leaves(losses):
-        children = [child for child, _ in node.next_functions if child is not None]
+    for node in inner_first(roots(losses), NODES) or ():
+        children = inputs_of(node)
         own = {key for child in children if (key := _leaf(child)) is not None}
         given: frozenset[int] = frozenset().union(
             *(below[child] for child in children if _leaf(child) is None)
@@ -51,21 +52,3 @@ def _leaf(node: Any) -> int | None:
             return None
         node = children[0][0]
     return None
-
-
-def _from_the_leaves(losses: Sequence[Tensor]) -> list[Any]:
-    """All nodes, each after those that it is made of; none where there are too many."""
-    waiting = [(loss.grad_fn, False) for loss in losses if loss.grad_fn is not None]
-    seen: set[Any] = set()
-    order: list[Any] = []
-    while waiting:
-        node, is_done = waiting.pop()
-        if is_done:
-            order.append(node)
-        elif node not in seen:
-            seen.add(node)
-            if len(seen) > NODES:
-                return []
-            waiting.append((node, True))
-            waiting += [(child, False) for child, _ in node.next_functions if child is not None]
-    return order
