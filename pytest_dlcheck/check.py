@@ -256,6 +256,8 @@ class Check(ABC):
             ending, trial = trace.ending, trace.trial
             if ending.kind == "not_applicable":
                 return self.not_applicable(ending.message)
+            if ending.kind == "lost":
+                return self.inconclusive(ending.message)
             if ending.kind in {"raised", "out_of_memory", "timed_out", "killed"}:
                 return self._verdict(
                     Outcome.ERRORED,

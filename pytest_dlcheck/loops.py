@@ -59,9 +59,23 @@ def _named_in(trace: Trace) -> set[str]:
 
 
 def judged_as_seen(check: Check, evidence: Evidence) -> Verdict:
-    """The verdict without a second look: a failure that would want one to be sure is inconclusive."""
-    verdict = check.judge(evidence)
-    return _without(check, verdict, check.look_again(verdict, evidence) if verdict.failed else ())
+    """The verdict without a second look: a failure that would want one to be sure is inconclusive.
+
+    So is one that the check cannot give for a fault of its own: that is none of the loop's.
+    """
+    try:
+        verdict = check.judge(evidence)
+        return _without(check, verdict, check.look_again(verdict, evidence) if verdict.failed else ())
+    except Exception as error:  # noqa: BLE001  whatever it is, it is none of the loop's
+        return broken(check, error)
+
+
+def broken(check: Check, error: Exception) -> Verdict:
+    """The verdict of a check that has failed itself."""
+    return check.inconclusive(
+        "the check itself failed, a fault of pytest-dlcheck, not of the loop; please report it with "
+        f"these words: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    )
 
 
 def judged_loop(check: Check, runs: Iterable[Trace], obtain: Callable[[Trial], Trace]) -> Verdict:

@@ -11,7 +11,14 @@ from pytest_dlcheck.trial import Trial
 
 Scalar = float | int | str | bool | None
 EndingKind = Literal[
-    "completed", "diverged", "raised", "timed_out", "out_of_memory", "killed", "not_applicable"
+    "completed",
+    "diverged",
+    "raised",
+    "timed_out",
+    "out_of_memory",
+    "killed",
+    "not_applicable",
+    "lost",
 ]
 ENDINGS: tuple[EndingKind, ...] = get_args(EndingKind)
 
@@ -22,7 +29,7 @@ class Ending:
 
     Attributes:
         kind: ``completed`` also where a stopping rule was met; ``not_applicable`` where the recipe's
-            facts rule the trial out.
+            facts rule the trial out; ``lost`` where whatever watched it has failed.
         step: the step in flight, counted from 0, or None outside of steps.
         message: what went wrong, in one line or a few; empty when completed.
         where: the place, for example ``"forward, in encoder.0"`` or ``"the factory"``.

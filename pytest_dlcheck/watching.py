@@ -60,14 +60,22 @@ class Watched:
     @property
     def is_trained(self) -> bool:
         """Whether anything was propagated, or applied: gradients may be assigned by hand."""
-        return any(
+        return bool(self.fault) or any(
             trace.row("loop").integer("backwards") or any(trace.matrix("gradient_norm").numbers())
             for _, trace in self.traces
         )
 
     @property
+    def fault(self) -> str:
+        """What went wrong in the watch itself, so that nothing was judged; empty where nothing has."""
+        endings = (trace.ending for _, trace in self.traces)
+        return next((ending.message for ending in endings if ending.kind == "lost"), "")
+
+    @property
     def summary(self) -> str:
         """What was seen, in one line."""
+        if fault := self.fault:
+            return fault
         if not self.is_trained:
             return self._nothing()
         rows = [trace.row("loop") for _, trace in self.traces]

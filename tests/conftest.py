@@ -135,3 +135,14 @@ def nothing_compiled_before():
     dynamo = sys.modules.get("torch._dynamo.utils")
     if dynamo is not None:
         dynamo.counters.clear()
+
+
+@pytest.fixture(autouse=True)
+def faults_of_the_watch_are_raised(monkeypatch):
+    """What fails itself judges nothing: a test that expects no alarm must not pass for that."""
+
+    def raised(_, error):
+        raise error
+
+    monkeypatch.setattr("pytest_dlcheck.run.watch.guard.Guard.notes", raised)
+    monkeypatch.setattr("pytest_dlcheck.loops.broken", raised)

@@ -11,6 +11,7 @@ from pytest_dlcheck.run.attainable import NOTHING_KNOWN
 from pytest_dlcheck.run.loop import FLUSH_EVERY, FLUSH_EVERY_UNTIL, TALK, Limits, Progress, progress_of
 from pytest_dlcheck.run.watch.ending import EnoughSeen
 from pytest_dlcheck.run.watch.strand import Strand
+from pytest_dlcheck.run.watch.telling import lost
 from pytest_dlcheck.run.watch.watcher import Watcher
 from pytest_dlcheck.trace import Ending
 
@@ -73,6 +74,9 @@ class Leash(Watcher):
             return
         if progress_of(strand.losses.so_far().values, NOTHING_KNOWN) >= asked:
             self._end_with(None)
+
+    def _is_lost(self) -> None:
+        self._end_with(lost(self))
 
     def _end_with(self, ending: Ending | None) -> None:
         self.ending = ending

@@ -21,6 +21,7 @@ from pytest_dlcheck.run.own_loop.telling import SEVERAL, tell, tell_of_nothing
 from pytest_dlcheck.run.record import Record
 from pytest_dlcheck.run.relation import SAMPLES, relation
 from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.watch.telling import lost
 from pytest_dlcheck.trace import Ending
 from pytest_dlcheck.trial import Terms, Trial
 
@@ -71,6 +72,8 @@ def run_own_loop(
     known = list(rig.model.parameters())
     rig.phase = PHASE
     ending = _watched(rig, leash, _calling(rig, trial, data))
+    if leash.fault:
+        return lost(leash)
     if ending.kind == "completed":
         _require_training(rig.model, known, leash)
     ending = tell(rig, trial, leash, ending, record)

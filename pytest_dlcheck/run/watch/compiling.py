@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+from types import FunctionType
 
 import torch
 from torch.compiler import is_compiling
 
 
-def is_compiling_anything() -> bool:
-    """Whether any frame was compiled in this process."""
-    utils = sys.modules.get("torch._dynamo.utils")
-    counters = getattr(utils, "counters", None) or {}
-    return bool(counters.get("frames"))
+class Compilation:
+    """What was compiled since a watch began, or before and may still run."""
+
+    def __init__(self) -> None:
+        self._before = _frames()
+        self._outlives = bool(self._before) and any(map(_is_compiled, gc.get_objects()))
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether compiled code may run in this watch."""
+        return self._outlives or _frames() != self._before
 
 
 def is_beyond_hearing() -> bool:
@@ -23,3 +31,21 @@ def is_beyond_hearing() -> bool:
     stack = torch._C._functorch.peek_interpreter_stack  # noqa: SLF001  torch has no public question
     traced = torch._C._get_tracing_state  # noqa: SLF001  torch.jit.is_tracing is not typed
     return is_compiling() or stack() is not None or traced() is not None
+
+
+def _frames() -> int:
+    """How many frames were compiled in this process."""
+    utils = sys.modules.get("torch._dynamo.utils")
+    counters = getattr(utils, "counters", None) or {}
+    return sum((counters.get("frames") or {}).values())
+
+
+def _is_compiled(thing: object) -> bool:
+    """Whether this is what ``torch.compile`` gives, also within a module that it was given.
+
+    Of the type itself, and no subclass of it: to ask others what they are may run their code.
+    """
+    if type(thing) is not FunctionType:
+        return False
+    own = thing.__dict__
+    return "_torchdynamo_orig_callable" in own and not own.get("_torchdynamo_disable")

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from pytest_dlcheck.run.watch.compiling import Compilation
+from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.live_dropout import LiveDropout
 from pytest_dlcheck.run.watch.loading import Loading
 from pytest_dlcheck.run.watch.modes import Drifts
@@ -40,12 +42,16 @@ class Evaluations:
     Args:
         strands: what is trained, as it becomes known.
         drifts: tells of modes.
+        guard: stands before what models call.
+        compilation: during which outputs and operations are not listened to.
     """
 
-    def __init__(self, strands: Sequence[Strand], drifts: Drifts) -> None:
+    def __init__(
+        self, strands: Sequence[Strand], drifts: Drifts, guard: Guard, compilation: Compilation
+    ) -> None:
         self._strands, self._drifts = strands, drifts
         self.phases, self.twins, self.teachers = Phases(), Twins(), Teachers()
-        self.scores, self.live_dropout = Scores(), LiveDropout()
+        self.scores, self.live_dropout = Scores(guard, compilation), LiveDropout(guard, compilation)
 
     def called(
         self, module: nn.Module, arguments: tuple[Any, ...], loading: Loading | None, now: Moment

@@ -16,6 +16,7 @@ from torch.nn import functional
 from pytest_dlcheck.run.sampling import Schedule
 from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.run.watch.between import between, mark
+from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.once import Once
 from pytest_dlcheck.trace import Row
 
@@ -51,9 +52,14 @@ class _Output:
 
 
 class Likeness:
-    """The outputs of the models that a loss is computed from."""
+    """The outputs of the models that a loss is computed from.
 
-    def __init__(self) -> None:
+    Args:
+        guard: stands before what models call.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
         self._outputs: dict[tuple[int, int], _Output] = {}
         self._compared: set[tuple[int, int]] = set()
         self._is_idle = self._waits = False
@@ -65,7 +71,7 @@ class Likeness:
     def called(self, module: nn.Module, number: int) -> None:
         """A module is called in order to train, before the backward of that number."""
         if not self._is_idle and number in LOOKS:
-            Once(module, lambda output: self._given(module, number, output))
+            Once(module, self._guard(lambda output: self._given(module, number, output)))
 
     def backward_begins(self, losses: Sequence[Tensor]) -> None:
         """A backward of these losses."""

@@ -16,8 +16,9 @@ from torch.nn.modules.transformer import TransformerEncoder, TransformerEncoderL
 from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode, _push_mode
 
 from pytest_dlcheck.run.tree import tensors
-from pytest_dlcheck.run.watch.compiling import is_compiling_anything
+from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.flows import line_of_the_loop
+from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.once import Once
 from pytest_dlcheck.trace import Row
 
@@ -66,9 +67,15 @@ class _Model:
 
 
 class LiveDropout:
-    """Hears the first few evaluations of trained models, by a mode for torch's functions within them."""
+    """Hears the first few evaluations of trained models, by a mode for torch's functions within them.
 
-    def __init__(self) -> None:
+    Args:
+        guard: stands before what torch's functions call.
+        compilation: during which nothing is heard.
+    """
+
+    def __init__(self, guard: Guard, compilation: Compilation) -> None:
+        self._guard, self._compilation = guard, compilation
         self._known: dict[int, _Model] = {}
 
     def called(self, module: nn.Module, arguments: tuple[Any, ...], row: int) -> None:
@@ -83,10 +90,10 @@ class LiveDropout:
         if known is None:
             return
         known.end()  # what an interruption has left there: it tells no hook
-        if known.heard < HEARD and _can_be_heard(module):
+        if known.heard < HEARD and not self._compilation.is_at_work and _can_be_heard(module):
             known.heard += 1
             _note(known, arguments, row)
-            mode = _Hearing(known)
+            mode = _Hearing(known, self._guard)
             _push_mode(mode)  # type: ignore[no-untyped-call]
             known.hearing.append(mode)
             Once(module, ended=known.end)
@@ -129,31 +136,31 @@ class LiveDropout:
 class _Hearing(TorchFunctionMode):
     """Lets everything run as it does, and notes dropout that drops."""
 
-    def __init__(self, known: _Model) -> None:
+    def __init__(self, known: _Model, guard: Guard) -> None:
         super().__init__()
         self._known, self._has_dropped = known, False
+        self._heard = guard(self._hear)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types
         options = kwargs or {}
-        name = getattr(func, "__name__", "")
-        if (name in _NAMES or name == _ATTENTION) and _drops(name, args, options):
-            self._note(name)
+        self._heard(func, args, options)
         return func(*args, **options)
 
-    def _note(self, name: str) -> None:
+    def _hear(self, func: Any, args: Any, options: dict[str, Any]) -> None:
+        name = getattr(func, "__name__", "")
+        if not ((name in _NAMES or name == _ATTENTION) and _drops(name, args, options)):
+            return
         known, model = self._known, self._known.model()
         known.dropping += not self._has_dropped
         self._has_dropped = True
         if not known.operation and model is not None:
             known.operation, known.line = name, line_of_the_loop()
-            known.culprit = _module_of(sys._getframe(2), model)  # noqa: SLF001  documented
+            known.culprit = _module_of(sys._getframe(3), model)  # noqa: SLF001  documented
 
 
 def _can_be_heard(module: nn.Module) -> bool:
     """Whether hearing disturbs nothing, and whatever runs in train mode is not meant to."""
-    if is_compiling_anything():
-        return False
     return not any(part.training or isinstance(part, _BY_ANOTHER_WAY) for part in module.modules())
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.watch.compiling import is_compiling_anything
+from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.flows import Flows
+from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.scene import census, parameters_of
 from pytest_dlcheck.run.watch.strand import Strand
 from pytest_dlcheck.run.watch.taps.calls import Calls, Heard
@@ -29,14 +30,18 @@ class Outside:
     Args:
         strands: what is trained, as it becomes known.
         heard: told of every call from outside of any module.
+        guard: stands before what modules call.
+        compilation: during which no further module is listened to.
     """
 
-    def __init__(self, strands: Sequence[Strand], heard: Heard) -> None:
-        self._strands = strands
+    def __init__(
+        self, strands: Sequence[Strand], heard: Heard, guard: Guard, compilation: Compilation
+    ) -> None:
+        self._strands, self._compilation = strands, compilation
         self.visits, self.flows, self.unheard = Visits(), Flows(), Unheard()
         self._outermost: weakref.ref[nn.Module] | None = None
         self._giver: weakref.ref[nn.Module] | None = None
-        self.calls = Calls(heard, self)
+        self.calls = Calls(heard, self, guard)
         self._known: dict[int, weakref.ref[nn.Module]] = {}
         self._curious = 0
 
@@ -75,7 +80,7 @@ class Outside:
 
     def pass_begins(self) -> None:
         """A pass over a loader begins: another model than the trained one may be called."""
-        if self._strands and not is_compiling_anything():
+        if self._strands and not self._compilation.is_at_work:
             self._curious = CURIOUS
             self.calls.listen_everywhere()
 

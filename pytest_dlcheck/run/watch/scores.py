@@ -8,6 +8,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 
 from pytest_dlcheck.run.tree import named_tensors
-from pytest_dlcheck.run.watch.compiling import is_compiling_anything
+from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.flows import line_of_the_loop
+from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.once import Once
 from pytest_dlcheck.trace import Row
 
@@ -66,9 +68,15 @@ class _Model:
 
 
 class Scores:
-    """Hears what is chosen along axes of size 1, and notes the outputs of models that are evaluated."""
+    """Hears what is chosen along axes of size 1, and notes the outputs of models that are evaluated.
 
-    def __init__(self) -> None:
+    Args:
+        guard: stands before what models call.
+        compilation: during which nothing is noted.
+    """
+
+    def __init__(self, guard: Guard, compilation: Compilation) -> None:
+        self._guard, self._compilation = guard, compilation
         self._known: dict[int, _Model] = {}
         self.curious, self._was_curious = 0, False
         """Training calls whose outputs are still to be noted, and whether there ever were such."""
@@ -77,7 +85,7 @@ class Scores:
         """A module is called from outside: note what it gives, where it is evaluated or might be."""
         if to_train and not self.curious:
             return
-        if is_compiling_anything() or isinstance(module, torch.jit.ScriptModule):
+        if self._compilation.is_at_work or isinstance(module, torch.jit.ScriptModule):
             return
         self.curious -= to_train
         known = self._known.get(id(module))
@@ -91,7 +99,7 @@ class Scores:
                 frozenset(map(id, parameters)),
                 [p.shape for p in parameters],
             )
-        Once(module, lambda output, model=known: _note(model, output))  # type: ignore[misc]
+        Once(module, self._guard(partial(_note, known)))
 
     def chosen_among_one(self, scores: Tensor, axis: int, *, gives_values: bool) -> None:
         """The best was chosen along an axis of size 1.

@@ -114,6 +114,23 @@ def trace_of_nothing(watcher: Watcher) -> Trace:
     return record.trace(Trial("watch"), Ending(), watcher.seconds)
 
 
+def trace_of_fault(watcher: Watcher) -> Trace:
+    """The trace of a loop that ran on although the watch of it had failed: nothing is known of it."""
+    record = Record(facts={"loop": (Row(steps=watcher.steps, backwards=watcher.backwards),)})
+    for name in UNSEEN:
+        record.unobserved[name] = "the watch failed"
+    return record.trace(Trial("watch", steps=watcher.steps), lost(watcher), watcher.seconds)
+
+
+def lost(watcher: Watcher) -> Ending:
+    """How a watch ends that has failed."""
+    return Ending("lost", watcher.steps, LOST.format(step=watcher.steps, fault=watcher.fault))
+
+
+LOST = (
+    "the watch itself failed after step {step} and listened no longer: a fault of pytest-dlcheck, not "
+    "of the loop; please report it with these words: {fault}"
+)
 UNSEEN = (
     "loss",
     "gradient_norm",

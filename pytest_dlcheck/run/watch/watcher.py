@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -17,9 +18,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from pytest_dlcheck.run.probe import number_of
 from pytest_dlcheck.run.watch.by_hand import ByHand
 from pytest_dlcheck.run.watch.company import Company
+from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.ending import EnoughSeen
 from pytest_dlcheck.run.watch.evaluations import Evaluations, Moment
 from pytest_dlcheck.run.watch.graphs import Graphs
+from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.leaves import Leaves
 from pytest_dlcheck.run.watch.likeness import Likeness
 from pytest_dlcheck.run.watch.loading import Loading
@@ -36,7 +39,7 @@ from pytest_dlcheck.run.watch.strand import Strand
 from pytest_dlcheck.run.watch.taps import tapped
 from pytest_dlcheck.run.watch.targets import Compared, Targets
 from pytest_dlcheck.run.watch.taught import Taught
-from pytest_dlcheck.run.watch.telling import trace_of, trace_of_nothing
+from pytest_dlcheck.run.watch.telling import trace_of, trace_of_fault, trace_of_nothing
 from pytest_dlcheck.run.watch.unheard import Told
 from pytest_dlcheck.run.watch.unpropagated import Unpropagated
 from pytest_dlcheck.trace import Trace
@@ -53,20 +56,21 @@ class Watcher:
     """
 
     def __init__(self, stop_after: int | None = None) -> None:
-        self._stop_after = stop_after
+        self._stop_after, self._guard = stop_after, Guard(self._is_lost)
         self.steps = self.backwards = self.event = 0
         self.overlooked = 0
         """Steps of optimizers that were one too many to follow."""
         self._roster = Roster()
         self.strands = self._roster.strands
-        self._outside = Outside(self.strands, self._called)
+        compilation = Compilation()
+        self._outside = Outside(self.strands, self._called, self._guard, compilation)
         self._drifts = Drifts()
-        self.evaluations = Evaluations(self.strands, self._drifts)
+        self.evaluations = Evaluations(self.strands, self._drifts, self._guard, compilation)
         self.neglected = Neglected(self.strands, self._outside.visits, self._outside.flows)
         self.unpropagated, self.by_hand = Unpropagated(), ByHand(Leaves())
         self.loading, self.graphs = Loading(), Graphs()
         self._targets, self._scaling, self.taught = Targets(), Scaling(), Taught()
-        self.likeness, self.restored = Likeness(), Restored()
+        self.likeness, self.restored = Likeness(self._guard), Restored()
         self._company = Company(Meeting.of_this_process())
         self.unheard: tuple[Told, ...] = ()
         self._losses: Sequence[Tensor] = ()
@@ -83,7 +87,7 @@ class Watcher:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Listen inside."""
-        with tapped(self):
+        with tapped(self._guard.shield(self)):
             self._outside.calls.listen_everywhere()
             try:
                 yield
@@ -96,11 +100,26 @@ class Watcher:
                 self.was_cut_short = not (isinstance(error, SystemExit) and not error.code)
                 raise
             finally:
-                self._outside.calls.close()
                 self._end()
 
     def traces(self) -> tuple[tuple[str, Trace], ...]:
         """What was trained: a name and a trace for every optimizer's parameters."""
+        if not self.fault:
+            try:
+                return self._all_traces()
+            except Exception as error:  # noqa: BLE001  as with everything else of the watch
+                self._guard.notes(error)
+        return (("not watched", trace_of_fault(self)),)
+
+    @property
+    def fault(self) -> str:
+        """What went wrong in the watch itself, and where; empty while nothing has."""
+        return self._guard.fault
+
+    def _is_lost(self) -> None:
+        """The watch has failed; the loop goes on."""
+
+    def _all_traces(self) -> tuple[tuple[str, Trace], ...]:
         if not self.strands:
             return (("nothing stepped", trace_of_nothing(self)),)
         strands = self.strands
@@ -329,17 +348,24 @@ class Watcher:
             self._targets.skip(self.backwards - lull.since)
 
     def _end(self) -> None:
+        for close in (
+            self._outside.calls.close,
+            self.evaluations.live_dropout.close,
+            self._let_go,
+            partial(self._company.meet, self.strands),
+        ):
+            self._guard.attempt(close)
+
+    def _let_go(self) -> None:
         self.evaluations.phases.end()
         self.neglected.end()
         self.by_hand.close()
         self.evaluations.teachers.close(self.steps)
-        self.evaluations.live_dropout.close()
         self.seconds = perf_counter() - self._began
         stepped: set[int] = set().union(*(strand.keys for strand in self.strands))
         self.unheard = tuple(self._outside.unheard.told(stepped))
         for strand in self.strands:
             strand.close(self._outside, early=False)
-        self._company.meet(self.strands)
 
 
 def _asks_for_its_gradient(arguments: tuple[Any, ...]) -> bool:

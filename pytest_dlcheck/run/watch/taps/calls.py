@@ -17,6 +17,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils.hooks import RemovableHandle
 
 from pytest_dlcheck.run.watch.compiling import is_beyond_hearing
+from pytest_dlcheck.run.watch.guard import Guard
 
 Heard = Callable[[nn.Module, tuple[Any, ...]], None]
 
@@ -41,10 +42,11 @@ class Calls:
     Args:
         heard: told ``(module, positional arguments)`` before each such call.
         visited: told of every module that is called while all are heard.
+        guard: stands before what modules call.
     """
 
-    def __init__(self, heard: Heard, visited: Visited) -> None:
-        self._heard, self._visited = heard, visited
+    def __init__(self, heard: Heard, visited: Visited, guard: Guard) -> None:
+        self._heard, self._visited, self._guard = guard(heard), visited, guard
         self._everywhere: list[RemovableHandle] = []
         self._followed: dict[int, tuple[weakref.ref[nn.Module], RemovableHandle]] = {}
         self._local = _Depth()
@@ -58,8 +60,8 @@ class Calls:
         """Hear the calls of all modules."""
         if not self._everywhere:
             self._everywhere = [
-                register_module_forward_pre_hook(self._enters),
-                register_module_forward_hook(self._leaves, always_call=True),
+                register_module_forward_pre_hook(self._guard(self._enters)),
+                register_module_forward_hook(self._guard(self._leaves), always_call=True),
             ]
 
     def listen_to_the_followed(self) -> None:
