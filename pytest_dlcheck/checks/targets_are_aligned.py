@@ -30,11 +30,13 @@ class TargetsAreAligned(Check):
     losses and ``some`` of all have the batch's own targets in another order, and neither the inputs nor,
     by anything in the graph, the outputs were put in one; and where a network of weights that are
     evidently no fresh draw is reached by losses through their targets alone, and stepped beside what
-    predicts them. Other gradients that flow into the targets are advice: a teacher that is not detached,
-    or a loss that is meant so; so are a batch of images, or features within a model, that are viewed as
-    another number of rows, across their axes, square images that a linear layer is called on before
-    anything else, targets that are the very tokens that the model is called on, unshifted, and a copy of
-    the model that gives targets and is never synchronised.
+    predicts them; and where the targets are the next words of what the model is called on and all
+    attention over these words, by its weights or its mask, lets each place see the next. Other gradients
+    that flow into the targets are advice: a teacher that is not detached, or a loss that is meant so; so
+    are a batch of images, or features within a model, that are viewed as another number of rows, across
+    their axes, square images that a linear layer is called on before anything else, targets that are the
+    very tokens that the model is called on, unshifted, and a copy of the model that gives targets and is
+    never synchronised.
 
     **What it cannot see.** Batches that no loader gave (where none gave inputs with targets, it is not
     applicable) or that are changed before the model, targets that are changed before the loss, losses
@@ -97,6 +99,8 @@ class TargetsAreAligned(Check):
             return faults.crossed(row, of_all)
         if row.integer("taught"):
             return faults.taught(row)
+        if row.integer("foreseen") >= of_all:
+            return faults.foreseen(row, of_all)
         different = row.integer("permuted_sets") >= self.several
         return (
             faults.in_another_order(row, of_all)
@@ -134,6 +138,7 @@ class TargetsAreAligned(Check):
         shapes = "[64, 1] against [64] makes [64, 64]"
         rolled = _example(aligned=0, permuted=23, permuted_sets=23)
         yield Example("targets rolled", (rolled,), ("data",))
+        yield Example("no causal mask", (_example(foreseen=24),), ("attention",))
         yield Example("a teacher trained along", (_example(taught=4, teacher="teacher"),), ("teacher",))
         yield Example("[n, 1] against [n]", (_example(crossed=24, crossed_shapes=shapes),), ("loss",))
 

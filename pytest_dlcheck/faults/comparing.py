@@ -84,6 +84,21 @@ def copied(row: Row) -> str:
     )
 
 
+def foreseen(row: Row, bound: float) -> Fault:
+    """Attention shows a language model the word that it is to say."""
+    count, looked = row.integer("foreseen"), row.integer("looked")
+    return Fault(
+        because=(
+            f"in {count} of {looked} losses (fewer than {bound:g} may) targets are the next words, and "
+            "every attention over the words lets a place see the next one: what is to be said is shown"
+        ),
+        measures=(Measure("losses whose next words are shown", count, "count", bound, "<"),),
+        suspects=(Suspect("attention", "no causal mask"),),
+        cause="attention without a causal mask: each word is predicted from itself",
+        remedy="mask what comes later: is_causal=True, or a mask that is -inf above the diagonal",
+    )
+
+
 def cut_apart(row: Row) -> str:
     """Advice where a view within the model makes several rows of a sample."""
     before, _, after = row.text("cut_inside_shapes").partition(" as ")

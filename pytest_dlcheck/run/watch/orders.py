@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.graph import entire
+from pytest_dlcheck.run.watch.foresight import foresees
 from pytest_dlcheck.run.watch.prints import ROWS, rounded, row_prints
 from pytest_dlcheck.trace import Row
 
@@ -33,10 +34,12 @@ class Pairing:
         permuted: a number of the targets, whatever their order, where they are those of the batch in
             another order and outputs are not; None elsewhere.
         copied: whether they are the integers that the model is called on, place by place.
+        foreseen: whether they are the next words, and attention shows these to the model.
     """
 
     permuted: float | None = None
     copied: bool = False
+    foreseen: bool = False
 
 
 def pairing(
@@ -57,15 +60,15 @@ def pairing(
         aligned: whether one of them is as a loader gave it; None where none is.
     """
     with torch.no_grad():
-        copied = _are_copied(inputs, targets)
+        copied, foreseen = _are_copied(inputs, targets), foresees(root, inputs, targets)
         pairs = [(batch, kept) for batch in batches for kept in targets] if aligned is None else []
         for batch, kept in pairs:
             numbers = [_another_order(given, kept) for given in batch[1:]]
             number = next((number for number in numbers if number is not None), None)
             as_given = number is not None and any(_are_equal(batch[0], called) for called in inputs)
             if as_given and _keeps_order(root, len(batch[0])):
-                return Pairing(number, copied)
-    return Pairing(copied=copied)
+                return Pairing(number, copied, foreseen)
+    return Pairing(copied=copied, foreseen=foreseen)
 
 
 class Pairings:
@@ -78,13 +81,14 @@ class Pairings:
     def add(self, found: Pairing) -> None:
         """One more."""
         self._counts["copied"] += found.copied
+        self._counts["foreseen"] += found.foreseen
         if found.permuted is not None:
             self._counts["permuted"] += 1
             self._seen.add(found.permuted)
 
     def row(self) -> Row:
         """The counts; ``permuted_sets`` are the different sets of targets among them."""
-        names = ("permuted", "copied")
+        names = ("permuted", "copied", "foreseen")
         return Row({name: self._counts[name] for name in names}, permuted_sets=len(self._seen))
 
 
