@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults.choosing import advice_on_choices, chosen_among_one
-from pytest_dlcheck.faults.restoring import restored_by_reference
+from pytest_dlcheck.faults.restoring import initial_statistics
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Suspect, Verdict
@@ -30,12 +30,11 @@ class ValidatedModelIsTrained(Check):
     may be a reference, and that is advice where there are averages to be made. It fails, too, where
     ``answers`` or more are chosen by ``argmax`` or ``max`` along the axis of the classes, of outputs
     that have one class in every call; where the model gives other outputs besides, that is advice. And
-    it fails where weights are loaded into the model whose memory they are, a step or more after
-    ``state_dict()`` gave them: references, which training has changed along with the model.
+    it fails where all batch norms of a validated copy have the mean 0 and the variance 1 of the
+    beginning, though its parameters follow a trained model whose statistics have moved.
 
     **What it cannot see.** Averages kept as lists of tensors, and which model is saved; what is chosen
-    by other libraries, and in compiled code. References of which only other views were kept
-    (``.data``, ``.detach()``).
+    by other libraries, and in compiled code.
 
     **Source.** Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992); the
     PyTorch documentation of ``torch.optim.swa_utils``.
@@ -43,7 +42,7 @@ class ValidatedModelIsTrained(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop"})
-    glances: ClassVar[frozenset[str]] = frozenset({"evaluated_twins", "chosen_among_one", "restored"})
+    glances: ClassVar[frozenset[str]] = frozenset({"evaluated_twins", "chosen_among_one"})
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION})
     judges_divergence: ClassVar[bool] = True
@@ -64,8 +63,9 @@ class ValidatedModelIsTrained(Check):
         trace = evidence.the("watch")
         if not trace.row("loop").integer("steps"):
             return self.not_applicable("nothing was trained here: no optimizer stepped")
-        if restored := trace.rows("restored"):
-            return self.failed_by(restored_by_reference(restored[-1]))
+        unset = [row for row in trace.rows("evaluated_twins") if row.integer("unset_statistics")]
+        if unset:
+            return self.failed_by(initial_statistics(unset[0]))
         one = [r for r in trace.rows("chosen_among_one") if r.integer("answers") >= self.answers]
         for row in one:
             if row.flag("is_alone"):
@@ -113,9 +113,8 @@ class ValidatedModelIsTrained(Check):
         """An average that is never updated."""
         yield Example("never updated", (_example(),), ("AveragedModel",))
         yield Example("the argmax of one output", (_chosen(),), ("Net",))
-        kept = Row(model="Net", parameters=4, steps=30, line="fit.py:44")
-        trace = example_trace(Terms().watch(), loop=Row(steps=48), restored=kept)
-        yield Example("weights kept by reference", (trace,), ("Net",))
+        average = _example(moved=True, unset_statistics=3)
+        yield Example("an average without its statistics", (average,), ("AveragedModel",))
 
 
 def _example(**found: Scalar) -> Trace:

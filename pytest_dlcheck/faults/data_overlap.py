@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.verdict import Measure, Suspect
 
+KINDS = 10
+"""Different samples that are shared, from which on they are not a few blank ones that come often."""
 _REMEDY = (
     "split once, by a seeded permutation of indices, and give each side its own; drop duplicates first"
 )
@@ -34,14 +38,40 @@ def nearly_shared(row: Row) -> float:
 
 
 def natural(row: Row) -> float:
-    """The rate (ratio) that chance explains: as training repeats, or validation, as dense, would."""
-    if row.text("by") != "content":
+    """The rate (ratio) that chance explains: as training repeats, or validation, as dense, would.
+
+    It explains none where a single number tells most samples apart: equal ones are then copies, even
+    where there are as many on either side, as after oversampling before the split.
+    """
+    are_copies = row.flag("continuous") and row.integer("distinct") >= KINDS
+    if row.text("by") != "content" or are_copies:
         return 0.0
     samples = max(1, row.integer("samples"))
     among_val = min(max(row.number("val_repeated"), 3 / samples), 1 - 1e-9)
     denser = row.integer("train_samples") / samples
     by_val: float = 1 - (1 - among_val) ** denser
     return min(row.number("repeated"), by_val)
+
+
+def is_trusted(row: Row) -> bool:
+    """Whether an origin that samples have in common was seen to be theirs; equal inputs always are."""
+    return row.text("by") == "content" or row.flag("confirmed")
+
+
+def visible(row: Row) -> float:
+    """The smallest overlap (ratio) of which three matches are expected: seen 19 times in 20."""
+    if row.integer("matches") and not is_trusted(row):
+        return math.inf
+    known = row.integer("train_total")
+    seen = row.integer("train_samples") / known if known else 0.0
+    return 3 / max(row.integer("samples") * seen, 1e-9)
+
+
+def error(row: Row) -> float:
+    """The standard error (ratio) of what is shared above what chance explains."""
+    shared, chance = share(row), natural(row)
+    variance = shared * (1 - shared) / max(1, row.integer("samples"))
+    return math.sqrt(variance + chance * (1 - chance) / max(1, row.integer("train_samples")))
 
 
 def measure(row: Row, bound: float) -> Measure:

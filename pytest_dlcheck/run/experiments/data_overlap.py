@@ -16,7 +16,7 @@ from pytest_dlcheck.run.fingerprints import ROWS, form_of, prints_of, rows_of, w
 from pytest_dlcheck.run.identity import shared
 from pytest_dlcheck.run.nearness import nearness
 from pytest_dlcheck.run.own_draws import kept
-from pytest_dlcheck.run.places import places
+from pytest_dlcheck.run.places import each_once, places
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.samples import Look, is_map_style, look, look_at_val, looked, parts_of
 from pytest_dlcheck.run.seeding import same_draws
@@ -27,6 +27,10 @@ _SECONDS = 0.1
 _CONFIRMED = 16
 """Pairs that are read to see whether one index is one sample."""
 _FEWEST = 8
+_COLUMNS = 64
+"""Numbers of an input of which each is looked at by itself, evenly spread."""
+_TOLD_APART = 20
+"""Samples that differ, from which on one number can tell most of them apart other than by chance."""
 
 
 class DataOverlap(Experiment):
@@ -114,14 +118,16 @@ def _distance(a: Tensor | None, b: Tensor | None) -> float:
 def _by_content(rig: Rig, train: Any, val: Any) -> Row | None:
     whole = _by_tables(rig, train, val)
     if whole is not None:
-        return whole
+        return Row(
+            whole, continuous=whole.integer("matches") > 0 and _is_continuous(rig, look_at_val(rig))
+        )
     ours, theirs = look(rig), look_at_val(rig)
     if is_map_style(train) and is_map_style(val):
         ours = _aligned(rig, train, ours, theirs)
     known, asked = _prints(rig, ours), _prints(rig, theirs)
     if not known or not asked:
         return None
-    return _row(
+    row = _row(
         torch.tensor(list(known.values())),
         torch.tensor(list(asked.values())),
         list(known),
@@ -129,6 +135,7 @@ def _by_content(rig: Rig, train: Any, val: Any) -> Row | None:
         ours.total,
         theirs.total,
     )
+    return Row(row, continuous=_is_continuous(rig, theirs))
 
 
 def _by_nearness(rig: Rig) -> Row | None:
@@ -198,6 +205,19 @@ def _row(
         first_train=None if first is None else ours[int((known == asked[first]).nonzero()[0])],
         distinct=len(torch.unique(asked[match])),
     )
+
+
+def _is_continuous(rig: Rig, found: Look) -> bool:
+    """Whether one of the numbers of an input tells most of the samples that differ apart."""
+    for place in places(rig, found):
+        if place.is_target or not place.values.is_floating_point() or not place.values.numel():
+            continue
+        rows = torch.unique(each_once(place).values.flatten(1), dim=0)
+        columns = rows[:, torch.linspace(0, rows.shape[1] - 1, min(_COLUMNS, rows.shape[1])).long()]
+        most = max(len(torch.unique(column)) for column in columns.T)
+        if len(rows) >= _TOLD_APART and 2 * most > len(rows):
+            return True
+    return False
 
 
 def _repeated(prints: Tensor) -> float:

@@ -55,6 +55,17 @@ class Listener(Protocol):
     def weights_are_loaded(self, module: nn.Module, state: Mapping[str, object]) -> None:
         """``load_state_dict()`` is about to copy this into a module."""
 
+    def weights_were_loaded(
+        self, module: nn.Module, state: Mapping[str, object], missing: Sequence[str]
+    ) -> None:
+        """``load_state_dict()`` has copied this into a module, as far as it goes.
+
+        Args:
+            module: into which.
+            state: what.
+            missing: names of the module that were not found there.
+        """
+
     def chosen_among_one(self, scores: Tensor, axis: int, *, gives_values: bool) -> None:
         """The largest of one was chosen: along an axis of size 1. Inside of torch's dispatcher.
 

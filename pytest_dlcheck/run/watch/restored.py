@@ -13,6 +13,7 @@ from typing import TypeGuard
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.watch.flows import line_of_the_loop
+from pytest_dlcheck.run.watch.unloaded import Unloaded
 from pytest_dlcheck.trace import Row
 
 MOST = 8
@@ -47,6 +48,9 @@ class Restored:
     def __init__(self) -> None:
         self.taken: list[_Taken] = []
         self._loads: list[_Load] = []
+        self.unloaded = Unloaded()
+        self.loads = 0
+        """How often weights were loaded, into whatever model."""
 
     def is_taken(self, state: Mapping[str, object], steps: int) -> None:
         """A dictionary of weights was made.
@@ -79,6 +83,7 @@ class Restored:
             state: what.
             steps: optimizer steps before it.
         """
+        self.loads += 1
         given = {id(tensor) for tensor in state.values()}
         known = next((each for each in self.taken if id(each.witness()) in given), None)
         witness = None if known is None else known.witness()

@@ -53,6 +53,7 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     trained = set().union(*(each.keys for each in watcher.strands))
     record.facts["likeness"] = tuple(watcher.likeness.rows(strand.keys, trained))
     record.facts["restored"] = watcher.restored.rows(strand.keys)
+    record.facts["unloaded"] = watcher.restored.unloaded.rows(strand.keys, trained)
     record.facts["live_dropout"] = watcher.evaluations.live_dropout.rows(strand.keys)
     record.facts["chosen_among_one"] = watcher.evaluations.scores.rows(strand.keys, strand.shapes)
     if strand is watcher.strands[-1] or watcher.strands[-1] in others:
@@ -185,6 +186,7 @@ def _loop_row(watcher: Watcher, strand: Strand) -> Row:
         micro_batches_usual=usual[0][1] if usual else 0,
         optimizers=strand.owners.count,
         overlooked=watcher.overlooked,
+        loads=watcher.restored.loads,
         strands=len(watcher.strands),
         shared_losses=strand.shared_losses,
         reached=strand.reached,

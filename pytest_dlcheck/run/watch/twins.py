@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pytest_dlcheck.run.watch.following import Sample, has_moved
 from pytest_dlcheck.trace import Row
@@ -32,6 +33,8 @@ class _Twin:
     last: int = 0
     moved: bool = False
     since: int = 0
+    unset: int = 0
+    """Its batch norms with the statistics of the beginning, where it has moved, and all are so."""
 
 
 class Twins:
@@ -66,6 +69,7 @@ class Twins:
             twin.last = steps
             own = twin.trained() if twin.trained is not None else None
             twin.moved |= has_moved(model, twin.before, own, twin.then, steps - twin.steps)
+            twin.unset = _unset(model, own) if twin.moved and own is not None else 0
         return twin.shapes if twin.moved else ()
 
     def rows(self, shapes: Sequence[torch.Size], own: int, until: int) -> tuple[Row, ...]:
@@ -83,6 +87,7 @@ class Twins:
                 steps_between=twin.last - twin.steps,
                 moved=twin.moved,
                 own_validations=own,
+                unset_statistics=twin.unset,
             )
             for twin in self._known.values()
             if twin.shapes == list(shapes) and twin.validations and twin.since < until
@@ -97,3 +102,19 @@ def _begin(model: nn.Module, steps: int, event: int, trained: Sequence[nn.Module
             twin.trained, twin.then = weakref.ref(each), Sample.of(each)
             break
     return twin
+
+
+def _unset(model: nn.Module, trained: nn.Module) -> int:
+    """A model's batch norms, where all have the statistics of the beginning, and none of the trained."""
+    own, its = _batch_norms(model), _batch_norms(trained)
+    are_set = bool(its) and not any(map(_is_as_made, its))
+    return len(own) if are_set and own and all(map(_is_as_made, own)) else 0
+
+
+def _batch_norms(model: nn.Module) -> list[_BatchNorm]:
+    return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+
+
+def _is_as_made(norm: _BatchNorm) -> bool:
+    mean, variance = norm.running_mean, norm.running_var
+    return mean is None or variance is None or not (bool(mean.any()) or bool((variance != 1).any()))

@@ -326,8 +326,13 @@ class Watcher:
 
     def weights_are_loaded(self, module: nn.Module, state: Mapping[str, object]) -> None:
         """Are they what was meant to be kept?"""
-        if self.restored.taken:
-            self.restored.is_loaded(module, state, self.steps)
+        self.restored.is_loaded(module, state, self.steps)
+
+    def weights_were_loaded(
+        self, module: nn.Module, state: Mapping[str, object], missing: Sequence[str]
+    ) -> None:
+        """Were there any?"""
+        self.restored.unloaded.is_loaded(module, state, missing)
 
     # -- now and then, and the end ------------------------------------------------------------
 

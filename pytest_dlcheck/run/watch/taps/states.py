@@ -1,4 +1,4 @@
-"""Hears weights being taken, ``state_dict()``, and loaded, ``load_state_dict()``.
+"""Hears weights being taken, ``state_dict()``, and loaded, ``load_state_dict()``, or not.
 
 Wrapped, because torch's hooks for these are put on a module each. Modules within the one that is asked
 are left out: they write into the same dictionary.
@@ -38,7 +38,11 @@ def tapped(listener: Listener) -> Iterator[None]:
     ) -> Any:
         if len(args) < ASSIGN and not kwargs.get("assign"):
             listener.weights_are_loaded(self, state_dict)
-        return load(self, state_dict, *args, **kwargs)
+        result = load(self, state_dict, *args, **kwargs)
+        missing = getattr(result, "missing_keys", None)
+        if missing is not None:
+            listener.weights_were_loaded(self, state_dict, missing)
+        return result
 
     with (
         replaced(nn.Module, "state_dict", state_dict),
