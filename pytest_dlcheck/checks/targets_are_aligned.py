@@ -31,12 +31,14 @@ class TargetsAreAligned(Check):
     by anything in the graph, the outputs were put in one; and where a network of weights that are
     evidently no fresh draw is reached by losses through their targets alone, and stepped beside what
     predicts them; and where the targets are the next words of what the model is called on and all
-    attention over these words, by its weights or its mask, lets each place see the next. Other gradients
-    that flow into the targets are advice: a teacher that is not detached, or a loss that is meant so; so
-    are a batch of images, or features within a model, that are viewed as another number of rows, across
-    their axes, square images that a linear layer is called on before anything else, targets that are the
-    very tokens that the model is called on, unshifted, and a copy of the model that gives targets and is
-    never synchronised.
+    attention over these words, by its weights or its mask, lets each place see the next; where scores by
+    steps and targets by samples are flattened beside each other; and where each sample is told by the
+    product of its features with these same features. Other gradients that flow into the targets are
+    advice: a teacher that is not detached, or a loss that is meant so; so are a batch of images, or
+    features within a model, that are viewed as another number of rows, across their axes, square images
+    that a linear layer is called on before anything else, targets that are the very tokens that the
+    model is called on, unshifted, or one of the inputs of each sample, and a copy of the model that
+    gives targets and is never synchronised.
 
     **What it cannot see.** Batches that no loader gave (where none gave inputs with targets, it is not
     applicable) or that are changed before the model, targets that are changed before the loss, losses
@@ -95,12 +97,11 @@ class TargetsAreAligned(Check):
         of_all = max(self.several, self.some * row.integer("looked"))
         if row.integer("misaligned") >= bound:
             return faults.of_another_batch(row, bound)
-        if row.integer("crossed") >= of_all:
-            return faults.crossed(row, of_all)
+        for name, fault in faults.BY_NAME.items():
+            if row.integer(name) >= of_all:
+                return fault(row, of_all)
         if row.integer("taught"):
             return faults.taught(row)
-        if row.integer("foreseen") >= of_all:
-            return faults.foreseen(row, of_all)
         different = row.integer("permuted_sets") >= self.several
         return (
             faults.in_another_order(row, of_all)
@@ -112,13 +113,9 @@ class TargetsAreAligned(Check):
         looked = row.integer("looked")
         if 2 * row.integer("moving") > looked:
             yield "gradients flow into the targets of the loss: detach() them, unless both should move"
-        if 2 * row.integer("copied") > looked:
-            yield faults.copied(row)
-        if 2 * row.integer("cut") > looked:
-            shapes = row.text("cut_shapes")
-            yield f"a view cuts samples apart: the model is called on {shapes}; mind view(-1, n)"
-        if 2 * row.integer("cut_inside") > looked:
-            yield faults.cut_apart(row)
+        for name, advice in faults.ADVICE.items():
+            if 2 * row.integer(name) > looked:
+                yield advice(row)
         if seen := loop.text("unflattened"):
             yield f"{seen}: a linear layer reads the last axis only, here rows: flatten(1) first"
 
@@ -139,6 +136,9 @@ class TargetsAreAligned(Check):
         rolled = _example(aligned=0, permuted=23, permuted_sets=23)
         yield Example("targets rolled", (rolled,), ("data",))
         yield Example("no causal mask", (_example(foreseen=24),), ("attention",))
+        shapes = "[12, 32, 5] beside [32, 12]"
+        yield Example("time-major", (_example(turned=24, turned_shapes=shapes),), ("loss",))
+        yield Example("z @ z.T", (_example(its_own=24),), ("loss",))
         yield Example("a teacher trained along", (_example(taught=4, teacher="teacher"),), ("teacher",))
         yield Example("[n, 1] against [n]", (_example(crossed=24, crossed_shapes=shapes),), ("loss",))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.verdict import Measure, Suspect
@@ -99,6 +101,53 @@ def foreseen(row: Row, bound: float) -> Fault:
     )
 
 
+def turned(row: Row, bound: float) -> Fault:
+    """Scores by steps beside targets by samples, both flattened."""
+    count, looked, shapes = row.integer("turned"), row.integer("looked"), row.text("turned_shapes")
+    remedy = "bring both into one order before they are flattened: scores.transpose(0, 1), or targets.T"
+    return Fault(
+        because=(
+            f"{count} of {looked} losses (fewer than {bound:g} may) compare flattened scores with "
+            f"flattened targets whose axes are turned: {shapes}"
+        ),
+        measures=(Measure("losses with turned axes", count, "count", bound, "<"),),
+        suspects=(Suspect("loss", f"scores and targets are in another order: {shapes}", remedy),),
+        cause="scores are time-major, targets batch-major: each is compared with another place's target",
+        remedy=remedy,
+    )
+
+
+def its_own(row: Row, bound: float) -> Fault:
+    """A contrastive loss whose positives are the samples themselves."""
+    count, looked = row.integer("its_own"), row.integer("looked")
+    remedy = "compare the features of one view with those of the other: z1 @ z2.T; or mask the diagonal"
+    return Fault(
+        because=(
+            f"in {count} of {looked} losses (fewer than {bound:g} may) the right answer of each sample "
+            "is the product of its features with themselves, z @ z.T: one view is its own positive"
+        ),
+        measures=(Measure("losses that pair samples with themselves", count, "count", bound, "<"),),
+        suspects=(Suspect("loss", "both sides of the products are the same features", remedy),),
+        cause="the positive of each sample is itself: one view is compared with itself, not another",
+        remedy=remedy,
+    )
+
+
+def given(row: Row) -> str:
+    """Advice where the answer is among what is asked."""
+    return (
+        f"in {row.integer('given')} of {row.integer('looked')} losses the target of every sample is one "
+        f"of its own inputs, {row.text('given_shapes')}: a leak, unless it is to be copied; the target "
+        "of a forecast comes after its window"
+    )
+
+
+def cut(row: Row) -> str:
+    """Advice where a batch is viewed with other rows before the model."""
+    shapes = row.text("cut_shapes")
+    return f"a view cuts samples apart: the model is called on {shapes}; mind view(-1, n)"
+
+
 def cut_apart(row: Row) -> str:
     """Advice where a view within the model makes several rows of a sample."""
     before, _, after = row.text("cut_inside_shapes").partition(" as ")
@@ -106,3 +155,19 @@ def cut_apart(row: Row) -> str:
         f"a view within the model cuts samples apart: {before} is taken as {after}, several rows for "
         "each sample, and they are never put together again: mind view(-1, n), and use flatten(1)"
     )
+
+
+BY_NAME: Mapping[str, Callable[[Row, float], Fault]] = {
+    "crossed": crossed,
+    "turned": turned,
+    "its_own": its_own,
+    "foreseen": foreseen,
+}
+"""Faults by the name under which the losses that show them are counted."""
+ADVICE: Mapping[str, Callable[[Row], str]] = {
+    "copied": copied,
+    "given": given,
+    "cut": cut,
+    "cut_inside": cut_apart,
+}
+"""Advice likewise."""

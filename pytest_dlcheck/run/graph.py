@@ -20,6 +20,11 @@ def roots(tensors: Iterable[Tensor]) -> list[Node]:
     return [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
 
 
+def kind_of(node: Node) -> str:
+    """What a node does: ``Mul`` of ``MulBackward0``; empty for none."""
+    return "" if node is None else type(node).__name__.partition("Backward")[0]
+
+
 def inputs_of(node: Node) -> list[Node]:
     """The nodes that a node hands gradients to."""
     return [child for child, _ in node.next_functions if child is not None]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.graph import Node, entire, inputs_of, walk
+from pytest_dlcheck.run.graph import Node, entire, inputs_of, kind_of, walk
 from pytest_dlcheck.run.watch.kept import kept
 
 NODES = 20_000
@@ -62,6 +62,11 @@ def foresees(root: Node, inputs: Sequence[Tensor], targets: Sequence[Tensor]) ->
             if is_told_apart and any(_are_next(words, target, axis) for target in targets):
                 return _is_shown(root, words, length)
     return False
+
+
+def is_looked_up(root: Node, words: Tensor) -> bool:
+    """Whether a loss is computed from these words, through an embedding of them."""
+    return any(_looks_up(node, words) for node in _first(walk([root])))
 
 
 def _are_words(given: Tensor) -> bool:
@@ -151,8 +156,7 @@ def _keys(softmax: Node) -> list[Node]:
     """Where the keys come from: the second factor of the product that a softmax is taken of."""
 
     def below(node: Node) -> Iterable[Node]:
-        kind = type(node).__name__.partition("Backward")[0]
-        return inputs_of(node) if node is softmax or kind in _ON_THE_WAY else ()
+        return inputs_of(node) if node is softmax or kind_of(node) in _ON_THE_WAY else ()
 
     for node in walk([softmax], below):
         if type(node).__name__.startswith(("BmmBackward", "MmBackward", "BaddbmmBackward")):

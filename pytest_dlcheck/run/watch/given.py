@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pytest_dlcheck.run.distributions import FAR, distances
 from pytest_dlcheck.run.loss_calls import operation_of
-from pytest_dlcheck.run.watch.kept import kept
+from pytest_dlcheck.run.watch.kept import kept, signed
 from pytest_dlcheck.trace import Row
 
 ROWS = 256
@@ -109,7 +109,7 @@ def _is_over_classes(maker: Any, scores: Tensor) -> bool:
     result = kept(maker, "result")
     if result is None:
         return False
-    axis = _signed(maker._saved_dim) % result.dim()  # noqa: SLF001  so torch calls what a node has kept
+    axis = signed(maker._saved_dim) % result.dim()  # noqa: SLF001  so torch calls what a node has kept
     if result.shape == scores.shape:
         return axis == 1
     sums = distances(_rows(scores))
@@ -121,7 +121,7 @@ def _is_over_one(maker: Any) -> bool:
     result = kept(maker, "result")
     if result is None or result.dim() < _TWO or result.numel() < _TWO:
         return False
-    return result.size(_signed(maker._saved_dim)) == 1  # noqa: SLF001  as above
+    return result.size(signed(maker._saved_dim)) == 1  # noqa: SLF001  as above
 
 
 def _off(result: Tensor | None) -> float:
@@ -144,7 +144,7 @@ def _heard(scores: Tensor, node: Any) -> Tensor:
     rows, target = _rows(scores), kept(node, "target")
     if target is None or target.numel() * scores.size(1) != scores.numel():
         return rows
-    heard = target.reshape(-1)[: len(rows)] != _signed(node._saved_ignore_index)  # noqa: SLF001  as above
+    heard = target.reshape(-1)[: len(rows)] != signed(node._saved_ignore_index)  # noqa: SLF001  as above
     return rows[heard]
 
 
@@ -152,11 +152,6 @@ def _distances(rows: Tensor, scores: Tensor) -> dict[str, float]:
     """Columns can be told of only where all rows are there."""
     found, whole = distances(rows), rows.numel() == scores.numel()
     return found if whole else {**found, "columns_off": FAR, "log_columns_off": FAR}
-
-
-def _signed(number: int) -> int:
-    """Nodes give negative numbers as if they had no sign."""
-    return number - (1 << 64) if number >= 1 << 63 else number
 
 
 def _row(kind: str, last: str, maker: Any, **more: float) -> Row:

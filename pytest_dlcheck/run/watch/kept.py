@@ -25,3 +25,8 @@ def kept(node: Any, name: str) -> Tensor | None:
     except RuntimeError:  # the graph is gone
         return None
     return tensor.detach() if isinstance(tensor, Tensor) else None
+
+
+def signed(number: int) -> int:
+    """A number that a node has saved: it gives negative ones as if they had no sign."""
+    return number - (1 << 64) if number >= 1 << 63 else number

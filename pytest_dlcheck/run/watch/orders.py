@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.graph import entire
-from pytest_dlcheck.run.watch.foresight import foresees
+from pytest_dlcheck.run.watch.foresight import foresees, is_looked_up
 from pytest_dlcheck.run.watch.prints import ROWS, rounded, row_prints
 from pytest_dlcheck.trace import Row
 
@@ -48,6 +48,7 @@ def pairing(
     inputs: Sequence[Tensor],
     targets: Sequence[Tensor],
     *,
+    further: Sequence[Tensor] = (),
     aligned: bool | None,
 ) -> Pairing:
     """What is found of a loss.
@@ -57,10 +58,13 @@ def pairing(
         batches: as loaders gave them, inputs first.
         inputs: what the model was called on.
         targets: what the loss has kept.
+        further: what the model was called on besides.
         aligned: whether one of them is as a loader gave it; None where none is.
     """
     with torch.no_grad():
-        copied, foreseen = _are_copied(inputs, targets), foresees(root, inputs, targets)
+        words = [each for each in further if any(_are_equal_words(each, kept) for kept in targets)]
+        copied = _are_copied(inputs, targets) or any(is_looked_up(root, each) for each in words)
+        foreseen = foresees(root, [*inputs, *further], targets)
         pairs = [(batch, kept) for batch in batches for kept in targets] if aligned is None else []
         for batch, kept in pairs:
             numbers = [_another_order(given, kept) for given in batch[1:]]

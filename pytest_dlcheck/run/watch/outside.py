@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytest_dlcheck.run.watch.axes import Axes
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.flows import Flows
 from pytest_dlcheck.run.watch.guard import Guard
@@ -38,7 +39,7 @@ class Outside:
         self, strands: Sequence[Strand], heard: Heard, guard: Guard, compilation: Compilation
     ) -> None:
         self._strands, self._compilation = strands, compilation
-        self.visits, self.flows, self.unheard = Visits(), Flows(), Unheard()
+        self.visits, self.flows, self.unheard, self.axes = Visits(), Flows(), Unheard(), Axes()
         self._outermost: weakref.ref[nn.Module] | None = None
         self._giver: weakref.ref[nn.Module] | None = None
         self.calls = Calls(heard, self, guard)
@@ -58,6 +59,7 @@ class Outside:
         """Any module is called while all are heard."""
         self.visits.add(module, arguments, outermost=outermost)
         giver = self.flows.is_called(module, arguments, outermost=outermost)
+        self.axes.is_called(module, arguments, outermost=outermost)
         if outermost:
             self._outermost = weakref.ref(module)
             self._giver = None if giver is None else weakref.ref(giver)
@@ -76,7 +78,13 @@ class Outside:
         """Look whose results it goes through, and forget calls that never returned."""
         if self.calls.are_all_heard:
             self.unheard.backward_begins(losses)
+            self.axes.backward_begins(losses)
         self.calls.forget_open_calls()
+
+    def batch_is_read(self, reading: object, batch: object) -> None:
+        """A loader's iterator has given a batch."""
+        if self.calls.are_all_heard:
+            self.axes.batch_is_read(reading, batch)
 
     def pass_begins(self) -> None:
         """A pass over a loader begins: another model than the trained one may be called."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pytest_dlcheck.run.graph import entire, variables, walk
+from pytest_dlcheck.run.graph import entire, kind_of, variables, walk
 
 NODES = 20_000
 """Nodes of a graph from which on nothing is told: a part of it would not do."""
@@ -47,7 +47,7 @@ def comparisons(root: Any) -> Iterator[Comparison]:
     """What a loss compares, from its end up to the first two sides; nothing behind them."""
 
     def below(node: Any) -> list[Any]:
-        kind, edges = _kind(node), _edges(node)
+        kind, edges = kind_of(node), _edges(node)
         reduces = kind in _REDUCES | _MAGNITUDES and (len(edges) <= 1 or kind in _SUMS)
         is_open = reduces and _compared(node) is None
         return [node.next_functions[index][0] for index in edges] if is_open else []
@@ -57,7 +57,7 @@ def comparisons(root: Any) -> Iterator[Comparison]:
 
 def _compared(node: Any) -> Comparison | None:
     """The two sides of one node; None where it compares nothing that depends on parameters twice."""
-    kind, edges = _kind(node), _edges(node)
+    kind, edges = kind_of(node), _edges(node)
     if kind in _KEEPS_TARGET:
         return Comparison({(node, 1)}) if edges == [0, 1] else Comparison()
     if kind in _MAGNITUDES and edges:
@@ -71,7 +71,7 @@ def _compared(node: Any) -> Comparison | None:
 
 
 def _difference(node: Any) -> Comparison | None:
-    if _kind(node) != "Sub" or _edges(node) != [0, 1]:
+    if kind_of(node) != "Sub" or _edges(node) != [0, 1]:
         return None
     sides = node.next_functions[0][0], node.next_functions[1][0]
     return Comparison({(node, 0), (node, 1)}, sides)
@@ -80,7 +80,7 @@ def _difference(node: Any) -> Comparison | None:
 def _product(node: Any) -> Comparison | None:
     """Probabilities times log-probabilities, as divergences are computed; or two directions."""
     (one, _), (other, _) = node.next_functions
-    if all(_kind(_plain(side)) == "Div" for side in (one, other)):
+    if all(kind_of(_plain(side)) == "Div" for side in (one, other)):
         return Comparison({(node, 0), (node, 1)}, (one, other))
     for index, (target, scores) in enumerate(((one, other), (other, one))):
         source = _source(target)
@@ -93,17 +93,17 @@ def _product(node: Any) -> Comparison | None:
 def _source(target: Any) -> Any:
     """What a side's probabilities are made of; None where it holds none."""
     plain = _plain(target)
-    if _kind(plain) in {"Softmax", "Sigmoid"}:
+    if kind_of(plain) in {"Softmax", "Sigmoid"}:
         return plain.next_functions[0][0]
-    if _kind(plain) == "Exp":
+    if kind_of(plain) == "Exp":
         inner = _plain(plain.next_functions[0][0])
-        return inner.next_functions[0][0] if _kind(inner) == "LogSoftmax" else None
+        return inner.next_functions[0][0] if kind_of(inner) == "LogSoftmax" else None
     return None
 
 
 def _within(scores: Any, source: Any) -> Iterator[Edge]:
     """Where the targets' own logarithms are taken off, or stand in the scores' place."""
-    if _kind(scores) == "Sub":
+    if kind_of(scores) == "Sub":
         for index in _edges(scores):
             if _is_made_of(scores.next_functions[index][0], source):
                 yield scores, index
@@ -112,15 +112,15 @@ def _within(scores: Any, source: Any) -> Iterator[Edge]:
 def _holds_logarithms(side: Any) -> bool:
     plain = _plain(side)
     parts = [plain]
-    if _kind(plain) == "Sub":
+    if kind_of(plain) == "Sub":
         parts = [_plain(plain.next_functions[index][0]) for index in _edges(plain)]
-    return any(_kind(part) in {"Log", "LogSoftmax"} for part in parts)
+    return any(kind_of(part) in {"Log", "LogSoftmax"} for part in parts)
 
 
 def _is_made_of(side: Any, source: Any) -> bool:
     """Whether these are logarithms of the probabilities that are made of that."""
     node = _plain(side)
-    if _kind(node) in {"Log", "LogSoftmax"}:
+    if kind_of(node) in {"Log", "LogSoftmax"}:
         inner = node.next_functions[0][0]
         return inner is source or _source(inner) is source
     return False
@@ -128,14 +128,9 @@ def _is_made_of(side: Any, source: Any) -> bool:
 
 def _plain(node: Any) -> Any:
     """The node without what only gives another shape."""
-    while _kind(node) in _SHAPES and node.next_functions[0][0] is not None:
+    while kind_of(node) in _SHAPES and node.next_functions[0][0] is not None:
         node = node.next_functions[0][0]
     return node
-
-
-def _kind(node: Any) -> str:
-    """What a node does: ``Mul`` of ``MulBackward0``."""
-    return type(node).__name__.partition("Backward")[0]
 
 
 def _edges(node: Any) -> list[int]:

@@ -22,6 +22,7 @@ from pytest_dlcheck.run.probes.loss import LossProbe
 from pytest_dlcheck.run.probes.rounding import RoundingProbe
 from pytest_dlcheck.run.probes.updates import UpdateProbe
 from pytest_dlcheck.run.sampling import GRADIENTS, Due
+from pytest_dlcheck.run.watch.axes import Axes
 from pytest_dlcheck.run.watch.clips import Clips
 from pytest_dlcheck.run.watch.drops import Drops
 from pytest_dlcheck.run.watch.exposure import Exposure
@@ -53,6 +54,7 @@ class Heard(Protocol):
 
     visits: Visits
     flows: Flows
+    axes: Axes
 
 
 class Strand:
@@ -296,6 +298,7 @@ class Strand:
             self.filled["flow"] = places(
                 self.scene, self.filled["gradient_norm"], heard.visits, heard.flows
             )
+            self.filled["axes"] = heard.axes.rows(self.scene.model)
             self.unflattened = heard.visits.unflattened(self.scene.model)
             self.scene = None
             self.probes, self.sensitive, self._inventory = [], [], InventoryProbe()

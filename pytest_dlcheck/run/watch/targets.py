@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -22,6 +22,7 @@ from pytest_dlcheck.run.watch.class_order import ClassOrder, Labels, labels_in_o
 from pytest_dlcheck.run.watch.cuts import cut_apart, made
 from pytest_dlcheck.run.watch.given import Given, what_is_given
 from pytest_dlcheck.run.watch.kept import kept
+from pytest_dlcheck.run.watch.opposite import among_the_inputs, is_its_own, turned
 from pytest_dlcheck.run.watch.orders import Pairing, Pairings, pairing
 from pytest_dlcheck.trace import Row
 
@@ -45,31 +46,32 @@ class Compared:
 
     Attributes:
         aligned: whether its targets came with the inputs; None where it cannot be told.
-        crossed: shapes of outputs and of what became of them, where both sides were broadcast.
         moving: whether gradients flow into the targets.
         undivided: whether it is a mean that nothing scales; None where it is not known.
         age: how many batches older than the inputs the targets are.
-        cut: shapes of a batch and of what the model was called on, where samples are cut apart.
         paired: whether a loader gave batches of several tensors: inputs and targets together.
         given: what torch's losses in it are given.
         pairing: how its targets stand beside its inputs.
         labels: the batch's, where its loader does not shuffle.
         exponential: whether exponentials or logarithms are taken near it, as likelihoods do.
-        cut_inside: shapes before and after a view within the model that cuts samples apart.
+        told: what else is noticed, by name, with words of it such as shapes: ``crossed``, of outputs and
+            of what became of them, where both sides were broadcast; ``cut``, of a batch and of what the
+            model was called on, where samples are cut apart; ``cut_inside``, before and after a view
+            within the model that does so; ``turned``, of scores and targets that were flattened in
+            another order; ``its_own``, where each sample is told by its likeness to itself; and
+            ``given``, where the targets are among the inputs.
     """
 
     aligned: bool | None
-    crossed: str
     moving: bool
     undivided: bool | None
     age: int = 0
-    cut: str = ""
     paired: bool = False
     given: tuple[Row, ...] = ()
     pairing: Pairing = field(default_factory=Pairing)
     labels: Labels | None = None
     exponential: bool = False
-    cut_inside: str = ""
+    told: Mapping[str, str] = field(default_factory=dict)
 
 
 class Targets:
@@ -78,6 +80,8 @@ class Targets:
     def __init__(self) -> None:
         self._batches: deque[list[Tensor]] = deque(maxlen=KEPT)
         self._inputs: list[Tensor] = []
+        self._further: list[Tensor] = []
+        """What models were called on besides."""
         self._reading: weakref.ref[object] | None = None
         self._backwards = self.next = 0
         """The number of the next backward that is looked at, and how many there were."""
@@ -91,7 +95,9 @@ class Targets:
     def is_called(self, arguments: Any) -> None:
         """A root is called with gradients."""
         if self._backwards >= self.next:
-            self._inputs = [*self._inputs, *tensors(arguments)[:1]][-KEPT:]
+            given = tensors(arguments)
+            self._inputs = [*self._inputs, *given[:1]][-KEPT:]
+            self._further = [*self._further, *given[1:KEPT]][-KEPT:]
 
     def skip(self, count: int) -> None:
         """So many backward passes that nobody needs to look at."""
@@ -104,6 +110,7 @@ class Targets:
         self._backwards += 1
         self.next = max(self.next, _following(self._backwards))
         inputs, self._inputs = self._inputs, []
+        further, self._further = self._further, []
         if not due or len(losses) != 1 or losses[0].grad_fn is None:
             self._batches.clear()
             return None
@@ -111,20 +118,27 @@ class Targets:
         targets = [_target(node) for node in nodes]
         found = [target for target in targets if target is not None]
         aligned, age = self._aligned(inputs, found)
-        crossed = next(filter(None, map(_crossed, nodes, targets)), "")
         moving = [_moves(node, target) for node, target in zip(nodes, targets, strict=True)]
         undivided = _undivided(losses[0].grad_fn)
         paired = any(len(batch) > 1 for batch in self._batches)
-        cut, scores = self._cut(inputs), tuple(what_is_given(nodes))
-        pairs = pairing(losses[0].grad_fn, self._batches, inputs, found, aligned=aligned)
+        scores = tuple(what_is_given(nodes))
+        pairs = pairing(
+            losses[0].grad_fn, self._batches, inputs, found, further=further, aligned=aligned
+        )
         latest = self._batches[-1] if self._batches else ()
         labels = labels_in_order(self._reading, latest, found)
         curved = any(type(node).__name__.startswith(LIKELIHOODS) for node in nodes)
         still = [t for t, moves in zip(targets, moving, strict=True) if t is not None and not moves]
-        inside = cut_apart(nodes, still)
+        told = {
+            "crossed": next(filter(None, map(_crossed, nodes, targets)), ""),
+            "cut": self._cut(inputs),
+            "cut_inside": cut_apart(nodes, still),
+            "turned": turned(nodes, latest),
+            "its_own": "z @ z.T" if is_its_own(nodes) else "",
+            "given": among_the_inputs(inputs, still),
+        }
         return Compared(
-            *(aligned, crossed, any(moving), undivided, age, cut, paired, scores, pairs, labels, curved),
-            inside,
+            *(aligned, any(moving), undivided, age, paired, scores, pairs, labels, curved, told)
         )
 
     def _cut(self, inputs: list[Tensor]) -> str:
@@ -156,10 +170,8 @@ def _following(number: int) -> int:
     return number if number < FIRST or number - power < AGAIN else 4 * power
 
 
-_COUNTED = (
-    *("looked", "aligned", "misaligned", "crossed", "moving", "undivided", "cut", "paired"),
-    *("exponential", "cut_inside"),
-)
+_COUNTED = ("looked", "aligned", "misaligned", "moving", "undivided", "paired", "exponential")
+_TOLD = ("crossed", "cut", "cut_inside", "turned", "its_own", "given")
 
 
 class Comparisons:
@@ -168,7 +180,7 @@ class Comparisons:
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._ages: Counter[int] = Counter()
-        self._crossed = self._cut = self._cut_inside = ""
+        self._words: dict[str, str] = {}
         self.given, self._pairings = Given(), Pairings()
         self.order = ClassOrder()
 
@@ -181,28 +193,21 @@ class Comparisons:
         self._counts["looked"] += 1
         self._counts["aligned"] += found.aligned is True
         self._counts["misaligned"] += found.aligned is False
-        self._counts["crossed"] += bool(found.crossed)
         self._counts["moving"] += found.moving
         self._counts["undivided"] += found.undivided is True
-        self._crossed = found.crossed or self._crossed
-        self._counts["cut"] += bool(found.cut)
-        self._counts["cut_inside"] += bool(found.cut_inside)
         self._counts["exponential"] += found.exponential
         self._counts["paired"] += found.paired
-        self._cut = found.cut or self._cut
-        self._cut_inside = found.cut_inside or self._cut_inside
+        for name, words in found.told.items():
+            self._counts[name] += bool(words)
+            self._words[name] = words or self._words.get(name, "")
         if found.aligned is False:
             self._ages[found.age] += 1
 
     def row(self) -> Row:
         """The counts."""
         age = self._ages.most_common(1)[0][0] if self._ages else None
-        counts = {name: self._counts[name] for name in _COUNTED}
-        shapes = {
-            "crossed_shapes": self._crossed,
-            "cut_shapes": self._cut,
-            "cut_inside_shapes": self._cut_inside,
-        }
+        counts = {name: self._counts[name] for name in (*_COUNTED, *_TOLD)}
+        shapes = {f"{name}_shapes": self._words.get(name, "") for name in _TOLD}
         return Row(self._pairings.row(), **counts, **shapes, age=age)
 
 

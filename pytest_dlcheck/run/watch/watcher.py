@@ -277,6 +277,7 @@ class Watcher:
         if self.loading.read(loader):
             self._wake()
             self._outside.pass_begins()
+        self._outside.batch_is_read(loader, batch)
         self._targets.batch_is_read(batch, loader)
 
     def _called(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:

@@ -1,0 +1,90 @@
+"""Samples stay apart: layers run along a sequence's steps, and softmaxes over its parts, not samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
+from pytest_dlcheck.faults.axes import along_the_samples, over_the_samples
+from pytest_dlcheck.trace import Row, Scalar, Trace
+from pytest_dlcheck.trial import Terms, Trial
+from pytest_dlcheck.verdict import Measure, Verdict
+
+
+@dataclass(frozen=True)
+class SamplesStayApart(Check):
+    """In a watched loop, layers do not run along the axis of the samples.
+
+    **Why it matters.** An LSTM without ``batch_first=True`` that is given ``[samples, steps, features]``
+    takes the samples of a batch for steps of one sequence. It trains, and scores by what else is in the
+    batch: new data, or another order, gives other answers.
+
+    **How it decides.** On a watched loop, in the first steps, where a loader that stacks samples gives
+    a model its batch as it is, so that the samples are known to lie along its first axis. It fails where
+    a recurrent layer or ``MultiheadAttention`` is called ``often`` or more, and every time has as many
+    steps as there are samples, and, in the samples' place, as many as another axis of the batch has. It
+    fails, too, where in ``often`` or more losses, and all that were looked at, a softmax is over an axis
+    of so many as there are samples, the first, that no other axis has, while each sample has a target.
+
+    **What it cannot see.** Batches that are changed before the model, or that have as many samples as
+    steps; cells that are called step by step; views that mix samples (``targets_are_aligned`` advises on
+    some); anything in compiled code. ``batch_independence`` tries a recipe's model instead.
+
+    **Source.** The PyTorch documentation of ``torch.nn.LSTM`` (``batch_first``), and of
+    ``torch.nn.functional.softmax``, whose implicit axis is the first of three.
+    """
+
+    family: ClassVar[Family] = "loop"
+    reads: ClassVar[frozenset[str]] = frozenset({"loop"})
+    glances: ClassVar[frozenset[str]] = frozenset({"axes"})
+    shows: ClassVar[Effect | None] = Effect.INDEPENDENCE
+    leads_to: ClassVar[frozenset[Effect]] = frozenset(
+        {Effect.FITTING, Effect.PROGRESS, Effect.LEARNING, Effect.GENERALIZATION}
+    )
+    judges_divergence: ClassVar[bool] = True
+
+    often: int = 2
+    """Calls, or losses (count), that are no accident."""
+
+    def trials(self, terms: Terms) -> tuple[Trial, ...]:
+        """The user's own loop."""
+        return (terms.watch(),)
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        """By the layers, then by the softmaxes."""
+        rows = evidence.the("watch").rows("axes")
+        if not rows:
+            return self.not_applicable("no layer of sequences was called on a loader's own batch")
+        turned = [row for row in rows if self._is_turned(row)]
+        for row in (row for row in turned if row.text("kind") == "layer"):
+            return self.failed_by(along_the_samples(row))
+        for row in turned:
+            return self.failed_by(over_the_samples(row))
+        measure = Measure("layers along the samples", 0, "count", 0)
+        layers = sum(row.text("kind") == "layer" for row in rows)
+        return self.passed(f"0 of {layers} layers of sequences run along the samples (0 may)", measure)
+
+    def _is_turned(self, row: Row) -> bool:
+        return row.integer("turned") == row.integer("calls") >= self.often
+
+    @classmethod
+    def healthy(cls) -> Iterable[Example]:
+        """Along the steps; by chance once."""
+        yield Example("along the steps", (_example(turned=0),))
+        yield Example("as many steps as samples, once", (_example(turned=1),))
+
+    @classmethod
+    def sick(cls) -> Iterable[Example]:
+        """Along the samples."""
+        yield Example("no batch_first", (_example(),), ("encoder.rnn",))
+        weights = _example(kind="softmax", site="", shape="[32, 12]")
+        yield Example("attention over the batch", (weights,), ("attention",))
+
+
+def _example(**found: Scalar) -> Trace:
+    row: dict[str, Scalar] = {"kind": "layer", "site": "encoder.rnn", "type": "LSTM", "calls": 3}
+    more: dict[str, Scalar] = {"turned": 3, "shape": "[32, 12, 8]", "batch": "[32, 12, 8]"}
+    axes = Row({**row, **more, "samples_first": False, **found})
+    return example_trace(Terms().watch(), loop=Row(steps=48), axes=axes)

@@ -1,0 +1,44 @@
+"""What is done along the samples of a batch, told as a fault."""
+
+from __future__ import annotations
+
+from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.trace import Row
+from pytest_dlcheck.verdict import Measure, Suspect
+
+
+def along_the_samples(row: Row) -> Fault:
+    """A layer takes samples for the steps of a sequence."""
+    site, kind, count = row.text("site"), row.text("type"), row.integer("turned")
+    wanted = "[samples, steps, features]" if row.flag("samples_first") else "[steps, samples, features]"
+    remedy = (
+        "give it [samples, steps, features], as batch_first=True says"
+        if row.flag("samples_first")
+        else "set batch_first=True, or transpose(0, 1) what it is given and what it gives"
+    )
+    return Fault(
+        because=(
+            f"in {count} of {count} calls (0 may) `{site}` is given {row.text('shape')} of a batch of "
+            f"{row.text('batch')}, and takes it as {wanted}: it runs along the batch"
+        ),
+        measures=(Measure("calls along the samples", count, "count", 0),),
+        suspects=(Suspect(site, f"{kind} takes samples for steps, and mixes them", remedy),),
+        cause=f"{kind} has its axes turned (batch_first): samples of a batch are steps of one sequence",
+        remedy=remedy,
+    )
+
+
+def over_the_samples(row: Row) -> Fault:
+    """A softmax shares one among the samples of a batch."""
+    count, shape = row.integer("turned"), row.text("shape")
+    remedy = "name the axis: softmax(scores, dim=1), or dim=-1"
+    return Fault(
+        because=(
+            f"in {count} of {count} losses (0 may) a softmax that gives {shape} is over its first axis, "
+            "that of the samples, so that each sample's share depends on the others of its batch"
+        ),
+        measures=(Measure("losses with a softmax over the samples", count, "count", 0),),
+        suspects=(Suspect("attention", f"softmax over the batch, of {shape}", remedy),),
+        cause="a softmax over the batch axis (dim=0): attention among samples, not within one",
+        remedy=remedy,
+    )
