@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 import pytest_dlcheck.checks
 from pytest_dlcheck.check import registry
+from tests.nursery import Nursery
 
 TOYS = Path(__file__).parent / "toys"
 CONFTEST = """\
@@ -24,6 +26,12 @@ INI = """\
 addopts = -p no:randomly
 dlcheck_steps = 4
 """
+
+
+def pytest_configure():
+    """The many processes that tests start compile what they import once, not each for itself."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 class Memory:
@@ -118,6 +126,27 @@ def real_project(project):
     """An empty project with the real checks."""
     project.write({"conftest.py": ""})
     return project
+
+
+@pytest.fixture(scope="session")
+def nursery():
+    """A Python that has imported torch already, for all tests of a process."""
+    nursery = Nursery()
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture
+def quick_python(request, monkeypatch):
+    """What is started with ``sys.executable`` is forked from a Python that has imported torch."""
+    if sys.platform == "linux":
+        monkeypatch.setattr(sys, "executable", request.getfixturevalue("nursery").python)
+
+
+@pytest.fixture
+def quick_session(request):
+    """The same for one process alone: what that starts in turn, and kills, starts from nothing."""
+    return request.getfixturevalue("nursery").once if sys.platform == "linux" else sys.executable
 
 
 @pytest.fixture(scope="session", autouse=True)

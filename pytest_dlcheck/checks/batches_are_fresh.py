@@ -9,6 +9,7 @@ from statistics import median_low
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
+from pytest_dlcheck.faults.data_edits import edited_again
 from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Suspect, Verdict
@@ -26,15 +27,19 @@ class BatchesAreFresh(Check):
     several times). It fails where ``enough`` steps all saw one batch although the loader was begun
     anew at every one of them. One batch that was read once may be meant (overfitting a batch): advice,
     and so is a loader of several batches that is begun anew at every step, or for a batch that is then
-    used for several.
+    used for several. It fails, too, where reading samples edits what the data set has stored of them, in
+    two passes, and the second change begins where the first has ended: noise that adds up, or a scaling
+    that is done again. Rows of the arrays that it keeps are compared before and after a read.
 
-    **What it cannot see.** Which samples are in a batch; data that is no tensor argument of the model.
+    **What it cannot see.** Which samples are in a batch; data that is no tensor argument of the model;
+    edits in a loader's workers, by a loop that reads without a loader, or of whole arrays at once.
 
     **Source.** PyTorch forum threads on ``next(iter(loader))``.
     """
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop", "batch_fingerprint"})
+    glances: ClassVar[frozenset[str]] = frozenset({"edited"})
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION, Effect.LEARNING})
     judges_divergence: ClassVar[bool] = True
@@ -51,6 +56,8 @@ class BatchesAreFresh(Check):
     def decide(self, evidence: Evidence) -> Verdict:
         """By distinct fingerprints, and by how the loader is read."""
         trace = evidence.the("watch")
+        if fault := next(edited_again(trace.rows("edited")), None):
+            return self.failed_by(fault, Effect.STABILITY, Effect.PROGRESS)
         row, prints = trace.row("loop"), trace.series("batch_fingerprint").values
         seen, distinct = len(prints), len(set(prints))
         length, read, passes = (row.integer(f"loader_{k}") for k in ("length", "batches", "passes"))
@@ -70,7 +77,7 @@ class BatchesAreFresh(Check):
                 remedy="iterate over the loader: for batch in loader",
             )
         advice = []
-        if distinct == 1 and length > 1:
+        if distinct == 1 and length > 1 and row.integer("fresh_batches"):
             advice.append(f"every step sees the same batch, of {length} that the loader has")
         elif restarts and (turns := _in_a_row(trace.series("batch_fingerprint"))) > 1:
             advice.append(
@@ -94,8 +101,13 @@ class BatchesAreFresh(Check):
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
-        """Begun anew at every step."""
+        """Begun anew at every step; edited by reading."""
         yield Example("next(iter(loader))", (_example([1.0] * 20, 20, 20),), ("data",))
+        adds_up = Row(
+            name="Faces.images", rows=64, passes=2, given=True, drift=0.02, first=1.0, size=0.1
+        )
+        noisy = _example([float(i) for i in range(20)], 20, 2, edited=adds_up)
+        yield Example("noise added in place", (noisy,), ("data",))
 
 
 def _in_a_row(prints: Series) -> int:
@@ -108,7 +120,8 @@ def _in_a_row(prints: Series) -> int:
     return int(median_low(rows[1:-1] or rows))
 
 
-def _example(prints: list[float], batches: int, passes: int) -> Trace:
-    row = Row(steps=20, loader_length=16, loader_batches=batches, loader_passes=passes)
+def _example(prints: list[float], batches: int, passes: int, **more: Row) -> Trace:
+    read = {"loader_batches": batches, "loader_passes": passes, "fresh_batches": batches}
+    row = Row(read, steps=20, loader_length=16)
     series = Series(tuple(range(len(prints))), tuple(prints))
-    return example_trace(Terms().watch(), loop=row, batch_fingerprint=series)
+    return example_trace(Terms().watch(), loop=row, batch_fingerprint=series, **more)

@@ -9,6 +9,7 @@ from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
 from pytest_dlcheck.faults import data as faults
 from pytest_dlcheck.faults import data_advice as advice
 from pytest_dlcheck.faults import data_alignment as alignment
+from pytest_dlcheck.faults import data_residual as residual
 from pytest_dlcheck.faults import data_scaling as scaling
 from pytest_dlcheck.faults.data_examples import ENTRY, STUCK, facts
 from pytest_dlcheck.faults.fault import Fault
@@ -21,17 +22,17 @@ from pytest_dlcheck.verdict import Measure, Verdict
 class DataIsSound(Check):
     """Samples are finite, differ from each other, and meet the model at a scale it can learn from.
 
-    Inputs and targets hold no NaN or infinity that model and loss do not expect, neither all inputs nor
-    all targets are the same, and inputs reach the first weights at a scale that these are made for.
+    Inputs and targets hold no NaN or infinity that model and loss do not expect; neither inputs, targets
+    nor the noise between them are all the same; inputs reach the first weights at a scale they can use.
 
     **Why it matters.** No model learns from such data; the symptoms look like faults of the model.
 
-    **How it decides.** On samples from all over the training data: about 1,000 of a data set, 16,000 of
-    tensors. Samples with NaN are given to the model: if its loss stays finite, gaps are expected. Scale
-    is taken by what the first layer with weights makes of the first batch, unless that, or the next,
-    normalises. Tiny inputs fail if a small batch cannot be learned, large images that seem to be mended
-    if the same training learns twice as much at unit scale, maps if mirrored images tell more of them.
-    Imbalance, duplicates, constant features and scales that are off are advice.
+    **How it decides.** On about 1,000 samples from all over a data set, or 16,000 of tensors. Samples
+    with NaN are given to the model: if its loss stays finite, gaps are expected. Scale is taken by what
+    the first layer with weights makes of the first batch, unless that, or the next, normalises. Tiny
+    inputs fail if a small batch cannot be learned, large images that seem to be mended if the same
+    training learns twice as much at unit scale, maps if mirrored images tell more of them. Noise is what
+    inputs and targets differ by. Imbalance, duplicates, constants and scales that are off are advice.
 
     **What it cannot see.** Samples not looked at (of an iterator: all but one batch); wrong labels.
 
@@ -47,8 +48,7 @@ class DataIsSound(Check):
     leads_to = frozenset(set(Effect) - {Effect.RUN, Effect.DATA, Effect.INDEPENDENCE})
 
     huge: float = 50.0
-    """RMS of the first layer's outputs at which inputs are beyond reach: the zoo's 154 models have at
-    most 1.2 where nothing normalises, breast cancer features as they are have 137."""
+    """RMS of the first layer's outputs beyond reach: up to 1.2 in the zoo, of raw features 137."""
     pixels: float = 10.0
     """The same where inputs are bytes of images, which is certain to be a mistake; digits give 70."""
     samples: int = 16
@@ -56,8 +56,7 @@ class DataIsSound(Check):
     distinct: float = 0.05
     """Share of samples of real numbers that must be distinct, in a data set of 256 or more; chosen."""
     apart: float = 10.0
-    """Scale of validation inputs over that of training inputs, or the inverse, from which on they are
-    not made alike: bytes against 0..1 have 255, standardised against raw features more. Chosen."""
+    """Scale of validation over training inputs, or the inverse, that is no chance: bytes have 255."""
     tiny: float = 0.02
     """RMS of inputs below which they are to blame if a batch cannot be learned; diabetes has 0.05."""
     stuck: float = 0.1
@@ -115,6 +114,7 @@ class DataIsSound(Check):
         for row in targets:
             if self._same(row, self.samples) and row.flag("matters") and row.flag("whole"):
                 yield faults.same_targets(row)
+        yield from residual.same_noise(inputs)
         table = inputs[0] if len(inputs) == 1 else None
         yield from faults.out_of_scale(entries, table, self.huge, self.pixels)
         yield from faults.beside(inputs, self.apart, self.mirrored)

@@ -31,7 +31,7 @@ class InitializationIsSound(Check):
     large outputs are beside what the loss knows. A lost or saturated signal (half saturated, where the
     loss starts as nonsense and weights are far too large) fails only if the training has not mended
     it, outputs only if weights rather than raw inputs enlarge them. How variances stand
-    to those of He or Glorot alone decides nothing.
+    to those of He or Glorot alone decides nothing. Attention that is sure of one place is advice.
 
     **What it cannot see.** The inside of compiled models and of torch's recurrent modules. Layers that
     are dead from the start are the business of units_are_alive.
@@ -96,7 +96,7 @@ class InitializationIsSound(Check):
                 yield faults.together(rows, self.together)
         if not signal.measured:
             return
-        if self._is_lost(signal) and not self._is_dead(still):
+        if self._is_lost(signal) and (signal.single or not self._is_dead(still)):
             after = [Signal(t.rows("signal")) for t in ends]
             if all(end.left(signal.deepest.text("site"), signal.first) < self.least for end in after):
                 yield faults.faint(signal, still.rows("units"), self.least)
@@ -119,6 +119,7 @@ class InitializationIsSound(Check):
         signal = Signal(still.rows("signal"))
         if signal.measured and self._is_lost(signal) and not self._is_dead(still):
             yield faults.shrinking(signal)
+        yield from faults.that_stands_out(signal)
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:

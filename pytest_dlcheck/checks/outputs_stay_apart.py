@@ -29,8 +29,8 @@ class OutputsStayApart(Check):
     is such and ``left`` or less of it remains. Where it has not come true, and where a loss with other
     terms lets its outputs become alike, it is advice.
 
-    **What it cannot see.** Losses computed within the model's own forward or in compiled code, and the
-    collapse of outputs that are normalised over the batch.
+    **What it cannot see.** Losses computed deep within a model's own forward, of other than its parts'
+    outputs, or in compiled code; and the collapse of outputs that are normalised over the batch.
 
     **Source.** Chen and He, "Exploring simple Siamese representation learning" (2021): without
     stop-gradient the outputs collapse, and the loss reaches its minimum.

@@ -9,6 +9,7 @@ from typing import ClassVar
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults import comparing as faults
 from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.faults.partners import exchanged
 from pytest_dlcheck.faults.teaching import still_targets
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
@@ -32,13 +33,14 @@ class TargetsAreAligned(Check):
     evidently no fresh draw is reached by losses through their targets alone, and stepped beside what
     predicts them; and where the targets are the next words of what the model is called on and all
     attention over these words, by its weights or its mask, lets each place see the next; where scores by
-    steps and targets by samples are flattened beside each other; and where each sample is told by the
-    product of its features with these same features. Other gradients that flow into the targets are
-    advice: a teacher that is not detached, or a loss that is meant so; so are a batch of images, or
-    features within a model, that are viewed as another number of rows, across their axes, square images
-    that a linear layer is called on before anything else, targets that are the very tokens that the
-    model is called on, unshifted, or one of the inputs of each sample, and a copy of the model that
-    gives targets and is never synchronised.
+    steps and targets by samples are flattened beside each other; where each sample is told by the
+    product of its features with these same features; and where inputs come again, in a new order, with
+    targets of others, which keep theirs. Other gradients that flow into the targets are advice: a
+    teacher that is not detached, or a loss that is meant so; so are a batch of images, or features
+    within a model, that are viewed as another number of rows, across their axes, square images that a
+    linear layer is called on before anything else, targets that are the very tokens that the model is
+    called on, unshifted, or one of the inputs of each sample, or that lie on padding and count, and a
+    copy of the model that gives targets and is never synchronised.
 
     **What it cannot see.** Batches that no loader gave (where none gave inputs with targets, it is not
     applicable) or that are changed before the model, targets that are changed before the loss, losses
@@ -103,11 +105,9 @@ class TargetsAreAligned(Check):
         if row.integer("taught"):
             return faults.taught(row)
         different = row.integer("permuted_sets") >= self.several
-        return (
-            faults.in_another_order(row, of_all)
-            if different and row.integer("permuted") >= of_all
-            else None
-        )
+        if different and row.integer("permuted") >= of_all:
+            return faults.in_another_order(row, of_all)
+        return exchanged(row, self.several, self.some)
 
     def _advice(self, row: Row, loop: Row) -> Iterator[str]:
         looked = row.integer("looked")
@@ -135,6 +135,8 @@ class TargetsAreAligned(Check):
         shapes = "[64, 1] against [64] makes [64, 64]"
         rolled = _example(aligned=0, permuted=23, permuted_sets=23)
         yield Example("targets rolled", (rolled,), ("data",))
+        swapped = _example(swappable=20, swapped=20)
+        yield Example("inputs shuffled without their targets", (swapped,), ("data",))
         yield Example("no causal mask", (_example(foreseen=24),), ("attention",))
         shapes = "[12, 32, 5] beside [32, 12]"
         yield Example("time-major", (_example(turned=24, turned_shapes=shapes),), ("loss",))

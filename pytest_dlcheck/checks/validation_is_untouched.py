@@ -31,7 +31,8 @@ class ValidationIsUntouched(Check):
     model, and earlier validation sets are trained on: folds that share a model. And it fails where the
     optimizer steps between ``inside`` or more neighbouring batches of one validation. Advice: only
     training data are evaluated, validation with gradients on, an evaluation loader that leaves samples
-    out or draws them in random order, inputs that are ten times as large as any in training, or a tenth.
+    out or draws them in random order, inputs that are ten times as large as any in training, or a tenth,
+    and labels of whose classes a whole pass of training has none, in most of a validation.
 
     **What it cannot see.** Samples that are augmented, or that repeat too often to be told apart;
     overlap of which no sampled batch holds anything; models that are not called as a whole.
@@ -42,7 +43,7 @@ class ValidationIsUntouched(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop", "exposure"})
-    glances: ClassVar[frozenset[str]] = frozenset({"phases"})
+    glances: ClassVar[frozenset[str]] = frozenset({"phases", "new_classes"})
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION, Effect.LOOP})
     judges_divergence: ClassVar[bool] = True

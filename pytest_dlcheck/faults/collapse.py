@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.verdict import Measure, Suspect
@@ -47,6 +49,17 @@ def advice(row: Row, left: float) -> str:
             "that keeps samples apart?"
         )
     return ""
+
+
+def advice_at_first_sight(row: Row) -> Iterator[str]:
+    """What is said of a recipe's loss before any training, by what it is made of."""
+    if row.flag("attracts"):
+        yield advice(Row(looked=1, attracting=1), 0.0)
+    if row.flag("shrinks"):
+        yield (
+            "the loss is made of nothing but the size of the model's outputs: zeros for all samples "
+            "minimise it; is a term missing, such as targets, negatives or a log-determinant?"
+        )
 
 
 def _only_attracts(row: Row) -> bool:

@@ -142,6 +142,15 @@ def given(row: Row) -> str:
     )
 
 
+def padding(row: Row) -> str:
+    """Advice where a loss counts what lies beyond the ends of sequences."""
+    return (
+        f"in {row.integer('padding')} of {row.integer('looked')} losses {row.text('padding_shapes')} of "
+        "the targets lie on padding, where all are of one class: ignore_index or a mask leaves them "
+        "out of the loss, and of the accuracy"
+    )
+
+
 def cut(row: Row) -> str:
     """Advice where a batch is viewed with other rows before the model."""
     shapes = row.text("cut_shapes")
@@ -167,6 +176,7 @@ BY_NAME: Mapping[str, Callable[[Row, float], Fault]] = {
 ADVICE: Mapping[str, Callable[[Row], str]] = {
     "copied": copied,
     "given": given,
+    "padding": padding,
     "cut": cut,
     "cut_inside": cut_apart,
 }

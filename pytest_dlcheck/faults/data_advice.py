@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pytest_dlcheck.faults import data as faults
+from pytest_dlcheck.faults.data_doubled import on_doubled
 from pytest_dlcheck.trace import Row
 
 _OFF = 10.0
@@ -104,6 +105,8 @@ def on_contents(rows: Iterable[Row], same: Iterable[Row]) -> Iterator[str]:
         rows: of the inputs and targets.
         same: those of them that are the same in every sample.
     """
+    rows = list(rows)
+    yield from on_doubled(rows)
     for row in same:
         if row.flag("is_target"):
             yield f"{row.text('place')} is the same in all {faults.looked_at(row)}"

@@ -8,7 +8,9 @@ from itertools import takewhile
 from math import isfinite
 from statistics import median
 
+from pytest_dlcheck.faults.breakage import broken_at
 from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.faults.plunge import Plunge
 from pytest_dlcheck.trace import Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Suspect
@@ -143,7 +145,7 @@ def looks(traces: Sequence[Trace], every: Sequence[Trace]) -> tuple[tuple[Trace,
     if any(row.flag("has_floor") for row in rows):
         return asked, {seed: Trace(trace.trial) for seed, trace in longer.items()}
     if not any(row.get("has_floor") is False for row in rows):
-        longer = {seed: t for seed, t in longer.items() if without_floor(t, t) is None}
+        longer = {s: t for s, t in longer.items() if _plunged(t) or without_floor(t, t) is None}
     return asked, longer
 
 
@@ -164,6 +166,9 @@ def without_floor(trace: Trace, longer: Trace | None) -> Fault | None:
     """
     if _is_meant(trace):
         return None
+    for seen in (trace, longer):
+        if seen is not None and (fault := _plunged(seen)):
+            return fault
     for seen, sure in ((trace, False), (longer, True)):
         fall = None if seen is None else Fall.of(seen.series("loss").values)
         if seen is None or fall is None or not (sure or fall.broke):
@@ -173,6 +178,18 @@ def without_floor(trace: Trace, longer: Trace | None) -> Fault | None:
             end = ", then it is not finite" if fall.broke else ""
             return fall.fault(floor, f" in {len(seen.series('loss'))} steps{end}")
     return None
+
+
+def _plunged(trace: Trace) -> Fault | None:
+    """A fall that numbers did not survive."""
+    plunge = Plunge.of(trace, broken_at(trace))
+    if plunge is None:
+        return None
+    fall = Fall(plunge.first, plunge.middle, plunge.last, abs(plunge.first), broke=True)
+    floor = fall.depth(FAR)
+    if not plunge.is_endless(floor, fall.depth(FAR**2)):
+        return None
+    return fall.fault(floor, f" in {plunge.steps} steps, then numbers are not finite")
 
 
 def _is_meant(trace: Trace) -> bool:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from pytest_dlcheck.faults.attention import advice_on_attention
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
@@ -69,6 +70,11 @@ class Signal:
         """
         both = (strength(self.at(site), first), strength(self.at(OUTPUT), first))
         return max(both) if not any(map(math.isnan, both)) else math.nan
+
+    @property
+    def single(self) -> list[Row]:
+        """The normalisations that take each value by itself, so that nothing is left of it."""
+        return [row for row in self.rows if row.flag("single")]
 
     def at(self, site: str) -> Row:
         """A layer by its name; an empty row where it was not called."""
@@ -133,6 +139,8 @@ def together(rows: Sequence[Row], most: float) -> Fault:
 def faint(signal: Signal, units: Sequence[Row], least: float) -> Fault:
     """A signal that is lost on its way, past these activations."""
     first, last = signal.first, signal.deepest
+    if signal.single:
+        return _levelled(signal, least)
     small = [row for row in signal.measured if row.number("gain") < _SMALL and row.flag("trains")]
     depth = last.integer("depth")
     why = (
@@ -159,6 +167,41 @@ def faint(signal: Signal, units: Sequence[Row], least: float) -> Fault:
         "normalisation or residual connections",
         measures=(Measure("difference between samples", left, "ratio", least, ">="),),
     )
+
+
+def _levelled(signal: Signal, least: float) -> Fault:
+    """A signal that ends where a normalisation takes single values."""
+    last, row = signal.deepest, signal.single[0]
+    left, site, remedy = strength(last, signal.first), row.text("site"), "normalise several values"
+    return Fault(
+        because=f"of the difference between samples {left:.1e} is left at {last.text('site')}, before "
+        f"the training and after (at least {least:.0e}): {site} normalises single values",
+        suspects=[
+            *(
+                Suspect(one.text("site"), f"normalises single values of a tensor {one.text('shape')}")
+                for one in signal.single
+            ),
+            *(
+                Suspect(one.text("site"), f"{strength(one, signal.first):.1e} left before it")
+                for one in signal.measured
+                if one.flag("trains")
+            ),
+        ],
+        cause=f"{site} normalises every value of a tensor {row.text('shape')} by itself: a value less "
+        "its own mean is 0, so that it gives its bias whatever it is given",
+        remedy=f"{remedy} together: fewer groups, a longer normalized_shape, or before the pooling",
+        measures=(Measure("difference between samples", left, "ratio", least, ">="),),
+    )
+
+
+def that_stands_out(signal: Signal) -> Iterator[str]:
+    """What to say of such normalisations where the signal has another way, and of sure attention."""
+    yield from advice_on_attention(signal.rows)
+    for row in signal.single:
+        yield (
+            f"{row.text('site')} normalises every value of a tensor {row.text('shape')} by itself: it "
+            "gives its bias, whatever it is given"
+        )
 
 
 def over_scaled(signal: Signal, row: Row, ratio: float, most: float, scale: float) -> Fault | None:

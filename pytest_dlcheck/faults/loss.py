@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pytest_dlcheck.faults import collapse
+from pytest_dlcheck.faults.ignored import advice_on_ignored
 from pytest_dlcheck.faults.loss_fault import Fault
 from pytest_dlcheck.faults.loss_matches import advice_on_matches, of_matches
 from pytest_dlcheck.faults.loss_rows import advice_on_rows, of_rows
 from pytest_dlcheck.faults.loss_targets import advice_on_targets, of_targets
+from pytest_dlcheck.faults.one_class import advice_on_one_class, of_one_class
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.verdict import Measure
 
@@ -64,11 +67,12 @@ def of_pairing(row: Row, least: float) -> Iterator[Fault]:
 
 
 def of_classes(row: Row) -> Iterator[Fault]:
-    """Classes that the loss does not hear.
+    """Classes that the loss does not hear, or hears alone.
 
     Args:
         row: the test.
     """
+    yield from of_one_class(row)
     if not row.text("silent") or row.integer("heard") != 1:
         return
     heard, known, silent = row.integer("heard"), row.integer("known"), row.text("silent")
@@ -134,9 +138,12 @@ def advice_on(row: Row, tight: float, doubling: float) -> Iterator[str]:
         yield f"the last operation before {kind} is dropout: put it before the last layer, not after"
     if row.text("broadcast") and not row.flag("squared"):
         yield f"torch warns: {row.text('broadcast')}"
+    yield from collapse.advice_at_first_sight(row)
     yield from advice_on_targets(row)
     yield from advice_on_rows(row)
     yield from advice_on_matches(row)
+    yield from advice_on_one_class(row)
+    yield from advice_on_ignored(row)
 
 
 def of_value(row: Row) -> Iterator[Fault]:

@@ -10,6 +10,8 @@ from pytest_dlcheck.verdict import Measure, Suspect
 
 APART = 10.0
 """Factor between inputs in training and in evaluation: as that of data_is_sound between data sets."""
+MOSTLY_NEW = 0.5
+"""Share of validation labels (ratio) of classes never trained; a random split leaves out rare ones."""
 
 
 def trained_in_eval_mode(row: Row, bound: int) -> Fault:
@@ -116,3 +118,16 @@ def validation_advice(trace: Trace) -> Iterator[str]:
         order = ", and the order is random: another few each time" if row.integer("shuffled") else ""
         count = row.integer("truncated")
         yield f"{count} samples are left out of the evaluation (drop_last=True){order}"
+    if told := [row for row in trace.rows("new_classes") if row.number("share") >= MOSTLY_NEW]:
+        yield _new_classes(told[0])
+
+
+def _new_classes(row: Row) -> str:
+    sorted_first = row.flag("at_an_end")
+    cut = "data sorted by class was cut without shuffling" if sorted_first else "the split is by class"
+    return (
+        f"{row.integer('new')} of {row.integer('labels')} validation labels are of classes that the "
+        f"training never saw ({row.text('new_classes')}; it saw {row.text('trained_classes')}): {cut}, "
+        "unless new classes are meant to be scored, as in open-set or few-shot work; shuffle before the "
+        "split, or stratify it"
+    )

@@ -77,15 +77,13 @@ NOTHING_KNOWN = Attainable()
 
 def attainable(rig: Rig, batch: Any) -> Attainable:
     """What free outputs reach on this batch; the loss is asked, the model is left as it was."""
-    noise = _noise(rig, batch)
+    noise, given = _noise(rig, batch)
     if rig.recipe.loss is None or rig.recipe.batch_dim != 0:
         return Attainable(noise=noise)
     try:
-        with rig.undisturbed(), torch.no_grad(), rig.autocast():
-            call = rig.objective.call(batch)
-            outputs = map_tensors(detached(call()), _widened)
+        outputs = map_tensors(detached(_outputs(rig, batch) if given is None else given), _widened)
         targets = rig.objective.targets(batch)
-        size, groups = _same_inputs(call.inputs)
+        size, groups = _same_inputs(rig.objective.call(batch).inputs)
     except Exception:  # noqa: BLE001  the user's code may refuse in any way: then nothing is known
         return Attainable(noise=noise)
     if not _has_samples(outputs, size):
@@ -170,21 +168,27 @@ def _has_ended(history: list[float]) -> bool | None:
     return True if history[-WINDOW] - lowest < PRECISE * max(first - lowest, abs(first)) else None
 
 
-def _noise(rig: Rig, batch: Any) -> float:
-    losses = []
-
-    draws = True
+def _noise(rig: Rig, batch: Any) -> tuple[float, Any]:
+    """How far the loss scatters over draws, and the outputs of the first; None where it gave none."""
+    losses: list[float] = []
+    first = None
     try:
         for draw in range(DRAWS):
             with rig.undisturbed(), rig.autocast():
-                loss, draws = told_to_draw(lambda: rig.objective.loss(batch)[0], rig.seed + draw)
+                (loss, outputs), draws = told_to_draw(lambda: rig.objective.loss(batch), rig.seed + draw)
             losses.append(float(loss.detach()))
+            first = detached(outputs) if not draw else first
             if not draws:
-                return 0.0
+                return 0.0, first
     except Exception:  # noqa: BLE001  the trial itself will tell what is wrong with the step
-        return 0.0
+        return 0.0, None
     spread = torch.tensor(losses, dtype=torch.float64).std().item()
-    return float(spread) if math.isfinite(spread) else 0.0
+    return float(spread) if math.isfinite(spread) else 0.0, first
+
+
+def _outputs(rig: Rig, batch: Any) -> Any:
+    with rig.undisturbed(), torch.no_grad(), rig.autocast():
+        return rig.objective.call(batch)()
 
 
 def _same_inputs(inputs: Any) -> tuple[int, Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.errors import CannotTellError
+from pytest_dlcheck.run.probe import read_in_bulk
 from pytest_dlcheck.run.tree import named_tensors
 
 _STIR = 0.02
@@ -73,7 +74,7 @@ def stirred(model: nn.Module, seed: int) -> Iterator[None]:
     initialised to zero, or scaled by 1e-6, would hide it.
     """
     generator = torch.Generator().manual_seed(seed)
-    still = {p: p.detach().clone() for p in model.parameters() if p.requires_grad and _is_tiny(p)}
+    still = {p: p.detach().clone() for p in _tiny([p for p in model.parameters() if p.requires_grad])}
     try:
         for parameter in still:
             noise = torch.randn(parameter.shape, generator=generator) * _STIR
@@ -84,9 +85,10 @@ def stirred(model: nn.Module, seed: int) -> Iterator[None]:
             parameter.data.copy_(values)
 
 
-def _is_tiny(parameter: Tensor) -> bool:
-    values = parameter.detach()
-    return values.numel() > 0 and bool((values.abs() <= _TINY).all())
+def _tiny(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
+    held = [p for p in parameters if p.numel()]
+    largest = read_in_bulk([torch.linalg.vector_norm(p.detach(), torch.inf) for p in held])
+    return [p for p, size in zip(held, largest, strict=True) if size <= _TINY]
 
 
 def calibrate(model: nn.Module, call: Callable[[], object]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +61,7 @@ def heard(model: nn.Module, kinds: Iterable[type[Any]]) -> Iterator[dict[type[An
 
         handles.append(module.register_forward_pre_hook(enter))
         handles.append(module.register_forward_hook(leave))
-    undo = [_listen(kind, calls[kind], inside) for kind in calls]
+    undo = [listen(kind, calls[kind], inside) for kind in calls]
     try:
         yield calls
     finally:
@@ -71,7 +71,17 @@ def heard(model: nn.Module, kinds: Iterable[type[Any]]) -> Iterator[dict[type[An
             handle.remove()
 
 
-def _listen(kind: type[Any], calls: list[FunctionCall], inside: list[str]) -> Callable[[], None]:
+def listen(kind: type[Any], calls: list[FunctionCall], inside: Sequence[str] = ()) -> Callable[[], None]:
+    """Note what a Function is applied to, the first few times.
+
+    Args:
+        kind: which.
+        calls: where to note it.
+        inside: the modules in whose forwards it runs, the innermost last.
+
+    Returns:
+        What puts its forward back.
+    """
     own, forward = vars(kind).get("forward"), kind.forward
 
     def listening(*given: Any) -> Any:

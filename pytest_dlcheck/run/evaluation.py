@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import fmean, stdev
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +20,7 @@ from pytest_dlcheck.run.errors import NotApplicableError
 from pytest_dlcheck.run.labels import classes, cross_entropy, logits_of
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.running import Statistics
-from pytest_dlcheck.run.tree import batch_size, copied, detached, take, tensors
+from pytest_dlcheck.run.tree import batch_size, copied, detached, map_tensors, tensors
 from pytest_dlcheck.trace import Row
 
 POINTS = 24
@@ -84,16 +85,16 @@ def score(rig: Rig, batches: Sequence[Any], crossing: Crossing | None, *, gains:
                 batch_size(batch, rig.recipe.batch_dim) or 1
             )
             targets = rig.objective.targets(batch)
+            _classify(found, outputs, targets)  # before a loss can have changed them in place
             if not gains:
-                pass
-            elif crossing is None:
+                continue
+            if crossing is None:
                 found.gains += _gains(rig.objective.loss_of_outputs, outputs, targets, chunk)
             elif cross_entropy(outputs, targets) is not None:
                 found.gains += _gains(_stand_in, outputs, targets, chunk)
             elif (size := crossing.size(batch)) > 1:
                 moved, _ = evaluated(rig, crossing.moved(batch, size // 2))
                 found.gains.append(float(moved) - float(loss))
-            _classify(found, outputs, targets)
     return found
 
 
@@ -245,16 +246,25 @@ def _gains(ask: Callable[[Any, Any], Tensor], outputs: Any, targets: Any, chunk:
 
     if ask is _stand_in:
         outputs = logits_of(outputs)
-    whole = not isinstance(targets, Tensor) or not _fits(outputs, size)
-    step = size if whole else min(chunk, size)
-    gains = []
-    for part in torch.split(torch.arange(size), step):
-        if len(part) < step:
-            continue
-        some, *goals = (tree if whole else take(tree, part, 0) for tree in (outputs, targets, *others))
-        right, *wrong = (loss(copied(some) if whole else some, goal) for goal in goals)
-        gains.append(torch.stack(wrong).mean() - right)
-    return [float(gain) for gain in gains]
+    trees, whole = (outputs, targets, *others), not isinstance(targets, Tensor)
+    whole = whole or not _fits(outputs, size)
+    pieces = iter([trees]) if whole else _pieces(trees, size, min(chunk, size))
+    losses = [
+        torch.stack([loss(copied(some) if whole else some, goal) for goal in goals])
+        for some, *goals in pieces
+    ]
+    return [fmean(wrong) - right for right, *wrong in torch.stack(losses).tolist()]
+
+
+def _pieces(trees: tuple[Any, ...], size: int, count: int) -> Iterator[tuple[Any, ...]]:
+    """The same few samples of each nest, as long as there are so many."""
+    for begin in range(0, size - count + 1, count):
+        cut = partial(_few, few=slice(begin, begin + count), size=size)
+        yield tuple(map_tensors(tree, cut) for tree in trees)
+
+
+def _few(tensor: Tensor, *, few: slice, size: int) -> Tensor:
+    return tensor[few] if tensor.dim() and len(tensor) == size else tensor
 
 
 def _classify(found: Score, outputs: Any, targets: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -10,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pytest_dlcheck.run.attraction import only_attracts, only_sizes
 from pytest_dlcheck.run.crossings import Crossing, crossings
 from pytest_dlcheck.run.custom_functions import custom_functions
 from pytest_dlcheck.run.errors import CannotTellError
 from pytest_dlcheck.run.graph import leaves
 from pytest_dlcheck.run.loss_calls import Computed, computed
+from pytest_dlcheck.run.probe import read_in_bulk
 from pytest_dlcheck.run.probes.gradients import norms
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.soundings import Sounding, sounding
@@ -48,12 +51,16 @@ class Heard:
         computed: the loss, and the functions that made it.
         path: what entered and left each module.
         slopes: what its backward gave, where the loss went back: then the graph has no values any more.
+        attracts: whether all that it does is to draw outputs together, or
+        shrinks: to make them small.
     """
 
     batch: Any
     computed: Computed
     path: list[Crossing[list[Tensor]]]
     slopes: Slopes | None = None
+    attracts: bool = False
+    shrinks: bool = False
 
 
 @dataclass
@@ -132,7 +139,9 @@ def heard_by(rig: Rig) -> Heard:
 
 def _listened(rig: Rig) -> Heard:
     with crossings(rig.model, list) as path:
-        return Heard(rig.batch, computed(rig), path)
+        found = computed(rig)
+    attracts, shrinks = only_attracts(found.loss, path), only_sizes(found.loss, path)
+    return Heard(rig.batch, found, path, attracts=attracts, shrinks=shrinks and not attracts)
 
 
 def _passed(rig: Rig, seen: FirstPass, *, listen: bool, sound: bool) -> tuple[Any, Any]:
@@ -172,13 +181,14 @@ def _slopes(rig: Rig, loss: Any, outputs: Any) -> Slopes | None:
         parameter.grad = None
     loss.reshape(()).backward()  # type: ignore[no-untyped-call]
     gradients = {name: p.grad for name, p in rig.parameters.items() if p.grad is not None}
-    lengths = [float(norm) for norm in norms(list(gradients.values()))]
+    lengths = read_in_bulk(norms(list(gradients.values())))
     values = {name: t.detach() for name, t in named_tensors(outputs, "output") if is_real(t)}
     values["loss"] = loss.detach()
     return Slopes(
         sizes={name: t.numel() for name, t in values.items()},
         norms=dict(zip(gradients, lengths, strict=True)),
-        finite=all(map(is_finite, (*values.values(), *gradients.values()))),
+        finite=all(map(is_finite, values.values()))
+        and (math.isfinite(sum(lengths)) or all(map(is_finite, gradients.values()))),
         flat=not any(lengths) and not any(bool(g.any()) for g in gradients.values()),
     )
 

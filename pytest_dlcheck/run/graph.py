@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from math import inf
 from typing import Any, TypeAlias
 
 from torch import Tensor
@@ -54,7 +55,9 @@ def entire(begin: Iterable[Node], most: int, below: Below = inputs_of) -> list[N
     return found if len(found) <= most else None
 
 
-def inner_first(begin: Iterable[Node], most: int, below: Below = inputs_of) -> list[Node] | None:
+def inner_first(
+    begin: Iterable[Node], most: float = inf, below: Below = inputs_of
+) -> list[Node] | None:
     """All nodes, each after those that it is made of; None where there are more than so many."""
     waiting = [(node, False) for node in begin]
     seen: set[Node] = set()
@@ -83,4 +86,4 @@ def leaves(tensor: Tensor) -> list[Tensor]:
     """Every tensor in which the backward pass of this one would accumulate a gradient."""
     if tensor.grad_fn is None:
         return [tensor] if tensor.requires_grad else []
-    return list(variables(walk([tensor.grad_fn])))
+    return list(variables(inner_first([tensor.grad_fn]) or ()))

@@ -31,10 +31,12 @@ def classes(outputs: Any, targets: Any, *, sure: bool = False) -> tuple[Tensor, 
     logits = logits_of(outputs)
     if logits is None or not isinstance(targets, Tensor) or len(targets) != len(logits):
         return None
-    truth = targets.reshape(len(targets), -1)
-    if truth.size(1) != 1:
-        return None
-    truth = truth[:, 0]
+    truth = targets
+    if targets.dim() > 1:
+        truth = targets.reshape(len(targets), -1)
+        if truth.size(1) != 1:
+            return None
+        truth = truth[:, 0]
     if logits.dim() == 2 and logits.size(1) > 1:  # noqa: PLR2004  [samples, classes]
         whole = not truth.is_floating_point() and truth.dtype != torch.bool
         return (logits.argmax(1), truth) if whole else None

@@ -75,9 +75,9 @@ def _joined(name: str, parts: list[tuple[int, bool, Tensor]], found: Look) -> Pl
 
 def each_once(place: Place) -> Place:
     """A sampler may draw a sample twice; what it holds is to be seen once."""
-    first = {index: at for at, index in reversed(list(enumerate(place.indices)))}
-    if len(first) == len(place.indices):
+    if len(set(place.indices)) == len(place.indices):
         return place
+    first = {index: at for at, index in reversed(list(enumerate(place.indices)))}
     at = sorted(first.values())
     parts = (place.indices, place.positions, place.windows, place.chunks)
     pick = [[part[i] for i in at] for part in parts]

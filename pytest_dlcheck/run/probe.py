@@ -137,7 +137,7 @@ class TableBuffer:
 
     def __init__(self, sites: Sequence[str]) -> None:
         self._column = {site: index for index, site in enumerate(sites)}
-        self._pending: list[tuple[int, list[int], list[float], Tensor]] = []
+        self._pending: list[tuple[int, Sequence[str], Sequence[Tensor], Sequence[float] | None]] = []
         self._rows: dict[int, list[float | None]] = {}
 
     def append(
@@ -155,35 +155,26 @@ class TableBuffer:
             values: a tensor of shape ``[]`` per site.
             scales: what each is multiplied by once it is on the host, where that costs nothing.
         """
-        self._rows.setdefault(step, [])
-        columns = [self._column[site] for site in sites]
-        factors = [1.0] * len(columns) if scales is None else list(scales)
-        devices = {value.device for value in values}
-        if len(devices) == 1:
-            self._pending.append((step, columns, factors, torch.stack(list(values))))
-            return
-        for device in devices:
-            here = [i for i, value in enumerate(values) if value.device == device]
-            self._pending.append(
-                (
-                    step,
-                    [columns[i] for i in here],
-                    [factors[i] for i in here],
-                    torch.stack([values[i] for i in here]),
-                )
-            )
+        self._row(step)
+        self._pending.append((step, sites, values, scales))
 
-    def drop(self, step: int) -> None:
-        """Forget a step."""
-        self._pending = [entry for entry in self._pending if entry[0] != step]
-        self._rows.pop(step, None)
+    def put(self, step: int, sites: Sequence[str], numbers: Sequence[float]) -> None:
+        """Keep numbers that are on the host already."""
+        row = self._row(step)
+        if not row:
+            row += [None] * len(self._column)
+        for site, number in zip(sites, numbers, strict=True):
+            row[self._column[site]] = number
 
     def flush(self) -> None:
-        """Read back."""
-        for step, columns, factors, tensor in self._pending:
-            row = self._rows[step] = self._rows[step] or [None] * len(self._column)
-            for column, factor, value in zip(columns, factors, tensor.tolist(), strict=True):
-                row[column] = value * factor
+        """Read back: once for each device, whatever waits there."""
+        waiting = [value for _, _, values, _ in self._pending for value in values]
+        numbers = iter(read_in_bulk(waiting))
+        for step, sites, values, scales in self._pending:
+            found = [next(numbers) for _ in values]
+            if scales is not None:
+                found = [number * scale for number, scale in zip(found, scales, strict=True)]
+            self.put(step, sites, found)
         self._pending.clear()
 
     def matrix(self) -> Matrix:
@@ -196,3 +187,19 @@ class TableBuffer:
             tuple(self._column),
             tuple(tuple(row) if row else (None,) * width for _, row in rows),
         )
+
+    def _row(self, step: int) -> list[float | None]:
+        return self._rows.setdefault(step, [])
+
+
+def read_in_bulk(scalars: Sequence[Tensor]) -> list[float]:
+    """What tensors of shape ``[]`` hold; each device is waited for once."""
+    alike: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    for index, scalar in enumerate(scalars):
+        alike.setdefault((scalar.device, scalar.dtype), []).append(index)
+    found = [0.0] * len(scalars)
+    for indices in alike.values():
+        together: list[float] = torch.stack([scalars[i] for i in indices]).tolist()
+        for index, number in zip(indices, together, strict=True):
+            found[index] = number
+    return found

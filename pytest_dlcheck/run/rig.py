@@ -209,8 +209,7 @@ class Rig:
         Args:
             training: the mode for every module meanwhile; None leaves the modes as they are.
         """
-        modes = [(module, module.training) for module in self.model.modules()]
-        buffers = {name: b.detach().clone() for name, b in self.model.named_buffers()}
+        modules = [(module, module.training, _held(module)) for module in self.model.modules()]
         gradients = [(p, p.grad) for p in self.parameters.values()]
         try:
             if training is not None:
@@ -218,13 +217,11 @@ class Rig:
             with same_draws(self.seed):
                 yield
         finally:
-            for module, mode in modes:
+            for module, mode, buffers in modules:
                 if module.training is not mode:  # setting it is slow, and there are hundreds
                     module.training = mode
-            with torch.no_grad():
-                for name, buffer in self.model.named_buffers():
-                    if name in buffers and buffers[name].shape == buffer.shape:
-                        buffer.copy_(buffers[name])
+                if buffers:
+                    _put_back(module, buffers)
             for parameter, gradient in gradients:
                 parameter.grad = gradient
 
@@ -303,6 +300,19 @@ class Rig:
             self.objective.call(self.batch)()
         for module, mode in modes.items():
             module.training = mode
+
+
+def _held(module: nn.Module) -> dict[str, Tensor]:
+    """Copies of a module's own buffers."""
+    own = module._buffers  # noqa: SLF001  the public way walks all modules for each of them
+    return {name: b.detach().clone() for name, b in own.items() if b is not None} if own else {}
+
+
+@torch.no_grad()
+def _put_back(module: nn.Module, buffers: dict[str, Tensor]) -> None:
+    for name, buffer in module._buffers.items():  # noqa: SLF001
+        if buffer is not None and name in buffers and buffers[name].shape == buffer.shape:
+            buffer.copy_(buffers[name])
 
 
 def _place(model: nn.Module, device: torch.device) -> torch.device:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,16 +39,24 @@ class Passed:
     path: Path = field(default_factory=list)
 
 
-def passed(rig: Rig, inputs: Any) -> Passed:
-    """Call the model in eval mode, following every module."""
+def passed(rig: Rig, inputs: Any, read: Callable[[Any], Any] | None = None) -> Passed:
+    """Call the model in eval mode, following every module.
+
+    Args:
+        rig: the recipe.
+        inputs: what it is called with.
+        read: what to keep of the outputs; by default all.
+    """
     result = Passed(inputs)
     with rig.undisturbed(training=False), torch.no_grad(), rig.autocast():
         with crossings(rig.model, _shapes) as path:
             try:
-                result.outputs = rig.call.function(inputs)
+                outputs = rig.call.function(inputs)
             except Exception as error:  # noqa: BLE001  the user's model may refuse in any way
                 result.error = message_of(error).splitlines()[0]
                 result.site = ending_of(error, "", None, rig.model).where.removeprefix(", in ")
+            else:
+                result.outputs = outputs if read is None else read(outputs)
         result.path = path
     return result
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pytest_dlcheck.run.attention import sure_rows
 from pytest_dlcheck.run.errors import CannotTellError
 from pytest_dlcheck.run.functions import TRANSPOSED
 from pytest_dlcheck.run.rig import Rig
@@ -42,9 +43,10 @@ class _Units:
     """One activation layer, over all its calls."""
 
     name: str
-    active: Tensor | None = None
-    shares: list[Tensor] = field(default_factory=list)
-    entries: int = 0
+    counts: list[Tensor] = field(default_factory=list)
+    """How often each unit let something through, a call each,"""
+    entries: list[int] = field(default_factory=list)
+    """and how often it might have."""
     samples: int = 0
     is_output: bool = False
 
@@ -69,8 +71,11 @@ class Sounding(Listener):
 
     def weighed(self, weighing: Weighing) -> None:
         """Measure what weights are given, and what they give."""
-        x, out, site = weighing.given.detach(), weighing.result.detach(), weighing.site
-        if site in self._signal or not x.numel() or not out.numel() or out.is_complex():
+        site = weighing.site
+        if site in self._signal:
+            return
+        x, out = weighing.given.detach(), weighing.result.detach()
+        if not x.numel() or not out.numel() or out.is_complex():
             return
         self._signal[site] = {
             "site": site,
@@ -99,6 +104,20 @@ class Sounding(Listener):
                 "bias_mean": shift.detach().float().mean(),
             }
 
+    def grouped(self, site: str, shape: tuple[int, ...], together: int) -> None:
+        """Remember who takes single values for all there is, which leaves nothing of them."""
+        if together == 1:
+            row = self._signal.setdefault(site, {"site": site, "gain": 1.0, "input_rms": 1.0})
+            row |= {"single": True, "shape": str(shape)}
+
+    def attended(self, site: str, name: str, call: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
+        """Measure how sure attention is of one place, in its first call of a site."""
+        if torch.is_grad_enabled() and "sure" not in self._signal.get(site, {}):
+            share = sure_rows(name, call)
+            if share is not None:
+                row = self._signal.setdefault(site, {"site": site, "gain": 1.0, "input_rms": 1.0})
+                row["sure"] = share
+
     def activated(self, activation: Activation) -> None:
         """Count the units that let a gradient through."""
         mask = None if activation.result.is_complex() else _lets_through(activation)
@@ -110,12 +129,10 @@ class Sounding(Listener):
         mask = mask.movedim(axis, 0) if mask.dim() > 1 else mask.reshape(1, -1)
         units = self._units.setdefault(activation.key, _Units(activation.name))
         counts = mask.sum(list(range(1, mask.dim())))
-        if units.active is not None and units.active.shape != counts.shape:
+        if units.counts and units.counts[0].shape != counts.shape:
             return
-        active, entries = counts > 0, mask.numel() // len(counts)
-        units.active = active if units.active is None else units.active | active
-        units.shares.append(counts / entries)
-        units.entries += entries
+        units.counts.append(counts)
+        units.entries.append(mask.numel() // len(counts))
         units.samples += self._samples
 
     def returned(self, threads: list[tuple[Tensor, Thread]]) -> None:
@@ -132,7 +149,7 @@ class Sounding(Listener):
 
     def units(self) -> tuple[Row, ...]:
         """A row per activation layer, in the order of first calls."""
-        return tuple(_units_row(key, units) for key, units in self._units.items() if units.shares)
+        return tuple(_units_row(key, units) for key, units in self._units.items() if units.counts)
 
     def signal(self) -> tuple[Row, ...]:
         """A row per layer of weights, in the order of first calls."""
@@ -146,7 +163,7 @@ class Sounding(Listener):
         if self._dim is None or x.dim() <= self._dim or x.size(self._dim) < 2:  # noqa: PLR2004
             return None
         far = x.float() - x.select(self._dim, 0).unsqueeze(self._dim).float()  # exactly 0 where alike
-        return (far - far.mean(self._dim, keepdim=True)).square().mean().sqrt()
+        return (_mean_square(far) - _mean_square(far.mean(self._dim))).clamp_(min=0).sqrt_()
 
 
 def sound(rig: Rig, batches: Iterable[Any]) -> Sounding:
@@ -190,16 +207,17 @@ def _once(rig: Rig, batch: Any) -> None:
 
 
 def _units_row(key: tuple[str, str], units: _Units) -> Row:
-    assert units.active is not None
     site, feeder = key
+    counts = torch.stack(units.counts).cpu().double()
+    shares = counts.mean(1) / torch.tensor(units.entries, dtype=torch.float64)
     return Row(
         site=site,
         feeder=feeder,
         function=units.name,
-        units=units.active.numel(),
-        silent=int((~units.active).sum()),
-        active=float(torch.stack([share.mean() for share in units.shares]).mean()),
-        entries=units.entries,
+        units=counts.size(1),
+        silent=int((counts.sum(0) == 0).sum()),
+        active=float(shares.mean()),
+        entries=sum(units.entries),
         samples=units.samples,
         output=units.is_output,
     )
@@ -219,6 +237,10 @@ def _fan_in(weighing: Weighing) -> float:
 def _rms(tensor: Tensor) -> Tensor:
     norm: Tensor = torch.linalg.vector_norm(tensor.float())
     return norm / float(max(1, tensor.numel()) ** 0.5)
+
+
+def _mean_square(tensor: Tensor) -> Tensor:
+    return _rms(tensor).square_()
 
 
 def _lets_through(activation: Activation) -> Tensor | None:

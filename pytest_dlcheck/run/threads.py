@@ -5,13 +5,14 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from pytest_dlcheck.run.attention import ATTENTIONS
 from pytest_dlcheck.run.functions import (
     ACTIVATIONS,
     ARITHMETIC,
@@ -24,15 +25,16 @@ from pytest_dlcheck.run.functions import (
     SHAPES,
     TRANSPOSED,
 )
+from pytest_dlcheck.run.groups import values_together
 from pytest_dlcheck.run.tree import tensors
 
+_is_wrapped: Callable[[Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor  # noqa: SLF001
 _ASKED = frozenset({"size", "dim", "numel", "is_floating_point", "_set_grad_enabled", "__float__"})
 """What gives no tensor, and is asked often."""
 
 
-@dataclass(frozen=True)
-class Thread:
-    """Where a tensor comes from.
+class Thread(NamedTuple):
+    """Where a tensor comes from: a plain tuple, because each function that is followed makes one.
 
     Attributes:
         chain: the weights on its longest way so far, without repetition.
@@ -52,6 +54,9 @@ class Thread:
     direct: str = ""
     before: Tensor | None = None
     activation: tuple[str, str] | None = None
+
+
+_NOWHERE = Thread()
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,12 @@ class Listener:
             shift: its bias.
         """
 
+    def grouped(self, site: str, shape: tuple[int, ...], together: int) -> None:
+        """A normalisation within samples takes so many values together, of a tensor of this shape."""
+
+    def attended(self, site: str, name: str, call: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
+        """A function that may be attention's ran, with these arguments, positional and by name."""
+
     def ran(self, name: str, used: list[str], *, kept: bool) -> None:
         """A function ran on what the model's data became.
 
@@ -155,7 +166,7 @@ class Threads(TorchFunctionMode):
     def thread(self, tensor: Tensor) -> Thread:
         """Where a tensor comes from."""
         found = self._known.get(id(tensor))
-        return found[1] if found is not None and found[0]() is tensor else Thread()
+        return found[1] if found is not None and found[0]() is tensor else _NOWHERE
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the function, and tie its results to what it was given."""
@@ -164,7 +175,7 @@ class Threads(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name in _ASKED:
             return func(*args, **options)
-        given = [t for t in tensors((args, options)) if not _is_wrapped(t)]
+        given = [t for t in tensors([*args, *options.values()]) if not _is_wrapped(t)]
         threads = [self.thread(t) for t in given]
         kept = _kept(name, given, args, options)
         result = func(*args, **options)
@@ -177,10 +188,12 @@ class Threads(TorchFunctionMode):
         self, name: str, call: Any, given: list[Tensor], threads: list[Thread], kept: Any, results: Any
     ) -> None:
         result = results[0]
+        if name in ATTENTIONS:
+            self._listener.attended(self._site(), name, call)
         if weighing := self._weighing(name, call, given, threads, result):
             self._listener.weighed(weighing)
             base = self._weighed(weighing.thread, weighing.site)
-            base = replace(base, axis=_axis(name, result), direct=weighing.site)
+            base = base._replace(axis=_axis(name, result), direct=weighing.site)
         elif name in NORMS:
             base = self._normalised(name, call, threads, result)
         elif name in ACTIVATIONS:
@@ -197,8 +210,9 @@ class Threads(TorchFunctionMode):
         first, site = _first(threads), self._site()
         scale, shift = _scale_and_shift(name, call)
         self._listener.normalised(site, first.direct, scale, shift)
-        return replace(
-            _longest(threads),
+        if (together := values_together(name, call)) is not None:
+            self._listener.grouped(site, tuple(result.shape), together)
+        return _longest(threads)._replace(
             feeder=first.feeder if scale is None and shift is None else site,
             axis=result.dim() - 1 if name in {"layer_norm", "rms_norm"} else 1,
             direct=first.direct if name == "batch_norm" else "",
@@ -209,11 +223,12 @@ class Threads(TorchFunctionMode):
     ) -> Thread:
         first, base = _first(threads), _longest(threads)
         if not (first.feeder and self.modules and _is_activation(name, call)):
-            return replace(base, before=kept)
+            return base._replace(before=kept)
         activation = Activation(self._site(), name, kept, result, first, call)
         self._listener.activated(activation)
-        base = replace(base, feeder=first.feeder, axis=first.axis, before=kept)
-        return replace(base, activation=activation.key)
+        return base._replace(
+            feeder=first.feeder, axis=first.axis, before=kept, activation=activation.key
+        )
 
     def _passed_on(
         self, name: str, given: list[Tensor], threads: list[Thread], result: Tensor
@@ -221,15 +236,15 @@ class Threads(TorchFunctionMode):
         first, base = _first(threads), _longest(threads)
         same, main = result.shape == given[0].shape, first is threads[0]
         if name in BOXES:
-            return replace(self._weighed(base, self._site()), feeder="")
+            return self._weighed(base, self._site())._replace(feeder="")
         if name in DROPS or (name in SHAPES and main):
-            return first if same else replace(first, axis=None)
+            return first if same else first._replace(axis=None)
         if name in PARTS and main:
             axis = first.axis if result.dim() == given[0].dim() else None
-            return replace(base, feeder=first.feeder, axis=axis)
+            return base._replace(feeder=first.feeder, axis=axis)
         own = (thread.chain or self._is_known(x) for thread, x in zip(threads, given, strict=True))
         if name in ARITHMETIC and same and all(own):
-            return replace(base, feeder=first.feeder, axis=first.axis)
+            return base._replace(feeder=first.feeder, axis=first.axis)
         return base
 
     def _weighed(self, thread: Thread, site: str) -> Thread:
@@ -253,7 +268,7 @@ class Threads(TorchFunctionMode):
             x, bias, rest = given[1] if given[0] is weight else given[0], None, ()
         else:
             return None
-        thread = next((th for t, th in zip(given, threads, strict=True) if t is x), Thread())
+        thread = next((th for t, th in zip(given, threads, strict=True) if t is x), _NOWHERE)
         site = self._site_of(weight)
         return Weighing(site, name, x, weight, bias, result, rest, thread)
 
@@ -359,8 +374,3 @@ def _storage(tensor: Tensor) -> int:
         return tensor.untyped_storage().data_ptr()
     except (RuntimeError, NotImplementedError):  # sparse, or without storage
         return 0
-
-
-def _is_wrapped(tensor: Tensor) -> bool:
-    functorch: Callable[[Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor  # noqa: SLF001
-    return functorch(tensor)

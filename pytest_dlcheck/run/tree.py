@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -52,24 +52,23 @@ def named_tensors(tree: Any, root: str) -> Iterator[tuple[str, Tensor]]:
 def tensors(tree: Any) -> list[Tensor]:
     """Every tensor of a nest."""
     found: list[Tensor] = []
-    _gather(tree, found)
+    _gather((tree,), found)
     return found
 
 
-def _gather(tree: Any, found: list[Tensor]) -> None:
+def _gather(parts: Iterable[Any], found: list[Tensor]) -> None:
     """As :func:`named_tensors` without the names: asked for every function that a model calls."""
-    if isinstance(tree, Tensor):
-        found.append(tree)
-    elif type(tree) in _PLAIN:
-        return
-    elif isinstance(tree, (list, tuple)):
-        for part in tree:
-            _gather(part, found)
-    elif isinstance(tree, Mapping):
-        for part in tree.values():
-            _gather(part, found)
-    else:
-        found += (tensor for _, tensor in named_tensors(tree, ""))
+    for tree in parts:
+        if isinstance(tree, Tensor):
+            found.append(tree)
+        elif type(tree) in _PLAIN:
+            continue
+        elif isinstance(tree, (list, tuple)):
+            _gather(tree, found)
+        elif isinstance(tree, Mapping):
+            _gather(tree.values(), found)
+        else:
+            found += (tensor for _, tensor in named_tensors(tree, ""))
 
 
 def first_tensor(tree: Any) -> Tensor | None:

@@ -4,8 +4,9 @@
 
 A battery is what ``pytest --dlcheck`` does for one recipe: build it for each distinct trial, run the
 trials, judge all checks. The bare steps are the same trainings with nobody listening: the same loop,
-rig, batches and number of steps, without building, experiments, probes or judging. Battery and bare
-steps take turns; the first battery, which loads torch's lazy parts, is told apart.
+rig, batches and number of steps, without building, experiments, probes or judging. What the loop reads
+is read on the clock, its first batches too. Battery and bare steps take turns; the first battery, which
+loads torch's lazy parts, is told apart.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ class Times:
     wall: float
     cpu: float
 
+    def __add__(self, other: Times) -> Times:
+        return Times(self.wall + other.wall, self.cpu + other.cpu)
+
     @classmethod
     def of(cls, function: Callable[[], Any]) -> tuple[Times, Any]:
         """The time that a call takes, and what it returns."""
@@ -71,10 +75,10 @@ def bare_steps(factory: Callable[[], Any], trace: Trace) -> Times:
         return Times(0.0, 0.0)
     with seeded(trace.trial.seed):
         rig = Rig(factory(), trace.trial.device, trace.trial.seed)
-        rig.open()
+        read = Times.of(rig.open)[0]
         loop = _prepare(rig, Request(trace.trial, frozenset()))[0]
         loop.observer = Observer([])
-        return Times.of(lambda: loop.run(Limits(len(trace["loss"]))))[0]
+        return read + Times.of(lambda: loop.run(Limits(len(trace["loss"]))))[0]
 
 
 def policy_of(factory: Any) -> Policy:

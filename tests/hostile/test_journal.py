@@ -121,6 +121,7 @@ for k in range(1, 5):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.usefixtures("quick_python")
 def test_a_session_killed_at_any_verdict_has_written_all_so_far(project):
     project.recipes(
         "pytestmark = pytest.mark.dlcheck(select=['data', 'dynamics'])\n"

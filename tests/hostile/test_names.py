@@ -100,6 +100,9 @@ def _attribute(value):
     return bin_xml_escape(value).replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
 
 
+PLAIN = Verdict(check="causality", outcome=Outcome.FAILED, because="1 of 4", cause="a leak")
+
+
 def test_every_code_point_survives_in_a_name(tmp_path):
     # Halves that stand side by side, high before low, are one character in JSON: keep them apart.
     everything = "".join(c + "|" * (c == "\udbff") for c in map(chr, range(sys.maxunicode + 1)))
@@ -107,7 +110,7 @@ def test_every_code_point_survives_in_a_name(tmp_path):
     path = tmp_path / "journal.jsonl"
     written = journal.Journal(path)
     for start in sizes:
-        finding = findings(everything[start : start + (1 << 16)])[0]
+        finding = Finding(everything[start : start + (1 << 16)], PLAIN)
         written.write("verdict", {"finding": finding.to_json()})
         assert text.findings_text([finding]).encode("utf-8")
         assert notebook.page([finding]).encode("utf-8")
@@ -143,6 +146,7 @@ for name in NAMES[:1] + NAMES[3:6]:
 @pytest.mark.parametrize(
     "workers", [(), pytest.param(("-n2",), marks=pytest.mark.slow)], ids=["alone", "xdist"]
 )
+@pytest.mark.usefixtures("quick_python")
 def test_a_session_full_of_them(project, workers):
     if workers:
         pytest.importorskip("xdist")

@@ -115,6 +115,7 @@ for k in range(4):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.usefixtures("quick_python")
 def test_a_session_killed_in_any_check_can_be_reported_and_the_check_in_flight_is_an_error(project):
     project.recipes(
         "pytestmark = pytest.mark.dlcheck(select=['data', 'dynamics'])\n"

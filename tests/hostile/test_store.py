@@ -172,7 +172,7 @@ def test_a_folder_that_takes_no_file_is_told_and_can_still_be_read(place, tmp_pa
     tmp_path.chmod(0o755)
 
 
-SESSIONS, APPENDS = 16, 100
+SESSIONS, APPENDS = 8, 50
 
 
 def _session(place, number, book):
@@ -200,13 +200,13 @@ def _fork(place, number, book):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-@pytest.mark.parametrize("killed", [0, 8])
+@pytest.mark.parametrize("killed", [0, 4])
 def test_what_many_sessions_were_told_is_there_is_there(place, tmp_path, killed):
     draw = random.Random(0)
     book = os.open(tmp_path / "book", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     children = [_fork(place, number, book) for number in range(SESSIONS)]
     for child in children[:killed]:
-        time.sleep(draw.uniform(0.05, 0.4))
+        time.sleep(draw.uniform(0.05, 0.2))
         os.kill(child, signal.SIGKILL)
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     os.close(book)

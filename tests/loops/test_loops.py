@@ -15,6 +15,7 @@ from pytest_dlcheck.verdict import Outcome
 from . import (
     faults_of_clipping,
     faults_of_copies,
+    faults_of_data,
     faults_of_flows,
     faults_of_folds,
     faults_of_losses,
@@ -58,6 +59,7 @@ QUIET += [
     *faults_of_pairs.QUIET,
     *faults_of_clipping.QUIET,
     *faults_of_copies.QUIET,
+    *faults_of_data.QUIET,
     *faults_of_order.QUIET,
     *faults_of_teachers.QUIET,
     *faults_of_flows.QUIET,

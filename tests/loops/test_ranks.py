@@ -33,6 +33,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.usefixtures("quick_python")
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without it")
 @pytest.mark.parametrize(("how", "said"), [("healthy", "0 failed"), ("bypassed", "bypassed")])
 def test_one_rank_speaks_of_all(tmp_path, how, said):

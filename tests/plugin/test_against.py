@@ -49,6 +49,7 @@ dlcheck_steps = 12
 pythonpath = src
 """
 AGAINST = ("--dlcheck", "--dlcheck-against", "HEAD")
+quick = pytest.mark.usefixtures("quick_python")
 REPRODUCES = (*AGAINST, "--dlcheck-select", "reproduces_baseline")
 
 
@@ -100,15 +101,24 @@ def repository(real_project, temporary):
 # -- the verdict -----------------------------------------------------------------------------------
 
 
+@quick
 def test_the_same_code_trains_to_the_same_bits(repository):
     told = repository.told()
     assert "1 passed" in told
     assert "identical code" in told
 
 
-def test_a_change_is_told_with_its_place(repository):
+@quick
+def test_a_change_is_told_with_its_place_and_the_repository_is_left_alone(repository, temporary):
+    hook = repository.path / ".git/hooks/post-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\ntouch called\n")
+    hook.chmod(0o755)
     repository.change("self.last(", "self.last(0.5 * ")
+    before = state(repository)
     told = repository.told()
+    assert state(repository) == before
+    assert not list(temporary.iterdir())
     assert "1 failed" in told
     assert "at step 0, in last (activation)" in told
     assert "with uncommitted changes, against HEAD (" in told
@@ -154,6 +164,7 @@ def test_a_recipe_that_asks_for_a_gate_gets_that_one(repository):
 # -- never the code at hand with itself ------------------------------------------------------------
 
 
+@quick
 def test_a_recipe_without_a_package_is_not_compared(repository):
     repository.change("from toy.net import Net", NET, "test_it.py")
     assert "no module of the repository was loaded" in repository.told()
@@ -162,6 +173,7 @@ def test_a_recipe_without_a_package_is_not_compared(repository):
 # -- what cannot be run ----------------------------------------------------------------------------
 
 
+@quick
 def test_a_commit_without_the_module_is_named(repository):
     repository.git("mv", "src/toy/net.py", "src/toy/nets.py")
     repository.change("toy.net", "toy.nets", "test_it.py")
@@ -218,18 +230,6 @@ def state(repository):
     return [repository.git(*command.split()) for command in asked]
 
 
-def test_the_repository_is_left_alone(repository, temporary):
-    hook = repository.path / ".git/hooks/post-checkout"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text("#!/bin/sh\ntouch called\n")
-    hook.chmod(0o755)
-    repository.change("* 1.0", "* 2.0")
-    before = state(repository)
-    assert "1 failed" in repository.told()
-    assert state(repository) == before
-    assert not list(temporary.iterdir())
-
-
 @pytest.mark.slow
 def test_workers_share_one_worktree(repository, temporary):
     repository.project.append("test_it.py", "\n@recipe\ndef other():\n    return small()\n")
@@ -241,8 +241,8 @@ def test_workers_share_one_worktree(repository, temporary):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are not sent there")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_session_that_is_ended_leaves_nothing(repository, temporary, number):
-    command = [sys.executable, "-m", "pytest", *REPRODUCES]
+def test_a_session_that_is_ended_leaves_nothing(quick_session, repository, temporary, number):
+    command = [quick_session, "-m", "pytest", *REPRODUCES]
     with subprocess.Popen(command, cwd=repository.path, stdout=subprocess.DEVNULL) as session:
         wait_until(lambda: any(temporary.glob("dlcheck-*/progress")))
         session.send_signal(number)

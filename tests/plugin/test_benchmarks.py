@@ -22,6 +22,13 @@ RECIPE = """
 def net():
     raise AssertionError("the processes are made up")
 """
+MACHINE = """
+import pytest
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_generate_machine_info(config):
+    return {}  # pytest-benchmark would ask for a second which processor this is
+"""
 GATES = ("latency", "peak_memory", "throughput")
 
 
@@ -49,6 +56,7 @@ def alone(monkeypatch):
 def timed(real_project, monkeypatch):
     """A project with one recipe that is held to numbers, whose processes are made up."""
     monkeypatch.setattr(Isolation, "run", process)
+    real_project.write({"conftest.py": MACHINE})
     real_project.recipes(RECIPE)
     return real_project
 
@@ -136,7 +144,18 @@ def test_a_gate_is_not_repeated_until_it_passes(timed):
     timed.check("--reruns=2", "-k", "throughput").assert_outcomes(passed=1)
 
 
+SHORT = """
+from dataclasses import replace
+from pytest_dlcheck.run.bench import trial
+
+trial.TRAINING = replace(trial.TRAINING, seconds=0.2)
+trial.LOADING = 0.1
+"""
+
+
+@pytest.mark.usefixtures("quick_python")
 def test_real_processes_time_a_small_recipe_and_weigh_it(real_project):
+    real_project.write({"conftest.py": SHORT})
     real_project.recipes(
         "@pytest.mark.dlcheck(throughput=1, peak_memory='1 GB')\n"
         "@recipe\ndef net():\n    return made()\n"
@@ -211,7 +230,7 @@ def overlaps(found):
 
 
 @pytest.fixture
-def shared(real_project):
+def shared(real_project, quick_python):
     pytest.importorskip("xdist")
     pytest.importorskip("fcntl")
     real_project.write({"conftest.py": CONFTEST})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 ONE = "-k=loss_is_low"
+pytestmark = pytest.mark.usefixtures("quick_python")
 
 
 def test_an_imported_recipe_is_collected_where_it_is_defined(project):

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from pytest_dlcheck.cli import main
 from tests.store_kit import GATED, gated, stored
 
+pytestmark = pytest.mark.usefixtures("quick_python")
 SCORE = ("test_it.py::calm", "score")
 
 

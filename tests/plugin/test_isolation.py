@@ -101,6 +101,7 @@ def told(project):
     return verdicts, traces
 
 
+@pytest.mark.usefixtures("quick_python")
 def test_verdicts_and_traces_are_those_of_a_session_without_it(repo):
     without = repo.check(*ARGS)
     without.assert_outcomes(passed=4, failed=1)

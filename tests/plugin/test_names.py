@@ -1,6 +1,10 @@
 """Recipes of one name in several files stay apart, in the table and in the journal."""
 
+import pytest
+
 from pytest_dlcheck.reports import journal
+
+pytestmark = pytest.mark.usefixtures("quick_python")
 
 RECIPE = """
 @recipe

@@ -46,6 +46,7 @@ def test_a_timeout_ends_an_item_and_the_session_goes_on(project):
     result.stdout.fnmatch_lines(["*Timeout*", "quick *1 ok *"])
 
 
+@pytest.mark.usefixtures("quick_python")
 def test_coverage_sees_the_factory_and_the_model(project):
     pytest.importorskip("pytest_cov")
     project.recipes(CUT)
@@ -59,9 +60,11 @@ def test_coverage_sees_the_factory_and_the_model(project):
 def test_hypothesis_tests_and_recipes_of_one_file_do_not_meet(project):
     pytest.importorskip("hypothesis")
     project.recipes(
-        "from hypothesis import given, strategies\n\n"
-        "@given(strategies.integers(1, 3))\ndef test_numbers(n):\n    assert 0 < n < 4\n\n"
-        f"@given(strategies.integers())\ndef test_by_hand(n):\n    assert made() is not None\n{CUT}"
+        "from hypothesis import given, settings, strategies\n\n"
+        "few = settings(max_examples=10, deadline=None)\n\n"
+        "@few\n@given(strategies.integers(1, 3))\ndef test_numbers(n):\n    assert 0 < n < 4\n\n"
+        "@few\n@given(strategies.integers())\ndef test_by_hand(n):\n    assert made() is not None\n"
+        + CUT
     )
     result = project.check("--hypothesis-seed=3")
     result.assert_outcomes(passed=5, failed=1)

@@ -148,6 +148,7 @@ def test_diagnose():
     loops.run().assert_outcomes(passed=3)
 
 
+@pytest.mark.usefixtures("quick_python")
 def test_an_own_loop_is_built_once_seeded_and_isolated_like_any_recipe(loops):
     loops.append(
         "test_it.py",

@@ -23,6 +23,7 @@ def cut():
     return made(Net(cut=True))
 """
 TEXT = ("markdown", "openmetrics")
+pytestmark = pytest.mark.usefixtures("quick_python")
 
 
 @pytest.fixture

@@ -46,6 +46,7 @@ def repo(project):
 @pytest.mark.parametrize(
     "workers", [(), pytest.param(("-n2",), marks=pytest.mark.slow)], ids=["alone", "xdist"]
 )
+@pytest.mark.usefixtures("quick_python")
 def test_sinks_hear_of_every_verdict_and_of_the_end(repo, workers):
     if workers:
         pytest.importorskip("xdist")

@@ -39,6 +39,7 @@ def attached(repo):
 @pytest.mark.parametrize(
     "workers", [(), pytest.param(("-n2",), marks=pytest.mark.slow)], ids=["alone", "xdist"]
 )
+@pytest.mark.usefixtures("quick_python")
 def test_causes_and_what_has_trained_name_their_recipes_plot(repo, workers):
     if workers:
         pytest.importorskip("xdist")

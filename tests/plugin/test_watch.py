@@ -24,10 +24,18 @@ def train(*, reset=True, steps=20):
 """
 
 
-def test_the_marker_and_the_fixture_watch_what_ordinary_tests_train(pytester):
-    pytester.makepyfile(
-        LOOP
-        + """
+@pytest.fixture
+def tests(real_project):
+    """A project with tests, and no recipe."""
+    real_project.write({"pytest.ini": "[pytest]\naddopts = -p no:randomly\n"})
+    return real_project
+
+
+def test_the_marker_and_the_fixture_watch_what_ordinary_tests_train(tests):
+    tests.write(
+        {
+            "test_it.py": LOOP
+            + """
 @pytest.mark.dlcheck
 def test_healthy():
     train()
@@ -88,8 +96,9 @@ class TestInherited:
     def test_policy_only(self):
         train(reset=False)
 """
+        }
     )
-    result = pytester.runpytest_subprocess("-p", "no:randomly")
+    result = tests.run()
     result.assert_outcomes(passed=9, failed=3)
     result.stdout.fnmatch_lines(
         [
@@ -130,9 +139,10 @@ def test_blocks(dlcheck):
     "distributed", [(), pytest.param(("-n", "2"), marks=pytest.mark.slow)], ids=["alone", "xdist"]
 )
 @pytest.mark.parametrize("asked", [(), ("--dlcheck",)], ids=["without", "with --dlcheck"])
-def test_watched_tests_are_told_at_the_end(pytester, asked, distributed):
-    pytester.makepyfile(TOLD)
-    result = pytester.runpytest_subprocess("-p", "no:randomly", *asked, *distributed)
+def test_watched_tests_are_told_at_the_end(tests, asked, distributed):
+    tests.write({"test_it.py": TOLD})
+    run = tests.pytester.runpytest_subprocess if distributed else tests.run
+    result = run(*asked, *distributed)
     result.assert_outcomes(passed=2, failed=1)
     lines = result.outlines[
         result.outlines.index(next(x for x in result.outlines if "= dlcheck =" in x)) :
@@ -143,25 +153,24 @@ def test_watched_tests_are_told_at_the_end(pytester, asked, distributed):
     result.stdout.fnmatch_lines(["causes:", "test_sick::steps_are_in_order  zero_grad is missing*"])
 
 
-def test_without_dlcheck_nothing_is_told_where_nothing_fails(pytester):
-    pytester.makepyfile(LOOP + "@pytest.mark.dlcheck\ndef test_healthy():\n    train(steps=60)\n")
-    result = pytester.runpytest_subprocess("-p", "no:randomly")
+def test_without_dlcheck_nothing_is_told_where_nothing_fails(tests):
+    healthy = "@pytest.mark.dlcheck\ndef test_healthy():\n    train(steps=60)\n"
+    tests.write({"test_it.py": LOOP + healthy})
+    result = tests.run()
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*= dlcheck =*")
 
 
-def test_watched_tests_reach_the_journal_and_junit(pytester):
-    pytester.makepyfile(TOLD)
-    pytester.runpytest_subprocess(
-        "-p", "no:randomly", "--dlcheck", "--dlcheck-report", "json:j.jsonl", "--junitxml=j.xml"
-    )
-    contents = journal.read(pytester.path / "j.jsonl")
+def test_watched_tests_reach_the_journal_and_junit(tests):
+    tests.write({"test_it.py": TOLD})
+    tests.check("--dlcheck-report", "json:j.jsonl", "--junitxml=j.xml")
+    contents = journal.read(tests.path / "j.jsonl")
     names = {"test_healthy", "test_sick", "test_blocks", "test_blocks (2)"}
     assert set(contents.recipes) == set(contents.traces) == names
     told = {(f.recipe, f.verdict.check): f for f in contents.findings}
     assert told["test_sick", "steps_are_in_order"].fails
     assert told["test_blocks (2)", "steps_are_in_order"].waived
-    cases = {case.get("name"): case for case in ET.parse(pytester.path / "j.xml").iter("testcase")}
+    cases = {case.get("name"): case for case in ET.parse(tests.path / "j.xml").iter("testcase")}
     properties = {p.get("name"): p.get("value") for p in cases["test_sick"].iter("property")}
     assert properties["dlcheck.verdict.steps_are_in_order"].startswith("test_sick: failed: 19 of 20")
     assert "zero_grad is missing" in properties["dlcheck.cause"]

@@ -15,6 +15,7 @@ from pytest_dlcheck.reports.journal import read
 from pytest_dlcheck.session import timed_checks
 
 pytest.importorskip("xdist")
+pytestmark = pytest.mark.usefixtures("quick_python")
 
 
 @pytest.mark.parametrize(

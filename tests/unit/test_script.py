@@ -9,6 +9,7 @@ import pytest
 
 from pytest_dlcheck.script import run_watched
 
+pytestmark = pytest.mark.usefixtures("quick_python")
 TRAIN = """
 import sys
 import torch

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from pytest_dlcheck.run.doubled import doubled
 from pytest_dlcheck.run.errors import NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.gaps import gaps
 from pytest_dlcheck.run.interleaving import interleaved
 from pytest_dlcheck.run.mirrored import likeness
 from pytest_dlcheck.run.places import Place, each_once, places, real
+from pytest_dlcheck.run.residuals import same_residual
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.samples import Look, look, look_at_val
 from pytest_dlcheck.run.target_facts import leak, on_target
@@ -42,9 +44,21 @@ class DataContents(Experiment):
         val = _val_inputs(rig)
         targets = [each_once(place) for place in given if place.is_target]
         return [
-            Row({**_row(rig, found, place), **_beside(place, val), **leak(each_once(place), targets)})
+            Row(
+                {
+                    **_row(rig, found, place),
+                    **_beside(place, val),
+                    **_to_targets(place, targets),
+                    **doubled(place, given),
+                }
+            )
             for place in given
         ]
+
+
+def _to_targets(place: Place, targets: list[Place]) -> dict[str, Scalar]:
+    once = each_once(place)
+    return {**leak(once, targets), **same_residual(once, targets)}
 
 
 # -- validation ---------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pytest_dlcheck.run.crossings import Crossing, Origin, crossings, origin
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.first_pass import first_pass, is_finite, is_real
+from pytest_dlcheck.run.own_pass import own_pass
 from pytest_dlcheck.run.passage import objectives
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.tree import named_tensors
@@ -51,8 +52,7 @@ def _passed(rig: Rig) -> list[Row] | None:
     seen = known or first_pass(rig, back=True).slopes
     if seen is None or not seen.finite:
         return None
-    whole = {"nan": 0, "inf": 0, "neg_inf": 0}
-    rows = [Row(mode="train", place=name, total=size, **whole) for name, size in seen.sizes.items()]
+    rows = [_whole("train", name, size) for name, size in seen.sizes.items()]
     return [*rows, _gradients(len(seen.norms), 0)]
 
 
@@ -62,6 +62,8 @@ def _passed(rig: Rig) -> list[Row] | None:
 def _in_mode(rig: Rig, *, training: bool) -> list[Row]:
     if rig.objective.is_generator and not training:
         return []
+    if not training and rig.recipe.training_step is None and (sizes := own_pass(rig).sizes):
+        return [_whole("eval", name, size) for name, size in sizes.items()]
     rows = _forward(rig, training=training)
     bad = any(row.integer("nan") + row.integer("inf") for row in rows)
     untouched = [
@@ -207,15 +209,15 @@ def _first_bad_gradient(
 
 def _row(mode: str, place: str, tensor: Tensor) -> Row:
     flat = torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor.detach()
-    nan = int(flat.isnan().sum())
-    return Row(
-        mode=mode,
-        place=place,
-        total=flat.numel(),
-        nan=nan,
-        inf=int(flat.isposinf().sum()),
-        neg_inf=int(flat.isneginf().sum()),
-    )
+    if bool(flat.isfinite().all()):
+        return _whole(mode, place, flat.numel())
+    counts = (flat.isnan, flat.isposinf, flat.isneginf)
+    nan, inf, neg_inf = (int(count().sum()) for count in counts)
+    return Row(mode=mode, place=place, total=flat.numel(), nan=nan, inf=inf, neg_inf=neg_inf)
+
+
+def _whole(mode: str, place: str, total: int) -> Row:
+    return Row(mode=mode, place=place, total=total, nan=0, inf=0, neg_inf=0)
 
 
 def _all_finite(found: list[Tensor]) -> bool:

@@ -14,11 +14,13 @@ from pytest_dlcheck.run.distributions import SHARP, distances
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.first_pass import Heard, heard_by
+from pytest_dlcheck.run.ignored import of_ignored
 from pytest_dlcheck.run.loss_calls import CLASSES, Computed, LossCall, last_operation
 from pytest_dlcheck.run.loss_classes import unheard
 from pytest_dlcheck.run.loss_matches import of_matches
 from pytest_dlcheck.run.loss_rows import of_rows
 from pytest_dlcheck.run.loss_targets import of_targets
+from pytest_dlcheck.run.one_class import one_class
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.seeding import reseed
 from pytest_dlcheck.run.tree import batch_size, map_tensors, take, tensors
@@ -33,7 +35,8 @@ _FEW = 4
 class LossSoundness(Experiment):
     """Fills ``loss_soundness``: one row of the loss itself, one per loss function seen, one per test.
 
-    ``part`` tells them apart: ``value``, ``call``, ``pairing``, ``answers``, ``doubling``.
+    ``part`` tells them apart: ``value``, ``call``, ``pairing``, ``answers``, ``doubling``,
+    ``one_class``.
     """
 
     fact = "loss_soundness"
@@ -57,6 +60,7 @@ class LossSoundness(Experiment):
             rows += [row for pair in result.squared for row in _by_hand(rig, *pair)]
         rows += _asked_alone(rig, result)
         rows += _doubling(rig)
+        rows += one_class(rig, result)
         return rows
 
 
@@ -80,6 +84,8 @@ def _value(rig: Rig, heard: Heard) -> Row:
         reached=reached,
         flat=flat,
         maximized=_maximized(rig),
+        attracts=heard.attracts,
+        shrinks=heard.shrinks,
         broadcast=_sizes(broadcast) if broadcast else "",
         squared=bool(broadcast) and any(_squares(c.outputs, c.targets) for c in result.calls),
     )
@@ -163,6 +169,7 @@ def _call(rig: Rig, heard: Heard, call: LossCall, makers: dict[int, str]) -> Row
     row |= of_targets(call, last, maker if _as_made(outputs) else None)
     row |= of_rows(result, call)
     row |= of_matches(call)
+    row |= of_ignored(result, call, heard.batch)
     row["dropped"] = result.is_dropped(outputs)
     row["one_each"] = targets.dim() == 1 and any(t is targets for t in _given(rig, heard))
     if by_class is not None and by_class.size(0) >= _ROWS:

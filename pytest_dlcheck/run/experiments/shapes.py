@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
+from pytest_dlcheck.run.own_pass import own_pass
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.shape_claims import claims, matched
 from pytest_dlcheck.run.shape_probes import (
@@ -53,7 +54,7 @@ class Shapes(Experiment):
 
 
 def _declared(rig: Rig, contract: ShapeContract) -> Iterator[Row]:
-    own = passed(rig, rig.call.inputs)
+    own = own_pass(rig).passed
     if own.error:
         raise CannotTellError(f"the model does not run in eval mode: {own.error}")
     takes = _takes_declared(rig, contract)
@@ -147,7 +148,7 @@ def _at_other_lengths(
 
 def _inferred(rig: Rig, dim: int) -> Iterator[Row]:
     size = batch_size(rig.call.inputs, dim)
-    own = passed(rig, rig.call.inputs)
+    own = own_pass(rig).passed
     if own.error:
         raise CannotTellError(f"the model does not run in eval mode: {own.error}")
     outputs = {n: t for n, t in named_tensors(own.outputs, "output") if t.is_floating_point()}

@@ -45,8 +45,8 @@ class GradientProbe(Probe[Scene]):
         if not self._is_due(step):
             return
         wanted = self._all if optimizer is None else self._of.get(id(optimizer), [])
-        present = [(name, p.grad) for name, p in wanted if p.grad is not None]
-        self._buffer.append(step, [name for name, _ in present], norms([g for _, g in present]))
+        present = {name: grad for name, p in wanted if (grad := p.grad) is not None}
+        self._buffer.append(step, list(present), norms(list(present.values())))
 
     def flush(self) -> None:
         """Read back."""

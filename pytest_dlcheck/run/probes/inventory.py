@@ -36,7 +36,7 @@ class InventoryProbe(Probe[Scene]):
         self._modes = {name: m.training for name, m in scene.model.named_modules()}
         self._frozen = {name: _all_frozen(m) for name, m in scene.model.named_modules()}
         self._before = _fingerprints(scene)
-        self._zero = {name: ~p.detach().any() for name, p in scene.parameters.items()}
+        self._alive = {name: p.detach().any() for name, p in scene.parameters.items()}
         self._trainable = {name: p.requires_grad for name, p in scene.parameters.items()}
         self._still = {name: p for name, p in scene.parameters.items() if not p.requires_grad}
         self._thawed: set[str] = set()
@@ -100,7 +100,7 @@ class InventoryProbe(Probe[Scene]):
             declared_frozen=self._scene.is_frozen(name),
             optimizers=len(groups),
             weight_decay=float(groups[0].get("weight_decay") or 0.0) if groups else None,
-            zero_at_start=bool(self._zero[name].item()),
+            zero_at_start=not self._alive[name].item(),
             changed=self._changed(name),
         )
 
@@ -133,28 +133,49 @@ def _all_frozen(module: nn.Module) -> bool:
 
 def _fingerprints(scene: Scene) -> dict[str, Tensor]:
     buffers = {n: b for n, b in scene.model.named_buffers() if not b.is_sparse}
-    return {name: _bits(t) for name, t in (*scene.parameters.items(), *buffers.items())}
+    weigh = _Weigh()
+    return {name: weigh(t) for name, t in (*scene.parameters.items(), *buffers.items())}
 
 
-def _bits(tensor: Tensor) -> Tensor:
+class _Weigh:
+    """Fingerprints tensors one after the other, with one set of weights and one room for them all."""
+
+    def __init__(self) -> None:
+        self._desks: dict[torch.device, tuple[Tensor, Tensor]] = {}
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        """A number that all bits and their places go into: int64 of shape ``[]``."""
+        words = _words_of(tensor)
+        # Summed at once, the CPU would widen a copy of the whole tensor first; one room serves all
+        # parts, because the allocator does not reliably use those again that are freed.
+        most = _PART if words.device.type == "cpu" else _PART_ELSEWHERE
+        places, room = self._desk(words.device, min(most, words.numel()))
+        total: Tensor | None = None
+        for part in torch.split(words, most):
+            count = part.numel()
+            weighed = torch.mul(part, places[:count], out=room[:count]).sum()
+            total = weighed if total is None else total.mul_(31).add_(weighed)
+        assert total is not None
+        return total
+
+    def _desk(self, device: torch.device, size: int) -> tuple[Tensor, Tensor]:
+        known = self._desks.get(device)
+        if known is None or known[0].numel() < size:
+            # Weighed by place: the two biases of a binary head move by opposite steps, which a sum
+            # never sees.
+            places = torch.arange(1, 2 * size + 1, 2, device=device)
+            self._desks[device] = places, torch.empty_like(places)
+        return self._desks[device]
+
+
+def _words_of(tensor: Tensor) -> Tensor:
     flat = tensor.detach()
     flat = torch.view_as_real(flat) if flat.is_complex() else flat
     if flat.is_floating_point():
         flat = flat.view(_BITS[flat.element_size()])
     if not torch.ops.aten.is_non_overlapping_and_dense(flat):
         flat = flat.contiguous()
-    flat = _words(flat.as_strided((flat.numel(),), (1,)))
-    # Summed at once, the CPU would widen a copy of the whole tensor first; one room serves all parts,
-    # because the allocator does not reliably use those again that are freed.
-    most = _PART if flat.device.type == "cpu" else _PART_ELSEWHERE
-    room = torch.empty(min(most, flat.numel()), dtype=torch.int64, device=flat.device)
-    # Weighed by place: the two biases of a binary head move by opposite steps, which a sum never sees.
-    places = torch.arange(1, 2 * room.numel() + 1, 2, device=flat.device)
-    total = torch.zeros((), dtype=torch.int64, device=flat.device)
-    for part in torch.split(flat, most):
-        weighed = torch.mul(part, places[: part.numel()], out=room[: part.numel()])
-        total.mul_(31).add_(weighed.sum())
-    return total
+    return _words(flat.as_strided((flat.numel(),), (1,)))
 
 
 def _words(flat: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.run.reached import Found, Reached
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.running import Running, Statistics, samples_of, travelled
-from pytest_dlcheck.run.sampling import TENSORS
+from pytest_dlcheck.run.sampling import TENSORS, Due
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.trial import Trial
 
@@ -51,10 +51,11 @@ class NormalizationProbe(Probe[Rig]):
         self._frozen = {one.site: _is_frozen(rig, one) for one in self._found}
         self._seen = {one.site: _Seen() for one in self._found}
         self._sampled = 0
+        self._is_due = Due(TENSORS)
 
     def step_begins(self, step: int) -> None:
         """Hang the hooks."""
-        if step in TENSORS:
+        if self._is_due(step):
             self._sampled += 1
             self._handles = [
                 one.module.register_forward_pre_hook(self._watch(one), with_kwargs=True)
@@ -65,7 +66,8 @@ class NormalizationProbe(Probe[Rig]):
     def step_ends(self, step: int) -> None:
         """Take them off."""
         del step
-        self._unhook()
+        if self._handles:
+            self._unhook()
 
     def end(self) -> None:
         """Recompute."""

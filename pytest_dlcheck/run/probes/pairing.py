@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from pytest_dlcheck.run.drawing import told_to_draw
 from pytest_dlcheck.run.errors import NotApplicableError, message_of
 from pytest_dlcheck.run.evaluation import evaluated
 from pytest_dlcheck.run.labels import cross_entropy, hits
-from pytest_dlcheck.run.probe import Probe, ScalarBuffer
+from pytest_dlcheck.run.probe import Probe, ScalarBuffer, number_of
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.tree import batch_size, detached, tensors
 from pytest_dlcheck.trace import Row, Series
@@ -45,7 +46,7 @@ class PairingProbe(Probe[Rig]):
         self._rig, self._why_not = rig, ""
         self._batch: Any = None
         self._gains, self._crossed, self._hits = ScalarBuffer(), ScalarBuffer(), ScalarBuffer()
-        self._moved: list[Tensor] = []
+        self._moved: list[Tensor | float] = []
         self._differs: list[Tensor] = []
         self._fresh = self._samples = 0
         self._classifies = self._draws = True
@@ -65,7 +66,7 @@ class PairingProbe(Probe[Rig]):
 
     def loss(self, step: int, loss: Tensor) -> None:
         """Keep it for the event to come."""
-        self._loss = loss.detach() if step in self._due else None
+        self._loss = number_of(loss) if step in self._due else None
 
     def outputs(self, step: int, batch: Any, outputs: Any) -> None:
         """Hold the outputs against the targets of other samples."""
@@ -93,7 +94,7 @@ class PairingProbe(Probe[Rig]):
                 self._samples = size
                 right = self._again(batch)
                 moved = self._again(self._crossing.moved(batch, _shift(step, size)))
-                self._keep(step, right, moved)
+                self._keep(step, number_of(right), number_of(moved))
                 self._differs.append((moved - right).abs() > _SAME * right.abs())
         except Exception as error:  # noqa: BLE001  the user's step may refuse in any way
             self._why_not = f"the step refused the targets of other samples: {message_of(error)}"
@@ -115,7 +116,7 @@ class PairingProbe(Probe[Rig]):
         why = self._why_not or ("" if len(self._gains.series()) else "no batch held two samples")
         if why:
             return {"pairing": why}
-        moved = float(torch.stack(self._moved).mean()) if self._moved else 1.0
+        moved = fmean(map(float, self._moved)) if self._moved else 1.0
         row = Row(fresh_steps=self._fresh, samples=self._samples, moved=moved)
         found: dict[str, Series | tuple[Row, ...] | str] = {"pairing": (row,)}
         buffers = {
@@ -138,7 +139,7 @@ class PairingProbe(Probe[Rig]):
             return str(error)
         return ""
 
-    def _keep(self, step: int, right: Tensor, moved: Tensor) -> None:
+    def _keep(self, step: int, right: Tensor | float, moved: Tensor | float) -> None:
         self._gains.append(step, moved - right)
         self._crossed.append(step, moved)
 
@@ -155,26 +156,26 @@ class PairingProbe(Probe[Rig]):
             return
         others = rolled(targets, _shift(step, size), size)
 
-        def crossed() -> Tensor:
+        def crossed() -> Tensor | float:
             with torch.no_grad(), rig.autocast():
-                return rig.objective.loss_of_outputs(outputs, others).detach().reshape(())
+                return number_of(rig.objective.loss_of_outputs(outputs, others))
 
         if self._stands_in:
-            right, loss = (cross_entropy(outputs, t, sure=True) for t in (targets, others))
+            right, loss = (number_of(_stand_in(outputs, t)) for t in (targets, others))
         else:
             right = self._loss
             loss, self._draws = told_to_draw(crossed, rig.seed) if self._draws else (crossed(), False)
-        assert loss is not None
-        assert right is not None
         self._keep(step, right, loss)
         self._samples = size
         for mine, other in zip(tensors(targets)[:1], tensors(others)[:1], strict=True):
-            self._moved.append((mine != other).reshape(len(mine), -1).any(1).float().mean())
+            differs = mine != other
+            differs = differs if differs.dim() == 1 else differs.reshape(len(mine), -1).any(1)
+            self._moved.append(_share(differs))
         if self._classifies:
             correct = hits(outputs, targets, sure=len(self._moved) > 1)
             self._classifies = correct is not None
             if correct is not None:
-                self._hits.append(step, correct.float().mean())
+                self._hits.append(step, _share(correct))
 
 
 def _chosen(rig: Rig, steps: int, points: int, late: int) -> frozenset[int]:
@@ -185,6 +186,17 @@ def _chosen(rig: Rig, steps: int, points: int, late: int) -> frozenset[int]:
     span = max(1, epoch - 1 - start)
     early = {start + round(i * span / (points - 1)) for i in range(points)}
     return frozenset(step for step in {*early, *range(max(epoch, steps - late), steps)} if step < steps)
+
+
+def _share(these: Tensor) -> Tensor | float:
+    """The share of samples for which it holds, as a number where that waits for no device."""
+    return number_of(torch.count_nonzero(these)) / max(1, len(these))
+
+
+def _stand_in(outputs: Any, targets: Any) -> Tensor:
+    value = cross_entropy(outputs, targets, sure=True)
+    assert value is not None
+    return value
 
 
 def _shift(step: int, size: int) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.probe import Probe, TableBuffer
-from pytest_dlcheck.run.probes.gradients import norms
 from pytest_dlcheck.run.sampling import EVERY, TENSORS, Due
 from pytest_dlcheck.run.scene import Scene
 from pytest_dlcheck.trace import Matrix
@@ -20,73 +20,122 @@ SAMPLE = 1024
 """Elements read of each parameter: an L2 norm then is off by about 1 / sqrt(2 * 1024) = 2 %."""
 
 
+HELD = 1 << 18
+"""Sampled elements that wait to be normed at most: a few megabytes."""
+
+
 class UpdateProbe(Probe[Scene]):
     """Fills ``update_norm`` and ``parameter_norm`` (before the step), both L2, scaled to the whole."""
 
     channels = frozenset({"update_norm", "parameter_norm"})
 
     def begin(self, scene: Scene, trial: Trial) -> None:
-        """Lay out the samples."""
+        """Lay out the table."""
         self._is_due = Due(EVERY if trial.dense else TENSORS)
         self._names = {id(p): name for name, p in scene.parameters.items()}
         self._updates = TableBuffer(list(scene.parameters))
         self._sizes = TableBuffer(list(scene.parameters))
-        self._before: dict[int, list[_Sampled]] = {}
+        self._samples: dict[int, tuple[_Layout, list[_Samples]]] = {}
+        self._before: dict[int, list[tuple[_Samples, Tensor]]] = {}
+        self._moves: list[_Move] = []
 
     def before_update(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Keep a sample of each parameter."""
-        if not self._is_due(step):
-            return
-        alike: dict[tuple[torch.device, torch.dtype], dict[str, nn.Parameter]] = {}
-        for group in optimizer.param_groups:
-            for p in group["params"]:
-                if id(p) in self._names and p.requires_grad:
-                    alike.setdefault((p.device, p.dtype), {})[self._names[id(p)]] = p
-        self._before[id(optimizer)] = [_Sampled(parameters) for parameters in alike.values()]
+        if self._is_due(step):
+            self._before[id(optimizer)] = [(some, some.read()) for some in self._samples_of(optimizer)]
 
     def after_update(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Compare."""
-        for sampled in self._before.pop(id(optimizer), ()):
-            sites, count = list(sampled.parameters), len(sampled.lengths)
-            both = torch.cat([sampled.moves(), sampled.values])
-            parts = norms(list(torch.split(both, sampled.lengths * 2)))
-            self._updates.append(step, sites, parts[:count], sampled.scales)
-            self._sizes.append(step, sites, parts[count:], sampled.scales)
+        for samples, before in self._before.pop(id(optimizer), ()):
+            self._moves.append(_Move(step, samples, before, samples.read().sub_(before)))
+            if sum(move.before.numel() for move in self._moves) > HELD:
+                self._measure()
 
     def flush(self) -> None:
         """Read back."""
-        self._updates.flush()
-        self._sizes.flush()
+        self._measure()
 
     def filled(self) -> Mapping[str, Matrix]:
         """Both norms."""
+        self._measure()
         return {"update_norm": self._updates.matrix(), "parameter_norm": self._sizes.matrix()}
 
+    def _samples_of(self, optimizer: torch.optim.Optimizer) -> list[_Samples]:
+        """Where its parameters' samples lie: as the last time, unless it has others now."""
+        parameters = [
+            p
+            for group in optimizer.param_groups
+            for p in group["params"]
+            if id(p) in self._names and p.requires_grad
+        ]
+        layout = [(id(p), p.device, p.dtype) for p in parameters]
+        known = self._samples.get(id(optimizer))
+        if known is not None and known[0] == layout:
+            return known[1]
+        alike: dict[tuple[torch.device, torch.dtype], dict[str, nn.Parameter]] = {}
+        for p in parameters:
+            alike.setdefault((p.device, p.dtype), {})[self._names[id(p)]] = p
+        found = [_Samples(few) for few in alike.values()]
+        self._samples[id(optimizer)] = layout, found
+        return found
 
-class _Sampled:
-    """Samples of parameters of one device and dtype, end to end, so that few operations do for all.
+    def _measure(self) -> None:
+        """Norm what waits: the steps of one layout together, so that few operations do for all."""
+        moves, self._moves = self._moves, []
+        for samples in dict.fromkeys(move.samples for move in moves):
+            some = [move for move in moves if move.samples is samples]
+            for table, parts in (
+                (self._updates, [move.moved for move in some]),
+                (self._sizes, [move.before for move in some]),
+            ):
+                for move, numbers in zip(some, samples.norms(parts), strict=True):
+                    table.put(move.step, samples.sites, numbers)
+
+
+_Layout = list[tuple[int, torch.device, torch.dtype]]
+
+
+class _Samples:
+    """Samples of parameters of one device and dtype, end to end.
 
     Args:
         parameters: by name.
     """
 
     def __init__(self, parameters: dict[str, nn.Parameter]) -> None:
-        self.parameters = parameters
-        self._samples = [sample_of(p) for p in parameters.values()]
-        self.lengths = [sample.numel() for sample in self._samples]
-        self.scales = [
+        self.sites = list(parameters)
+        self._parameters = list(parameters.values())
+        self._parts = [sample_of(p) for p in self._parameters]
+        self._lengths = [part.numel() for part in self._parts]
+        self._scales = [
             math.sqrt(p.numel() / max(1, length))
-            for p, length in zip(parameters.values(), self.lengths, strict=True)
+            for p, length in zip(self._parameters, self._lengths, strict=True)
         ]
-        self.values = _widened(torch.cat(self._samples))
 
-    def moves(self) -> Tensor:
-        """How far each sampled element has moved since; a sample lies in its parameter's own memory."""
-        now = [
-            sample if sample.data_ptr() == p.data_ptr() else sample_of(p)
-            for p, sample in zip(self.parameters.values(), self._samples, strict=True)
-        ]
-        return torch.cat(now) - self.values
+    def read(self) -> Tensor:
+        """What they hold now; a sample lies in its parameter's own memory, unless that has moved."""
+        for index, (p, part) in enumerate(zip(self._parameters, self._parts, strict=True)):
+            if part.data_ptr() != p.data_ptr():
+                self._parts[index] = sample_of(p)
+        return _widened(torch.cat(self._parts))
+
+    def norms(self, several: list[Tensor]) -> list[list[float]]:
+        """The L2 norm of each parameter's part, scaled to the whole parameter, of each reading."""
+        parts = torch.split(torch.stack(several), self._lengths, 1)
+        found: list[list[float]] = torch.stack(
+            [torch.linalg.vector_norm(part, dim=1) for part in parts], 1
+        ).tolist()
+        return [[n * scale for n, scale in zip(row, self._scales, strict=True)] for row in found]
+
+
+@dataclass(frozen=True, eq=False)
+class _Move:
+    """How far the sampled elements moved at a step, and what they were before it."""
+
+    step: int
+    samples: _Samples
+    before: Tensor
+    moved: Tensor
 
 
 def _widened(tensor: Tensor) -> Tensor:

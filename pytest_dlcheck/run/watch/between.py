@@ -100,7 +100,8 @@ def between(loss: Tensor) -> Between:
     if any(map(_takes_size, order)):
         compared |= subtracted
     is_all &= bool(compared)
-    attracts = is_all and attracts and not pushes_apart(order)
+    made = {node for node in order if node.metadata.get(_Mark) is not None}
+    attracts = is_all and attracts and not pushes_apart(order, made)
     return Between(frozenset(side[0] for side in compared), is_all, attracts)
 
 

@@ -61,7 +61,7 @@ def labels_in_order(
         return None
     for given in batch[1:]:
         whole = not given.is_floating_point() and not given.is_complex() and given.dtype != torch.bool
-        if whole and given.dim() and given.numel() == len(given) and _is_among(given, compared):
+        if whole and given.dim() and given.numel() == len(given) and is_among(given, compared):
             return Labels(sampler, reading, given.detach().reshape(-1)[:SAMPLES].clone())
     return None
 
@@ -123,7 +123,8 @@ def _are_sorted(values: Tensor, passes: Tensor) -> bool:
     return True
 
 
-def _is_among(given: Tensor, compared: Sequence[Tensor]) -> bool:
+def is_among(given: Tensor, compared: Sequence[Tensor]) -> bool:
+    """Whether these numbers are among the targets that losses have kept."""
     flat = given.detach().reshape(-1).cpu()
     alike = [kept for kept in compared if kept.numel() == len(flat)]
     return any(torch.equal(kept.detach().reshape(-1).cpu(), flat.to(kept.dtype)) for kept in alike)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.jit import ScriptModule
 from torch.nn import functional
 
 from pytest_dlcheck.run.sampling import Schedule
@@ -51,6 +52,15 @@ class _Output:
         self.late.append(found)
 
 
+@dataclass
+class _Losses:
+    """Losses looked at, those that do nothing but compare outputs, and that only draw them together."""
+
+    looked: int = 0
+    comparing: int = 0
+    attracting: int = 0
+
+
 class Likeness:
     """The outputs of the models that a loss is computed from.
 
@@ -64,28 +74,59 @@ class Likeness:
         self._compared: set[tuple[int, int]] = set()
         self._is_idle = self._waits = False
         self._calls = 0
-        self.looked = self.comparing = self.attracting = 0
-        """Losses looked at, those that do nothing but compare outputs, and those that only draw them
-        together."""
+        self._within: list[Once] = []
+        self._with_loss: dict[int, weakref.ref[nn.Module]] = {}
+        """Models that give a loss and nothing else: it is their parts' outputs that are compared."""
+        self._roots: set[int] = set()
+        """Models that were called since the last backward, by identity."""
+        self._losses: dict[frozenset[int], _Losses] = {}
+        """By the models that were called for them."""
 
     def called(self, module: nn.Module, number: int) -> None:
         """A module is called in order to train, before the backward of that number."""
-        if not self._is_idle and number in LOOKS:
-            Once(module, self._guard(lambda output: self._given(module, number, output)))
+        if self._is_idle or number not in LOOKS:
+            return
+        self._roots.add(id(module))
+        Once(
+            module,
+            self._guard(lambda output: self._given(module, number, output)),
+            ended=self._stop_listening_within,
+        )
+        known = self._with_loss.get(id(module))
+        if known is not None and known() is module:
+            for part in module.children():
+                self._listen_within(part, number)
+
+    def _listen_within(self, part: nn.Module, number: int) -> None:
+        """Hear what a part gives, as often as it is called, until its model returns."""
+
+        def given(output: object) -> None:
+            self._given(part, number, output)
+            self._listen_within(part, number)
+
+        if not isinstance(part, ScriptModule):
+            self._within.append(Once(part, self._guard(given)))
+
+    def _stop_listening_within(self) -> None:
+        while self._within:
+            self._within.pop().cancel()
 
     def backward_begins(self, losses: Sequence[Tensor]) -> None:
         """A backward of these losses."""
+        roots, self._roots = frozenset(self._roots), set()
         if not self._waits:
             return
         self._waits = False
         if len(losses) != 1 or losses[0].grad_fn is None:
             return
         found = between(losses[0])
-        self.looked += 1
-        self.comparing += found.is_all
-        self.attracting += found.attracts
+        seen = self._losses.setdefault(roots, _Losses())
+        seen.looked += 1
+        seen.comparing += found.is_all
+        seen.attracting += found.attracts
         self._compared |= {name[:2] for name in found.compared if isinstance(name, tuple)}
-        self._is_idle = self.looked >= EARLY and not self.comparing
+        is_young = sum(each.looked for each in self._losses.values()) < EARLY
+        self._is_idle = not is_young and not any(each.comparing for each in self._losses.values())
 
     def rows(self, keys: set[int], trained: set[int]) -> Iterator[Row]:
         """What was seen of the outputs that are compared, where all are of models that are trained.
@@ -95,7 +136,8 @@ class Likeness:
             trained: all that are trained.
         """
         outputs = [o for key, o in self._outputs.items() if key in self._compared]
-        seen = self.comparing and all(o.keys & trained and o.early and o.late for o in outputs)
+        losses = [each for each in self._losses.values() if each.comparing]
+        seen = losses and all(o.keys & trained and o.early and o.late for o in outputs)
         if not seen or not any(o.keys & keys for o in outputs):
             return
         early, late = (
@@ -103,9 +145,9 @@ class Likeness:
             for each in ([o.early for o in outputs], [o.late for o in outputs])
         )
         yield Row(
-            looked=self.looked,
-            comparing=self.comparing,
-            attracting=self.attracting,
+            looked=sum(each.looked for each in losses),
+            comparing=sum(each.comparing for each in losses),
+            attracting=sum(each.attracting for each in losses),
             outputs=len(outputs),
             apart=max(one[0] for one in late),
             apart_before=max(one[0] for one in early),
@@ -116,7 +158,11 @@ class Likeness:
     def _given(self, module: nn.Module, number: int, output: object) -> None:
         self._waits = True
         self._calls += 1
-        for place, tensor in enumerate(tensors(output)[:OUTPUTS]):
+        found = tensors(output)[:OUTPUTS]
+        if len(found) == 1 and not found[0].dim() and id(module) not in self._with_loss:
+            self._with_loss[id(module)] = weakref.ref(module)
+            self._waits = False  # of this loss, its parts were not listened to
+        for place, tensor in enumerate(found):
             if not _is_usable(tensor):
                 continue
             key = (id(module), place)

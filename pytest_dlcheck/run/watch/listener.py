@@ -46,6 +46,17 @@ class Listener(Protocol):
     def batch_is_read(self, loader: object, batch: object) -> None:
         """A DataLoader's iterator has given a batch."""
 
+    def samples_are_wanted(self, fetcher: object, index: object) -> None:
+        """A DataLoader is about to read samples of a map-style data set, in this process.
+
+        Args:
+            fetcher: reads them, for one pass.
+            index: of one sample, or those of a batch.
+        """
+
+    def samples_are_fetched(self, fetcher: object, index: object, batch: object) -> None:
+        """It has read them, and put them together."""
+
     def schedule_steps(self, scheduler: LRScheduler) -> None:
         """A learning rate scheduler has stepped."""
 

@@ -42,6 +42,11 @@ class Once:
         if told is not None and output is not None:
             told(output)
 
+    def cancel(self) -> None:
+        """Hear nothing."""
+        self._told = self._ended = None
+        self._handle.remove()
+
     def __deepcopy__(self, memo: object) -> Once:
         return self
 

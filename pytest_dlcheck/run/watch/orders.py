@@ -70,7 +70,7 @@ def pairing(
             numbers = [_another_order(given, kept) for given in batch[1:]]
             number = next((number for number in numbers if number is not None), None)
             as_given = number is not None and any(_are_equal(batch[0], called) for called in inputs)
-            if as_given and _keeps_order(root, len(batch[0])):
+            if as_given and keeps_order(root, len(batch[0])):
                 return Pairing(number, copied, foreseen)
     return Pairing(copied=copied, foreseen=foreseen)
 
@@ -141,7 +141,7 @@ def _are_equal_words(given: Tensor, compared: Tensor) -> bool:
     return same and len(torch.unique(given)) >= WORDS
 
 
-def _keeps_order(root: Any, samples: int) -> bool:
+def keeps_order(root: Any, samples: int) -> bool:
     """Whether nothing between the parameters and the loss may have given samples another order."""
     found = entire([root], WHOLE)
     return found is not None and not any(_may_reorder(node, samples) for node in found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from pytest_dlcheck.run.watch.kept import kept
@@ -15,16 +15,20 @@ _DISTANCES = (
 _LIKENESSES = ("DotBackward", "CosineSimilarity")
 
 
-def pushes_apart(order: Sequence[Any]) -> bool:
-    """Whether a loss grows with a likeness, or falls with a distance.
+def pushes_apart(order: Sequence[Any], outputs: Container[Any] = ()) -> bool:
+    """Whether a loss grows with a likeness, or falls with a distance, or moves outputs by themselves.
 
     Args:
         order: the nodes between the loss and what it is made of, the loss's own last.
+        outputs: those that made what it compares: one that enters in no distance, as a log-determinant
+            does, is not drawn to another.
     """
     signs: dict[Any, set[int]] = defaultdict(set)
     signs[order[-1]].add(1)
     for node in reversed(order):
         found, name = signs[node], type(node).__name__
+        if found and node in outputs:
+            return True
         wanted = _wanted(node, name)
         if wanted and -wanted in found:
             return True

@@ -120,7 +120,7 @@ class Strand:
         self.without_gradients, self.in_eval = Tally(), Tally()
         self.micro_batches: Counter[int] = Counter()
         self.clips = Clips()
-        self.shared_losses = 0
+        self.shared_losses = self.fresh_batches = 0
         self.is_scaled = False
         self.is_alone = self.is_looked_at = True
         """Looked at are the steps of a schedule; where there are several strands, all of them."""

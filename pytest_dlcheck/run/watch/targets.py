@@ -17,13 +17,17 @@ from torch import Tensor
 
 from pytest_dlcheck.run.graph import walk
 from pytest_dlcheck.run.probes.batches import fingerprint
+from pytest_dlcheck.run.samples import is_plain
 from pytest_dlcheck.run.tree import tensors
-from pytest_dlcheck.run.watch.class_order import ClassOrder, Labels, labels_in_order
+from pytest_dlcheck.run.watch.class_order import ClassOrder, Labels, is_among, labels_in_order
 from pytest_dlcheck.run.watch.cuts import cut_apart, made
 from pytest_dlcheck.run.watch.given import Given, what_is_given
 from pytest_dlcheck.run.watch.kept import kept
+from pytest_dlcheck.run.watch.new_classes import labels_of
 from pytest_dlcheck.run.watch.opposite import among_the_inputs, is_its_own, turned
 from pytest_dlcheck.run.watch.orders import Pairing, Pairings, pairing
+from pytest_dlcheck.run.watch.padding import counted
+from pytest_dlcheck.run.watch.partners import Couples, Partners, Partnerships
 from pytest_dlcheck.trace import Row
 
 FIRST = 24
@@ -58,8 +62,9 @@ class Compared:
             of what became of them, where both sides were broadcast; ``cut``, of a batch and of what the
             model was called on, where samples are cut apart; ``cut_inside``, before and after a view
             within the model that does so; ``turned``, of scores and targets that were flattened in
-            another order; ``its_own``, where each sample is told by its likeness to itself; and
-            ``given``, where the targets are among the inputs.
+            another order; ``its_own``, where each sample is told by its likeness to itself; ``given``,
+            where the targets are among the inputs; and ``padding``, of the targets that lie on it.
+        partners: which of its targets stands beside which input, where that is told.
     """
 
     aligned: bool | None
@@ -72,6 +77,7 @@ class Compared:
     labels: Labels | None = None
     exponential: bool = False
     told: Mapping[str, str] = field(default_factory=dict)
+    partners: Partners | None = None
 
 
 class Targets:
@@ -82,6 +88,10 @@ class Targets:
         self._inputs: list[Tensor] = []
         self._further: list[Tensor] = []
         """What models were called on besides."""
+        self._couples = Couples()
+        self._labels: Tensor | None = None
+        self.compares_labels = False
+        """Whether what a loader gives as labels was seen to be what a loss compares."""
         self._reading: weakref.ref[object] | None = None
         self._backwards = self.next = 0
         """The number of the next backward that is looked at, and how many there were."""
@@ -90,12 +100,13 @@ class Targets:
         """A loader's iterator has given a batch."""
         if self._backwards >= self.next:
             self._batches.append(tensors(batch))
+            self._labels = labels_of(batch)
             self._reading = None if reading is None else weakref.ref(reading)
 
     def is_called(self, arguments: Any) -> None:
         """A root is called with gradients."""
         if self._backwards >= self.next:
-            given = tensors(arguments)
+            given = [tensor for tensor in tensors(arguments) if is_plain(tensor)]
             self._inputs = [*self._inputs, *given[:1]][-KEPT:]
             self._further = [*self._further, *given[1:KEPT]][-KEPT:]
 
@@ -103,6 +114,7 @@ class Targets:
         """So many backward passes that nobody needs to look at."""
         self._backwards += count
         self._batches.clear()
+        self._labels = None
 
     def look(self, losses: Sequence[Tensor]) -> Compared | None:
         """What a backward's loss compares; None where it is not looked at."""
@@ -127,6 +139,8 @@ class Targets:
         )
         latest = self._batches[-1] if self._batches else ()
         labels = labels_in_order(self._reading, latest, found)
+        if self._labels is not None and not self.compares_labels:
+            self.compares_labels = is_among(self._labels, found)
         curved = any(type(node).__name__.startswith(LIKELIHOODS) for node in nodes)
         still = [t for t, moves in zip(targets, moving, strict=True) if t is not None and not moves]
         told = {
@@ -136,9 +150,23 @@ class Targets:
             "turned": turned(nodes, latest),
             "its_own": "z @ z.T" if is_its_own(nodes) else "",
             "given": among_the_inputs(inputs, still),
+            "padding": counted(nodes, inputs),
         }
+        partners = self._couples.look(losses[0].grad_fn, inputs, further, still)
         return Compared(
-            *(aligned, any(moving), undivided, age, paired, scores, pairs, labels, curved, told)
+            *(
+                aligned,
+                any(moving),
+                undivided,
+                age,
+                paired,
+                scores,
+                pairs,
+                labels,
+                curved,
+                told,
+                partners,
+            )
         )
 
     def _cut(self, inputs: list[Tensor]) -> str:
@@ -171,7 +199,7 @@ def _following(number: int) -> int:
 
 
 _COUNTED = ("looked", "aligned", "misaligned", "moving", "undivided", "paired", "exponential")
-_TOLD = ("crossed", "cut", "cut_inside", "turned", "its_own", "given")
+_TOLD = ("crossed", "cut", "cut_inside", "turned", "its_own", "given", "padding")
 
 
 class Comparisons:
@@ -181,13 +209,14 @@ class Comparisons:
         self._counts: Counter[str] = Counter()
         self._ages: Counter[int] = Counter()
         self._words: dict[str, str] = {}
-        self.given, self._pairings = Given(), Pairings()
+        self.given, self._pairings, self._partnerships = Given(), Pairings(), Partnerships()
         self.order = ClassOrder()
 
     def add(self, found: Compared) -> None:
         """One more."""
         self.given.add(found.given)
         self._pairings.add(found.pairing)
+        self._partnerships.add(found.partners)
         if found.labels is not None:
             self.order.add(found.labels)
         self._counts["looked"] += 1
@@ -208,7 +237,8 @@ class Comparisons:
         age = self._ages.most_common(1)[0][0] if self._ages else None
         counts = {name: self._counts[name] for name in (*_COUNTED, *_TOLD)}
         shapes = {f"{name}_shapes": self._words.get(name, "") for name in _TOLD}
-        return Row(self._pairings.row(), **counts, **shapes, age=age)
+        swaps = self._partnerships.row()
+        return Row(self._pairings.row(), **counts, **shapes, **swaps, age=age)
 
 
 def _target(node: Any) -> Tensor | None:

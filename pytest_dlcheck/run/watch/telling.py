@@ -43,6 +43,10 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
         record.inapplicable["loss_soundness"] = "no loss that wants logits or log-probabilities was seen"
     if order := strand.comparisons.order.row():
         record.facts["data_order"] = (order,)
+    if rows := watcher.own_functions.rows if strand is watcher.strands[0] else ():
+        record.facts["custom_backward"] = rows
+    else:
+        record.inapplicable["custom_backward"] = "no autograd Function of one's own was heard"
     record.facts["schedule"] = (strand.schedules.row(),)
     if strand.ranks is not None:
         record.facts["ranks"] = (strand.ranks,)
@@ -63,6 +67,8 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     record.facts["coverage"] = tuple(_shared(row, strand, others) for row in record.facts["coverage"])
     if strand is watcher.strands[-1]:
         record.facts["coverage"] += watcher.neglected.forgotten()
+        record.facts["edited"] = watcher.edits.rows()
+        record.facts["new_classes"] = watcher.classes_never_trained()
     record.facts["recipe"] = (_recipe_row(strand, others),)
     record.facts["steps"] = (Row(asked=strand.step, skipped_by_scaler=0),)
     trial = Trial("watch", steps=strand.step)
@@ -186,6 +192,7 @@ def _loop_row(watcher: Watcher, strand: Strand) -> Row:
         micro_batches_usual=usual[0][1] if usual else 0,
         optimizers=strand.owners.count,
         overlooked=watcher.overlooked,
+        fresh_batches=strand.fresh_batches,
         loads=watcher.restored.loads,
         strands=len(watcher.strands),
         shared_losses=strand.shared_losses,

@@ -19,6 +19,7 @@ from pytest_dlcheck.run.probe import number_of
 from pytest_dlcheck.run.watch.by_hand import ByHand
 from pytest_dlcheck.run.watch.company import Company
 from pytest_dlcheck.run.watch.compiling import Compilation
+from pytest_dlcheck.run.watch.edits import Edits
 from pytest_dlcheck.run.watch.ending import EnoughSeen
 from pytest_dlcheck.run.watch.evaluations import Evaluations, Moment
 from pytest_dlcheck.run.watch.graphs import Graphs
@@ -30,7 +31,9 @@ from pytest_dlcheck.run.watch.lull import Lull
 from pytest_dlcheck.run.watch.meeting import Meeting
 from pytest_dlcheck.run.watch.modes import Drifts
 from pytest_dlcheck.run.watch.neglected import Neglected
+from pytest_dlcheck.run.watch.new_classes import NewClasses
 from pytest_dlcheck.run.watch.outside import Outside
+from pytest_dlcheck.run.watch.own_functions import OwnFunctions
 from pytest_dlcheck.run.watch.restored import Restored
 from pytest_dlcheck.run.watch.roster import Roster
 from pytest_dlcheck.run.watch.scaling import Scaling
@@ -42,7 +45,7 @@ from pytest_dlcheck.run.watch.taught import Taught
 from pytest_dlcheck.run.watch.telling import trace_of, trace_of_fault, trace_of_nothing
 from pytest_dlcheck.run.watch.unheard import Told
 from pytest_dlcheck.run.watch.unpropagated import Unpropagated
-from pytest_dlcheck.trace import Trace
+from pytest_dlcheck.trace import Row, Trace
 
 SETTLED = 8
 """Steps (count) after which an optimizer's parameters are no longer those it began with."""
@@ -63,12 +66,14 @@ class Watcher:
         self._roster = Roster()
         self.strands = self._roster.strands
         compilation = Compilation()
+        self.own_functions = OwnFunctions(compilation)
         self._outside = Outside(self.strands, self._called, self._guard, compilation)
         self._drifts = Drifts()
         self.evaluations = Evaluations(self.strands, self._drifts, self._guard, compilation)
         self.neglected = Neglected(self.strands, self._outside.visits, self._outside.flows)
         self.unpropagated, self.by_hand = Unpropagated(), ByHand(Leaves())
         self.loading, self.graphs = Loading(), Graphs()
+        self.edits, self.new_classes = Edits(), NewClasses()
         self._targets, self._scaling, self.taught = Targets(), Scaling(), Taught()
         self.likeness, self.restored = Likeness(self._guard), Restored()
         self._company = Company(Meeting.of_this_process())
@@ -144,6 +149,7 @@ class Watcher:
                 self.graphs.backward_begins(self.backwards, losses)
             return
         self.evaluations.phases.end()
+        self.own_functions.backward_begins(losses)
         self._outside.backward_begins(losses)
         if self.strands:
             self.neglected.backward_begins(self.backwards, losses)
@@ -277,8 +283,23 @@ class Watcher:
         if self.loading.read(loader):
             self._wake()
             self._outside.pass_begins()
+            self.new_classes.pass_begins(loader, self.loading.length, self.steps)
+        if self.new_classes.open is not None:
+            self.new_classes.open.add(batch)
         self._outside.batch_is_read(loader, batch)
         self._targets.batch_is_read(batch, loader)
+
+    def classes_never_trained(self) -> tuple[Row, ...]:
+        """Of a validation, where what loaders give second is what losses compare."""
+        return self.new_classes.rows(self.steps) if self._targets.compares_labels else ()
+
+    def samples_are_wanted(self, fetcher: object, index: object) -> None:
+        """Remember what is stored of them."""
+        self.edits.begin(fetcher, index)
+
+    def samples_are_fetched(self, fetcher: object, index: object, batch: object) -> None:
+        """Is it still what was stored?"""
+        self.edits.end(fetcher, index, batch)
 
     def _called(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         self.event += 1
@@ -301,7 +322,9 @@ class Watcher:
             self._outside.is_called(module, with_gradients=trains)
         if not trains:
             now = Moment(self.event, self.steps, self.backwards)
-            self.evaluations.called(module, arguments, self.loading if from_loader else None, now)
+            loading = self.loading if from_loader else None
+            self.evaluations.called(module, arguments, loading, now)
+            self.new_classes.is_evaluated(loading)
             return
         self._targets.is_called(arguments)
         self.likeness.called(module, self.backwards)
@@ -313,6 +336,7 @@ class Watcher:
 
     def _opens_a_window(self, strand: Strand, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """Something fresh from a loader was given to a root: a backward may follow, or more of it."""
+        strand.fresh_batches += 1
         if not _asks_for_its_gradient(arguments):
             drifts, is_off = self._drifts.of(module), not module.training
             self.unpropagated.called(self.event, strand.step, in_train_mode=drifts, in_eval_mode=is_off)
@@ -357,6 +381,7 @@ class Watcher:
         for close in (
             self._outside.calls.close,
             self.evaluations.live_dropout.close,
+            self.own_functions.close,
             self._let_go,
             partial(self._company.meet, self.strands),
         ):
@@ -368,6 +393,7 @@ class Watcher:
         self.by_hand.close()
         self.evaluations.teachers.close(self.steps)
         self.seconds = perf_counter() - self._began
+        self.own_functions.differentiate()
         stepped: set[int] = set().union(*(strand.keys for strand in self.strands))
         self.unheard = tuple(self._outside.unheard.told(stepped))
         for strand in self.strands:

@@ -262,3 +262,65 @@ def test_weights_that_half_saturate_and_start_with_nonsense_are_named(verdict_on
 def test_open_tanhs_pass(verdict_on, build):
     verdict = verdict_on(lambda: recipe_of(build()))
     assert verdict.outcome is Outcome.PASSED, verdict
+
+
+def pooled(*rest, width=8):
+    first = (nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, width, 3, padding=1), nn.ReLU())
+    return nn.Sequential(*first, *rest, nn.Flatten(), nn.Linear(width, 16), nn.ReLU(), nn.Linear(16, 4))
+
+
+class ByHand(nn.Module):
+    def forward(self, x):
+        return nn.functional.layer_norm(x.flatten(1).unsqueeze(2), (1,))
+
+
+SINGLE = {
+    "a group per channel": (lambda: nn.GroupNorm(8, 8), "4"),
+    "over the last axis": (lambda: nn.LayerNorm(1), "4"),
+    "by hand": (ByHand, "4"),
+}
+
+
+@pytest.mark.parametrize("name", SINGLE)
+@pytest.mark.parametrize("act", [nn.Identity, nn.ReLU])
+def test_a_normalisation_of_single_values_is_named(verdict_on, name, act):
+    build, site = SINGLE[name]
+    verdict = verdict_on(lambda: recipe_of(pooled(nn.AdaptiveAvgPool2d(1), build(), act())), steps=20)
+
+    assert verdict.failed
+    assert verdict.suspects[0].site == site
+    assert "normalises every value" in verdict.cause
+
+
+@pytest.mark.parametrize(
+    "norms",
+    [
+        lambda: (nn.GroupNorm(8, 8), nn.ReLU(), nn.AdaptiveAvgPool2d(1)),
+        lambda: (nn.AdaptiveAvgPool2d(1), nn.GroupNorm(2, 8)),
+        lambda: (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(8)),
+        lambda: (nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(8)),
+    ],
+)
+def test_normalisations_of_several_values_pass_without_advice(verdict_on, norms):
+    verdict = verdict_on(lambda: recipe_of(pooled(*norms())), steps=20)
+
+    assert verdict.outcome is Outcome.PASSED
+    assert not verdict.advice
+
+
+class Beside(nn.Module):
+    """A branch that gives nothing but its bias, beside one that carries the signal."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.GroupNorm(8, 8)
+
+    def forward(self, x):
+        return x + self.norm(x)
+
+
+def test_a_branch_of_single_values_is_advice(verdict_on):
+    verdict = verdict_on(lambda: recipe_of(pooled(nn.AdaptiveAvgPool2d(1), Beside())), steps=20)
+
+    assert verdict.outcome is Outcome.PASSED
+    assert "4.norm normalises every value" in verdict.advice[0]

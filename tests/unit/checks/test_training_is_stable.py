@@ -310,3 +310,21 @@ def test_only_a_loss_of_one_sign_has_a_scale_to_rise_by(floor, count):
     verdict = check.judge(Evidence((trace,)))
     assert verdict.outcome is Outcome.PASSED
     assert len(verdict.advice) == count
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.SGD])
+def test_a_divergence_of_the_wrong_sign_is_named_before_it_breaks_the_numbers(verdict_on, optimizer):
+    def recipe():
+        model = nn.ModuleDict({"encoder": nn.Linear(8, 8), "decoder": nn.Linear(4, 8)})
+        own = optimizer(model.parameters(), 0.03)
+        return Recipe(model=model, train_data=[torch.randn(32, 8)], training_step=step, optimizer=own)
+
+    def step(model, batch):
+        mean, log_variance = model["encoder"](batch).chunk(2, 1)
+        codes = mean + (log_variance / 2).exp() * torch.randn_like(mean)
+        divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
+        return (model["decoder"](codes) - batch).square().mean() - divergence
+
+    verdict = verdict_on(recipe, steps=150)
+    assert verdict.failed
+    assert verdict.cause.startswith("the sign of the loss, or of a term of it, is wrong")

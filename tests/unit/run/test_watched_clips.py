@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import clip_grad_norm_
 
+from pytest_dlcheck import watch
 from pytest_dlcheck.run.watch.clips import Clips
 from pytest_dlcheck.run.watch.gradients import Gradients
 
@@ -76,3 +78,15 @@ def test_gradients_that_clipping_has_changed_are_not_reset():
     gradients.are_clipped()
     gradients.backward_begins()
     assert not gradients.was_reset
+
+
+def test_a_name_that_was_imported_before_the_watch_is_heard():
+    layer = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    with watch() as run:
+        for _ in range(8):
+            optimizer.zero_grad()
+            layer(torch.rand(4, 3)).sum().backward()
+            clip_grad_norm_(layer.parameters(), 0.1)
+            optimizer.step()
+    assert run.trace.row("loop").integer("clips") == 7  # the first is of no optimizer that is known

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
+from pytest_dlcheck import watch
 from pytest_dlcheck.run.watch.between import between, mark
 
 WEIGHT = torch.randn(8, 4, requires_grad=True)
@@ -60,3 +62,36 @@ def test_what_is_detached_fixed_or_pushed_apart_does_not(loss):
 def test_pairs_are_compared_and_single_outputs_are_not():
     assert seen(lambda a, b, _: F.cross_entropy(a @ b.T, torch.arange(8))).compared == {0, 1}
     assert not seen(lambda a, *_: F.cross_entropy(a, torch.arange(8) % 4)).compared
+
+
+class Siamese(nn.Module):
+    """Gives its loss, and nothing else."""
+
+    def __init__(self, *, stops):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 8))
+        self.predictor, self.stops = nn.Linear(8, 8), stops
+
+    def forward(self, one, other):
+        a, b = self.encoder(one), self.encoder(other)
+        p, q = self.predictor(a), self.predictor(b)
+        if self.stops:
+            a, b = a.detach(), b.detach()
+        return -F.cosine_similarity(p, b).mean() / 2 - F.cosine_similarity(q, a).mean() / 2
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_outputs_of_parts_are_compared_where_the_model_gives_a_loss(stops):
+    model = Siamese(stops=stops)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch() as run:
+        for _ in range(33):  # the last of them is looked at
+            x = torch.randn(32, 4)
+            optimizer.zero_grad()
+            model(x, x + 0.1 * torch.randn(32, 4)).backward()
+            optimizer.step()
+    row = run.trace.row("likeness")
+    assert row.integer("attracting") == row.integer("looked")
+    assert (row.integer("looked") > 8) is not stops
+    hooks = [[*m._forward_hooks, *m._forward_pre_hooks] for m in model.modules()]  # noqa: SLF001
+    assert not any(hooks)

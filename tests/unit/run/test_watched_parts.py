@@ -98,7 +98,7 @@ def test_broadcast_outputs_are_told(loss, shape):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         value = loss(nn.Linear(4, 1)(torch.rand(8, 4)), torch.rand(shape))
-    assert bool(Targets().look([value]).crossed) == (shape == (8,))
+    assert bool(Targets().look([value]).told["crossed"]) == (shape == (8,))
 
 
 @pytest.mark.parametrize(("divided", "said"), [(False, True), (True, False)])
@@ -114,7 +114,7 @@ def test_a_batch_viewed_across_its_axes_is_told():
         called = batch.view(-1, rows)
         targets.is_called((called,))
         compared = targets.look([F.mse_loss(nn.Linear(rows, rows)(called), called)])
-        assert bool(compared.cut) is said
+        assert bool(compared.told["cut"]) is said
 
 
 @pytest.mark.parametrize("reset", [True, False])

@@ -1,7 +1,7 @@
-"""Hears gradient clipping, where it is called as ``torch.nn.utils.clip_grad_norm_``.
+"""Hears gradients being clipped.
 
-Wrapped, because clipping has no hook. A loop that has imported the function by name before the watch
-began is not heard; nor is clipping by hand.
+Wrapped, because torch has no hook there: for norms the function in which ``clip_grad_norm_`` does it, so
+that a name for this that was imported before the watch began is heard as well.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _PLACES = (torch.nn.utils, torch.nn.utils.clip_grad)
 @contextmanager
 def tapped(listener: Listener) -> Iterator[None]:
     """Listen."""
-    by_norm, by_value = torch.nn.utils.clip_grad_norm_, torch.nn.utils.clip_grad_value_
+    by_norm = torch.nn.utils.clip_grad._clip_grads_with_norm_
+    by_value = torch.nn.utils.clip_grad_value_
 
     @functools.wraps(by_norm)
-    def clip_grad_norm_(parameters: Any, max_norm: float, *args: Any, **kwargs: Any) -> Tensor:
+    def scale(parameters: Any, max_norm: float, total_norm: Tensor, *args: Any, **kwargs: Any) -> None:
         parameters = _listed(parameters)
-        norm = by_norm(parameters, max_norm, *args, **kwargs)
-        listener.clipped(parameters, float(max_norm), norm)
-        return norm
+        by_norm(parameters, max_norm, total_norm, *args, **kwargs)
+        listener.clipped(parameters, float(max_norm), total_norm)
 
     @functools.wraps(by_value)
     def clip_grad_value_(parameters: Any, clip_value: float, *args: Any, **kwargs: Any) -> None:
@@ -39,8 +39,8 @@ def tapped(listener: Listener) -> Iterator[None]:
         listener.clipped(parameters, float(clip_value), None)
 
     with ExitStack() as stack:
+        stack.enter_context(replaced(torch.nn.utils.clip_grad, "_clip_grads_with_norm_", scale))
         for place in _PLACES:
-            stack.enter_context(replaced(place, "clip_grad_norm_", clip_grad_norm_))
             stack.enter_context(replaced(place, "clip_grad_value_", clip_grad_value_))
         yield
 

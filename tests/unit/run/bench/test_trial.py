@@ -20,7 +20,7 @@ from pytest_dlcheck.run.bench.timing import Limits
 from pytest_dlcheck.run.trial_runner import Request, run_trial
 from pytest_dlcheck.trial import Terms
 
-SHORT = Limits(warm_up=0.2, seconds=0.02, block=0.001, fewest=3, most=5)
+SHORT = Limits(warm_up=0.05, seconds=0.02, block=0.001, fewest=3, most=5)
 
 
 @pytest.fixture(autouse=True)
