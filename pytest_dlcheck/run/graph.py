@@ -55,9 +55,7 @@ def entire(begin: Iterable[Node], most: int, below: Below = inputs_of) -> list[N
     return found if len(found) <= most else None
 
 
-def inner_first(
-    begin: Iterable[Node], most: float = inf, below: Below = inputs_of
-) -> list[Node] | None:
+def inner_first(begin: Iterable[Node], most: float = inf, below: Below = inputs_of) -> list[Node] | None:
     """All nodes, each after those that it is made of; None where there are more than so many."""
     waiting = [(node, False) for node in begin]
     seen: set[Node] = set()

@@ -85,12 +85,7 @@ def _weights(call: LossCall, weights: Tensor, targets: Tensor) -> dict[str, Any]
 def _regression(call: LossCall, last: str, targets: Tensor) -> dict[str, Any]:
     outputs, goal = call.outputs.detach(), targets.double()
     row: dict[str, Any] = {"itself": _equal(outputs, targets)}
-    low, high = _RANGES.get(last, (-math.inf, math.inf))
-    if last in _RANGES and goal.numel() > 1:
-        room = high - low if math.isfinite(high - low) else float(goal.std())
-        outside = (goal < low - _MARGIN * room) | (goal > high + _MARGIN * room)
-        row |= {"outside": float(outside.double().mean()), "range": f"{low:g} to {high:g}"}
-        row |= {"lowest_target": float(goal.min()), "highest_target": float(goal.max())}
+    row |= out_of_reach(last, goal)
     known = torch.unique(goal)
     whole = bool((known == known.round()).all()) and 1 < len(known) <= _MOST_LABELS
     if whole and float(known[0]) in {0.0, 1.0} and len(known) > 1:
@@ -99,6 +94,26 @@ def _regression(call: LossCall, last: str, targets: Tensor) -> dict[str, Any]:
         row["compared"] = outputs.shape != targets.shape
         row["most_label"] = int(known[-1])
     return row
+
+
+def out_of_reach(last: str, goal: Tensor) -> dict[str, float | str]:
+    """Which share of the targets outputs cannot meet; nothing where they are not bounded.
+
+    Args:
+        last: the last operation of the outputs.
+        goal: the targets.
+    """
+    if last not in _RANGES or goal.numel() <= 1:
+        return {}
+    low, high = _RANGES[last]
+    room = high - low if math.isfinite(high - low) else float(goal.double().std())
+    outside = (goal < low - _MARGIN * room) | (goal > high + _MARGIN * room)
+    return {
+        "outside": float(outside.double().mean()),
+        "range": f"{low:g} to {high:g}",
+        "lowest_target": float(goal.min()),
+        "highest_target": float(goal.max()),
+    }
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

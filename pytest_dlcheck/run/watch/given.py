@@ -13,7 +13,8 @@ from typing import Any
 from torch import Tensor
 
 from pytest_dlcheck.run.distributions import FAR, distances
-from pytest_dlcheck.run.loss_calls import operation_of
+from pytest_dlcheck.run.loss_calls import REGRESSION, operation_of
+from pytest_dlcheck.run.loss_targets import out_of_reach
 from pytest_dlcheck.run.watch.kept import kept, signed
 from pytest_dlcheck.trace import Row
 
@@ -51,7 +52,9 @@ class Given:
             key = row.text("kind"), row.text("last")
             before = self._rows.get(key, row)
             least = {
-                name: min(row.number(name), before.number(name)) for name in _DISTANCES if name in row
+                name: min(row.number(name), before.number(name))
+                for name in (*_DISTANCES, _LEAST)
+                if name in row
             }
             self._seen[key] += 1
             self._rows[key] = Row(row, **least)
@@ -70,6 +73,8 @@ _ONE_BY_ONE = {
     "SmoothL1LossBackward0": "smooth_l1_loss",
 }
 """Losses that may be given a softmax, unless it is over one class."""
+_LEAST = "outside"
+"""Share of the targets of a batch that outputs cannot meet: of the batch that has fewest."""
 _DISTANCES = ("rows_off", "columns_off", "log_rows_off", "log_columns_off")
 _KNOWN = dict.fromkeys(_DISTANCES, FAR)
 
@@ -85,6 +90,9 @@ def _of(node: Any) -> Iterator[Row]:
         last, maker = operation_of(_behind(node))
         if last == "Softmax" and _is_over_one(maker):
             yield _row(kind, last, maker)
+        target = kept(node, "target") if kind in REGRESSION else None
+        if target is not None and (reach := out_of_reach(last, target)):
+            yield Row(_row(kind, last, maker), **{**reach, "site": "outputs"})
 
 
 def _of_classes(node: Any) -> Iterator[Row]:
