@@ -10,8 +10,8 @@ from torch import Tensor
 from pytest_dlcheck.run.crossings import MOST, Crossing
 from pytest_dlcheck.run.graph import Node
 from pytest_dlcheck.run.loss_calls import last_operation
-from pytest_dlcheck.run.watch.between import between, mark
-from pytest_dlcheck.run.watch.kept import kept
+from pytest_dlcheck.run.watch.losses.between import between, mark
+from pytest_dlcheck.run.watch.losses.kept import kept
 
 _SIZES = frozenset({"Pow", "Abs", "LinalgVectorNorm", "Norm"})
 _SUMS = frozenset({"Sum", "Mean", "Add", "Sqrt"})

@@ -69,4 +69,5 @@ def _alive():
     """Bytes of all tensors that the process holds; fake ones, which compilers leave, hold none."""
     gc.collect()
     plain = {torch.Tensor, nn.Parameter}
-    return _held([thing for thing in gc.get_objects() if type(thing) in plain])
+    found = [thing for thing in gc.get_objects() if type(thing) in plain]
+    return _held([thing for thing in found if thing.layout == torch.strided])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.watch.scene import parameters_of, scene_of
-from pytest_dlcheck.run.watch.schedules import Schedules
+from pytest_dlcheck.run.watch.steps.schedules import Schedules
 from pytest_dlcheck.run.watch.strand import Strand
 
 STRANDS = 16

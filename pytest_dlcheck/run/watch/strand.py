@@ -22,24 +22,24 @@ from pytest_dlcheck.run.probes.loss import LossProbe
 from pytest_dlcheck.run.probes.rounding import RoundingProbe
 from pytest_dlcheck.run.probes.updates import UpdateProbe
 from pytest_dlcheck.run.sampling import GRADIENTS, Due
-from pytest_dlcheck.run.watch.axes import Axes
-from pytest_dlcheck.run.watch.clips import Clips
-from pytest_dlcheck.run.watch.drops import Drops
-from pytest_dlcheck.run.watch.exposure import Exposure
-from pytest_dlcheck.run.watch.flows import Flows
-from pytest_dlcheck.run.watch.gradients import Gradients
-from pytest_dlcheck.run.watch.loading import Loading
-from pytest_dlcheck.run.watch.modes import sensitive
-from pytest_dlcheck.run.watch.owners import Owners
-from pytest_dlcheck.run.watch.parts import Parts
+from pytest_dlcheck.run.watch.batches.exposure import Exposure
+from pytest_dlcheck.run.watch.batches.loading import Loading
+from pytest_dlcheck.run.watch.losses.targets import Comparisons
+from pytest_dlcheck.run.watch.models.axes import Axes
+from pytest_dlcheck.run.watch.models.flows import Flows
+from pytest_dlcheck.run.watch.models.modes import sensitive
+from pytest_dlcheck.run.watch.models.visits import Visits
 from pytest_dlcheck.run.watch.ranks import Rank
-from pytest_dlcheck.run.watch.reach import coverage, places
 from pytest_dlcheck.run.watch.scene import Scene, parameters_of
-from pytest_dlcheck.run.watch.schedules import Schedules
-from pytest_dlcheck.run.watch.tally import Tally
-from pytest_dlcheck.run.watch.tangle import Reach
-from pytest_dlcheck.run.watch.targets import Comparisons
-from pytest_dlcheck.run.watch.visits import Visits
+from pytest_dlcheck.run.watch.steps.clips import Clips
+from pytest_dlcheck.run.watch.steps.drops import Drops
+from pytest_dlcheck.run.watch.steps.gradients import Gradients
+from pytest_dlcheck.run.watch.steps.owners import Owners
+from pytest_dlcheck.run.watch.steps.parts import Parts
+from pytest_dlcheck.run.watch.steps.reach import coverage, places
+from pytest_dlcheck.run.watch.steps.schedules import Schedules
+from pytest_dlcheck.run.watch.steps.tally import Tally
+from pytest_dlcheck.run.watch.steps.tangle import Reach
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.trial import Trial
 

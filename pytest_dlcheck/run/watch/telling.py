@@ -12,8 +12,8 @@ from pytest_dlcheck.trace import Ending, Row, Series, Trace
 from pytest_dlcheck.trial import Trial
 
 if TYPE_CHECKING:
+    from pytest_dlcheck.run.watch.losses.unpropagated import Window
     from pytest_dlcheck.run.watch.strand import Strand
-    from pytest_dlcheck.run.watch.unpropagated import Window
     from pytest_dlcheck.run.watch.watcher import Watcher
 
 

@@ -16,35 +16,35 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from pytest_dlcheck.run.probe import number_of
-from pytest_dlcheck.run.watch.by_hand import ByHand
+from pytest_dlcheck.run.watch.batches.edits import Edits
+from pytest_dlcheck.run.watch.batches.loading import Loading
+from pytest_dlcheck.run.watch.batches.new_classes import NewClasses
 from pytest_dlcheck.run.watch.company import Company
 from pytest_dlcheck.run.watch.compiling import Compilation
-from pytest_dlcheck.run.watch.edits import Edits
 from pytest_dlcheck.run.watch.ending import EnoughSeen
-from pytest_dlcheck.run.watch.evaluations import Evaluations, Moment
-from pytest_dlcheck.run.watch.graphs import Graphs
 from pytest_dlcheck.run.watch.guard import Guard
-from pytest_dlcheck.run.watch.leaves import Leaves
-from pytest_dlcheck.run.watch.likeness import Likeness
-from pytest_dlcheck.run.watch.loading import Loading
+from pytest_dlcheck.run.watch.losses.likeness import Likeness
+from pytest_dlcheck.run.watch.losses.targets import Compared, Targets
+from pytest_dlcheck.run.watch.losses.taught import Taught
+from pytest_dlcheck.run.watch.losses.unpropagated import Unpropagated
 from pytest_dlcheck.run.watch.lull import Lull
 from pytest_dlcheck.run.watch.meeting import Meeting
-from pytest_dlcheck.run.watch.modes import Drifts
-from pytest_dlcheck.run.watch.neglected import Neglected
-from pytest_dlcheck.run.watch.new_classes import NewClasses
-from pytest_dlcheck.run.watch.outside import Outside
-from pytest_dlcheck.run.watch.own_functions import OwnFunctions
-from pytest_dlcheck.run.watch.restored import Restored
+from pytest_dlcheck.run.watch.models.evaluations import Evaluations, Moment
+from pytest_dlcheck.run.watch.models.modes import Drifts
+from pytest_dlcheck.run.watch.models.outside import Outside
+from pytest_dlcheck.run.watch.models.own_functions import OwnFunctions
+from pytest_dlcheck.run.watch.models.restored import Restored
+from pytest_dlcheck.run.watch.models.unheard import Told
 from pytest_dlcheck.run.watch.roster import Roster
-from pytest_dlcheck.run.watch.scaling import Scaling
 from pytest_dlcheck.run.watch.scene import parameters_of
+from pytest_dlcheck.run.watch.steps.by_hand import ByHand
+from pytest_dlcheck.run.watch.steps.graphs import Graphs
+from pytest_dlcheck.run.watch.steps.leaves import Leaves
+from pytest_dlcheck.run.watch.steps.neglected import Neglected
+from pytest_dlcheck.run.watch.steps.scaling import Scaling
 from pytest_dlcheck.run.watch.strand import Strand
 from pytest_dlcheck.run.watch.taps import tapped
-from pytest_dlcheck.run.watch.targets import Compared, Targets
-from pytest_dlcheck.run.watch.taught import Taught
 from pytest_dlcheck.run.watch.telling import trace_of, trace_of_fault, trace_of_nothing
-from pytest_dlcheck.run.watch.unheard import Told
-from pytest_dlcheck.run.watch.unpropagated import Unpropagated
 from pytest_dlcheck.trace import Row, Trace
 
 SETTLED = 8

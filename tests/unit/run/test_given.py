@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from pytest_dlcheck.checks.loss_is_sound import LossIsSound
 from pytest_dlcheck.faults.loss import of_call
-from pytest_dlcheck.run.watch.given import Given, what_is_given
+from pytest_dlcheck.run.watch.losses.given import Given, what_is_given
 from pytest_dlcheck.trace import Row
 
 CLASSES = 5

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from pytest_dlcheck.run.watch.class_order import ClassOrder, labels_in_order
+from pytest_dlcheck.run.watch.batches.class_order import ClassOrder, labels_in_order
 
 LABELS = torch.arange(4).repeat_interleave(32)
 

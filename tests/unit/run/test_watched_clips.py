@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
 from pytest_dlcheck import watch
-from pytest_dlcheck.run.watch.clips import Clips
-from pytest_dlcheck.run.watch.gradients import Gradients
+from pytest_dlcheck.run.watch.steps.clips import Clips
+from pytest_dlcheck.run.watch.steps.gradients import Gradients
 
 NAMES = ("clips_before_backward", "clips_after_step", "clips_again")
 

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from pytest_dlcheck.run.graph import walk
-from pytest_dlcheck.run.watch.cuts import cut_apart
+from pytest_dlcheck.run.watch.losses.cuts import cut_apart
 
 MAPS = torch.randn(6, 8, 4, 4, requires_grad=True) * 1.0
 STEPS = torch.randn(6, 5, 12, requires_grad=True) * 1.0

@@ -5,7 +5,7 @@ import torch
 from torch.utils.data import Dataset, Subset, TensorDataset, default_collate
 
 from pytest_dlcheck.faults.data_edits import edited_again
-from pytest_dlcheck.run.watch.edits import Edits
+from pytest_dlcheck.run.watch.batches.edits import Edits
 
 
 class Fetcher:

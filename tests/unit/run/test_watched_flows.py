@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from pytest_dlcheck.run.watch.flows import Flows
-from pytest_dlcheck.run.watch.unheard import Unheard
+from pytest_dlcheck.run.watch.models.flows import Flows
+from pytest_dlcheck.run.watch.models.unheard import Unheard
 
 
 def pair():

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pytest_dlcheck.run.watch.foresight import foresees
+from pytest_dlcheck.run.watch.losses.foresight import foresees
 
 N, T, V, D = 3, 7, 11, 8
 AHEAD = torch.ones(T, T).triu(1).bool()

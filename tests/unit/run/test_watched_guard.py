@@ -11,9 +11,9 @@ from pytest_dlcheck import Recipe, diagnose, watch
 from pytest_dlcheck.checks.steps_are_in_order import StepsAreInOrder
 from pytest_dlcheck.run.watch import telling
 from pytest_dlcheck.run.watch.guard import Guard
-from pytest_dlcheck.run.watch.likeness import Likeness
+from pytest_dlcheck.run.watch.losses.likeness import Likeness
+from pytest_dlcheck.run.watch.models.visits import Visits
 from pytest_dlcheck.run.watch.strand import Strand
-from pytest_dlcheck.run.watch.visits import Visits
 from pytest_dlcheck.run.watch.watcher import Watcher
 from pytest_dlcheck.verdict import Outcome
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pytest_dlcheck import watch
-from pytest_dlcheck.run.watch.between import between, mark
+from pytest_dlcheck.run.watch.losses.between import between, mark
 
 WEIGHT = torch.randn(8, 4, requires_grad=True)
 FIXED = torch.randn(8, 4)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
 
-from pytest_dlcheck.run.watch.loading import Loading
-from pytest_dlcheck.run.watch.new_classes import NewClasses, labels_of
+from pytest_dlcheck.run.watch.batches.loading import Loading
+from pytest_dlcheck.run.watch.batches.new_classes import NewClasses, labels_of
 
 SORTED = torch.arange(10).repeat_interleave(20)
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from pytest_dlcheck.run.graph import walk
-from pytest_dlcheck.run.watch.opposite import among_the_inputs, is_its_own, turned
+from pytest_dlcheck.run.watch.losses.opposite import among_the_inputs, is_its_own, turned
 
 N, STEPS, KINDS = 6, 5, 3
 TAGS = torch.arange(N * STEPS).reshape(N, STEPS) * 7 % KINDS

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pytest_dlcheck.run.watch.orders import pairing
+from pytest_dlcheck.run.watch.losses.orders import pairing
 
 X, Y = torch.rand(12, 5), torch.tensor([0, 1, 2, 3, 3, 2, 1, 1, 0, 2, 2, 3])
 ORDER = Y.argsort()

@@ -3,10 +3,10 @@
 import torch
 from torch import nn
 
-from pytest_dlcheck.run.watch.outsiders import Outsiders
-from pytest_dlcheck.run.watch.owners import Owners
+from pytest_dlcheck.run.watch.models.visits import Visits
 from pytest_dlcheck.run.watch.scene import scene_of
-from pytest_dlcheck.run.watch.visits import Visits
+from pytest_dlcheck.run.watch.steps.outsiders import Outsiders
+from pytest_dlcheck.run.watch.steps.owners import Owners
 
 
 def stepper(model, lr=0.1):

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from pytest_dlcheck.run.graph import walk
-from pytest_dlcheck.run.watch.padding import counted
+from pytest_dlcheck.run.watch.losses.padding import counted
 
 STEPS, KINDS = 10, 3
 LENGTHS = torch.tensor([4, 10, 7, 5])

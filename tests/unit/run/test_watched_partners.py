@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pytest_dlcheck.run.watch.partners import Couples, Partnerships
+from pytest_dlcheck.run.watch.losses.partners import Couples, Partnerships
 
 N = 96
 X, QUANTITIES = torch.rand(N, 5), torch.rand(N, 1)

@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from pytest_dlcheck.run.watch.by_hand import ByHand
-from pytest_dlcheck.run.watch.exposure import Exposure
-from pytest_dlcheck.run.watch.leaves import Leaves
-from pytest_dlcheck.run.watch.loading import Loading
-from pytest_dlcheck.run.watch.prints import row_prints
-from pytest_dlcheck.run.watch.targets import Targets
-from pytest_dlcheck.run.watch.unpropagated import Unpropagated
+from pytest_dlcheck.run.watch.batches.exposure import Exposure
+from pytest_dlcheck.run.watch.batches.loading import Loading
+from pytest_dlcheck.run.watch.batches.prints import row_prints
+from pytest_dlcheck.run.watch.losses.targets import Targets
+from pytest_dlcheck.run.watch.losses.unpropagated import Unpropagated
+from pytest_dlcheck.run.watch.steps.by_hand import ByHand
+from pytest_dlcheck.run.watch.steps.leaves import Leaves
 
 
 def read(loader, loading):

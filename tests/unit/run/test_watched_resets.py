@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pytest_dlcheck.run.watch.drops import Drops
-from pytest_dlcheck.run.watch.gradients import Gradients
-from pytest_dlcheck.run.watch.loading import Loading
-from pytest_dlcheck.run.watch.parts import Parts
+from pytest_dlcheck.run.watch.batches.loading import Loading
+from pytest_dlcheck.run.watch.steps.drops import Drops
+from pytest_dlcheck.run.watch.steps.gradients import Gradients
+from pytest_dlcheck.run.watch.steps.parts import Parts
 
 
 def two_layers():

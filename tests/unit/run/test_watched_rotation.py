@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
-from pytest_dlcheck.run.watch.eras import Eras
-from pytest_dlcheck.run.watch.rotation import rotation
-from pytest_dlcheck.run.watch.schedules import Schedules
-from pytest_dlcheck.run.watch.visits import Visits
+from pytest_dlcheck.run.watch.batches.eras import Eras
+from pytest_dlcheck.run.watch.batches.rotation import rotation
+from pytest_dlcheck.run.watch.models.visits import Visits
+from pytest_dlcheck.run.watch.steps.schedules import Schedules
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pytest_dlcheck.run.watch.taught import Taught
+from pytest_dlcheck.run.watch.losses.taught import Taught
 
 
 def kl_div(out, wanted):

@@ -1,0 +1,301 @@
+"""Which samples one optimizer's model is trained on, and on which of them it is evaluated later."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from pytest_dlcheck.run.sampling import Due, Schedule
+from pytest_dlcheck.run.watch.batches.eras import Eras
+from pytest_dlcheck.run.watch.batches.loading import Loading
+from pytest_dlcheck.run.watch.batches.rotation import rotation
+from pytest_dlcheck.run.watch.batches.seen import Seen, overlap, seen_of, sizes_of
+from pytest_dlcheck.run.watch.batches.sizes import BATCHES as MEASURED
+from pytest_dlcheck.run.watch.batches.sizes import ratio
+from pytest_dlcheck.trace import Row
+
+BATCHES = 256
+"""Batches remembered of each kind: of 64 samples, 16,384. Then, of a few passes, their"""
+FIRST = 8
+"""first batches are, of the passes in"""
+LATER = Schedule(8, 4)
+"""which are counted by themselves for trainings and for evaluations."""
+PHASES = 4096
+"""Rows of evaluations counted at most."""
+SAMPLES = Schedule(32, 4)
+"""Batches that are remembered of every pass over a loader, and steps at which they are in any case."""
+FORMER = 1024
+"""Batches remembered that other optimizers trained on before."""
+APART = 3
+"""Backward passes (count) around a single evaluation from which on it is no part of a step."""
+SAME = 0.9
+"""Share of the samples (ratio) that two trainings on the same data have in common."""
+
+
+@dataclass
+class _Reading:
+    """How far the pass is that batches come from."""
+
+    stream: int = -1
+    position: int = 0
+    passes: int = 0
+    due: Due = field(default_factory=lambda: Due(SAMPLES))
+
+    def is_due(self, stream: int) -> bool:
+        if stream != self.stream:
+            self.stream, self.position, self.due = stream, -1, Due(SAMPLES)
+            self.passes += 1
+        self.position += 1
+        return self.due(self.position)
+
+    def is_due_later(self) -> bool:
+        return self.position < FIRST and self.passes in LATER
+
+
+@dataclass
+class _Phase:
+    """Evaluations in a row: a validation, or a part of a step, as a teacher's targets are.
+
+    Attributes:
+        event: a number of its own.
+        backwards: backward passes before it.
+        is_part: it read one batch of a loader's several.
+        calls: how many evaluations.
+    """
+
+    event: int
+    backwards: int
+    is_part: bool
+    calls: int = 1
+
+
+@dataclass
+class _Inside:
+    """Evaluations in a row, and before how many of them the optimizer had stepped since the last."""
+
+    event: int = -1
+    steps: int = 0
+    compared: int = 0
+    stepped: int = 0
+
+
+@dataclass
+class _Steps:
+    """Steps in eval mode that follow steps in train mode."""
+
+    have_begun: bool = False
+    in_eval: int = 0
+    runs: int = 0
+    runs_on_a_new_pass: int = 0
+    mode: bool = True
+    last_pass: int = field(default=-1)
+
+    def add(self, *, training: bool, stream: int) -> None:
+        if not training and self.have_begun:
+            begins = self.mode
+            self.in_eval += 1
+            self.runs += begins
+            self.runs_on_a_new_pass += begins and stream != self.last_pass
+        self.mode, self.last_pass, self.have_begun = training, stream, True
+
+
+class Exposure:
+    """What is trained on and what is evaluated: samples by their numbers, on sampled batches.
+
+    An evaluation is a call of the root in eval mode without gradients.
+
+    Args:
+        parameters: what is trained.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter] = ()) -> None:
+        self._eras = Eras(parameters)
+        self._trained: list[Seen] = []
+        self._later: list[Seen] = []
+        """Trained on by another optimizer before, or when much was remembered already."""
+        self._evaluated: list[Seen] = []
+        self.pending: Seen | None = None
+        """What was called on last, if it is to be remembered when a backward follows."""
+        self._in_doubt: Seen | None = None
+        """What was propagated last, if that may serve something else than a step."""
+        self._training, self._evaluating, self._sampling = _Reading(), _Reading(), Due(SAMPLES)
+        self._inside, self._worst = _Inside(), _Inside()
+        self._steps = _Steps()
+        self.is_steady = False
+        """Whether one more step in train mode on this pass over a loader would tell nothing new."""
+        self._calls = 0
+        self._phases: list[_Phase] = []
+        self.truncated = self.shuffled = 0
+        """Samples that an evaluation's loader leaves out, and evaluations in random order."""
+
+    def is_called_to_train(self, step: int, arguments: Any, loading: Loading, *, training: bool) -> None:
+        """The root is called with gradients; whether that trains is known when a backward follows."""
+        self.pending, self._in_doubt, reading = None, None, self._training
+        if self._eras.kept is not None:
+            self._eras.trains()
+        is_far = loading.passes == reading.stream and reading.position + 1 < reading.due.next
+        if is_far and step < self._sampling.next:
+            reading.position += 1
+            return
+        self.is_steady &= loading.passes == reading.stream
+        due = reading.is_due(loading.passes) or self._sampling(step)
+        if due and (len(self._trained) < BATCHES or self._training.is_due_later()):
+            era = self._eras.number
+            size = len(self._trained) < MEASURED
+            self.pending = seen_of(
+                arguments, step, loading.passes, training=training, era=era, size=size
+            )
+
+    def is_propagated(self) -> None:
+        """A backward follows.
+
+        In eval mode, or for the gradient of the inputs, it may serve a saliency map, an attack or a
+        Fisher matrix: it trains if the next that happens is a step in the same mode.
+        """
+        pending, self.pending = self.pending, None
+        if pending is None:
+            return
+        if pending.training and not pending.asks_gradient:
+            self._keep(pending)
+        else:
+            self._in_doubt, self.is_steady = pending, False
+
+    def is_stepped(self, *, training: bool) -> None:
+        """What it was called on is applied."""
+        doubt, self._in_doubt = self._in_doubt, None
+        if doubt is not None and doubt.training is training:
+            self._keep(doubt)
+        self._steps.add(training=training, stream=self._training.stream)
+        self.is_steady = training
+
+    def is_evaluated(
+        self, step: int, arguments: Any, loading: Loading | None, event: int, backwards: int
+    ) -> None:
+        """The root is called in eval mode without gradients.
+
+        Args:
+            step: optimizer steps before it.
+            arguments: what it is called on.
+            loading: how loaders were read; None where this is no loader's batch.
+            event: a number that evaluations in a row share.
+            backwards: backward passes before it.
+        """
+        self._calls += 1
+        self._eras.is_evaluated()
+        self._count(event, backwards, is_part=loading is not None and loading.length > 1)
+        self._look_for_steps(event, step)
+        stream = -self._calls if loading is None else loading.passes
+        due = self._evaluating.is_due(stream)
+        if loading is not None and self._evaluating.position == 0:
+            self.truncated = max(self.truncated, loading.left_out)
+            self.shuffled += loading.is_shuffled
+        if due and (len(self._evaluated) < BATCHES or self._evaluating.is_due_later()):
+            era = self._eras.number
+            size = len(self._evaluated) < MEASURED
+            seen = seen_of(arguments, step, stream, training=False, phase=event, era=era, size=size)
+            if seen is not None:
+                self._evaluated.append(seen)
+
+    def validations(self) -> int:
+        """Evaluations in a row that are no part of a step."""
+        return len(self._validations())
+
+    def forget(self) -> None:
+        """Another optimizer takes over: the parameters may have been set back, as between folds."""
+        self._later = [*self._later, *self._trained][:FORMER]
+        self._trained, self.pending, self._in_doubt = [], None, None
+
+    @property
+    def passes(self) -> int:
+        """Passes over loaders, or parts of such, that were trained on."""
+        return self._training.passes
+
+    def samples(self) -> set[float]:
+        """What was trained on, as far as it is remembered."""
+        return {value for seen in self._trained for value in seen.values()}
+
+    def validated(self) -> list[Seen]:
+        """What was evaluated in validations."""
+        validations = self._validations()
+        return [seen for seen in self._evaluated if seen.phase in validations]
+
+    def is_one_pass_as(self, other: Exposure) -> bool:
+        """Whether both trained once over a loader, on the same samples as far as seen."""
+        if not self.passes == other.passes == 1:
+            return False
+        mine, theirs = self.samples(), other.samples()
+        return len(mine & theirs) >= SAME * max(len(mine), len(theirs), 1)
+
+    def row(self, of_copies: Exposure | None = None) -> Row:
+        """What was seen, in numbers.
+
+        Args:
+            of_copies: evaluations of averages of the model, which count where itself has none.
+        """
+        Seen.read([*self._later, *self._trained, *self._evaluated])
+        trained: dict[float, int] = {}
+        for seen in reversed(self._trained):
+            trained |= dict.fromkeys(seen.values(), seen.step)  # the first step stays
+        in_train, in_eval = (
+            set().union(*(seen.values() for seen in self._trained if seen.training is mode))
+            for mode in (True, False)
+        )
+        evaluated = self.validated() or ([] if of_copies is None else of_copies.validated())
+        return Row(
+            overlap(trained, evaluated),
+            **rotation([*self._later, *self._trained], evaluated),
+            compared=self._worst.compared,
+            stepped_inside=self._worst.stepped,
+            eval_steps=self._steps.in_eval,
+            eval_runs=self._steps.runs,
+            eval_runs_on_a_new_pass=self._steps.runs_on_a_new_pass,
+            eval_trained=len(in_eval),
+            eval_trained_in_both=len(in_eval & in_train),
+            truncated=self.truncated,
+            shuffled=self.shuffled,
+            evaluated_size=ratio(sizes_of(self._trained), sizes_of(self.validated())),
+        )
+
+    def close(self, *, early: bool) -> None:
+        """Nothing more is trained; early is before the watch ends."""
+        if early and self._phases and self._phases[-1].calls == 1:
+            self._phases.pop()  # nobody knows what follows it
+        self.pending = self._in_doubt = None
+        self._eras.close()
+
+    def _keep(self, seen: Seen) -> None:
+        kept = self._trained if len(self._trained) < BATCHES else self._later
+        kept.append(seen)
+
+    def _count(self, event: int, backwards: int, *, is_part: bool) -> None:
+        if self._phases and self._phases[-1].event == event:
+            self._phases[-1].calls += 1
+        elif len(self._phases) < PHASES:
+            self._phases.append(_Phase(event, backwards, is_part))
+
+    def _validations(self) -> set[int]:
+        """The phases that are no part of a step."""
+        found, many = set(), math.inf
+        for i, phase in enumerate(self._phases):
+            before = phase.backwards - self._phases[i - 1].backwards if i else many
+            after = (
+                self._phases[i + 1].backwards - phase.backwards if i + 1 < len(self._phases) else many
+            )
+            if phase.calls > 1 or (min(before, after) >= APART and not phase.is_part):
+                found.add(phase.event)
+        return found
+
+    def _look_for_steps(self, event: int, steps: int) -> None:
+        now = self._inside
+        if now.event != event:
+            self._inside = _Inside(event, steps)
+            return
+        now.compared += 1
+        now.stepped += now.steps != steps
+        now.steps = steps
+        if now.stepped > self._worst.stepped:
+            self._worst = now

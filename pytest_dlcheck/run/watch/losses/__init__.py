@@ -1,0 +1,1 @@
+"""What the graph of a loss tells: what it compares, in which order, with which sign. No judgement."""

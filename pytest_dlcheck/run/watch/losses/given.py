@@ -1,0 +1,175 @@
+"""What torch's losses are given in a loop: logits, probabilities, or logarithms of such.
+
+Read from the graph of a few losses, as the targets are: each node there keeps what it needs for its
+derivative. It calls nothing of the loop's and judges nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch import Tensor
+
+from pytest_dlcheck.run.distributions import FAR, distances
+from pytest_dlcheck.run.loss_calls import REGRESSION, operation_of
+from pytest_dlcheck.run.loss_targets import out_of_reach
+from pytest_dlcheck.run.watch.losses.kept import kept, signed
+from pytest_dlcheck.trace import Row
+
+ROWS = 256
+"""Rows that tell whether all of them are distributions."""
+LAYERS = frozenset({"Addmm", "Mm", "Bmm", "Convolution", "Add", "Softmax", "Sigmoid", "LogSoftmax"})
+"""What makes scores that somebody took for log-probabilities. Others may be scores on purpose: distances
+to prototypes, or log-probabilities that were weighted."""
+NEAR = 0.05
+"""Distance of a sum of exponentials from 1 (ratio) up to which scores are log-probabilities, as in
+``loss_is_sound``."""
+ALWAYS = 0.5
+"""Share of the losses looked at in which something is found that is part of the training."""
+SEVERAL = 3
+"""Losses looked at below which nothing is told."""
+
+
+def what_is_given(nodes: Iterable[Any]) -> list[Row]:
+    """What the losses among the nodes of a graph are given; those of unknown meaning are left out."""
+    return [row for node in nodes for row in _of(node)]
+
+
+class Given:
+    """What was found in the losses of one optimizer's parameters, put together."""
+
+    def __init__(self) -> None:
+        self._looked = 0
+        self._seen: Counter[tuple[str, str]] = Counter()
+        self._rows: dict[tuple[str, str], Row] = {}
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """What one backward's loss is given."""
+        self._looked += 1
+        for row in {(r.text("kind"), r.text("last")): r for r in rows}.values():
+            key = row.text("kind"), row.text("last")
+            before = self._rows.get(key, row)
+            least = {
+                name: min(row.number(name), before.number(name))
+                for name in (*_DISTANCES, _LEAST)
+                if name in row
+            }
+            self._seen[key] += 1
+            self._rows[key] = Row(row, **least)
+
+    def rows(self) -> tuple[Row, ...]:
+        """What is found in most of them, each with the least distances that were found."""
+        enough = max(SEVERAL, ALWAYS * self._looked)
+        return tuple(self._rows[key] for key, count in self._seen.items() if count >= enough)
+
+
+_TWO = 2
+_ONE_BY_ONE = {
+    "BinaryCrossEntropyBackward0": "binary_cross_entropy",
+    "MseLossBackward0": "mse_loss",
+    "L1LossBackward0": "l1_loss",
+    "SmoothL1LossBackward0": "smooth_l1_loss",
+}
+"""Losses that may be given a softmax, unless it is over one class."""
+_LEAST = "outside"
+"""Share of the targets of a batch that outputs cannot meet: of the batch that has fewest."""
+_DISTANCES = ("rows_off", "columns_off", "log_rows_off", "log_columns_off")
+_KNOWN = dict.fromkeys(_DISTANCES, FAR)
+
+
+def _of(node: Any) -> Iterator[Row]:
+    name = type(node).__name__
+    if name.startswith("NllLoss"):
+        yield from _of_classes(node)
+    elif name.startswith("BinaryCrossEntropyWithLogits"):
+        last, maker = operation_of(_behind(node))
+        yield _row("binary_cross_entropy_with_logits", last, maker)
+    elif kind := _ONE_BY_ONE.get(name):
+        last, maker = operation_of(_behind(node))
+        if last == "Softmax" and _is_over_one(maker):
+            yield _row(kind, last, maker)
+            return
+        target = kept(node, "target") if kind in REGRESSION else None
+        if target is not None and (reach := out_of_reach(last, target)):
+            yield Row(_row(kind, last, maker), **{**reach, "site": "outputs"})
+
+
+def _of_classes(node: Any) -> Iterator[Row]:
+    last, maker = operation_of(_behind(node))
+    scores = kept(node, "self")
+    if scores is None or not scores.numel() or scores.dim() < _TWO:
+        return
+    if last == "LogSoftmax" and _is_over_classes(maker, scores):
+        last, maker = operation_of(_behind(maker))
+        found = {**_KNOWN, "log_rows_off": 0.0} if last == "LogSoftmax" else dict(_KNOWN)
+        if last == "Softmax":
+            found["rows_off"] = _off(kept(maker, "result"))
+        yield _row("cross_entropy", last, maker, classes=scores.size(1), **found)
+    elif last in LAYERS:
+        rows = _heard(scores, node)
+        if len(rows):
+            yield _row("nll_loss", last, maker, classes=rows.size(1), **_distances(rows, scores))
+
+
+def _is_over_classes(maker: Any, scores: Tensor) -> bool:
+    """Whether a log_softmax is over the axis of classes, as ``cross_entropy`` takes it."""
+    result = kept(maker, "result")
+    if result is None:
+        return False
+    axis = signed(maker._saved_dim) % result.dim()  # noqa: SLF001  so torch calls what a node has kept
+    if result.shape == scores.shape:
+        return axis == 1
+    sums = distances(_rows(scores))
+    return result.size(axis) == scores.size(1) and sums["log_rows_off"] < NEAR
+
+
+def _is_over_one(maker: Any) -> bool:
+    """Whether a softmax is along an axis of size 1, of several samples: all it gives is 1."""
+    result = kept(maker, "result")
+    if result is None or result.dim() < _TWO or result.numel() < _TWO:
+        return False
+    return result.size(signed(maker._saved_dim)) == 1  # noqa: SLF001  as above
+
+
+def _off(result: Tensor | None) -> float:
+    """How far a softmax's rows are from 1, over the last axis or that of classes."""
+    if result is None or result.dim() < _TWO:
+        return FAR
+    last = _rows(result.reshape(-1, result.size(-1)))
+    return min(distances(rows)["rows_off"] for rows in (last, _rows(result)))
+
+
+def _rows(scores: Tensor) -> Tensor:
+    """Some scores, with their classes on axis 1, as ``[rows, classes]``."""
+    samples = 1 + ROWS // max(1, scores.shape[2:].numel())
+    values = scores[:samples].float()
+    return values.movedim(1, -1).reshape(-1, values.size(1))[:ROWS]
+
+
+def _heard(scores: Tensor, node: Any) -> Tensor:
+    """The rows whose targets count: those of padding may hold anything."""
+    rows, target = _rows(scores), kept(node, "target")
+    if target is None or target.numel() * scores.size(1) != scores.numel():
+        return rows
+    heard = target.reshape(-1)[: len(rows)] != signed(node._saved_ignore_index)  # noqa: SLF001  as above
+    return rows[heard]
+
+
+def _distances(rows: Tensor, scores: Tensor) -> dict[str, float]:
+    """Columns can be told of only where all rows are there."""
+    found, whole = distances(rows), rows.numel() == scores.numel()
+    return found if whole else {**found, "columns_off": FAR, "log_columns_off": FAR}
+
+
+def _row(kind: str, last: str, maker: Any, **more: float) -> Row:
+    result = kept(maker, "result") if last in {"Softmax", "Sigmoid"} else None
+    spread = {} if result is None else {"least": float(result.min()), "most": float(result.max())}
+    return Row(part="call", kind=kind, site="loss", of_model=False, last=last, **spread, **more)
+
+
+def _behind(node: Any) -> Any:
+    """The node that made a node's first input."""
+    edges = getattr(node, "next_functions", ())
+    return edges[0][0] if edges else None

@@ -1,0 +1,197 @@
+"""How alike the outputs of different samples are, where a loss holds outputs against each other.
+
+Looked at on a few backward passes; where the first compare nothing of the kind, on no more.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.jit import ScriptModule
+from torch.nn import functional
+
+from pytest_dlcheck.run.sampling import Schedule
+from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.watch.guard import Guard
+from pytest_dlcheck.run.watch.losses.between import between, mark
+from pytest_dlcheck.run.watch.models.once import Once
+from pytest_dlcheck.trace import Row
+
+LOOKS = Schedule(8, 4)
+"""Backward passes that are looked at."""
+EARLY = 3
+"""The first of them: what the last is held against, and whether there is anything to look at."""
+OUTPUTS = 4
+"""Tensors of an output that are looked at."""
+SAMPLES = 64
+"""Samples that are compared, the first ones."""
+FEATURES = 4096
+"""Numbers of a sample that are compared, the first ones."""
+FEWEST = 8
+"""Samples below which nothing is concluded from how alike they are."""
+
+
+@dataclass
+class _Output:
+    module: weakref.ref[nn.Module]
+    keys: frozenset[int]
+    early: list[Tensor] = field(default_factory=list)
+    late: list[Tensor] = field(default_factory=list)
+    latest: int = -1
+
+    def add(self, number: int, found: Tensor) -> None:
+        if number < EARLY:
+            self.early.append(found)
+        elif number != self.latest:
+            self.late = []
+        self.latest = number
+        self.late.append(found)
+
+
+@dataclass
+class _Losses:
+    """Losses looked at, those that do nothing but compare outputs, and that only draw them together."""
+
+    looked: int = 0
+    comparing: int = 0
+    attracting: int = 0
+
+
+class Likeness:
+    """The outputs of the models that a loss is computed from.
+
+    Args:
+        guard: stands before what models call.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._outputs: dict[tuple[int, int], _Output] = {}
+        self._compared: set[tuple[int, int]] = set()
+        self._is_idle = self._waits = False
+        self._calls = 0
+        self._within: list[Once] = []
+        self._with_loss: dict[int, weakref.ref[nn.Module]] = {}
+        """Models that give a loss and nothing else: it is their parts' outputs that are compared."""
+        self._roots: set[int] = set()
+        """Models that were called since the last backward, by identity."""
+        self._losses: dict[frozenset[int], _Losses] = {}
+        """By the models that were called for them."""
+
+    def called(self, module: nn.Module, number: int) -> None:
+        """A module is called in order to train, before the backward of that number."""
+        if self._is_idle or number not in LOOKS:
+            return
+        self._roots.add(id(module))
+        Once(
+            module,
+            self._guard(lambda output: self._given(module, number, output)),
+            ended=self._stop_listening_within,
+        )
+        known = self._with_loss.get(id(module))
+        if known is not None and known() is module:
+            for part in module.children():
+                self._listen_within(part, number)
+
+    def _listen_within(self, part: nn.Module, number: int) -> None:
+        """Hear what a part gives, as often as it is called, until its model returns."""
+
+        def given(output: object) -> None:
+            self._given(part, number, output)
+            self._listen_within(part, number)
+
+        if not isinstance(part, ScriptModule):
+            self._within.append(Once(part, self._guard(given)))
+
+    def _stop_listening_within(self) -> None:
+        while self._within:
+            self._within.pop().cancel()
+
+    def backward_begins(self, losses: Sequence[Tensor]) -> None:
+        """A backward of these losses."""
+        roots, self._roots = frozenset(self._roots), set()
+        if not self._waits:
+            return
+        self._waits = False
+        if len(losses) != 1 or losses[0].grad_fn is None:
+            return
+        found = between(losses[0])
+        seen = self._losses.setdefault(roots, _Losses())
+        seen.looked += 1
+        seen.comparing += found.is_all
+        seen.attracting += found.attracts
+        self._compared |= {name[:2] for name in found.compared if isinstance(name, tuple)}
+        is_young = sum(each.looked for each in self._losses.values()) < EARLY
+        self._is_idle = not is_young and not any(each.comparing for each in self._losses.values())
+
+    def rows(self, keys: set[int], trained: set[int]) -> Iterator[Row]:
+        """What was seen of the outputs that are compared, where all are of models that are trained.
+
+        Args:
+            keys: parameters, by identity; some of the outputs must be theirs.
+            trained: all that are trained.
+        """
+        outputs = [o for key, o in self._outputs.items() if key in self._compared]
+        losses = [each for each in self._losses.values() if each.comparing]
+        seen = losses and all(o.keys & trained and o.early and o.late for o in outputs)
+        if not seen or not any(o.keys & keys for o in outputs):
+            return
+        early, late = (
+            [torch.stack(found).mean(0).tolist() for found in each]
+            for each in ([o.early for o in outputs], [o.late for o in outputs])
+        )
+        yield Row(
+            looked=sum(each.looked for each in losses),
+            comparing=sum(each.comparing for each in losses),
+            attracting=sum(each.attracting for each in losses),
+            outputs=len(outputs),
+            apart=max(one[0] for one in late),
+            apart_before=max(one[0] for one in early),
+            left=max(_left(a, b) for a, b in zip(early, late, strict=True)),
+            size_left=max(b[1] / max(a[1], 1e-12) for a, b in zip(early, late, strict=True)),
+        )
+
+    def _given(self, module: nn.Module, number: int, output: object) -> None:
+        self._waits = True
+        self._calls += 1
+        found = tensors(output)[:OUTPUTS]
+        if len(found) == 1 and not found[0].dim() and id(module) not in self._with_loss:
+            self._with_loss[id(module)] = weakref.ref(module)
+            self._waits = False  # of this loss, its parts were not listened to
+        for place, tensor in enumerate(found):
+            if not _is_usable(tensor):
+                continue
+            key = (id(module), place)
+            known = self._outputs.get(key)
+            if known is None or known.module() is not module:
+                owned = frozenset(id(p) for p in module.parameters())
+                known = self._outputs[key] = _Output(weakref.ref(module), owned)
+            known.add(number, _apart(tensor))
+            mark(tensor, (*key, self._calls))
+
+
+def _left(early: Sequence[float], late: Sequence[float]) -> float:
+    """The share that is left of what tells samples apart: of the angle between them, and of its size."""
+    angle, size = (now / max(before, 1e-12) for before, now in zip(early, late, strict=True))
+    return angle * min(1.0, size)
+
+
+def _is_usable(tensor: Tensor) -> bool:
+    if tensor.is_nested:
+        return False
+    plain = tensor.is_floating_point() and tensor.layout == torch.strided and tensor.dim() > 1
+    return plain and tensor.requires_grad and FEWEST <= tensor.shape[0] < tensor.numel()
+
+
+def _apart(output: Tensor) -> Tensor:
+    """How far samples are apart: 1 minus the mean cosine of two, and the size of their differences."""
+    with torch.no_grad():
+        rows = output.detach()[:SAMPLES].flatten(1)[:, :FEATURES].float()
+        count = len(rows)
+        whole = functional.normalize(rows, dim=1).sum(0).square().sum()
+        cosine = (whole - count) / (count * (count - 1))
+        return torch.stack([1 - cosine, rows.std(0).norm()])

@@ -1,0 +1,157 @@
+"""In which order a loss's targets stand, held against the inputs that they came with. No judgement."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_dlcheck.run.graph import entire
+from pytest_dlcheck.run.watch.batches.prints import ROWS, rounded, row_prints
+from pytest_dlcheck.run.watch.losses.foresight import foresees, is_looked_up
+from pytest_dlcheck.trace import Row
+
+WHOLE = 4096
+"""Nodes of a graph that are walked where targets stand in another order: a deep model's."""
+SAMPLES = 8192
+"""Samples of a batch that are told apart at most."""
+WORDS = 3
+"""Different numbers from which on integers are words or pixels, not two classes."""
+REORDER = ("Index", "Gather", "Take", "Roll", "Flip", "Sort", "Topk", "Scatter", "PackPadded", "Put")
+"""What nodes begin with that may give samples another order."""
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """How the targets of one loss stand beside its inputs.
+
+    Attributes:
+        permuted: a number of the targets, whatever their order, where they are those of the batch in
+            another order and outputs are not; None elsewhere.
+        copied: whether they are the integers that the model is called on, place by place.
+        foreseen: whether they are the next words, and attention shows these to the model.
+    """
+
+    permuted: float | None = None
+    copied: bool = False
+    foreseen: bool = False
+
+
+def pairing(
+    root: Any,
+    batches: Iterable[Sequence[Tensor]],
+    inputs: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    *,
+    further: Sequence[Tensor] = (),
+    aligned: bool | None,
+) -> Pairing:
+    """What is found of a loss.
+
+    Args:
+        root: its node.
+        batches: as loaders gave them, inputs first.
+        inputs: what the model was called on.
+        targets: what the loss has kept.
+        further: what the model was called on besides.
+        aligned: whether one of them is as a loader gave it; None where none is.
+    """
+    with torch.no_grad():
+        words = [each for each in further if any(_are_equal_words(each, kept) for kept in targets)]
+        copied = _are_copied(inputs, targets) or any(is_looked_up(root, each) for each in words)
+        foreseen = foresees(root, [*inputs, *further], targets)
+        pairs = [(batch, kept) for batch in batches for kept in targets] if aligned is None else []
+        for batch, kept in pairs:
+            numbers = [_another_order(given, kept) for given in batch[1:]]
+            number = next((number for number in numbers if number is not None), None)
+            as_given = number is not None and any(_are_equal(batch[0], called) for called in inputs)
+            if as_given and keeps_order(root, len(batch[0])):
+                return Pairing(number, copied, foreseen)
+    return Pairing(copied=copied, foreseen=foreseen)
+
+
+class Pairings:
+    """Those of the losses of one optimizer's parameters, added up."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._seen: set[float] = set()
+
+    def add(self, found: Pairing) -> None:
+        """One more."""
+        self._counts["copied"] += found.copied
+        self._counts["foreseen"] += found.foreseen
+        if found.permuted is not None:
+            self._counts["permuted"] += 1
+            self._seen.add(found.permuted)
+
+    def row(self) -> Row:
+        """The counts; ``permuted_sets`` are the different sets of targets among them."""
+        names = ("permuted", "copied", "foreseen")
+        return Row({name: self._counts[name] for name in names}, permuted_sets=len(self._seen))
+
+
+def _another_order(given: Tensor, compared: Tensor) -> float | None:
+    """A number of these targets if they are the ones given, sample by sample, in another order."""
+    if given.dim() == 0 or not 1 < len(given) <= SAMPLES or given.numel() != compared.numel():
+        return None
+    one, other = _samples(given), _samples(compared.reshape(given.shape))
+    if one == other or sorted(one) != sorted(other):
+        return None
+    total = sum(math.sin(place) * value for place, value in enumerate(sorted(one), 1))
+    return float(f"{total:.9e}")
+
+
+def _samples(batch: Tensor) -> list[float]:
+    """A number per sample, the same on every device; none where samples cannot be told apart."""
+    parts = [row_prints(part) for part in torch.split(batch.detach(), ROWS)]
+    return [value for part in parts if part is not None for value in rounded(part)]
+
+
+def _are_equal(given: Tensor, called: Tensor) -> bool:
+    return given is called or (given.shape == called.shape and _samples(given) == _samples(called))
+
+
+def _are_copied(inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> bool:
+    """Whether targets are what the model is called on.
+
+    Called several times for one loss, as a decoder is for each word, the next call is given the target
+    of the one before; that of the last call, the first or the last of a sum, is given to none.
+    """
+    words = [kept for kept in targets if _is_whole(kept)]
+    found = [any(_are_equal_words(called, kept) for called in inputs) for kept in words]
+    return any(found) if len(inputs) <= 1 else bool(found) and found[0] and found[-1]
+
+
+def _is_whole(numbers: Tensor) -> bool:
+    return not (numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool)
+
+
+def _are_equal_words(given: Tensor, compared: Tensor) -> bool:
+    """Whether both are the same whole numbers, in the same places."""
+    whole = _is_whole(given) and _is_whole(compared)
+    if not whole or given.numel() != compared.numel() or given.device != compared.device:
+        return False
+    same = torch.equal(given.reshape(-1), compared.reshape(-1).to(given.dtype))
+    return same and len(torch.unique(given)) >= WORDS
+
+
+def keeps_order(root: Any, samples: int) -> bool:
+    """Whether nothing between the parameters and the loss may have given samples another order."""
+    found = entire([root], WHOLE)
+    return found is not None and not any(_may_reorder(node, samples) for node in found)
+
+
+def _may_reorder(node: Any, samples: int) -> bool:
+    """Whether its name says so, or it is none of torch's own, whose names end with a number."""
+    name = type(node).__name__
+    if name.startswith("Cat"):
+        return not node._saved_dim  # noqa: SLF001  so torch calls what a node has kept
+    if name.startswith("Stack"):
+        return not node._saved_dim and len(node.next_functions) == samples  # noqa: SLF001  as above
+    return name.startswith(REORDER) or not (name[-1].isdigit() or name == "AccumulateGrad")

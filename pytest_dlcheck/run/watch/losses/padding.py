@@ -1,0 +1,76 @@
+"""Targets that a loss counts although the sequences of its inputs have ended there. No judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from pytest_dlcheck.run.graph import Node, kind_of
+from pytest_dlcheck.run.watch.losses.kept import kept, signed
+
+LEAST = 0.1
+"""Share of the places (ratio) that must be padding, and"""
+LENGTHS = 3
+"""different lengths (count), from which on it evidently is: all sequences may end alike by nature."""
+_NONE = 0
+"""How torch's loss nodes write ``reduction="none"``."""
+_CHOOSING = frozenset({"Where", "MaskedFill", "MaskedSelect", "Index", "Gather"})
+"""What may leave places out between such a loss and its mean."""
+
+
+def counted(nodes: Sequence[Node], inputs: Iterable[Tensor]) -> str:
+    """The share of a loss's targets that lie on padding, in words; empty where none is told.
+
+    Padding is where inputs ``[samples, steps]`` or ``[samples, steps, features]`` end in one value, each
+    sample after its own steps, and all targets there are one class; not where that is ignored, has no
+    weight, or the losses are masked.
+
+    Args:
+        nodes: those next to the loss.
+        inputs: what models were called on for it.
+    """
+    for given in inputs:
+        padded = _padding(given)
+        if padded is None:
+            continue
+        for node in nodes:
+            target = kept(node, "target") if kind_of(node).startswith("NllLoss") else None
+            if target is None or target.numel() != padded.numel() or target.device != padded.device:
+                continue
+            if _counts(node, target.reshape(padded.shape)[padded], padded, nodes):
+                return f"{float(padded.float().mean()):.0%}"
+    return ""
+
+
+def _padding(given: Tensor) -> Tensor | None:
+    """Where sequences have ended, ``[samples, steps]``; None where they evidently do not."""
+    if given.dim() not in {2, 3} or min(given.shape) <= 1 or given.dtype == torch.bool:
+        return None
+    if given.dim() == 2 and given.is_floating_point():  # noqa: PLR2004  one series a sample
+        return None
+    is_end = (given == 0).all(-1) if given.dim() == 3 else given == given[:, -1].mode().values  # noqa: PLR2004
+    padded = is_end.flip(1).int().cumprod(1).flip(1).bool()
+    lengths = (~padded).sum(1)
+    enough = float(padded.float().mean()) >= LEAST and len(torch.unique(lengths)) >= LENGTHS
+    return padded if enough and int(lengths.min()) > 0 else None
+
+
+def _counts(node: Node, targets: Tensor, padded: Tensor, nodes: Sequence[Node]) -> bool:
+    """Whether these targets, those on padding, are of one class, and enter the loss."""
+    label = int(targets[0])
+    weight = kept(node, "weight")
+    if bool((targets != label).any()) or label < 0 or label == signed(node._saved_ignore_index):  # noqa: SLF001
+        return False
+    if weight is not None and not float(weight[label]):
+        return False
+    if node._saved_reduction != _NONE:  # noqa: SLF001  so torch calls what a node has kept
+        return True
+    if any(kind_of(each) in _CHOOSING for each in nodes):
+        return False
+    products = [each for each in nodes if kind_of(each) == "Mul"]
+    factors = [kept(each, name) for each in products for name in ("self", "other")]
+    alike = [each for each in factors if each is not None and each.numel() == padded.numel()]
+    masks = [each.reshape(padded.shape) for each in alike if each.device == padded.device]
+    return bool(masks) and all(bool((mask[padded] != 0).any()) for mask in masks)

@@ -1,0 +1,1 @@
+"""Which modules are called, on what, in which mode, and what becomes of their results. No judgement."""

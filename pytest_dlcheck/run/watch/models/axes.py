@@ -1,0 +1,140 @@
+"""Which axis models take for that of the samples: layers that run along it, and softmaxes over it.
+
+A loader that stacks samples gives them along the first axis, so that it is known how many there are. No
+judgement.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import default_collate
+
+from pytest_dlcheck.run.graph import Node, entire, roots
+from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.watch.losses.kept import kept, signed
+from pytest_dlcheck.trace import Row
+
+LOOKS = 4
+"""Losses whose graphs are looked at, the first ones."""
+NODES = 20_000
+"""Nodes of a graph from which on it is left."""
+_SEQUENCES = 3
+"""Axes of a batch of sequences, as recurrent layers and attention take it."""
+
+
+@dataclass
+class _Layer:
+    """A layer that takes sequences.
+
+    Attributes:
+        module: which.
+        samples_first: whether it takes the first axis for that of the samples; or the second.
+        calls: how often it was called, and
+        turned: how often of these along the samples, with another axis of the batch in their place.
+        shape: what it was called on, and
+        batch: what the loader gave, the last time that it was.
+    """
+
+    module: weakref.ref[nn.Module]
+    samples_first: bool
+    calls: int = 0
+    turned: int = 0
+    shape: str = ""
+    batch: str = ""
+
+
+class Axes:
+    """What is done along the samples of the batch that a model is called on."""
+
+    def __init__(self) -> None:
+        self._batch: tuple[int, ...] | None = None
+        self._called: tuple[int, ...] | None = None
+        self._layers: dict[int, _Layer] = {}
+        self._looked = self._over_samples = 0
+        self._shape = ""
+
+    def batch_is_read(self, reading: Any, batch: object) -> None:
+        """A loader's iterator has given a batch."""
+        found = tensors(batch)[:1]
+        stacks = getattr(reading, "_collate_fn", None) is default_collate
+        self._batch = tuple(found[0].shape) if stacks and found and found[0].dim() > 1 else None
+
+    def is_called(self, module: nn.Module, arguments: tuple[Any, ...], *, outermost: bool) -> None:
+        """Any module is called, from outside of any or within one."""
+        if self._batch is None or not torch.is_grad_enabled():
+            return
+        if outermost:
+            given = next(iter(tensors(arguments)), None)
+            self._called = self._batch if given is not None and given.shape == self._batch else None
+        elif self._called is not None and isinstance(module, nn.RNNBase | nn.MultiheadAttention):
+            self._note(module, arguments[0], self._called)
+
+    def backward_begins(self, losses: Sequence[Tensor]) -> None:
+        """Look for softmaxes over the samples in the graph of a loss that has a target for each."""
+        called, self._called = self._called, None
+        if called is None or self._looked >= LOOKS:
+            return
+        found = entire(roots(losses), NODES)
+        if found is None or not any(_has_a_target_for_each(node, called[0]) for node in found):
+            return
+        self._looked += 1
+        shapes = [shape for node in found if (shape := _over_samples(node, called[0]))]
+        self._over_samples += bool(shapes)
+        self._shape = shapes[0] if shapes else self._shape
+
+    def rows(self, model: nn.Module) -> tuple[Row, ...]:
+        """What was found: a row per layer of a model, and one of all softmaxes."""
+        layers = [
+            Row(
+                kind="layer",
+                site=name or type(module).__name__,
+                type=type(module).__name__,
+                samples_first=layer.samples_first,
+                calls=layer.calls,
+                turned=layer.turned,
+                shape=layer.shape,
+                batch=layer.batch,
+            )
+            for name, module in model.named_modules()
+            if (layer := self._layers.get(id(module))) is not None and layer.module() is module
+        ]
+        if not self._looked:
+            return tuple(layers)
+        counts = {"calls": self._looked, "turned": self._over_samples}
+        return (*layers, Row(kind="softmax", site="", shape=self._shape, **counts))
+
+    def _note(
+        self, module: nn.RNNBase | nn.MultiheadAttention, given: Any, called: tuple[int, ...]
+    ) -> None:
+        if not isinstance(given, Tensor) or given.dim() != _SEQUENCES:
+            return
+        layer = self._layers.get(id(module))
+        if layer is None or layer.module() is not module:
+            layer = self._layers[id(module)] = _Layer(weakref.ref(module), module.batch_first)
+        along, across = (given.shape[1], given.shape[0]) if module.batch_first else given.shape[:2]
+        layer.calls += 1
+        layer.turned += along == called[0] != across and across in called[1:] and across > 1
+        layer.shape, layer.batch = str(list(given.shape)), str(list(called))
+
+
+def _has_a_target_for_each(node: Node, samples: int) -> bool:
+    target = kept(node, "target")
+    return target is not None and target.dim() > 0 and len(target) == samples
+
+
+def _over_samples(node: Node, samples: int) -> str:
+    """The shape of what a softmax over the first axis has made, where that alone is of the samples."""
+    if not type(node).__name__.startswith(("SoftmaxBackward", "SafeSoftmaxBackward")):
+        return ""
+    result = kept(node, "result")
+    if result is None or result.dim() <= 1 or samples in result.shape[1:]:
+        return ""
+    axis = signed(node._saved_dim) % result.dim()  # noqa: SLF001  so torch calls what a node has kept
+    is_first = not axis and len(result) == samples
+    return str(list(result.shape)) if is_first and result[0].numel() > 1 else ""

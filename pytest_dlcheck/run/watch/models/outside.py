@@ -1,0 +1,128 @@
+"""Modules that are called from outside of any other, and when the calls of all modules are heard."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pytest_dlcheck.run.watch.compiling import Compilation
+from pytest_dlcheck.run.watch.guard import Guard
+from pytest_dlcheck.run.watch.models.axes import Axes
+from pytest_dlcheck.run.watch.models.flows import Flows
+from pytest_dlcheck.run.watch.models.unheard import Unheard
+from pytest_dlcheck.run.watch.models.visits import Visits
+from pytest_dlcheck.run.watch.scene import census, parameters_of
+from pytest_dlcheck.run.watch.strand import Strand
+from pytest_dlcheck.run.watch.taps.calls import Calls, Heard
+
+DISCOVERY = 3
+"""Steps of a new optimizer during which all modules' calls are heard."""
+CURIOUS = 1
+"""Calls that are heard of all modules where a pass over a loader begins."""
+
+
+class Outside:
+    """Finds out which modules a loop calls, in short windows; between these only they are heard.
+
+    Args:
+        strands: what is trained, as it becomes known.
+        heard: told of every call from outside of any module.
+        guard: stands before what modules call.
+        compilation: during which no further module is listened to.
+    """
+
+    def __init__(
+        self, strands: Sequence[Strand], heard: Heard, guard: Guard, compilation: Compilation
+    ) -> None:
+        self._strands, self._compilation = strands, compilation
+        self.visits, self.flows, self.unheard, self.axes = Visits(), Flows(), Unheard(), Axes()
+        self._outermost: weakref.ref[nn.Module] | None = None
+        self._giver: weakref.ref[nn.Module] | None = None
+        self.calls = Calls(heard, self, guard)
+        self._known: dict[int, weakref.ref[nn.Module]] = {}
+        self._curious = 0
+
+    def is_called(self, module: nn.Module, *, with_gradients: bool) -> None:
+        """A module is called while all are heard."""
+        known = self._known.get(id(module))
+        if known is None or known() is not module:
+            self._known[id(module)] = weakref.ref(module)
+        self._look_around(module)
+        if self.calls.are_all_heard:
+            self.visits.begins(with_gradients=with_gradients)
+
+    def enters(self, module: nn.Module, arguments: tuple[Any, ...], *, outermost: bool) -> None:
+        """Any module is called while all are heard."""
+        self.visits.add(module, arguments, outermost=outermost)
+        giver = self.flows.is_called(module, arguments, outermost=outermost)
+        self.axes.is_called(module, arguments, outermost=outermost)
+        if outermost:
+            self._outermost = weakref.ref(module)
+            self._giver = None if giver is None else weakref.ref(giver)
+
+    def leaves(self, module: nn.Module, arguments: tuple[Any, ...], output: object) -> None:
+        """Any module has returned while all are heard."""
+        outermost = self._outermost is not None and self._outermost() is module
+        self.flows.returns(module, arguments, output, outermost=outermost)
+        if outermost:
+            self.visits.returns(module, output)
+            giver = None if self._giver is None else self._giver()
+            self.unheard.returns(module, giver, arguments, output)
+            self._outermost = None
+
+    def backward_begins(self, losses: Sequence[Tensor]) -> None:
+        """Look whose results it goes through, and forget calls that never returned."""
+        if self.calls.are_all_heard:
+            self.unheard.backward_begins(losses)
+            self.axes.backward_begins(losses)
+        self.calls.forget_open_calls()
+
+    def batch_is_read(self, reading: object, batch: object) -> None:
+        """A loader's iterator has given a batch."""
+        if self.calls.are_all_heard:
+            self.axes.batch_is_read(reading, batch)
+
+    def pass_begins(self) -> None:
+        """A pass over a loader begins: another model than the trained one may be called."""
+        if self._strands and not self._compilation.is_at_work:
+            self._curious = CURIOUS
+            self.calls.listen_everywhere()
+
+    def step_ends(self) -> None:
+        """Stop listening everywhere once all are known."""
+        if self.calls.are_all_heard and self._all_are_known():
+            self._follow_the_outermost()
+
+    def candidates(self, optimizer: torch.optim.Optimizer) -> list[nn.Module]:
+        """Where its root may be: what was called and owns all that it steps, or else all that lives."""
+        stepped = {id(p) for p in parameters_of(optimizer)}
+        whole = [m for m in self.called() if stepped <= {id(p) for p in m.parameters()}]
+        return [part for module in whole for part in module.modules()] or census()[0]
+
+    def called(self) -> list[nn.Module]:
+        """The modules that were called from outside of any other, and live."""
+        return [module for known in self._known.values() if (module := known()) is not None]
+
+    def _look_around(self, module: nn.Module) -> None:
+        if not self._curious:
+            return
+        self._curious -= 1
+        if not self._curious and self._all_are_known():
+            shapes = [p.shape for p in module.parameters()]
+            if any(s.scene is not None and s.shapes == shapes for s in self._strands):
+                self.calls.follow(module)
+            self._follow_the_outermost()
+
+    def _all_are_known(self) -> bool:
+        return all(s.step >= DISCOVERY or s.scene is None for s in self._strands)
+
+    def _follow_the_outermost(self) -> None:
+        for known in self._known.values():
+            module = known()
+            if module is not None and any(s.scene is not None and s.owns(module) for s in self._strands):
+                self.calls.follow(module)
+        self.calls.listen_to_the_followed()

@@ -1,0 +1,110 @@
+"""Models that are called without gradients while another is trained: teachers, targets. No judgement."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+
+from torch import nn
+
+from pytest_dlcheck.run.watch.models.following import Sample
+from pytest_dlcheck.trace import Row
+
+MODELS = 8
+"""Models that are followed."""
+OFTEN = 4
+"""Looks in every doubling of the steps, about."""
+
+
+@dataclass
+class _Teacher:
+    model: weakref.ref[nn.Module]
+    name: str
+    keys: frozenset[int]
+    before: Sample
+    steps: int = 0
+    in_train_mode: int = 0
+    last: int = -1
+    since: int = 0
+    until: int = 0
+    moved: bool = False
+    was_copy: bool = False
+
+    def look(self, steps: int) -> None:
+        """Whether it has moved until now."""
+        if (model := self.model()) is not None:
+            self.moved |= not self.before.equals(model)
+            self.until = steps
+
+
+class Teachers:
+    """What is called so and has parameters; what an optimizer steps is left out in the end.
+
+    Heard are its calls in the first steps of an optimizer, and where a pass over a loader begins.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, _Teacher] = {}
+        self._next = 0
+
+    def called(self, model: nn.Module, steps: int, *, in_train_mode: bool) -> None:
+        """It is called without gradients.
+
+        Args:
+            model: which.
+            steps: optimizer steps before it.
+            in_train_mode: whether modules of it are, to which that makes a difference.
+        """
+        teacher = self._known.get(id(model))
+        if teacher is None or teacher.model() is not model:
+            if len(self._known) >= MODELS:
+                return
+            keys = frozenset(id(p) for p in model.parameters())
+            who, name = weakref.ref(model), type(model).__name__
+            teacher = self._known[id(model)] = _Teacher(who, name, keys, Sample.of(model))
+        if teacher.last != steps:
+            teacher.last = steps
+            teacher.steps += 1
+            teacher.in_train_mode += in_train_mode
+
+    def stepped(self, steps: int) -> None:
+        """An optimizer has stepped, for this time: now and then, look whether they have moved."""
+        if self._known and steps >= self._next:
+            self._next = steps + max(1, steps // OFTEN)
+            self.close(steps)
+
+    def training_begins(self, model: nn.Module, steps: int) -> None:
+        """This model is about to be stepped, for the first time: what is counted begins anew."""
+        shapes = [p.shape for p in model.parameters()]
+        for teacher in self._known.values():
+            one = teacher.model()
+            if one is None or one is model:
+                continue
+            teacher.before, teacher.moved = Sample.of(one), False
+            teacher.steps = teacher.in_train_mode = 0
+            teacher.since = teacher.until = steps
+            alike = [p.shape for p in one.parameters()] == shapes
+            teacher.was_copy = alike and teacher.before.equals(model)
+
+    def close(self, steps: int) -> None:
+        """Look once more."""
+        for teacher in self._known.values():
+            teacher.look(steps)
+
+    def rows(self, stepped: set[int]) -> tuple[Row, ...]:
+        """A row per model that stood still.
+
+        Args:
+            stepped: the parameters, by identity, that optimizers step.
+        """
+        return tuple(
+            Row(
+                model=teacher.name,
+                steps=teacher.steps,
+                in_train_mode=teacher.in_train_mode,
+                stands_still=teacher.until - teacher.since,
+                was_copy=teacher.was_copy,
+            )
+            for teacher in self._known.values()
+            if teacher.keys and not teacher.moved and not teacher.keys & stepped
+        )

@@ -1,0 +1,1 @@
+"""Gradients, resets, clipping, optimizers and their schedules, from step to step. No judgement."""

@@ -1,0 +1,67 @@
+"""Parameters that a loop updates by hand, without an optimizer: are their gradients reset in between?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from torch import Tensor, nn
+
+from pytest_dlcheck.run.watch.steps.gradients import Gradients
+from pytest_dlcheck.run.watch.steps.leaves import Leaves, leaves_of
+from pytest_dlcheck.trace import Row
+
+LOOKS = 64
+"""Backward passes that are looked at."""
+WITNESSES = 64
+"""Leaves whose gradients are followed at most."""
+
+
+class ByHand:
+    """What backward reaches while no optimizer steps.
+
+    Args:
+        leaves: tells whether they have moved.
+    """
+
+    def __init__(self, leaves: Leaves) -> None:
+        self._leaves = leaves
+        self._gradients: Gradients | None = None
+        self._looks = 0
+        self.updates = self.kept = 0
+        """Updates by hand, and how many of them the next backward added its gradients to."""
+
+    def backward_begins(self, losses: Sequence[Tensor]) -> None:
+        """Look whether the leaves have moved since the last one, and whether gradients were reset."""
+        self._looks += 1
+        if self._looks > LOOKS:
+            return
+        moved = self._leaves.of(losses)
+        if self._gradients is None:
+            found = cast("list[nn.Parameter]", leaves_of(losses))
+            self._gradients = Gradients(found[:WITNESSES])
+            return
+        if not moved:
+            self._gradients.backward_begins()
+            return
+        self.updates += 1
+        self._gradients.was_reset = False
+        self.kept += not self._gradients.backward_begins() and not self._gradients.are_absent()
+
+    def backward_ends(self) -> None:
+        """Remember the gradients that it has left."""
+        if self._gradients is not None and self._looks <= LOOKS:
+            self._gradients.backward_ends()
+
+    def close(self) -> None:
+        """Let them go."""
+        self._leaves.close()
+        self._gradients = None
+
+    def row(self) -> Row:
+        """What was seen."""
+        return Row(
+            updated_by_hand=self._leaves.have_changed,
+            hand_updates=self.updates,
+            hand_kept=self.kept,
+        )

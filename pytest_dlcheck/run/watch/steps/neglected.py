@@ -1,0 +1,80 @@
+"""What a loop may have forgotten: optimizers that never step, and parameters that none of them steps."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from pytest_dlcheck.run.watch.models.flows import Flows
+from pytest_dlcheck.run.watch.models.visits import Visits
+from pytest_dlcheck.run.watch.scene import census
+from pytest_dlcheck.run.watch.steps.bystanders import Bystanders
+from pytest_dlcheck.run.watch.steps.leaves import leaves_of
+from pytest_dlcheck.run.watch.steps.outsiders import Outsiders
+from pytest_dlcheck.run.watch.steps.unstepped import Unstepped
+from pytest_dlcheck.run.watch.strand import Strand
+from pytest_dlcheck.trace import Row
+
+LOOKS = (3, 4, 16, 17, 64, 65)
+"""Backward passes, two in a row, at which it is asked whether they reach what nobody steps."""
+
+
+class Neglected:
+    """Looks at a few backward passes, and at doubling numbers of steps.
+
+    Args:
+        strands: what is trained, as it becomes known.
+        visits: which modules were called, and
+        flows: where their results went.
+    """
+
+    def __init__(self, strands: Sequence[Strand], visits: Visits, flows: Flows) -> None:
+        self._strands = strands
+        self._bystanders, self.outsiders = Bystanders(), Outsiders(visits)
+        self._unstepped = Unstepped(flows)
+        self.next = 1
+        """The number of steps after which optimizers are looked at again."""
+
+    def following(self, number: int) -> int:
+        """The number of the first backward from here on that is looked at."""
+        return next((look for look in LOOKS if look >= number), sys.maxsize)
+
+    def backward_begins(self, number: int, losses: Sequence[Tensor]) -> None:
+        """Where a backward reaches parameters that nobody steps, somebody may have been forgotten."""
+        if number not in LOOKS:
+            return
+        stepped: set[int] = set().union(*(strand.keys for strand in self._strands))
+        leaves = leaves_of(losses)
+        others, scene = self.outsiders.look(leaves, stepped), self._strands[-1].scene
+        if any(id(leaf) not in stepped for leaf in leaves):
+            modules, optimizers = census()
+            self._bystanders.note(optimizers)
+            self._bystanders.are_reached({id(leaf) for leaf in leaves})
+            if scene is not None:
+                self.outsiders.note(others, modules, optimizers, scene.model)
+                self.outsiders.tie(losses, stepped)
+        self._unstepped.look(stepped, lambda: census()[1])
+
+    def step_ends(self, steps: int) -> None:
+        """So many steps were taken: it is time to look."""
+        self.next = 1 << steps.bit_length()
+        self._bystanders.look()
+
+    def end(self) -> None:
+        """The watch ends."""
+        self._bystanders.look()
+
+    def idle_optimizers(self) -> list[str]:
+        """Optimizers that never stepped, although their parameters had gradients from backward."""
+        return self._bystanders.idle(set().union(*(s.keys for s in self._strands)))
+
+    def unstepped(self) -> list[str]:
+        """Optimizers that never stepped, over models whose results others are trained on."""
+        return self._unstepped.names(set().union(*(s.keys for s in self._strands)))
+
+    def forgotten(self) -> tuple[Row, ...]:
+        """Parameters of other models that losses reach and no optimizer steps."""
+        known: set[int] = set().union(*(strand.all_keys() for strand in self._strands))
+        return self.outsiders.rows(known, confused=any(s.owners.turns for s in self._strands))
