@@ -17,7 +17,7 @@ import torch
 from pytest_dlcheck import watch
 from pytest_dlcheck.verdict import Outcome
 
-SETS = ("sealed_again", "sealed_third")
+SETS = ("sealed_again", "sealed_third", "sealed_fourth")
 
 
 def of(name, part):

@@ -1,1 +1,1 @@
-"""Loops by a third author who had seen neither the checks nor other loops here; measured once, open since."""
+"""Loops by a third author who had seen neither checks nor other loops here; measured once, open since."""

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from pytest_dlcheck.run.graph import walk
 from pytest_dlcheck.run.watch.losses.partners import Couples, Partnerships
 
 N = 96
@@ -20,7 +21,7 @@ def told(pairs, model=None, compare=None):
     for x, y in pairs():
         out = model(x)
         loss = compare(out, y) if compare else F.cross_entropy(out, y)
-        found.add(couples.look(loss.grad_fn, [x], [], [y]))
+        found.add(couples.look(list(walk([loss.grad_fn])), [x], [], [y]))
     row = found.row()
     return row["swapped"], row["swappable"]
 
@@ -71,6 +72,18 @@ def anew():
     return torch.where(torch.rand(N) < 0.3, torch.randint(4, (N,)), CLASSES)
 
 
+def test_classes_by_lot_are_told():
+    swapped, tells = told(drawn(lambda: CLASSES[torch.randperm(N)]))
+    assert swapped == tells >= 5
+
+
+def test_actions_are_no_classes():
+    def weighed(out, actions):
+        return (F.cross_entropy(out, actions, reduction="none") * torch.rand(len(out))).mean()
+
+    assert told(drawn(lambda: torch.randint(4, (N,))), compare=weighed)[0] == 0
+
+
 def episodes(labels):
     def pairs():
         for _ in range(20):
@@ -84,12 +97,13 @@ def episodes(labels):
     [
         shuffled(32, CLASSES, both=True),
         drawn(anew),
-        drawn(lambda: torch.randint(4, (N,))),
+        drawn(lambda: torch.randperm(4)[CLASSES]),
+        drawn(lambda: torch.randint(4, (N,)) if torch.rand(()) < 0.5 else CLASSES),
         episodes(torch.arange(4).repeat(10)),
         episodes(torch.arange(4).repeat_interleave(10)),
         episodes((torch.arange(40) == 5).long()),
     ],
-    ids=["both", "noise", "pseudo labels", "episodes", "sorted episodes", "one of many"],
+    ids=["both", "noise", "clusters", "lost now and then", "episodes", "sorted episodes", "one of many"],
 )
 def test_other_changes_of_classes_are_none(pairs):
     assert told(pairs)[0] == 0

@@ -1,48 +1,29 @@
 """Which targets inputs come with, look after look: whether they change partners. No judgement.
 
-Inputs that are shuffled without their targets are told from labels that change for a reason. Either the
-same targets come again, in the same order, beside inputs in another one; or targets that are all
-different come again, each beside another input.
+Inputs that are shuffled without their targets are told from labels that change for a reason.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from pytest_dlcheck.run.graph import Node, kind_of
 from pytest_dlcheck.run.watch.batches.prints import ROWS, rounded, row_prints
 from pytest_dlcheck.run.watch.losses.orders import keeps_order
+from pytest_dlcheck.run.watch.losses.swaps import KNOWN, swaps
 
 LOOKS = 64
 """Losses that are remembered: the first ones that are looked at."""
 SMALL = 1 << 14
 """Numbers of a batch up to which they are kept as they are."""
+_NONE = 0
+"""How torch's loss nodes write ``reduction="none"``."""
 GRAPHS = 2
 """Graphs that are walked to see whether outputs are reordered: a training's are alike."""
-KNOWN = 8
-"""Inputs of a batch (count) that were seen before, below which nothing is told of it."""
-DISTINCT = 0.9
-"""Share of different targets (ratio) from which on they are quantities, each of one input."""
-LABELS = 32
-"""Classes in a row (count) that are the same again by no chance, where they have"""
-BITS = 24.0
-"""bits of information: once in 16 million."""
-MOVED = 0.1
-"""Share of known inputs (ratio) that have another class at least: of ten balanced classes 0.9 have; and
-of quantities"""
-MOVED_FAR = 0.5
-"""such a share has."""
-NEARLY_ALL = 0.9
-"""The same where targets come in an order of their own."""
-TRIED = 2
-"""Times that a pattern comes within the targets, from which on it is a period."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +60,7 @@ class Partners:
     Attributes:
         inputs: those of a batch.
         targets: the same.
-        are_classes: whether they are whole numbers, one a sample.
+        are_classes: whether they are whole numbers, one a sample, and each counts as much as any other.
     """
 
     inputs: _Rows
@@ -100,7 +81,7 @@ class Partnerships:
 
     def row(self) -> dict[str, int]:
         """``swappable`` losses that tell, and ``swapped``: of which inputs have others' targets."""
-        told = list(_told(self._found))
+        told = swaps((f.inputs.numbers(), f.targets.numbers(), f.are_classes) for f in self._found)
         return {"swappable": len(told), "swapped": sum(told)}
 
 
@@ -112,12 +93,16 @@ class Couples:
         self._in_order = True
 
     def look(
-        self, root: Any, inputs: Sequence[Tensor], further: Sequence[Tensor], targets: Sequence[Tensor]
+        self,
+        nodes: Sequence[Node],
+        inputs: Sequence[Tensor],
+        further: Sequence[Tensor],
+        targets: Sequence[Tensor],
     ) -> Partners | None:
         """Who stands beside whom; None where a model is given more, or puts it into another order.
 
         Args:
-            root: the loss's node.
+            nodes: those next to the loss, its own first.
             inputs: what models were called on: the first tensors.
             further: the other ones.
             targets: what the loss has kept and no gradients flow into.
@@ -131,97 +116,19 @@ class Couples:
             return None
         if self._walked < GRAPHS:
             self._walked += 1
-            self._in_order = keeps_order(root, count)
+            self._in_order = keeps_order(nodes[0], count)
         rows, partners = _Rows.of(given), _Rows.of(target)
         if rows is None or partners is None or not self._in_order:
             return None
         whole = not target.is_floating_point() and target.numel() == count
-        return Partners(rows, partners, whole)
+        return Partners(rows, partners, whole and not any(map(_weighs_each, nodes)))
+
+
+def _weighs_each(node: Node) -> bool:
+    """Whether a loss of classes is given out for each sample: by what an action earned, perhaps."""
+    return kind_of(node).startswith("NllLoss") and node._saved_reduction == _NONE  # noqa: SLF001
 
 
 def _is_of_pairs(target: Tensor) -> bool:
     """Whether each sample may be held against all others of its batch, as in contrastive losses."""
     return target.numel() % (len(target) ** 2) == 0
-
-
-@dataclass
-class _Memory:
-    """What was seen before.
-
-    Attributes:
-        target_of: an input's, the first one.
-        inputs_of: a target's.
-        orders: the orders of inputs that the same targets came with.
-        sets: targets, whatever their order.
-    """
-
-    target_of: dict[float, float] = field(default_factory=dict)
-    inputs_of: dict[float, set[float]] = field(default_factory=lambda: defaultdict(set))
-    orders: dict[tuple[float, ...], set[tuple[float, ...]]] = field(
-        default_factory=lambda: defaultdict(set)
-    )
-    sets: set[tuple[float, ...]] = field(default_factory=set)
-
-    def add(self, inputs: Sequence[float], targets: Sequence[float]) -> None:
-        """Remember them, but inputs that come with several targets at once."""
-        several: dict[float, set[float]] = defaultdict(set)
-        for one, other in zip(inputs, targets, strict=True):
-            several[one].add(other)
-            self.inputs_of[other].add(one)
-        for one, others in several.items():
-            self.target_of.setdefault(one, next(iter(others)) if len(others) == 1 else math.nan)
-        self.orders[tuple(targets)].add(tuple(inputs))
-        self.sets.add(tuple(sorted(targets)))
-
-
-def _told(found: Sequence[Partners]) -> Iterator[bool]:
-    """Of each loss that tells, whether its inputs have others' targets."""
-    memory = _Memory()
-    for each in found:
-        inputs, targets = each.inputs.numbers(), each.targets.numbers()
-        told = _is_swapped(memory, inputs, targets, are_classes=each.are_classes)
-        if told is not None:
-            yield told
-        memory.add(inputs, targets)
-
-
-def _is_swapped(
-    memory: _Memory, inputs: list[float], targets: list[float], *, are_classes: bool
-) -> bool | None:
-    known = [
-        (one, other, memory.target_of[one])
-        for one, other in zip(inputs, targets, strict=True)
-        if not math.isnan(memory.target_of.get(one, math.nan))
-    ]
-    if len(known) < KNOWN:
-        return None
-    moved = [(one, other) for one, other, before in known if other != before]
-    are_quantities = not are_classes and len(set(targets)) >= DISTINCT * len(targets)
-    if tuple(targets) in memory.orders:
-        if not (are_quantities or _is_telling(targets)) or _is_ordered(targets):
-            return None
-        is_new = tuple(inputs) not in memory.orders[tuple(targets)]
-        return is_new and len(moved) >= (MOVED_FAR if are_quantities else MOVED) * len(known)
-    if not are_quantities or tuple(sorted(targets)) in memory.sets:
-        return None
-    taken = [
-        one for one, other in moved if memory.inputs_of.get(other) and one not in memory.inputs_of[other]
-    ]
-    return len(moved) >= NEARLY_ALL * len(known) and len(taken) >= max(KNOWN, MOVED * len(moved))
-
-
-def _is_telling(labels: Sequence[float]) -> bool:
-    """Whether so many classes come in one order by no chance."""
-    counts, whole = Counter(labels).values(), len(labels)
-    bits = sum(count * math.log2(whole / count) for count in counts)
-    return whole >= LABELS and 2 * len(counts) <= whole and bits >= BITS
-
-
-def _is_ordered(targets: Sequence[float]) -> bool:
-    """Whether they are sorted, but for a few places, or a pattern that comes again and again."""
-    falls = sum(a > b for a, b in pairwise(targets))
-    rises = sum(a < b for a, b in pairwise(targets))
-    if 8 * min(falls, rises) < len(targets):
-        return True
-    periods = range(1, len(targets) // TRIED + 1)
-    return any(targets[:-period] == targets[period:] for period in periods)

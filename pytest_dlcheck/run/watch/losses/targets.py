@@ -152,7 +152,7 @@ class Targets:
             "given": among_the_inputs(inputs, still),
             "padding": counted(nodes, inputs),
         }
-        partners = self._couples.look(losses[0].grad_fn, inputs, further, still)
+        partners = self._couples.look(nodes, inputs, further, still)
         return Compared(
             *(
                 aligned,
