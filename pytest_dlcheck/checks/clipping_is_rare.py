@@ -90,7 +90,8 @@ class ClippingIsRare(Check):
         for key in faults.PLACES:
             count, clips = row.integer(key), row.integer(LOOKED.get(key, "clips"))
             if count > self.few and count >= self.nearly_all * clips:
-                return self.failed_by(faults.out_of_place(key, count, clips, self.few))
+                out_of_place = faults.out_of_place(key, count, clips, self.few)
+                return self.failed_by(out_of_place, Effect.STABILITY)  # nothing bounds the steps
         return None
 
     @classmethod
