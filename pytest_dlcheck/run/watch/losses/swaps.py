@@ -79,6 +79,9 @@ def swaps(found: Iterable[Pairs]) -> list[bool]:
     """
     memory, told, drawings = _Memory(), list[bool](), list[_Drawing]()
     for inputs, targets, are_classes in found:
+        if tuple(inputs) in memory.orders.get(tuple(targets), ()):  # the same batch again
+            told.append(False)
+            continue
         swapped = _is_swapped(memory, inputs, targets, are_classes=are_classes)
         if swapped is not None:
             told.append(swapped)
