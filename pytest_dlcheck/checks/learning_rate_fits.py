@@ -23,23 +23,21 @@ DECADES = (0.01, 0.1, 1.0, 10.0, 100.0)
 class LearningRateFits(Check):
     """The recipe's learning rate lies in the range where the training makes progress.
 
-    **Why it matters.** The learning rate decides more than any other setting whether and how fast a
-    network learns, and what fits depends on model, data, batch size and optimizer alike: the only way to
-    know is to try.
+    **Why it matters.** The learning rate decides more than any other setting how fast a network learns;
+    what fits depends on model, data, batch size and optimizer: the only way to know is to try.
 
     **How it decides.** The same short training runs at a hundredth to a hundred times the recipe's
     rates, schedule included, each from the same start; then at the two rates beside the best, or beyond
     the range where the best lies at its rim. Progress is how far the loss on fixed batches falls. Fails
     where the recipe's own rate breaks the training, or lets the loss fall less than ``least_progress``,
-    and one lower or at least ``far`` times higher lets it fall by ``clear`` or more. Everything between
-    passes, with the best rate as a measure, and as advice where the recipe's is far behind. It is run
-    only where it is asked for: it costs seven trainings.
+    and one lower or at least ``far`` times higher lets it fall by ``clear``; beside one that is less
+    than ``nearby`` times lower, only where the loss surely falls less than ``clear``. Everything between
+    passes, with the best rate as a measure, and as advice where the recipe's is far behind.
 
-    **What it cannot see.** What is best in the long run: short trainings favour rates that are a little
-    too high, and a rate in a warm-up is not judged.
+    **What it cannot see.** What is best in the long run: short trainings favour rates a little too high.
 
-    **Source.** Smith, "Cyclical Learning Rates" (2017), 3.3, the range test; separate trainings in place
-    of one sweep, because a sweep's late rates inherit what its early ones have done.
+    **Source.** Smith, "Cyclical Learning Rates" (2017), 3.3, the range test, by separate trainings: late
+    rates of one sweep inherit what its early ones have done.
     """
 
     family: ClassVar = "tuning"
@@ -58,6 +56,8 @@ class LearningRateFits(Check):
     """Fall of the loss that shows that a rate works (ratio); chosen."""
     far: float = 30.0
     """Factor between rates from which on the recipe's is off by orders of magnitude (ratio)."""
+    nearby: float = 10.0
+    """Factor (ratio) below which a lower rate may do better by luck: the step between those tried."""
     small_step: float = 3e-5
     """Update over weight (ratio) above which a rate is not called too low; healthy: above 6e-5."""
     behind: float = 0.5
@@ -84,20 +84,26 @@ class LearningRateFits(Check):
             return self.inconclusive("a training at one of the rates was cut short")
         best = max(runs, key=lambda run: (run.drop.estimate, run.scale == 1))
         if not best.falls(self.clear):
-            return self.inconclusive(
-                f"at none of {len(runs)} learning rates does the loss fall by {self.clear:.0%} in "
-                f"{own.steps} steps: the rate is not what stops it, or the steps are too few"
-            )
+            least = f"{self.clear:.0%} in {own.steps} steps"
+            why = f"at none of {len(runs)} learning rates does the loss fall by {least}"
+            return self.inconclusive(f"{why}: the rate is not what stops it, or the steps are too few")
         stalls = own.drop.estimate < self.least_progress and own.is_behind(best)
-        if stalls and best.scale < 1:
-            return self.failed_by(faults.too_high(own, best, len(runs), self.least_progress))
-        if stalls and best.scale >= self.far:
-            if warms_up(own_trace):
-                return self.inconclusive("the learning rate still rises at the last step: raise steps")
-            if update_ratio(own_trace) < self.small_step:
-                return self.failed_by(faults.too_low(own, best, len(runs), self.least_progress))
+        if stalls and (verdict := self._on_a_stall(own, best, own_trace, len(runs))):
+            return verdict
         story, measures = faults.told(own, best, len(runs), self.clear)
         return self.passed(story, *measures, advice=tuple(faults.better(own, best, runs, self.behind)))
+
+    def _on_a_stall(self, own: faults.Run, best: faults.Run, trace: Trace, tried: int) -> Verdict | None:
+        if best.scale < 1 and self.nearby * best.scale > 1 and own.drop.high >= self.clear:
+            fall = f"{own.drop.low:.0%} to {own.drop.high:.0%} ({self.clear:.0%} would do)"
+            return self.inconclusive(f"at lr={own.rate:.1e} the loss falls by {fall}: too noisy to tell")
+        if best.scale < 1:
+            return self.failed_by(faults.too_high(own, best, tried, self.least_progress))
+        if best.scale >= self.far and warms_up(trace):
+            return self.inconclusive("the learning rate still rises at the last step: raise steps")
+        if best.scale >= self.far and update_ratio(trace) < self.small_step:
+            return self.failed_by(faults.too_low(own, best, tried, self.least_progress))
+        return None
 
     def _cut_short(self, evidence: Evidence) -> Verdict | None:
         return super()._cut_short(Evidence(tuple(t for t in evidence.traces if _decides(t))))
