@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
 from pytest_dlcheck.run.crossings import MOST, Crossing
-from pytest_dlcheck.run.graph import Node
+from pytest_dlcheck.run.graph import Node, entire, kind_of
 from pytest_dlcheck.run.loss_calls import last_operation
 from pytest_dlcheck.run.watch.losses.between import between, mark
 from pytest_dlcheck.run.watch.losses.kept import kept
@@ -20,6 +20,8 @@ _SHAPES = frozenset(
     | {"Slice", "Select", "Index", "Split", "Unbind", "Expand", "ToCopy", "Clone", "Cat", "Stack"}
 )
 _TABLE, _SQUARE = 2, 2
+_Place: TypeAlias = tuple[Node, bool]
+"""A node of a loss, and whether only the size of what it has made enters."""
 _NODES = 64
 """Nodes between a loss and outputs; where there are more, other things may be in it."""
 
@@ -57,25 +59,21 @@ def only_sizes(loss: Any, path: Sequence[Crossing[list[Tensor]]]) -> bool:
     if not isinstance(loss, Tensor) or loss.numel() != 1 or loss.grad_fn is None or len(path) >= MOST:
         return False
     made = {tensor.grad_fn: tensor for _, tensor in _given(path, 0)}
-    waiting: list[tuple[Node, bool]] = [(loss.grad_fn, False)]
-    seen: dict[tuple[Node, bool], None] = {}
-    while waiting:
-        node, sized = waiting.pop()
-        if (node, sized) in seen:
-            continue
-        seen[node, sized] = None
-        output = made.get(node)
-        found = _below(node, sized=sized) if output is None else []
-        if not found and (output is None or not sized or _is_error(output)):
-            return False
-        waiting += found
-    return len(seen) <= _NODES
+
+    def below(place: _Place) -> list[_Place]:
+        return [] if place[0] in made else _below(*place)
+
+    def may_vanish(place: _Place) -> bool:
+        node, sized = place
+        return sized and node in made and not _is_error(made[node])
+
+    found = entire([(loss.grad_fn, False)], _NODES, below)
+    return found is not None and all(below(place) or may_vanish(place) for place in found)
 
 
-def _below(node: Node, *, sized: bool) -> list[tuple[Node, bool]]:
+def _below(node: Node, sized: bool) -> list[_Place]:  # noqa: FBT001  a place's two parts
     """What a node is made of, and whether that is only its size; nothing where it is made otherwise."""
-    name = type(node).__name__.partition("Backward")[0]
-    edges = [child for child, _ in node.next_functions]
+    name, edges = kind_of(node), [child for child, _ in node.next_functions]
     given = [edge for edge in edges if edge is not None]
     if _takes_size(node, name, given):
         return [(edge, True) for edge in given[:1]]

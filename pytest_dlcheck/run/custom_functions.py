@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from torch.autograd.function import BackwardCFunction, FunctionCtx
 
 from pytest_dlcheck.run.graph import roots, walk
 
+Hear: TypeAlias = Callable[[tuple[Any, ...]], None]
+"""Told what a Function is applied to."""
 _CALLS_KEPT = 2
 _TOO_LARGE = 10_000_000
 """Elements from which on a call's inputs are not kept."""
@@ -47,7 +49,7 @@ def custom_functions(tensor: Tensor) -> list[type[Any]]:
 @contextmanager
 def heard(model: nn.Module, kinds: Iterable[type[Any]]) -> Iterator[dict[type[Any], list[FunctionCall]]]:
     """Follow the calls of these Functions, by ``forward``: ``apply`` may have been kept by name."""
-    calls: dict[type[Any], list[FunctionCall]] = {kind: [] for kind in kinds}
+    calls: dict[type[Any], list[FunctionCall]] = {}
     inside: list[str] = []
     handles: list[Any] = []
 
@@ -61,7 +63,7 @@ def heard(model: nn.Module, kinds: Iterable[type[Any]]) -> Iterator[dict[type[An
 
         handles.append(module.register_forward_pre_hook(enter))
         handles.append(module.register_forward_hook(leave))
-    undo = [listen(kind, calls[kind], inside) for kind in calls]
+    undo = [listen(kind, keeping(calls.setdefault(kind, []), inside)) for kind in kinds]
     try:
         yield calls
     finally:
@@ -71,13 +73,29 @@ def heard(model: nn.Module, kinds: Iterable[type[Any]]) -> Iterator[dict[type[An
             handle.remove()
 
 
-def listen(kind: type[Any], calls: list[FunctionCall], inside: Sequence[str] = ()) -> Callable[[], None]:
-    """Note what a Function is applied to, the first few times.
+def keeping(calls: list[FunctionCall], inside: Sequence[str] = ()) -> Hear:
+    """What notes the first few calls of a Function.
+
+    Args:
+        calls: where to note them.
+        inside: the modules in whose forwards it runs, the innermost last.
+    """
+
+    def hear(arguments: tuple[Any, ...]) -> None:
+        sizes = [a.numel() for a in arguments if isinstance(a, Tensor)]
+        if len(calls) < _CALLS_KEPT and sum(sizes) < _TOO_LARGE:
+            site = inside[-1] if inside else None
+            calls.append(FunctionCall(tuple(map(_copy, arguments)), _trained(arguments), site))
+
+    return hear
+
+
+def listen(kind: type[Any], hear: Hear) -> Callable[[], None]:
+    """Tell of what a Function is applied to.
 
     Args:
         kind: which.
-        calls: where to note it.
-        inside: the modules in whose forwards it runs, the innermost last.
+        hear: told the arguments, before each call.
 
     Returns:
         What puts its forward back.
@@ -85,11 +103,7 @@ def listen(kind: type[Any], calls: list[FunctionCall], inside: Sequence[str] = (
     own, forward = vars(kind).get("forward"), kind.forward
 
     def listening(*given: Any) -> Any:
-        arguments = given[1:] if given and isinstance(given[0], FunctionCtx) else given
-        sizes = [a.numel() for a in arguments if isinstance(a, Tensor)]
-        if len(calls) < _CALLS_KEPT and sum(sizes) < _TOO_LARGE:
-            site = inside[-1] if inside else None
-            calls.append(FunctionCall(tuple(map(_copy, arguments)), _trained(arguments), site))
+        hear(given[1:] if given and isinstance(given[0], FunctionCtx) else given)
         return forward(*given)
 
     kind.forward = staticmethod(listening)

@@ -116,18 +116,20 @@ def _distance(a: Tensor | None, b: Tensor | None) -> float:
 
 
 def _by_content(rig: Rig, train: Any, val: Any) -> Row | None:
-    whole = _by_tables(rig, train, val)
-    if whole is not None:
-        return Row(
-            whole, continuous=whole.integer("matches") > 0 and _is_continuous(rig, look_at_val(rig))
-        )
+    row = _by_tables(rig, train, val) or _by_prints(rig, train, val)
+    if row is None:
+        return None
+    return Row(row, continuous=row.integer("matches") > 0 and _is_continuous(rig, look_at_val(rig)))
+
+
+def _by_prints(rig: Rig, train: Any, val: Any) -> Row | None:
     ours, theirs = look(rig), look_at_val(rig)
     if is_map_style(train) and is_map_style(val):
         ours = _aligned(rig, train, ours, theirs)
     known, asked = _prints(rig, ours), _prints(rig, theirs)
     if not known or not asked:
         return None
-    row = _row(
+    return _row(
         torch.tensor(list(known.values())),
         torch.tensor(list(asked.values())),
         list(known),
@@ -135,7 +137,6 @@ def _by_content(rig: Rig, train: Any, val: Any) -> Row | None:
         ours.total,
         theirs.total,
     )
-    return Row(row, continuous=_is_continuous(rig, theirs))
 
 
 def _by_nearness(rig: Rig) -> Row | None:

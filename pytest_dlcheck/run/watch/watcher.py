@@ -66,7 +66,7 @@ class Watcher:
         self._roster = Roster()
         self.strands = self._roster.strands
         compilation = Compilation()
-        self.own_functions = OwnFunctions(compilation)
+        self.own_functions = OwnFunctions(compilation, self._guard)
         self._outside = Outside(self.strands, self._called, self._guard, compilation)
         self._drifts = Drifts()
         self.evaluations = Evaluations(self.strands, self._drifts, self._guard, compilation)

@@ -6,13 +6,13 @@ judgement.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.graph import Node, entire, inputs_of, kind_of, walk
+from pytest_dlcheck.run.graph import Node, inner_first, inputs_of, kind_of, walk
 from pytest_dlcheck.run.watch.losses.kept import kept
 
 NODES = 20_000
@@ -64,7 +64,7 @@ def foresees(root: Node, inputs: Sequence[Tensor], targets: Sequence[Tensor]) ->
 
 def is_looked_up(root: Node, words: Tensor) -> bool:
     """Whether a loss is computed from these words, through an embedding of them."""
-    return any(_looks_up(node, words) for node in _first(walk([root])))
+    return any(_looks_up(node, words) for node in islice(walk([root]), NODES))
 
 
 def _are_words(given: Tensor) -> bool:
@@ -89,10 +89,14 @@ def _are_next(words: Tensor, target: Tensor, axis: int) -> bool:
 
 
 def _is_shown(root: Node, words: Tensor, length: int) -> bool:
-    found = entire([root], NODES)
-    if found is None or len([node for node in found if _looks_up(node, words)]) != 1:
+    order = inner_first([root], NODES)
+    if order is None or sum(_looks_up(node, words) for node in order) != 1:
         return False
-    shown = [shown for node in found if (shown := _shows(node, words, length)) is not None]
+    made_of_words: set[Node] = set()
+    for node in order:
+        if _looks_up(node, words) or not made_of_words.isdisjoint(inputs_of(node)):
+            made_of_words.add(node)
+    shown = [shown for node in order if (shown := _shows(node, made_of_words, length)) is not None]
     return bool(shown) and all(shown)
 
 
@@ -114,23 +118,22 @@ def _are_equal(one: Tensor, other: Tensor) -> bool:
     return False
 
 
-def _shows(node: Node, words: Tensor, length: int) -> bool | None:
+def _shows(node: Node, made_of_words: set[Node], length: int) -> bool | None:
     """Whether places attend to the next one here; None where it is no attention over the words."""
     name = type(node).__name__
     if name.startswith(_FUSED):
-        return _shows_by_mask(node, words, length)
+        return _shows_by_mask(node, made_of_words, length)
     weights = kept(node, "result") if name.startswith(_SOFTMAX) else None
-    if weights is None or not _is_square(weights, length) or not _are_keys_of(_keys(node), words):
+    if weights is None or not _is_square(weights, length) or _keys(node) not in made_of_words:
         return None
     return _reaches_ahead(weights)
 
 
-def _shows_by_mask(node: Node, words: Tensor, length: int) -> bool | None:
+def _shows_by_mask(node: Node, made_of_words: set[Node], length: int) -> bool | None:
     query, key = kept(node, "query"), kept(node, "key")
     if query is None or key is None or query.shape[-2] != key.shape[-2]:
         return None
-    from_key = [child for child, _ in node.next_functions[1:2] if child is not None]
-    if query.shape[-2] not in {length, length - 1} or not _are_keys_of(from_key, words):
+    if query.shape[-2] not in {length, length - 1} or node.next_functions[1][0] not in made_of_words:
         return None
     is_causal = bool(getattr(node, "_saved_is_causal", False))
     bias = next((found for name in _MASKS if (found := kept(node, name)) is not None), None)
@@ -150,25 +153,13 @@ def _reaches_ahead(weights: Tensor) -> bool:
     return 2 * int(ahead.sum()) > ahead.numel()
 
 
-def _keys(softmax: Node) -> list[Node]:
-    """Where the keys come from: the second factor of the product that a softmax is taken of."""
+def _keys(softmax: Node) -> Node:
+    """What made the keys, the second factor of the product that a softmax is taken of, if any."""
 
     def below(node: Node) -> Iterable[Node]:
         return inputs_of(node) if node is softmax or kind_of(node) in _ON_THE_WAY else ()
 
     for node in walk([softmax], below):
         if type(node).__name__.startswith(("BmmBackward", "MmBackward", "BaddbmmBackward")):
-            edges = [child for child, _ in node.next_functions]
-            return [edges[-1]] if edges[-1] is not None else []
-    return []
-
-
-def _are_keys_of(keys: Iterable[Node], words: Tensor) -> bool:
-    return any(_looks_up(node, words) for node in _first(walk(keys)))
-
-
-def _first(nodes: Iterator[Node]) -> Iterator[Any]:
-    for count, node in enumerate(nodes):
-        if count > NODES:
-            return
-        yield node
+            return node.next_functions[-1][0]
+    return None

@@ -15,10 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from pytest_dlcheck.run.custom_functions import FunctionCall, custom_functions, listen
+from pytest_dlcheck.run.custom_functions import (
+    FunctionCall,
+    custom_functions,
+    keeping,
+    listen,
+)
 from pytest_dlcheck.run.differentiated import differentiated
 from pytest_dlcheck.run.seeding import same_draws
 from pytest_dlcheck.run.watch.compiling import Compilation
+from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.trace import Row
 
 LOOKS = 3
@@ -35,10 +41,11 @@ class OwnFunctions:
 
     Args:
         compilation: during which none is listened to.
+        guard: stands before what their calls tell.
     """
 
-    def __init__(self, compilation: Compilation) -> None:
-        self._compilation = compilation
+    def __init__(self, compilation: Compilation, guard: Guard) -> None:
+        self._compilation, self._guard = compilation, guard
         self._calls: dict[type[Any], list[FunctionCall]] = {}
         self._undo: list[Callable[[], None]] = []
         self._looked = 0
@@ -51,8 +58,8 @@ class OwnFunctions:
         self._looked += 1
         for kind in (kind for loss in losses for kind in custom_functions(loss)):
             if kind not in self._calls and len(self._calls) < KINDS and _is_theirs(kind):
-                self._calls[kind] = []
-                self._undo.append(listen(kind, self._calls[kind]))
+                calls = self._calls[kind] = []
+                self._undo.append(listen(kind, self._guard(keeping(calls))))
 
     def close(self) -> None:
         """Listen no more."""
@@ -62,7 +69,11 @@ class OwnFunctions:
     def differentiate(self) -> None:
         """Compare their derivatives; not where they may wait for what other processes send."""
         calls, self._calls = self._calls, {}
-        if not calls or (distributed.is_available() and distributed.is_initialized()):
+        if (
+            self._guard.fault
+            or not calls
+            or (distributed.is_available() and distributed.is_initialized())
+        ):
             return
         with same_draws(SEED), torch.enable_grad():
             found = [differentiated(kind, heard, SEED) for kind, heard in calls.items() if heard]
