@@ -210,7 +210,8 @@ def _broadcast(row: Row, measure: Measure) -> Fault:
 def _twice(row: Row, measure: Measure) -> Fault:
     """Probabilities where logits are wanted."""
     text = _given(row, "probabilities", "logits")
-    cause = "softmax is applied twice: cross_entropy applies it itself"
+    itself = "" if row.flag("is_written") else ": cross_entropy applies it itself"
+    cause = f"softmax is applied twice{itself}"
     return Fault(row.text("site"), text, cause, "remove the softmax in training", measure)
 
 
@@ -244,6 +245,8 @@ def _over_another_axis(row: Row, measure: Measure) -> Fault:
 def _given(row: Row, what: str, wanted: str = "") -> str:
     """Who gives what to the loss: a module, or whatever stands between the model and the loss."""
     kind, site = row.text("kind"), row.text("site")
+    if row.flag("is_written"):
+        kind = f"a {kind} that is written out"
     if site == "loss":
         return f"{kind} is given {what}" + (f", and wants {wanted}" if wanted else "")
     return f"`{site}` gives {what} to {kind}" + (f", which wants {wanted}" if wanted else "")

@@ -27,6 +27,7 @@ from . import (
     faults_of_steps,
     faults_of_teachers,
     faults_of_validation,
+    faults_of_written_losses,
     healthy,
     measured,
     neighbours,
@@ -63,6 +64,7 @@ QUIET += [
     *faults_of_order.QUIET,
     *faults_of_teachers.QUIET,
     *faults_of_flows.QUIET,
+    *faults_of_written_losses.QUIET,
     *unusual.QUIET,
 ]
 TWINS = dict.fromkeys(case.twin for case in CASES)

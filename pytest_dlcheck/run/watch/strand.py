@@ -24,7 +24,7 @@ from pytest_dlcheck.run.probes.updates import UpdateProbe
 from pytest_dlcheck.run.sampling import GRADIENTS, Due
 from pytest_dlcheck.run.watch.batches.exposure import Exposure
 from pytest_dlcheck.run.watch.batches.loading import Loading
-from pytest_dlcheck.run.watch.losses.targets import Comparisons
+from pytest_dlcheck.run.watch.losses.compared import Comparisons
 from pytest_dlcheck.run.watch.models.axes import Axes
 from pytest_dlcheck.run.watch.models.flows import Flows
 from pytest_dlcheck.run.watch.models.modes import sensitive

@@ -23,8 +23,9 @@ from pytest_dlcheck.run.watch.company import Company
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.ending import EnoughSeen
 from pytest_dlcheck.run.watch.guard import Guard
+from pytest_dlcheck.run.watch.losses.compared import Compared
 from pytest_dlcheck.run.watch.losses.likeness import Likeness
-from pytest_dlcheck.run.watch.losses.targets import Compared, Targets
+from pytest_dlcheck.run.watch.losses.targets import Targets
 from pytest_dlcheck.run.watch.losses.taught import Taught
 from pytest_dlcheck.run.watch.losses.unpropagated import Unpropagated
 from pytest_dlcheck.run.watch.lull import Lull
@@ -74,7 +75,7 @@ class Watcher:
         self.unpropagated, self.by_hand = Unpropagated(), ByHand(Leaves())
         self.loading, self.graphs = Loading(), Graphs()
         self.edits, self.new_classes = Edits(), NewClasses()
-        self._targets, self._scaling, self.taught = Targets(), Scaling(), Taught()
+        self._targets, self._scaling, self.taught = Targets(self._guard), Scaling(), Taught()
         self.likeness, self.restored = Likeness(self._guard), Restored()
         self._company = Company(Meeting.of_this_process())
         self.unheard: tuple[Told, ...] = ()
@@ -326,7 +327,7 @@ class Watcher:
             self.evaluations.called(module, arguments, loading, now)
             self.new_classes.is_evaluated(loading)
             return
-        self._targets.is_called(arguments)
+        self._targets.is_called(module, arguments)
         self.likeness.called(module, self.backwards)
         for strand in self.strands:
             if strand.scene is not None and strand.scene.model is module:

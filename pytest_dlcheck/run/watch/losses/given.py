@@ -16,6 +16,7 @@ from pytest_dlcheck.run.distributions import FAR, distances
 from pytest_dlcheck.run.loss_calls import REGRESSION, operation_of
 from pytest_dlcheck.run.loss_targets import out_of_reach
 from pytest_dlcheck.run.watch.losses.kept import kept, signed
+from pytest_dlcheck.run.watch.losses.written import Written
 from pytest_dlcheck.trace import Row
 
 ROWS = 256
@@ -35,6 +36,11 @@ SEVERAL = 3
 def what_is_given(nodes: Iterable[Any]) -> list[Row]:
     """What the losses among the nodes of a graph are given; those of unknown meaning are left out."""
     return [row for node in nodes for row in _of(node)]
+
+
+def what_is_written(found: Iterable[Written]) -> list[Row]:
+    """The same of losses that are written out."""
+    return [row for each in found for row in _of_written(each)]
 
 
 class Given:
@@ -66,6 +72,8 @@ class Given:
 
 
 _TWO = 2
+_SAFELY = 3
+"""Operations that keep a logarithm from that of zero, and the logarithm, at most."""
 _ONE_BY_ONE = {
     "BinaryCrossEntropyBackward0": "binary_cross_entropy",
     "MseLossBackward0": "mse_loss",
@@ -88,12 +96,36 @@ def _of(node: Any) -> Iterator[Row]:
         yield _row("binary_cross_entropy_with_logits", last, maker)
     elif kind := _ONE_BY_ONE.get(name):
         last, maker = operation_of(_behind(node))
-        if last == "Softmax" and _is_over_one(maker):
-            yield _row(kind, last, maker)
-            return
         target = kept(node, "target") if kind in REGRESSION else None
-        if target is not None and (reach := out_of_reach(last, target)):
-            yield Row(_row(kind, last, maker), **{**reach, "site": "outputs"})
+        if target is not None:
+            yield from _of_regression(kind, last, maker, target)
+        elif last == "Softmax" and _is_over_one(maker):
+            yield _row(kind, last, maker)
+
+
+def _of_written(each: Written) -> Iterator[Row]:
+    last, maker = operation_of(each.scores)
+    if each.kind == "difference":
+        yield from _of_regression("mse_loss", last, maker, each.target)
+        return
+    for _ in range(_SAFELY):
+        if last in {"Log", "Add", "Clamp", "ClampMin"}:
+            last, maker = operation_of(_behind(maker))
+    behind, before = operation_of(_behind(maker)) if maker is not None else ("", None)
+    if before is not None and last in {"LogSoftmax", "Softmax"} and behind == "Softmax":
+        result = kept(before, "result")
+        classes = 0 if result is None else result.size(signed(before._saved_dim))  # noqa: SLF001  as above
+        off = {**_KNOWN, "rows_off": _off(result)}
+        yield _row("cross_entropy", behind, before, is_written=True, classes=classes, **off)
+    elif last in {"LogSigmoid", "Sigmoid"} and behind == "Sigmoid":
+        yield _row("binary_cross_entropy_with_logits", behind, before, is_written=True)
+
+
+def _of_regression(kind: str, last: str, maker: Any, target: Tensor) -> Iterator[Row]:
+    if last == "Softmax" and _is_over_one(maker):
+        yield _row(kind, last, maker)
+    elif reach := out_of_reach(last, target):
+        yield Row(_row(kind, last, maker), **{**reach, "site": "outputs"})
 
 
 def _of_classes(node: Any) -> Iterator[Row]:

@@ -6,6 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
+NONE, MEAN = 0, 1
+"""How torch's loss nodes write ``reduction="none"`` and ``"mean"``."""
+
 
 def kept(node: Any, name: str) -> Tensor | None:
     """The tensor that a node has saved under a name; None where it has none, or none any more.
@@ -25,6 +28,18 @@ def kept(node: Any, name: str) -> Tensor | None:
     except RuntimeError:  # the graph is gone
         return None
     return tensor.detach() if isinstance(tensor, Tensor) else None
+
+
+def kept_list(node: Any, name: str) -> list[Tensor | None]:
+    """The tensors that a node has saved as a list, or Nones; empty where it has none, or packed."""
+    try:
+        saved = getattr(node, f"_raw_saved_{name}", None) or ()
+        if any(getattr(each, "unpack_hook", None) is not None for each in saved):
+            return []
+        tensors = getattr(node, f"_saved_{name}", None) or ()
+    except RuntimeError:  # the graph is gone
+        return []
+    return [each.detach() if isinstance(each, Tensor) else None for each in tensors]
 
 
 def signed(number: int) -> int:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.graph import entire
+from pytest_dlcheck.run.graph import Node, entire
 from pytest_dlcheck.run.watch.batches.prints import ROWS, rounded, row_prints
 from pytest_dlcheck.run.watch.losses.foresight import foresees, is_looked_up
 from pytest_dlcheck.trace import Row
@@ -43,13 +42,14 @@ class Pairing:
 
 
 def pairing(
-    root: Any,
+    root: Node,
     batches: Iterable[Sequence[Tensor]],
     inputs: Sequence[Tensor],
     targets: Sequence[Tensor],
     *,
     further: Sequence[Tensor] = (),
     aligned: bool | None,
+    choosing: Collection[Node] = (),
 ) -> Pairing:
     """What is found of a loss.
 
@@ -60,6 +60,7 @@ def pairing(
         targets: what the loss has kept.
         further: what the model was called on besides.
         aligned: whether one of them is as a loader gave it; None where none is.
+        choosing: nodes that are known to choose a score of each sample.
     """
     with torch.no_grad():
         words = [each for each in further if any(_are_equal_words(each, kept) for kept in targets)]
@@ -70,7 +71,7 @@ def pairing(
             numbers = [_another_order(given, kept) for given in batch[1:]]
             number = next((number for number in numbers if number is not None), None)
             as_given = number is not None and any(_are_equal(batch[0], called) for called in inputs)
-            if as_given and keeps_order(root, len(batch[0])):
+            if as_given and keeps_order(root, len(batch[0]), choosing):
                 return Pairing(number, copied, foreseen)
     return Pairing(copied=copied, foreseen=foreseen)
 
@@ -141,13 +142,21 @@ def _are_equal_words(given: Tensor, compared: Tensor) -> bool:
     return same and len(torch.unique(given)) >= WORDS
 
 
-def keeps_order(root: Any, samples: int) -> bool:
-    """Whether nothing between the parameters and the loss may have given samples another order."""
+def keeps_order(root: Node, samples: int, choosing: Collection[Node] = ()) -> bool:
+    """Whether nothing between the parameters and the loss may have given samples another order.
+
+    Args:
+        root: the node of the loss.
+        samples: how many.
+        choosing: nodes that are known to choose a score of each sample, in their order.
+    """
     found = entire([root], WHOLE)
-    return found is not None and not any(_may_reorder(node, samples) for node in found)
+    return found is not None and not any(
+        _may_reorder(node, samples) for node in found if node not in choosing
+    )
 
 
-def _may_reorder(node: Any, samples: int) -> bool:
+def _may_reorder(node: Node, samples: int) -> bool:
     """Whether its name says so, or it is none of torch's own, whose names end with a number."""
     name = type(node).__name__
     if name.startswith("Cat"):

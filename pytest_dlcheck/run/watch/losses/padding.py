@@ -8,14 +8,12 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.graph import Node, kind_of
-from pytest_dlcheck.run.watch.losses.kept import kept, signed
+from pytest_dlcheck.run.watch.losses.kept import NONE, kept, signed
 
 LEAST = 0.1
 """Share of the places (ratio) that must be padding, and"""
 LENGTHS = 3
 """different lengths (count), from which on it evidently is: all sequences may end alike by nature."""
-_NONE = 0
-"""How torch's loss nodes write ``reduction="none"``."""
 _CHOOSING = frozenset({"Where", "MaskedFill", "MaskedSelect", "Index", "Gather"})
 """What may leave places out between such a loss and its mean."""
 
@@ -65,7 +63,7 @@ def _counts(node: Node, targets: Tensor, padded: Tensor, nodes: Sequence[Node]) 
         return False
     if weight is not None and not float(weight[label]):
         return False
-    if node._saved_reduction != _NONE:  # noqa: SLF001  so torch calls what a node has kept
+    if node._saved_reduction != NONE:  # noqa: SLF001  so torch calls what a node has kept
         return True
     if any(kind_of(each) in _CHOOSING for each in nodes):
         return False

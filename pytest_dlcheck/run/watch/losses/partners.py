@@ -13,15 +13,15 @@ from torch import Tensor
 
 from pytest_dlcheck.run.graph import Node, kind_of
 from pytest_dlcheck.run.watch.batches.prints import ROWS, rounded, row_prints
+from pytest_dlcheck.run.watch.losses.kept import NONE
 from pytest_dlcheck.run.watch.losses.orders import keeps_order
 from pytest_dlcheck.run.watch.losses.swaps import KNOWN, swaps
+from pytest_dlcheck.run.watch.losses.written import Written
 
 LOOKS = 64
 """Losses that are remembered: the first ones that are looked at."""
 SMALL = 1 << 14
 """Numbers of a batch up to which they are kept as they are."""
-_NONE = 0
-"""How torch's loss nodes write ``reduction="none"``."""
 GRAPHS = 2
 """Graphs that are walked to see whether outputs are reordered: a training's are alike."""
 
@@ -98,6 +98,8 @@ class Couples:
         inputs: Sequence[Tensor],
         further: Sequence[Tensor],
         targets: Sequence[Tensor],
+        *,
+        by_hand: Sequence[Written] = (),
     ) -> Partners | None:
         """Who stands beside whom; None where a model is given more, or puts it into another order.
 
@@ -106,6 +108,7 @@ class Couples:
             inputs: what models were called on: the first tensors.
             further: the other ones.
             targets: what the loss has kept and no gradients flow into.
+            by_hand: what it compares where it is written out.
         """
         own = [given for given in inputs if given.grad_fn is None]
         if len(own) != 1 or further or not own[0].dim() or not self._in_order:
@@ -116,17 +119,18 @@ class Couples:
             return None
         if self._walked < GRAPHS:
             self._walked += 1
-            self._in_order = keeps_order(nodes[0], count)
+            self._in_order = keeps_order(nodes[0], count, [each.node for each in by_hand])
         rows, partners = _Rows.of(given), _Rows.of(target)
         if rows is None or partners is None or not self._in_order:
             return None
         whole = not target.is_floating_point() and target.numel() == count
-        return Partners(rows, partners, whole and not any(map(_weighs_each, nodes)))
+        count_alike = not any(each.is_weighed for each in by_hand) and not any(map(_weighs_each, nodes))
+        return Partners(rows, partners, whole and count_alike)
 
 
 def _weighs_each(node: Node) -> bool:
     """Whether a loss of classes is given out for each sample: by what an action earned, perhaps."""
-    return kind_of(node).startswith("NllLoss") and node._saved_reduction == _NONE  # noqa: SLF001
+    return kind_of(node).startswith("NllLoss") and node._saved_reduction == NONE  # noqa: SLF001
 
 
 def _is_of_pairs(target: Tensor) -> bool:

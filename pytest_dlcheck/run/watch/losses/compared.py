@@ -1,0 +1,91 @@
+"""What the losses of a training compare: of one, and of those of one optimizer's parameters added up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pytest_dlcheck.run.watch.batches.class_order import ClassOrder, Labels
+from pytest_dlcheck.run.watch.losses.given import Given
+from pytest_dlcheck.run.watch.losses.orders import Pairing, Pairings
+from pytest_dlcheck.run.watch.losses.partners import Partners, Partnerships
+from pytest_dlcheck.trace import Row
+
+_COUNTED = ("looked", "aligned", "misaligned", "moving", "undivided", "paired", "exponential")
+_TOLD = ("crossed", "cut", "cut_inside", "turned", "its_own", "given", "padding")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What one loss compares.
+
+    Attributes:
+        aligned: whether its targets came with the inputs; None where it cannot be told.
+        moving: whether gradients flow into the targets.
+        undivided: whether it is a mean that nothing scales; None where it is not known.
+        age: how many batches older than the inputs the targets are.
+        paired: whether a loader gave batches of several tensors: inputs and targets together.
+        given: what torch's losses in it are given.
+        pairing: how its targets stand beside its inputs.
+        labels: the batch's, where its loader does not shuffle.
+        exponential: whether exponentials or logarithms are taken near it, as likelihoods do.
+        told: what else is noticed, by name, with words of it such as shapes: ``crossed``, of outputs and
+            of what became of them, where both sides were broadcast; ``cut``, of a batch and of what the
+            model was called on, where samples are cut apart; ``cut_inside``, before and after a view
+            within the model that does so; ``turned``, of scores and targets that were flattened in
+            another order; ``its_own``, where each sample is told by its likeness to itself; ``given``,
+            where the targets are among the inputs; and ``padding``, of the targets that lie on it.
+        partners: which of its targets stands beside which input, where that is told.
+    """
+
+    aligned: bool | None
+    moving: bool
+    undivided: bool | None
+    age: int = 0
+    paired: bool = False
+    given: tuple[Row, ...] = ()
+    pairing: Pairing = field(default_factory=Pairing)
+    labels: Labels | None = None
+    exponential: bool = False
+    told: Mapping[str, str] = field(default_factory=dict)
+    partners: Partners | None = None
+
+
+class Comparisons:
+    """What the losses of one optimizer's parameters compare, added up."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._ages: Counter[int] = Counter()
+        self._words: dict[str, str] = {}
+        self.given, self._pairings, self._partnerships = Given(), Pairings(), Partnerships()
+        self.order = ClassOrder()
+
+    def add(self, found: Compared) -> None:
+        """One more."""
+        self.given.add(found.given)
+        self._pairings.add(found.pairing)
+        self._partnerships.add(found.partners)
+        if found.labels is not None:
+            self.order.add(found.labels)
+        self._counts["looked"] += 1
+        self._counts["aligned"] += found.aligned is True
+        self._counts["misaligned"] += found.aligned is False
+        self._counts["moving"] += found.moving
+        self._counts["undivided"] += found.undivided is True
+        self._counts["exponential"] += found.exponential
+        self._counts["paired"] += found.paired
+        for name, words in found.told.items():
+            self._counts[name] += bool(words)
+            self._words[name] = words or self._words.get(name, "")
+        if found.aligned is False:
+            self._ages[found.age] += 1
+
+    def row(self) -> Row:
+        """The counts."""
+        age = self._ages.most_common(1)[0][0] if self._ages else None
+        counts = {name: self._counts[name] for name in (*_COUNTED, *_TOLD)}
+        shapes = {f"{name}_shapes": self._words.get(name, "") for name in _TOLD}
+        swaps = self._partnerships.row()
+        return Row(self._pairings.row(), **counts, **shapes, **swaps, age=age)
