@@ -24,12 +24,13 @@ class BatchesAreFresh(Check):
 
     **How it decides.** On a watched loop, by a fingerprint of what the model is called on, at sampled
     steps, over the whole window and never between neighbours (SAM, LBFGS, GANs and PPO use a batch
-    several times). It fails where ``enough`` steps all saw one batch although the loader was begun
-    anew at every one of them. One batch that was read once may be meant (overfitting a batch): advice,
-    and so is a loader of several batches that is begun anew at every step, or for a batch that is then
-    used for several. It fails, too, where reading samples edits what the data set has stored of them, in
-    two passes, and the second change begins where the first has ended: noise that adds up, or a scaling
-    that is done again. Rows of the arrays that it keeps are compared before and after a read.
+    several times). It fails where ``enough`` steps all saw one batch although the loader was begun anew
+    at every one of them, or where no more than half of the batches that such a loop sees differ. One
+    batch that was read once may be meant (overfitting a batch): advice, and so is a loader of several
+    batches that is begun anew at every step, or for a batch that is then used for several. It fails,
+    too, where reading samples edits what the data set has stored of them, in two passes, and the second
+    change begins where the first has ended: noise that adds up, or a scaling that is done again. Rows of
+    the arrays that it keeps are compared before and after a read.
 
     **What it cannot see.** Which samples are in a batch; data that is no tensor argument of the model;
     edits in a loader's workers, by a loop that reads without a loader, or of whole arrays at once.
@@ -66,7 +67,8 @@ class BatchesAreFresh(Check):
         restarts = length > 1 and read >= self.enough and passes >= self.anew * read
         if seen < self.enough:
             return self.inconclusive(f"only {seen} steps were recorded, {self.enough} are needed")
-        if distinct == 1 and restarts:
+        at_each_step = restarts and read >= self.anew * row.integer("steps")
+        if restarts and (distinct == 1 or (at_each_step and 2 * distinct <= seen)):
             return self.failed(
                 story,
                 measure,
@@ -103,6 +105,8 @@ class BatchesAreFresh(Check):
     def sick(cls) -> Iterable[Example]:
         """Begun anew at every step; edited by reading."""
         yield Example("next(iter(loader))", (_example([1.0] * 20, 20, 20),), ("data",))
+        seeded = _example([i // 5 for i in range(20)], 20, 20)
+        yield Example("next(iter(loader)) of a loader with a seed", (seeded,), ("data",))
         adds_up = Row(
             name="Faces.images", rows=64, passes=2, given=True, drift=0.02, first=1.0, size=0.1
         )

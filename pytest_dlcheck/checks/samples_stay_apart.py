@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults.axes import along_the_samples, over_the_samples
+from pytest_dlcheck.faults.axes import along_the_samples, carried_over, over_the_samples
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict
@@ -21,12 +21,14 @@ class SamplesStayApart(Check):
     takes the samples of a batch for steps of one sequence. It trains, and scores by what else is in the
     batch: new data, or another order, gives other answers.
 
-    **How it decides.** On a watched loop, in the first steps, where a loader that stacks samples gives
-    a model its batch as it is, so that the samples are known to lie along its first axis. It fails where
-    a recurrent layer or ``MultiheadAttention`` is called ``often`` or more, and every time has as many
+    **How it decides.** On a watched loop, in the first steps, where a loader that stacks samples gives a
+    model its batch as it is, so that the samples are known to lie along its first axis. It fails where a
+    recurrent layer or ``MultiheadAttention`` is called ``often`` or more, and every time has as many
     steps as there are samples, and, in the samples' place, as many as another axis of the batch has. It
-    fails, too, where in ``often`` or more losses, and all that were looked at, a softmax is over an axis
-    of so many as there are samples, the first, that no other axis has, while each sample has a target.
+    fails, too, where in ``often`` or more losses, and ``most`` of those looked at, a model is given a
+    state that it has given for the batch before, though the loader shuffles; and where in ``often`` or
+    more losses, and all that were looked at, a softmax is over an axis of so many as there are samples,
+    the first, that no other axis has, while each sample has a target.
 
     **What it cannot see.** Batches that are changed before the model, or that have as many samples as
     steps; cells that are called step by step; views that mix samples (``targets_are_aligned`` advises on
@@ -38,7 +40,7 @@ class SamplesStayApart(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop"})
-    glances: ClassVar[frozenset[str]] = frozenset({"axes"})
+    glances: ClassVar[frozenset[str]] = frozenset({"axes", "comparisons"})
     shows: ClassVar[Effect | None] = Effect.INDEPENDENCE
     leads_to: ClassVar[frozenset[Effect]] = frozenset(
         {Effect.FITTING, Effect.PROGRESS, Effect.LEARNING, Effect.GENERALIZATION}
@@ -47,6 +49,8 @@ class SamplesStayApart(Check):
 
     often: int = 2
     """Calls, or losses (count), that are no accident."""
+    most: float = 0.5
+    """Share of losses (ratio); each pass over the data may begin with a fresh state."""
 
     def trials(self, terms: Terms) -> tuple[Trial, ...]:
         """The user's own loop."""
@@ -54,7 +58,11 @@ class SamplesStayApart(Check):
 
     def decide(self, evidence: Evidence) -> Verdict:
         """By the layers, then by the softmaxes."""
-        rows = evidence.the("watch").rows("axes")
+        trace = evidence.the("watch")
+        rows, losses = trace.rows("axes"), trace.row("comparisons")
+        bound = max(self.often, self.most * losses.integer("looked"))
+        if losses.integer("carried") >= bound:
+            return self.failed_by(carried_over(losses, bound))
         if not rows:
             return self.not_applicable("no layer of sequences was called on a loader's own batch")
         turned = [row for row in rows if self._is_turned(row)]
@@ -73,6 +81,8 @@ class SamplesStayApart(Check):
     def healthy(cls) -> Iterable[Example]:
         """Along the steps; by chance once."""
         yield Example("along the steps", (_example(turned=0),))
+        once = Row(looked=24, carried=1, carried_shapes="[1, 32, 12]")
+        yield Example("a state that was carried once", (_example(once, turned=0),))
         yield Example("as many steps as samples, once", (_example(turned=1),))
 
     @classmethod
@@ -81,10 +91,14 @@ class SamplesStayApart(Check):
         yield Example("no batch_first", (_example(),), ("encoder.rnn",))
         weights = _example(kind="softmax", site="", shape="[32, 12]")
         yield Example("attention over the batch", (weights,), ("attention",))
+        losses = Row(looked=24, carried=20, carried_shapes="[1, 32, 12]")
+        yield Example("hidden state of the batch before", (_example(losses, turned=0),), ("model",))
 
 
-def _example(**found: Scalar) -> Trace:
+def _example(losses: Row | None = None, **found: Scalar) -> Trace:
     row: dict[str, Scalar] = {"kind": "layer", "site": "encoder.rnn", "type": "LSTM", "calls": 3}
     more: dict[str, Scalar] = {"turned": 3, "shape": "[32, 12, 8]", "batch": "[32, 12, 8]"}
     axes = Row({**row, **more, "samples_first": False, **found})
-    return example_trace(Terms().watch(), loop=Row(steps=48), axes=axes)
+    return example_trace(
+        Terms().watch(), loop=Row(steps=48), axes=axes, comparisons=losses or Row(looked=24)
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -24,27 +24,30 @@ class TargetsAreAligned(Check):
     target, the loss still falls a little: to what the targets are on average.
 
     **How it decides.** On a watched loop, at sampled backward passes, from the graph of the loss:
-    torch's losses keep their targets there. Inputs and targets are held against the last batches that
-    data loaders gave, by fingerprints; a batch that is found for both must be the same. It fails where
-    ``several`` losses and ``some`` of those that can be told have targets of another batch only, and
-    where outputs ``[n, 1]`` meet targets ``[n]`` and make ``[n, n]``. It fails, too, where ``several``
-    losses and ``some`` of all have the batch's own targets in another order, and neither the inputs nor,
-    by anything in the graph, the outputs were put in one; and where a network of weights that are
-    evidently no fresh draw is reached by losses through their targets alone, and stepped beside what
-    predicts them; and where the targets are the next words of what the model is called on and all
-    attention over these words, by its weights or its mask, lets each place see the next; where scores by
-    steps and targets by samples are flattened beside each other; where each sample is told by the
-    product of its features with these same features; and where inputs come again, in a new order, with
-    targets of others, which keep theirs. Other gradients that flow into the targets are advice: a
-    teacher that is not detached, or a loss that is meant so; so are a batch of images, or features
-    within a model, that are viewed as another number of rows, across their axes, square images that a
-    linear layer is called on before anything else, targets that are the very tokens that the model is
-    called on, unshifted, or one of the inputs of each sample, or that lie on padding and count, and a
-    copy of the model that gives targets and is never synchronised.
+    torch's losses keep their targets there, and losses that are written out as squares, distances,
+    chosen or multiplied logarithms keep what they are worked out from. Inputs and targets are held
+    against the last batches that data loaders gave, by fingerprints; a batch that is found for both must
+    be the same. It fails where ``several`` losses and ``some`` of those that can be told have targets of
+    another batch only, and where outputs ``[n, 1]`` meet targets ``[n]`` and make ``[n, n]``. It fails,
+    too, where ``several`` losses and ``some`` of all have the batch's own targets in another order, and
+    neither the inputs nor, by anything in the graph, the outputs were put in one; and where a network of
+    weights that are evidently no fresh draw is reached by losses through their targets alone, and
+    stepped beside what predicts them; and where the targets are the next words of what the model is
+    called on and all attention over these words, by its weights or its mask, lets each place see the
+    next; where scores by steps and targets by samples are flattened beside each other; where each sample
+    is told by the product of its features with these same features; where the logarithms of chosen
+    actions are weighed by returns less a critic's values, with gradients; and where inputs come again,
+    in a new order, with targets of others, which keep theirs. Other gradients that flow into the targets
+    are advice: a teacher that is not detached, or a loss that is meant so; so are a batch of images, or
+    features within a model, that are viewed as another number of rows, across their axes, square images
+    that a linear layer is called on before anything else, targets that are the very tokens that the
+    model is called on, unshifted, or one of the inputs of each sample, or that lie on padding and count,
+    a term of the loss that is multiplied by zero, and a copy of the model that gives targets and is
+    never synchronised.
 
     **What it cannot see.** Batches that no loader gave (where none gave inputs with targets, it is not
     applicable) or that are changed before the model, targets that are changed before the loss, losses
-    that torch does not compute in one piece, and pairs that were wrong in the data set already.
+    that are written out in other ways, and pairs that were wrong in the data set already.
 
     **Source.** The warning of ``torch.nn.functional.mse_loss`` about broadcasting; Karpathy, "A Recipe
     for Training Neural Networks" (2019).
@@ -77,7 +80,7 @@ class TargetsAreAligned(Check):
         bound = max(self.several, self.some * known)
         if fault := self._fault(row, bound):
             return self.failed_by(fault)
-        advice = list(self._advice(row, evidence.the("watch").row("loop")))
+        advice = list(faults.advice_on(row, evidence.the("watch").row("loop")))
         advice += still_targets(evidence.the("watch"))
         story = (
             f"{wrong} of {known} losses have targets of another batch, {crossed} of {looked} broadcast "
@@ -109,16 +112,6 @@ class TargetsAreAligned(Check):
             return faults.in_another_order(row, of_all)
         return exchanged(row, self.several, self.some)
 
-    def _advice(self, row: Row, loop: Row) -> Iterator[str]:
-        looked = row.integer("looked")
-        if 2 * row.integer("moving") > looked:
-            yield "gradients flow into the targets of the loss: detach() them, unless both should move"
-        for name, advice in faults.ADVICE.items():
-            if 2 * row.integer(name) > looked:
-                yield advice(row)
-        if seen := loop.text("unflattened"):
-            yield f"{seen}: a linear layer reads the last axis only, here rows: flatten(1) first"
-
     @classmethod
     def healthy(cls) -> Iterable[Example]:
         """Aligned; one of an older batch."""
@@ -140,6 +133,8 @@ class TargetsAreAligned(Check):
         yield Example("no causal mask", (_example(foreseen=24),), ("attention",))
         shapes = "[12, 32, 5] beside [32, 12]"
         yield Example("time-major", (_example(turned=24, turned_shapes=shapes),), ("loss",))
+        critic = _example(advantage=24, advantage_shapes="[64]")
+        yield Example("an advantage that is not detached", (critic,), ("loss",))
         yield Example("z @ z.T", (_example(its_own=24),), ("loss",))
         yield Example("a teacher trained along", (_example(taught=4, teacher="teacher"),), ("teacher",))
         yield Example("[n, 1] against [n]", (_example(crossed=24, crossed_shapes=shapes),), ("loss",))

@@ -28,6 +28,22 @@ def along_the_samples(row: Row) -> Fault:
     )
 
 
+def carried_over(row: Row, bound: float) -> Fault:
+    """A state of the batch before enters the next, which holds other samples."""
+    count, looked, shape = row.integer("carried"), row.integer("looked"), row.text("carried_shapes")
+    remedy = "begin each batch with a fresh state: pass None, or zeros"
+    return Fault(
+        because=(
+            f"in {count} of {looked} losses (fewer than {bound:g} may) the model is given the state "
+            f"{shape} that it gave for the batch before, while the loader shuffles"
+        ),
+        measures=(Measure("losses with a state of the batch before", count, "count", bound, "<"),),
+        suspects=(Suspect("model", f"its state {shape} is carried from batch to batch", remedy),),
+        cause="the hidden state is carried into the next batch: each sample begins where another ended",
+        remedy=remedy,
+    )
+
+
 def over_the_samples(row: Row) -> Fault:
     """A softmax shares one among the samples of a batch."""
     count, shape = row.integer("turned"), row.text("shape")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row
@@ -133,6 +133,30 @@ def its_own(row: Row, bound: float) -> Fault:
     )
 
 
+def advantage(row: Row, bound: float) -> Fault:
+    """A critic that is drawn along by the loss of its actor."""
+    count, looked = row.integer("advantage"), row.integer("looked")
+    remedy = "detach the advantage in the actor's loss: -(log_prob * advantage.detach()).mean()"
+    return Fault(
+        because=(
+            f"in {count} of {looked} losses (fewer than {bound:g} may) log-probabilities of what was "
+            f"chosen, {row.text('advantage_shapes')}, are weighed by returns less values with gradients"
+        ),
+        measures=(Measure("losses whose weights have gradients", count, "count", bound, "<"),),
+        suspects=(Suspect("loss", "the actor's loss reaches the critic through the advantage", remedy),),
+        cause="the advantage is not detached: the actor's loss trains the critic to please it",
+        remedy=remedy,
+    )
+
+
+def weightless(row: Row) -> str:
+    """Advice where a term has no weight."""
+    return (
+        f"a term of the loss is multiplied by 0 in {row.integer('weightless')} of "
+        f"{row.integer('looked')} losses: it trains nothing"
+    )
+
+
 def given(row: Row) -> str:
     """Advice where the answer is among what is asked."""
     return (
@@ -171,13 +195,32 @@ BY_NAME: Mapping[str, Callable[[Row, float], Fault]] = {
     "turned": turned,
     "its_own": its_own,
     "foreseen": foreseen,
+    "advantage": advantage,
 }
 """Faults by the name under which the losses that show them are counted."""
 ADVICE: Mapping[str, Callable[[Row], str]] = {
     "copied": copied,
     "given": given,
     "padding": padding,
+    "weightless": weightless,
     "cut": cut,
     "cut_inside": cut_apart,
 }
 """Advice likewise."""
+
+
+def advice_on(row: Row, loop: Row) -> Iterator[str]:
+    """What most losses show, and may be meant.
+
+    Args:
+        row: what losses compare.
+        loop: the loop's own.
+    """
+    looked = row.integer("looked")
+    if 2 * row.integer("moving") > looked:
+        yield "gradients flow into the targets of the loss: detach() them, unless both should move"
+    for name, advice in ADVICE.items():
+        if 2 * row.integer(name) > looked:
+            yield advice(row)
+    if seen := loop.text("unflattened"):
+        yield f"{seen}: a linear layer reads the last axis only, here rows: flatten(1) first"

@@ -229,7 +229,7 @@ def _squashed(row: Row) -> Iterator[Fault]:
 def _over_batch(row: Row, measure: Measure) -> Fault:
     """Probabilities over the wrong axis."""
     site = row.text("site")
-    what = f"what {row.text('kind')} is given" if site == "loss" else f"`{site}`"
+    what = f"what {_kind(row)} is given" if site == "loss" else f"`{site}`"
     text = f"{what} is normalised over the batch: columns sum to 1, rows do not"
     cause, remedy = "softmax over axis 0", "use softmax(dim=1)"
     return Fault(row.text("site"), text, cause, remedy, measure, over_batch=True)
@@ -242,11 +242,13 @@ def _over_another_axis(row: Row, measure: Measure) -> Fault:
     return Fault(row.text("site"), text, cause, "give log_softmax the axis of the classes", measure)
 
 
+def _kind(row: Row) -> str:
+    return f"a {row.text('kind')} that is written out" if row.flag("is_written") else row.text("kind")
+
+
 def _given(row: Row, what: str, wanted: str = "") -> str:
     """Who gives what to the loss: a module, or whatever stands between the model and the loss."""
-    kind, site = row.text("kind"), row.text("site")
-    if row.flag("is_written"):
-        kind = f"a {kind} that is written out"
+    kind, site = _kind(row), row.text("site")
     if site == "loss":
         return f"{kind} is given {what}" + (f", and wants {wanted}" if wanted else "")
     return f"`{site}` gives {what} to {kind}" + (f", which wants {wanted}" if wanted else "")

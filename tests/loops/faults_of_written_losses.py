@@ -6,6 +6,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from .data import diabetes, digits, tumours
@@ -32,6 +33,15 @@ def picked(out, y):
 
 def one_hot(out, y):
     return -(F.one_hot(y, 10) * (out.softmax(1) + 1e-8).log()).sum(1).mean()
+
+
+def focal(out, y):
+    logarithms = out.log_softmax(1)
+    return -((1 - logarithms.exp()) ** 2 * logarithms).gather(1, y[:, None]).mean()
+
+
+def of_the_batch(out, y):
+    return -(out - out.logsumexp(0, keepdim=True))[torch.arange(len(y)), y].mean()
 
 
 def entropy(out, y):
@@ -141,6 +151,147 @@ def squares_of_what_cannot_be_negative():
     _quantities(lambda out, y: squares(out.relu(), y))
 
 
+def focused():
+    _digits(focal)
+
+
+def _epochs_of_their_own(*, shuffled_together):
+    x, y = (part[:1000] for part in digits())
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(4):
+        order = torch.randperm(len(y))
+        y = y[order]
+        x = x[order] if shuffled_together else x
+        for inputs, labels in zip(x.split(50), y.split(50), strict=True):
+            optimizer.zero_grad()
+            focal(model(inputs), labels).backward()
+            optimizer.step()
+
+
+def both_shuffled_each_epoch():
+    _epochs_of_their_own(shuffled_together=True)
+
+
+@fault(both_shuffled_each_epoch, "targets_are_aligned", words=("belonged to other inputs",))
+def labels_shuffled_each_epoch():
+    _epochs_of_their_own(shuffled_together=False)
+
+
+@fault(chosen_by_index, "loss_is_sound", words=("over the batch",))
+def normalised_over_the_batch():
+    _digits(of_the_batch)
+
+
+class Beginner(nn.Module):
+    """Reads an image row by row, and may begin with a state."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.head = nn.LSTM(8, 24, batch_first=True), nn.Linear(24, 10)
+
+    def forward(self, x, state=None):
+        seen, state = self.rows(x.squeeze(1), state)
+        return self.head(seen[:, -1]), state
+
+
+def _read(*, keeps, shuffle=True):
+    train = TensorDataset(*(part[:960] for part in digits()))
+    model = Beginner()
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    state = None
+    for _ in range(2):
+        for x, y in DataLoader(train, 32, shuffle=shuffle):
+            out, state = model(x, state)
+            state = tuple(part.detach() for part in state) if keeps else None
+            optimizer.zero_grad()
+            likelihood(out, y).backward()
+            optimizer.step()
+
+
+def begins_afresh():
+    _read(keeps=False)
+
+
+def goes_on_in_order():
+    """A stream: each row of a batch goes on where it was."""
+    _read(keeps=True, shuffle=False)
+
+
+@fault(begins_afresh, "samples_stay_apart", words=("hidden state is carried",))
+def state_of_other_samples():
+    _read(keeps=True)
+
+
+def _act(*, detaches):
+    states, digit = digits()[0][:512].flatten(1), digits()[1][:512]
+    actor, critic = mlp(64, 32, 10), mlp(64, 32, 1)
+    optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=3e-3)
+    for _ in range(5):
+        for rows in torch.randperm(512).split(64):
+            chances = torch.distributions.Categorical(logits=actor(states[rows]))
+            acts = chances.sample()
+            earned = (acts == digit[rows]).float()
+            better = earned - critic(states[rows])[:, 0]
+            weight = better.detach() if detaches else better
+            loss = -(chances.log_prob(acts) * weight).mean() + better.pow(2).mean()
+            optimizer.zero_grad()
+            (loss - 0.01 * chances.entropy().mean()).backward()
+            optimizer.step()
+
+
+def acts():
+    _act(detaches=True)
+
+
+@fault(acts, "targets_are_aligned", words=("advantage is not detached",))
+def advantage_with_gradients():
+    _act(detaches=False)
+
+
+def _squeezed(weigh):
+    model = mlp(30, 24, 30)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for step in range(60):
+        x = tumours()[0][torch.randperm(569)[:64]]
+        code = model[0](x)
+        loss = squares(model[1:](code), x) + weigh(step) * code.square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def weight_that_grows():
+    _squeezed(lambda step: 0.1 * min(1.0, step / 20))
+
+
+@fault(weight_that_grows, "targets_are_aligned", words=("multiplied by 0",), advice=True)
+def weight_that_never_grows():
+    _squeezed(lambda step: 0.1 * min(1, step // 1000))
+
+
+def _add_up(divide):
+    model = mlp(10, 32, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    loader = DataLoader(TensorDataset(*diabetes()), 16, shuffle=True, drop_last=True)
+    for _ in range(8):
+        for number, (x, y) in enumerate(loader, 1):
+            off = model(x) - y
+            divide((off + F.softplus(-2 * off) - math.log(2)).mean()).backward()
+            if number % 3 == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+
+
+def adds_up_a_mean():
+    _add_up(lambda loss: loss / 3)
+
+
+@fault(adds_up_a_mean, "steps_are_in_order", words=("add up undivided",), advice=True)
+def adds_up_undivided():
+    _add_up(lambda loss: loss)
+
+
 # -- healthy neighbours ---------------------------------------------------------------------------
 
 
@@ -224,7 +375,31 @@ def gaussian():
     _train(diabetes(), mlp(10, 32, 2), loss)
 
 
+def experts_are_weighed():
+    """What one expert's likelihood counts is learned, too."""
+
+    def loss(out, y):
+        gate, mean = out[:, :2].softmax(1), out[:, 2:]
+        return ((gate * (mean - y) ** 2).sum(1) + 0.1 * (gate * gate.log()).sum(1)).mean()
+
+    _train(diabetes(), mlp(10, 32, 4), loss)
+
+
+def sure_of_itself():
+    """A likelihood that is weighed by a learned confidence, which costs something."""
+
+    def loss(out, y):
+        sure = out[:, 10].sigmoid()
+        chosen_logarithms = out[:, :10].log_softmax(1).gather(1, y[:, None])[:, 0]
+        return (-(sure * chosen_logarithms) - 0.5 * sure.log()).mean()
+
+    _train([part[:1000] for part in (digits()[0].flatten(1), digits()[1])], mlp(64, 32, 11), loss)
+
+
 QUIET = [
+    experts_are_weighed,
+    sure_of_itself,
+    goes_on_in_order,
     rewarded_by_chance,
     imitated_by_chance,
     noise_is_predicted,

@@ -13,7 +13,10 @@ from pytest_dlcheck.run.watch.losses.partners import Partners, Partnerships
 from pytest_dlcheck.trace import Row
 
 _COUNTED = ("looked", "aligned", "misaligned", "moving", "undivided", "paired", "exponential")
-_TOLD = ("crossed", "cut", "cut_inside", "turned", "its_own", "given", "padding")
+_TOLD = (
+    *("crossed", "cut", "cut_inside", "turned", "its_own", "given", "padding"),
+    *("advantage", "carried", "weightless"),
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,9 @@ class Compared:
             model was called on, where samples are cut apart; ``cut_inside``, before and after a view
             within the model that does so; ``turned``, of scores and targets that were flattened in
             another order; ``its_own``, where each sample is told by its likeness to itself; ``given``,
-            where the targets are among the inputs; and ``padding``, of the targets that lie on it.
+            where the targets are among the inputs; ``padding``, of the targets that lie on it;
+            ``advantage``, of what a critic says, with gradients, in an actor's loss; ``carried``, of a
+            state from the batch before; and ``weightless``, where a term is multiplied by zero.
         partners: which of its targets stands beside which input, where that is told.
     """
 

@@ -16,7 +16,7 @@ from pytest_dlcheck.run.distributions import FAR, distances
 from pytest_dlcheck.run.loss_calls import REGRESSION, operation_of
 from pytest_dlcheck.run.loss_targets import out_of_reach
 from pytest_dlcheck.run.watch.losses.kept import kept, signed
-from pytest_dlcheck.run.watch.losses.written import Written
+from pytest_dlcheck.run.watch.losses.written import Written, logarithms_of, values_of
 from pytest_dlcheck.trace import Row
 
 ROWS = 256
@@ -111,6 +111,7 @@ def _of_written(each: Written) -> Iterator[Row]:
     for _ in range(_SAFELY):
         if last in {"Log", "Add", "Clamp", "ClampMin"}:
             last, maker = operation_of(_behind(maker))
+    yield from _over_the_batch(each)
     behind, before = operation_of(_behind(maker)) if maker is not None else ("", None)
     if before is not None and last in {"LogSoftmax", "Softmax"} and behind == "Softmax":
         result = kept(before, "result")
@@ -119,6 +120,17 @@ def _of_written(each: Written) -> Iterator[Row]:
         yield _row("cross_entropy", behind, before, is_written=True, classes=classes, **off)
     elif last in {"LogSigmoid", "Sigmoid"} and behind == "Sigmoid":
         yield _row("binary_cross_entropy_with_logits", behind, before, is_written=True)
+
+
+def _over_the_batch(each: Written) -> Iterator[Row]:
+    """Logarithms of probabilities, one of each row chosen, that sum to 1 over the samples."""
+    logarithms = logarithms_of(each.scores)
+    scores = None if logarithms is None else values_of(logarithms)
+    if scores is None or scores.dim() != _TWO or each.target.numel() != len(scores):
+        return
+    found = _distances(_rows(scores), scores)
+    if min(found["columns_off"], found["log_columns_off"]) < NEAR:
+        yield _row("nll_loss", "", None, is_written=True, classes=scores.size(1), **found)
 
 
 def _of_regression(kind: str, last: str, maker: Any, target: Tensor) -> Iterator[Row]:

@@ -21,6 +21,8 @@ from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.run.watch.batches.class_order import is_among, labels_in_order
 from pytest_dlcheck.run.watch.batches.new_classes import labels_of
 from pytest_dlcheck.run.watch.guard import Guard
+from pytest_dlcheck.run.watch.losses.advantages import of_a_critic
+from pytest_dlcheck.run.watch.losses.carried import Carried
 from pytest_dlcheck.run.watch.losses.compared import Compared
 from pytest_dlcheck.run.watch.losses.crossed import crossed
 from pytest_dlcheck.run.watch.losses.cuts import cut_apart
@@ -30,7 +32,7 @@ from pytest_dlcheck.run.watch.losses.opposite import among_the_inputs, is_its_ow
 from pytest_dlcheck.run.watch.losses.orders import pairing
 from pytest_dlcheck.run.watch.losses.padding import counted
 from pytest_dlcheck.run.watch.losses.partners import Couples
-from pytest_dlcheck.run.watch.losses.written import made_here, written
+from pytest_dlcheck.run.watch.losses.written import made_here, weightless, written
 from pytest_dlcheck.run.watch.models.once import Once
 
 FIRST = 24
@@ -41,6 +43,8 @@ KEPT = 4
 """Batches before this one that its targets may belong to."""
 NODES = 96
 """Nodes of a graph that are looked at, from the loss down."""
+_OF_FORMULAS = (0.5, 1.0, 2.0)
+"""Factors that squares and logarithms bring along."""
 LIKELIHOODS = ("ExpBackward", "LogBackward", "Log1PBackward", "LgammaBackward")
 """What the graphs of likelihoods hold, written out or torch's: Poisson, Gaussian, divergences."""
 
@@ -58,7 +62,7 @@ class Targets:
         self._inputs: list[Tensor] = []
         self._further: list[Tensor] = []
         """What models were called on besides."""
-        self._couples = Couples()
+        self._couples, self._carried = Couples(), Carried()
         self._labels: Tensor | None = None
         self.compares_labels = False
         """Whether what a loader gives as labels was seen to be what a loss compares."""
@@ -71,15 +75,24 @@ class Targets:
         if self._backwards >= self.next:
             self._batches.append(tensors(batch))
             self._labels = labels_of(batch)
+            self._carried.batch_is_read(reading)
             self._reading = None if reading is None else weakref.ref(reading)
 
     def is_called(self, module: nn.Module, arguments: Any) -> None:
         """A root is called with gradients."""
         if self._backwards >= self.next:
-            Once(module, self._guard(_gives))
+            Once(module, self._guard(self._gives))
+            self._carried.is_called(tensors(arguments))
             given = [tensor for tensor in tensors(arguments) if is_plain(tensor)]
             self._inputs = [*self._inputs, *given[:1]][-KEPT:]
             self._further = [*self._further, *given[1:KEPT]][-KEPT:]
+
+    def _gives(self, output: object) -> None:
+        """A model has given this; what its loss makes of it can be told from there."""
+        found = tensors(output)
+        for tensor in found[:KEPT]:
+            made_here(tensor)
+        self._carried.gives(found)
 
     def skip(self, count: int) -> None:
         """So many backward passes that nobody needs to look at."""
@@ -103,7 +116,7 @@ class Targets:
         found = [t for t in (*targets, *(each.target for each in by_hand)) if t is not None]
         aligned, age = self._aligned(inputs, found)
         moving = [_moves(node, target) for node, target in zip(nodes, targets, strict=True)]
-        undivided = _undivided(losses[0].grad_fn, is_written=bool(by_hand))
+        undivided = _undivided(nodes)
         paired = any(len(batch) > 1 for batch in self._batches)
         scores = (*what_is_given(nodes), *what_is_written(by_hand))
         pairs = pairing(
@@ -130,6 +143,9 @@ class Targets:
             "its_own": "z @ z.T" if is_its_own(nodes) else "",
             "given": among_the_inputs(inputs, still),
             "padding": counted(nodes, inputs),
+            "advantage": of_a_critic(nodes[0]),
+            "carried": self._carried.taken(),
+            "weightless": "0" if weightless(nodes[0]) else "",
         }
         partners = self._couples.look(nodes, inputs, further, still, by_hand=by_hand)
         return Compared(
@@ -175,10 +191,11 @@ def _following(number: int) -> int:
     return number if number < FIRST or number - power < AGAIN else 4 * power
 
 
-def _gives(output: object) -> None:
-    """A model has given this; what its loss makes of it can be told from there."""
-    for tensor in tensors(output)[:KEPT]:
-        made_here(tensor)
+def _scales(node: Node) -> bool:
+    """Whether it multiplies or divides by a number, perhaps that of the batches that are added up."""
+    names = ("self", "other") if kind_of(node) in {"Mul", "Div"} else ()
+    factors = [factor for name in names if (factor := kept(node, name)) is not None]
+    return any(each.numel() == 1 and abs(float(each)) not in _OF_FORMULAS for each in factors)
 
 
 def _moves(node: Any, target: Tensor | None) -> bool:
@@ -198,19 +215,19 @@ def _cuts(given: Tensor, called: Tensor) -> bool:
     return called.numel() // called.shape[0] not in parts
 
 
-def _undivided(node: Node, *, is_written: bool) -> bool | None:
+def _undivided(nodes: Sequence[Node]) -> bool | None:
     """Whether the loss is a plain mean: nothing but the loss's own node, and that averages.
 
     Args:
-        node: the loss's.
-        is_written: whether it is written out, as the mean of what is compared by hand.
+        nodes: those next to the loss, its own first.
     """
-    while kind_of(node) in {"View", "ToCopy", *(["Neg"] if is_written else [])}:
+    node = nodes[0]
+    while kind_of(node) in {"View", "ToCopy", "Neg"}:
         node = node.next_functions[0][0]
     if kind_of(node) in {"Div", "Mul"}:
         return False
     if node is None or kept(node, "target") is None:
-        return True if is_written and kind_of(node) == "Mean" else None
+        return True if kind_of(node) == "Mean" and not any(map(_scales, nodes)) else None
     return bool(getattr(node, "_saved_reduction", None) == MEAN)
 
 

@@ -34,6 +34,9 @@ _REDUCES = _SUMS | {"Mean", "Sum", "Nansum", "Neg", "Rsub", "Div", "Mul", "Sqrt"
 _RESHAPES = frozenset(
     {"View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "ToCopy", "Alias", "Clone"}
 )
+_ONE_BY_ONE = _RESHAPES | {"Mul", "Pow", "Rsub", "Exp", "Neg", "Add", "Sub"}
+_DEEPEST = 16
+"""Nodes between a score that is chosen and its logarithm."""
 _SAVING = frozenset({"Sigmoid", "Tanh", "Exp", "Softmax", "Relu", "LogSoftmax"})
 """What keeps its own result."""
 _Place: TypeAlias = tuple[Node, bool]
@@ -62,6 +65,24 @@ class Written:
     scores: Node
     target: Tensor
     is_weighed: bool
+
+
+def weightless(root: Node) -> bool:
+    """Whether a term of a loss is multiplied by zero.
+
+    Args:
+        root: the node of the loss.
+    """
+    found = entire([(root, False)], NODES, _below) or ()
+    return any(_times_nothing(node) for node, _ in found)
+
+
+def _times_nothing(node: Node) -> bool:
+    edges = _edges(node)
+    if kind_of(node) != "Mul" or len(edges) != 1 or made(node) != []:
+        return False
+    factor = kept(node, "self" if edges == [1] else "other")
+    return factor is not None and factor.numel() == 1 and not float(factor)
 
 
 def made_here(output: Tensor) -> None:
@@ -121,10 +142,24 @@ def _compared(node: Node) -> tuple[str, Node, Tensor] | None:
         return _difference(one, kept(node, "self")) if one is other else None
     if kind == "Mul" and len(edges) == 1:
         return _likelihood(node, edges)
+    if kind == "Log":
+        return _logarithm_of_chosen(node)
     if kind in {"Gather", "Index"} and edges == [0]:
         chosen = _chosen(node)
         return None if chosen is None else ("class", node.next_functions[0][0], chosen)
     return None
+
+
+def _logarithm_of_chosen(node: Node) -> tuple[str, Node, Tensor] | None:
+    """Of which probability a logarithm is taken, perhaps kept from zero by a little."""
+    inner = _plain(node.next_functions[0][0])
+    if kind_of(inner) in {"Add", "Clamp", "ClampMin"} and _edges(inner) == [0]:
+        inner = _plain(inner.next_functions[0][0])
+    if kind_of(inner) not in {"Gather", "Index"} or _edges(inner) != [0]:
+        return None
+    chosen, scores = _chosen(inner), inner.next_functions[0][0]
+    is_given = chosen is not None and kind_of(_plain(scores)) == "Softmax"
+    return ("class", scores, chosen) if is_given and chosen is not None else None
 
 
 def _difference(node: Node, difference: Tensor | None) -> tuple[str, Node, Tensor] | None:
@@ -196,11 +231,50 @@ def _chosen(node: Node) -> Tensor | None:
 
 def _are_normalised(scores: Node, logsumexps: Iterable[Node]) -> bool:
     """Whether scores are logarithms of probabilities, or become such in the loss."""
-    plain = _plain(scores)
-    if kind_of(plain) == "Sub":
-        return any(kind_of(_plain(child)) == "Logsumexp" for child in inputs_of(plain))
     within = [_plain(child) for node in logsumexps for child in inputs_of(node)]
-    return kind_of(plain) in _LOGARITHMS or any(plain is each for each in within)
+    if any(_plain(scores) is each for each in within) or kind_of(_plain(scores)) == "Softmax":
+        return True
+    return logarithms_of(scores) is not None
+
+
+def logarithms_of(scores: Node) -> Node:
+    """The node of the logarithms of probabilities that scores are made of, one by one; None for none.
+
+    As they are, or weighed by their own probabilities, as in a focal loss.
+    """
+
+    def below(node: Node) -> list[Node]:
+        return inputs_of(node) if kind_of(node) in _ONE_BY_ONE and not is_log_softmax(node) else []
+
+    found = entire([_plain(scores)], _DEEPEST, below) or []
+    ends = [node for node in found if not below(node)]
+    taken = [end for end in ends if kind_of(end) in _LOGARITHMS or is_log_softmax(end)]
+    if len(taken) != 1:
+        return None
+    weights = {_plain(child) for child in inputs_of(taken[0])} if kind_of(taken[0]) == "Log" else set()
+    return taken[0] if {*ends} <= {*taken, *weights} else None
+
+
+def values_of(logarithms: Node) -> Tensor | None:
+    """The logarithms themselves, where a node, or what it is made of, has kept them."""
+    kind = kind_of(logarithms)
+    if kind == "Log":
+        given = kept(logarithms, "self")
+        return None if given is None else given.log()
+    if kind != "Sub":
+        return kept(logarithms, "result")
+    summed = next((n for c in inputs_of(logarithms) if kind_of(n := _plain(c)) == "Logsumexp"), None)
+    given, total = kept(summed, "self"), kept(summed, "result")
+    if given is None or total is None or total.dim() != given.dim():
+        return None
+    return given - total
+
+
+def is_log_softmax(node: Node) -> bool:
+    """Whether a node is a log-softmax that is written out: scores less their log-sum-exp."""
+    return kind_of(node) == "Sub" and any(
+        kind_of(_plain(child)) == "Logsumexp" for child in inputs_of(node)
+    )
 
 
 def _is_alike(given: Tensor, target: Tensor) -> bool:

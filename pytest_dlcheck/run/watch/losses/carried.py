@@ -1,0 +1,59 @@
+"""States that a model gives for one batch and is given for the next, of a loader that shuffles.
+
+Samples in random order have nothing to do with those that stood in their places in the batch before.
+No judgement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import RandomSampler
+
+LARGEST = 1 << 20
+"""Numbers of a state up to which it is kept until the next call."""
+
+
+class Carried:
+    """What a model gave last, held against what it is given besides its inputs."""
+
+    def __init__(self) -> None:
+        self._given: list[Tensor] = []
+        self._is_new = False
+        self.found = ""
+        """The shape of a state that was carried into another batch, since it was last asked."""
+
+    def batch_is_read(self, reading: object) -> None:
+        """A loader's iterator has given a batch."""
+        sampler = getattr(getattr(reading, "_index_sampler", None), "sampler", None)
+        self._is_new = type(sampler) is RandomSampler
+
+    def is_called(self, inputs: Sequence[Tensor]) -> None:
+        """A model is called: on a batch, and what else it is given."""
+        if self._is_new and len(inputs) > 1 and inputs[0].dim():
+            samples = len(inputs[0])
+            states = [each for each in inputs[1:] if samples in each.shape[:2] and self._gave(each)]
+            if states:
+                self.found = str(list(states[0].shape))
+        self._is_new = False
+        self._given = []
+
+    def gives(self, outputs: Sequence[Tensor]) -> None:
+        """What it gives: the first is its answer, the others may be states."""
+        self._given = [each.detach() for each in outputs[1:] if 0 < each.numel() <= LARGEST]
+
+    def _gave(self, state: Tensor) -> bool:
+        """Whether these are the very numbers, at one place in memory: they are kept until then."""
+        return any(
+            state.shape == each.shape
+            and state.layout == each.layout == torch.strided
+            and state.data_ptr() == each.data_ptr()
+            for each in self._given
+        )
+
+    def taken(self) -> str:
+        """What was found since the last time; empty for nothing."""
+        found, self.found = self.found, ""
+        return found
