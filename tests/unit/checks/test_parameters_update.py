@@ -62,11 +62,13 @@ def test_a_learning_rate_far_too_low_is_named(verdict_on, optimizer):
 
 
 @pytest.mark.parametrize("optimizer", [sgd(lr=10.0), adamw(lr=1.0)], ids=["SGD 10", "AdamW 1"])
-def test_a_learning_rate_far_too_high_is_named(verdict_on, optimizer):
-    verdict = verdict_on(lambda: recipe_of(optimizer))
+def test_a_learning_rate_far_too_high_is_named(diagnosis_of, optimizer):
+    """Here, or by ``training_is_stable``: where such a training ends is chaos."""
+    diagnosis = diagnosis_of(lambda: recipe_of(optimizer))
+    first = diagnosis.causes[0]
 
-    assert verdict.failed
-    assert "too high" in verdict.cause
+    assert first.check in {"parameters_update", "training_is_stable"}
+    assert "too high" in first.cause
 
 
 def test_a_long_warm_up_is_no_learning_rate_too_low(verdict_on):
