@@ -44,15 +44,20 @@ class Showing:
     epoch: int = 0
 
     @classmethod
-    def of(cls, trace: Trace) -> Showing:
-        """What the trace shows."""
+    def of(cls, trace: Trace, fact: str = "validation") -> Showing:
+        """What the trace shows.
+
+        Args:
+            trace: of a training.
+            fact: whose rows tell how many answers were right.
+        """
         fresh = trace.row("pairing").integer("fresh_steps")
         series = trace.series("stream_accuracy")
         hits = [v for s, v in zip(series.steps, series.values, strict=True) if s < fresh]
         late = hits[len(hits) // 2 :]
         return cls(
             epoch=fresh * trace.row("pairing").integer("samples"),
-            rows={(r.text("data"), r.text("mode")): r for r in trace.rows("validation")},
+            rows={(r.text("data"), r.text("mode")): r for r in trace.rows(fact)},
             stream=of_stream(trace),
             early=_share(late, trace.row("pairing").integer("samples")),
             confusion={

@@ -13,6 +13,7 @@ from pytest_dlcheck import watch
 from pytest_dlcheck.verdict import Outcome
 
 from . import (
+    faults_of_classes,
     faults_of_clipping,
     faults_of_copies,
     faults_of_data,
@@ -65,6 +66,7 @@ QUIET += [
     *faults_of_teachers.QUIET,
     *faults_of_flows.QUIET,
     *faults_of_written_losses.QUIET,
+    *faults_of_classes.QUIET,
     *unusual.QUIET,
 ]
 TWINS = dict.fromkeys(case.twin for case in CASES)

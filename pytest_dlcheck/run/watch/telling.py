@@ -67,6 +67,8 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     record.facts["coverage"] = tuple(_shared(row, strand, others) for row in record.facts["coverage"])
     if strand is watcher.strands[-1]:
         record.facts["coverage"] += watcher.neglected.forgotten()
+        record.facts["answers"] = watcher.evaluations.answers.rows()
+        record.facts["confusion"] = watcher.evaluations.answers.confusion()
         record.facts["edited"] = watcher.edits.rows()
         record.facts["new_classes"] = watcher.classes_never_trained()
     record.facts["recipe"] = (_recipe_row(strand, others),)

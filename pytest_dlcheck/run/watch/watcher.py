@@ -75,7 +75,11 @@ class Watcher:
         self.unpropagated, self.by_hand = Unpropagated(), ByHand(Leaves())
         self.loading, self.graphs = Loading(), Graphs()
         self.edits, self.new_classes = Edits(), NewClasses()
-        self._targets, self._scaling, self.taught = Targets(self._guard), Scaling(), Taught()
+        self._targets, self._scaling, self.taught = (
+            Targets(self._guard, self.evaluations.answers),
+            Scaling(),
+            Taught(),
+        )
         self.likeness, self.restored = Likeness(self._guard), Restored()
         self._company = Company(Meeting.of_this_process())
         self.unheard: tuple[Told, ...] = ()
@@ -289,6 +293,7 @@ class Watcher:
             self.new_classes.open.add(batch)
         self._outside.batch_is_read(loader, batch)
         self._targets.batch_is_read(batch, loader)
+        self.evaluations.answers.batch_is_read(batch)
 
     def classes_never_trained(self) -> tuple[Row, ...]:
         """Of a validation, where what loaders give second is what losses compare."""

@@ -14,6 +14,7 @@ from pytest_dlcheck.run.watch.batches.prints import row_prints
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.losses.targets import Targets
 from pytest_dlcheck.run.watch.losses.unpropagated import Unpropagated
+from pytest_dlcheck.run.watch.models.answers import Answers
 from pytest_dlcheck.run.watch.steps.by_hand import ByHand
 from pytest_dlcheck.run.watch.steps.leaves import Leaves
 
@@ -82,7 +83,7 @@ def test_calls_that_no_backward_follows_are_told_from_the_usual_ones():
 
 
 def test_batches_of_one_loss_are_told_by_value():
-    targets, model = Targets(Guard()), nn.Linear(4, 3)
+    targets, model = Targets(Guard(), Answers(Guard())), nn.Linear(4, 3)
     batches = [(torch.rand(8, 4), torch.randint(3, (8,))) for _ in range(3)]
     found = []
     for i, (x, _) in enumerate(batches):
@@ -99,17 +100,17 @@ def test_broadcast_outputs_are_told(loss, shape):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         value = loss(nn.Linear(4, 1)(torch.rand(8, 4)), torch.rand(shape))
-    assert bool(Targets(Guard()).look([value]).told["crossed"]) == (shape == (8,))
+    assert bool(Targets(Guard(), Answers(Guard())).look([value]).told["crossed"]) == (shape == (8,))
 
 
 @pytest.mark.parametrize(("divided", "said"), [(False, True), (True, False)])
 def test_a_mean_that_nothing_divides_is_told(divided, said):
     value = F.cross_entropy(nn.Linear(4, 3)(torch.rand(8, 4)), torch.randint(3, (8,)))
-    assert Targets(Guard()).look([value / 4 if divided else value]).undivided is said
+    assert Targets(Guard(), Answers(Guard())).look([value / 4 if divided else value]).undivided is said
 
 
 def test_a_batch_viewed_across_its_axes_is_told():
-    targets, batch = Targets(Guard()), torch.rand(4, 1, 8, 8)
+    targets, batch = Targets(Guard(), Answers(Guard())), torch.rand(4, 1, 8, 8)
     for rows, said in ((32, True), (64, False)):
         targets.batch_is_read([batch])
         called = batch.view(-1, rows)

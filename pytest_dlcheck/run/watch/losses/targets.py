@@ -33,6 +33,7 @@ from pytest_dlcheck.run.watch.losses.orders import pairing
 from pytest_dlcheck.run.watch.losses.padding import counted
 from pytest_dlcheck.run.watch.losses.partners import Couples
 from pytest_dlcheck.run.watch.losses.written import made_here, weightless, written
+from pytest_dlcheck.run.watch.models.answers import Answers
 from pytest_dlcheck.run.watch.models.once import Once
 
 FIRST = 24
@@ -54,10 +55,11 @@ class Targets:
 
     Args:
         guard: stands before what models call.
+        answers: told what models give on the batches that are looked at.
     """
 
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
+    def __init__(self, guard: Guard, answers: Answers) -> None:
+        self._guard, self._answers = guard, answers
         self._batches: deque[list[Tensor]] = deque(maxlen=KEPT)
         self._inputs: list[Tensor] = []
         self._further: list[Tensor] = []
@@ -93,6 +95,8 @@ class Targets:
         for tensor in found[:KEPT]:
             made_here(tensor)
         self._carried.gives(found)
+        if self._labels is not None:
+            self._answers.trained(output, self._labels)
 
     def skip(self, count: int) -> None:
         """So many backward passes that nobody needs to look at."""

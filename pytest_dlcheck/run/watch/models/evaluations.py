@@ -12,6 +12,7 @@ from torch import nn
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard
+from pytest_dlcheck.run.watch.models.answers import Answers
 from pytest_dlcheck.run.watch.models.live_dropout import LiveDropout
 from pytest_dlcheck.run.watch.models.modes import Drifts
 from pytest_dlcheck.run.watch.models.phases import Phases
@@ -51,6 +52,7 @@ class Evaluations:
     ) -> None:
         self._strands, self._drifts = strands, drifts
         self.phases, self.twins, self.teachers = Phases(), Twins(), Teachers()
+        self.answers = Answers(guard)
         self.scores, self.live_dropout = Scores(guard, compilation), LiveDropout(guard, compilation)
 
     def called(
@@ -72,6 +74,8 @@ class Evaluations:
         shapes: Sequence[torch.Size] = ()
         if any(s.scene is not None and s.owns(module) for s in self._strands):
             self.live_dropout.called(module, arguments, phase.event)
+            if loading is not None:
+                self.answers.evaluated(module, now.steps)
         else:
             trained = [s.scene.model for s in self._strands if s.scene is not None]
             shapes = self.twins.is_evaluated(module, now.steps, phase.event, trained)
