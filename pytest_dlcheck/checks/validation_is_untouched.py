@@ -43,7 +43,7 @@ class ValidationIsUntouched(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop", "exposure"})
-    glances: ClassVar[frozenset[str]] = frozenset({"phases", "new_classes"})
+    glances: ClassVar[frozenset[str]] = frozenset({"comparisons", "phases", "new_classes"})
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION, Effect.LOOP})
     judges_divergence: ClassVar[bool] = True
@@ -80,9 +80,11 @@ class ValidationIsUntouched(Check):
             return self.failed_by(changed)
         if row.integer("stepped_inside") >= max(self.inside, row.integer("compared") / 2):
             return self.failed_by(faults.stepped_inside(row, self.inside))
-        return self._by_samples(row, advice)
+        losses = trace.row("comparisons")
+        few = 2 * losses.integer("partly") > losses.integer("looked")
+        return self._by_samples(row, advice, of_some_rows=few)
 
-    def _by_samples(self, row: Row, advice: list[str]) -> Verdict:
+    def _by_samples(self, row: Row, advice: list[str], *, of_some_rows: bool) -> Verdict:
         count, hits = row.integer("evaluated"), row.integer("evaluated_after_training")
         if not count:
             none = "the trained model was never called in eval mode without gradients (0 samples, of 1)"
@@ -96,7 +98,7 @@ class ValidationIsUntouched(Check):
         touched = hits >= self.samples and share >= max(self.used, row.number("dirtiest") / 2)
         if touched and self.used <= own < self.all_of_it:
             return self.failed_by(faults.trained_before(row, self.used), advice=advice)
-        if touched and own >= self.all_of_it:
+        if touched and own >= self.all_of_it and not of_some_rows:
             advice.append("all that it is evaluated on is trained on too: no score is one on new data")
         return self.passed(
             f"{hits} of {count} evaluated samples had been trained on before, {share:.0%} in the "

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .data import digits, loaders
+from .data import digits, loaders, tumours
 from .healthy import Net, _gan, evaluate, mlp
 
 
@@ -175,7 +175,34 @@ def words_one_at_a_time():
         optimizer.step()
 
 
+def nodes_of_one_graph():
+    """All nodes are called on together; some have a label to train on, others are held out."""
+    rows, tumour = tumours()
+    near = torch.cdist(rows, rows).topk(6, largest=False).indices
+    passed = torch.zeros(len(rows), len(rows)).scatter_(1, near, 1 / 6)
+
+    class Graph(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(30, 24), nn.Linear(24, 2)
+            self.drop = nn.Dropout(0.3)
+
+        def forward(self, x):
+            return self.last(passed @ self.drop(self.first(x).relu()))
+
+    model, own = Graph(), torch.arange(len(rows)) % 3 == 0
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        F.cross_entropy(model(rows)[own], tumour[own].long()).backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        model(rows)[~own].argmax(1).eq(tumour[~own]).float().mean().item()
+
+
 QUIET = [
+    nodes_of_one_graph,
     thawed_within_one_optimizer,
     master_weights_in_full_precision,
     gradients_of_tasks_projected,
@@ -187,5 +214,9 @@ QUIET = [
     words_one_at_a_time,
 ]
 """None of them may raise an alarm."""
-UNTOLD = [(resumed_from_a_file, "built anew"), (words_one_at_a_time, "are shifted")]
+UNTOLD = [
+    (resumed_from_a_file, "built anew"),
+    (words_one_at_a_time, "are shifted"),
+    (nodes_of_one_graph, "is trained on too"),
+]
 """What must not be said of them."""

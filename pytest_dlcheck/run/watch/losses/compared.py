@@ -15,7 +15,7 @@ from pytest_dlcheck.trace import Row
 _COUNTED = ("looked", "aligned", "misaligned", "moving", "undivided", "paired", "exponential")
 _TOLD = (
     *("crossed", "cut", "cut_inside", "turned", "its_own", "given", "padding"),
-    *("advantage", "carried", "weightless"),
+    *("advantage", "carried", "weightless", "partly"),
 )
 
 
@@ -40,7 +40,8 @@ class Compared:
             another order; ``its_own``, where each sample is told by its likeness to itself; ``given``,
             where the targets are among the inputs; ``padding``, of the targets that lie on it;
             ``advantage``, of what a critic says, with gradients, in an actor's loss; ``carried``, of a
-            state from the batch before; and ``weightless``, where a term is multiplied by zero.
+            state from the batch before; ``weightless``, where a term is multiplied by zero; and
+            ``partly``, of targets for some rows of the inputs only, as of the nodes of a graph.
         partners: which of its targets stands beside which input, where that is told.
     """
 

@@ -149,6 +149,7 @@ class Targets:
             "padding": counted(nodes, inputs),
             "advantage": of_a_critic(nodes[0]),
             "carried": self._carried.taken(),
+            "partly": _partly(inputs, still),
             "weightless": "0" if weightless(nodes[0]) else "",
         }
         partners = self._couples.look(nodes, inputs, further, still, by_hand=by_hand)
@@ -193,6 +194,12 @@ def _following(number: int) -> int:
     """The number of the first backward from here on that is looked at."""
     power = 1 << (number.bit_length() - 1 & ~1) if number else 0
     return number if number < FIRST or number - power < AGAIN else 4 * power
+
+
+def _partly(inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> str:
+    """How few rows of the inputs have a target, in words; empty where all have."""
+    fewer = [(t, x) for t in targets for x in inputs[:1] if t.dim() and x.dim() and len(t) < len(x)]
+    return f"{len(fewer[0][0])} of {len(fewer[0][1])}" if fewer else ""
 
 
 def _scales(node: Node) -> bool:
