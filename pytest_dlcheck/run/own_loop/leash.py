@@ -33,6 +33,7 @@ class Leash(Watcher):
         waits = limits.until is not None and limits.until.progress is not None
         self._every = FLUSH_EVERY_UNTIL if waits else FLUSH_EVERY
         self._told = perf_counter()
+        self.at_each_step = self._stepped
         self.ending: Ending | None = None
         """How it was ended, where that was not for its steps."""
 
@@ -41,19 +42,18 @@ class Leash(Watcher):
         """Steps of the optimizer that stepped most."""
         return max((strand.step for strand in self.strands), default=0)
 
-    def step_begins(self, optimizer: torch.optim.Optimizer) -> None:
+    def _begins(self, optimizer: torch.optim.Optimizer) -> Strand | None:
         """End the loop where this step is one too many."""
-        strand = self.strand_of(optimizer)
+        strand = super()._begins(optimizer)
         if strand is not None and strand.step >= self._limits.steps:
             raise EnoughSeen(self)
-        super().step_begins(optimizer)
+        return strand
 
-    def step_ends(self, optimizer: torch.optim.Optimizer) -> None:
+    def _until(self, strand: Strand) -> int:
+        return min(super()._until(strand), self._limits.steps)
+
+    def _stepped(self, strand: Strand) -> None:
         """Look at the clock, and now and then at the loss."""
-        super().step_ends(optimizer)
-        strand = self.strand_of(optimizer)
-        if strand is None:
-            return
         now, deadline = perf_counter(), self._limits.deadline
         if strand.step % self._every == 0 or (self._progress and now - self._told > TALK):
             self._told = now
@@ -63,6 +63,7 @@ class Leash(Watcher):
             self._end_with(Ending("timed_out", strand.step - 1, told, "between steps"))
 
     def _look(self, strand: Strand) -> None:
+        self.wake()
         strand.observer.flush()
         losses = strand.losses.recent(self._every)
         if self._progress is not None and losses:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from operator import is_, methodcaller
 from typing import Any
 
 import torch
@@ -14,7 +13,6 @@ from pytest_dlcheck.run.scene import Grouped, Scene
 from pytest_dlcheck.trace import Row, Series
 from pytest_dlcheck.trial import Trial
 
-_rate = methodcaller("get", "lr")
 _SETTINGS = ("lr", "initial_lr", "momentum", "eps", "weight_decay", "alpha", "max_lr")
 
 
@@ -46,10 +44,14 @@ class LearningRateProbe(Probe[Scene]):
     def before_update(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Read the groups; a rate that is kept in a tensor is read on the CPU only."""
         groups, shown = optimizer.param_groups, self._shown
-        if len(groups) == len(shown) and all(map(is_, map(_rate, groups), shown)):
-            self._steps.append(step)
-            return
-        rates: list[Any] = [_rate(group) for group in groups]
+        if len(groups) == len(shown):
+            for group, rate in zip(groups, shown, strict=True):
+                if group.get("lr") is not rate:
+                    break
+            else:
+                self._steps.append(step)
+                return
+        rates: list[Any] = [group.get("lr") for group in groups]
         self.flush()
         self._shown = rates if all(type(rate) is float and rate >= 0 for rate in rates) else []
         for rate in rates:

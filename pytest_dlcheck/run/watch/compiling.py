@@ -28,9 +28,11 @@ def is_beyond_hearing() -> bool:
 
     Within a compilation, in torch.func, and in torch.jit.trace, which traces twice and compares.
     """
-    stack = torch._C._functorch.peek_interpreter_stack  # noqa: SLF001  torch has no public question
-    traced = torch._C._get_tracing_state  # noqa: SLF001  torch.jit.is_tracing is not typed
-    return is_compiling() or stack() is not None or traced() is not None
+    return is_compiling() or _stack() is not None or _traced() is not None
+
+
+_stack = torch._C._functorch.peek_interpreter_stack  # noqa: SLF001  torch has no public question
+_traced = torch._C._get_tracing_state  # noqa: SLF001  torch.jit.is_tracing is not typed
 
 
 def _frames() -> int:

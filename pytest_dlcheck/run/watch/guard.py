@@ -7,9 +7,8 @@ trusted, so that nothing is judged on it.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import ParamSpec, cast
 
 from pytest_dlcheck.run.watch.listener import Listener
@@ -40,11 +39,15 @@ class Guard:
             try:
                 hear(*args, **kwargs)
             except Exception as error:  # noqa: BLE001  whatever it is, it is none of the loop's
-                self.notes(error)
-                if self._then is not None:
-                    self._then()
+                self.fails(error)
 
         return guarded
+
+    def fails(self, error: Exception) -> None:
+        """Something that was heard went wrong."""
+        self.notes(error)
+        if self._then is not None:
+            self._then()
 
     def attempt(self, close: Callable[[], object]) -> None:
         """Do this also after a fault: it takes off what was put on."""
@@ -57,10 +60,41 @@ class Guard:
         """Remember it, where it is the first."""
         self.fault = self.fault or _told(error)
 
-    def shield(self, listener: Listener) -> Listener:
-        """The listener, each of whose methods is guarded."""
-        methods = {name: self(getattr(listener, name)) for name in _HEARD}
-        return cast("Listener", SimpleNamespace(**methods))
+    def shield(self, listener: object, **others: Callable[..., None]) -> Shield:
+        """A listener, each of whose methods is guarded.
+
+        Args:
+            listener: hears all events, by methods of their names, but
+            others: hear those that they are named after.
+        """
+        methods = {name: others.get(name) or getattr(listener, name) for name in _HEARD}
+        return Shield(self, methods)
+
+
+class Shield:
+    """What taps speak to: an attribute an event, which is to be asked anew every time.
+
+    Args:
+        guard: stands before
+        methods: which hear the events that they are named after.
+    """
+
+    def __init__(self, guard: Guard, methods: Mapping[str, Callable[..., None]]) -> None:
+        self._methods = {name: guard(method) for name, method in methods.items()}
+        self.restore()
+
+    def divert(self, methods: Mapping[str, Callable[..., None]]) -> None:
+        """Let others hear some of the events, for a while; they raise nothing by themselves."""
+        vars(self).update(methods)
+
+    def restore(self) -> None:
+        """Let them be heard as in the beginning."""
+        vars(self).update(self._methods)
+
+    @property
+    def listener(self) -> Listener:
+        """Itself."""
+        return cast("Listener", self)
 
 
 def _told(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 class Listener(Protocol):
     """Hears what a loop does, in the order and in the thread in which it does it."""
+
+    def called(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        """A module is called, from outside of any other; the arguments are the positional ones."""
 
     def backward_begins(self, losses: Sequence[Tensor]) -> None:
         """``backward`` was called on these tensors."""
@@ -26,10 +29,10 @@ class Listener(Protocol):
         """A gradient scaler has divided this optimizer's gradients by its scale."""
 
     def step_begins(self, optimizer: torch.optim.Optimizer) -> None:
-        """An optimizer is about to step; where it is given a closure, backward comes inside the step."""
+        """An optimizer with a closure is about to step: backward comes inside the step."""
 
     def gradients_are_complete(self, optimizer: torch.optim.Optimizer) -> None:
-        """The gradients that this step applies are there."""
+        """The gradients that a step applies are there; without a closure, it begins here."""
 
     def step_ends(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer has stepped."""

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from pytest_dlcheck.run.freshness import is_untrained
 from pytest_dlcheck.run.observer import Observer
-from pytest_dlcheck.run.probe import Probe, number_of
+from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.run.probes.batches import BatchProbe
 from pytest_dlcheck.run.probes.gradients import GradientProbe
 from pytest_dlcheck.run.probes.inventory import InventoryProbe
@@ -90,7 +90,7 @@ class Strand:
         self.normalizes = any(isinstance(m, _NormBase) for m in self.sensitive)
         self.maximize = any(group.get("maximize") for group in optimizer.param_groups)
         self.losses = LossProbe()
-        self._inventory, self._rates, self._rounding = (
+        self._inventory, self.rates, self.rounding = (
             InventoryProbe(),
             LearningRateProbe(),
             RoundingProbe(),
@@ -101,8 +101,8 @@ class Strand:
             BatchProbe(),
             GradientProbe(),
             UpdateProbe(),
-            self._rates,
-            self._rounding,
+            self.rates,
+            self.rounding,
             self._inventory,
         ]
         self.observer = Observer(self.probes)
@@ -188,11 +188,9 @@ class Strand:
                 self.drops.backward_ends()
         return reached
 
-    def is_propagated(self, loss: Tensor) -> None:
-        """A backward that nobody looks at has ended: it has reached these parameters as those before."""
-        self._pending.append(loss.item() if loss.is_cpu else number_of(loss))  # spares every step a call
-        if self.exposure.pending is not None:
-            self.exposure.is_propagated()
+    def expect(self, losses: Sequence[Tensor | float]) -> None:
+        """These were propagated to it; the next step applies them."""
+        self._pending += losses
 
     def batch(self, arguments: Any, loading: Loading) -> None:
         """The model is called on a batch in order to train."""
@@ -217,21 +215,28 @@ class Strand:
             self._look(step, gradients)
             self.parts.applied(optimizer)
             self.drops.applied(gradients)
+        for loss in self._pending:
+            self.losses.keep(step, loss)
+        self._pending.clear()
+        if self._is_sampled:
+            self._note_the_mode(step)
+            self.observer.gradients(step)
+            self.observer.before_update(step, optimizer)
+            return
+        self.rates.before_update(step, optimizer)
+        self.note_oddities(optimizer)
+
+    def note_oddities(self, optimizer: torch.optim.Optimizer) -> None:
+        """What few trainings have, but then at every step: eval mode, and numbers of half precision."""
+        self._note_the_mode(self.step)
+        if not self.rounding.idle:
+            self.rounding.gradients(self.step, optimizer)
+
+    def _note_the_mode(self, step: int) -> None:
         if self.scene is not None and not self.scene.model.training and self._is_in_eval():
             self.in_eval.add(step)
             if not step:
                 self.was_fresh = any(map(is_untrained, self.scene.model.parameters()))
-        if self._pending:
-            for loss in self._pending:
-                self.losses.keep(step, loss)
-            self._pending.clear()
-        if self._is_sampled:
-            self.observer.gradients(step)
-            self.observer.before_update(step, optimizer)
-            return
-        self._rates.before_update(step, optimizer)
-        if not self._rounding.idle:
-            self._rounding.gradients(step, optimizer)
 
     def _look(self, step: int, gradients: Gradients) -> None:
         self.looked += 1
@@ -270,6 +275,11 @@ class Strand:
         if self.step % FLUSH_EVERY == 0:
             self.observer.flush()
             self.clips.flush()
+
+    @property
+    def following(self) -> int:
+        """The number of steps after which something is due again."""
+        return min(self._sampling.next, (self.step // FLUSH_EVERY + 1) * FLUSH_EVERY)
 
     def clipped(self, parameters: Sequence[Tensor], bound: float, norm: Tensor) -> None:
         """Its gradients were clipped; kept is the factor that they were scaled by."""

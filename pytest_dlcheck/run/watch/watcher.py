@@ -5,7 +5,8 @@ What happens at every step is a handful of comparisons here; what costs more wai
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
@@ -28,13 +29,14 @@ from pytest_dlcheck.run.watch.losses.likeness import Likeness
 from pytest_dlcheck.run.watch.losses.targets import Targets
 from pytest_dlcheck.run.watch.losses.taught import Taught
 from pytest_dlcheck.run.watch.losses.unpropagated import Unpropagated
-from pytest_dlcheck.run.watch.lull import Lull
+from pytest_dlcheck.run.watch.lull import QUICK, Lull
 from pytest_dlcheck.run.watch.meeting import Meeting
 from pytest_dlcheck.run.watch.models.evaluations import Evaluations, Moment
 from pytest_dlcheck.run.watch.models.modes import Drifts
 from pytest_dlcheck.run.watch.models.outside import Outside
 from pytest_dlcheck.run.watch.models.own_functions import OwnFunctions
 from pytest_dlcheck.run.watch.models.restored import Restored
+from pytest_dlcheck.run.watch.models.scores import Scores
 from pytest_dlcheck.run.watch.models.unheard import Told
 from pytest_dlcheck.run.watch.roster import Roster
 from pytest_dlcheck.run.watch.scene import parameters_of
@@ -60,7 +62,9 @@ class Watcher:
     """
 
     def __init__(self, stop_after: int | None = None) -> None:
-        self._stop_after, self._guard = stop_after, Guard(self._is_lost)
+        self._most, self._guard = stop_after or sys.maxsize, Guard(self._is_lost)
+        self.at_each_step: Callable[[Strand], None] | None = None
+        """Told at the end of every step whose it was."""
         self.steps = self.backwards = self.event = 0
         self.overlooked = 0
         """Steps of optimizers that were one too many to follow."""
@@ -68,25 +72,30 @@ class Watcher:
         self.strands = self._roster.strands
         compilation = Compilation()
         self.own_functions = OwnFunctions(compilation, self._guard)
-        self._outside = Outside(self.strands, self._called, self._guard, compilation)
         self._drifts = Drifts()
         self.evaluations = Evaluations(self.strands, self._drifts, self._guard, compilation)
+        self.edits, self.new_classes = Edits(), NewClasses()
+        self.scaling, self.restored = Scaling(), Restored()
+        self._heard = self._guard.shield(
+            self,
+            loss_is_scaled=self.scaling.scales,
+            samples_are_wanted=self.edits.begin,
+            samples_are_fetched=self.edits.end,
+            chosen_among_one=self.scores.chosen_among_one,
+            weights_were_loaded=self.restored.unloaded.is_loaded,
+        )
+        self._outside = Outside(self.strands, self._heard.listener, self._guard, compilation)
         self.neglected = Neglected(self.strands, self._outside.visits, self._outside.flows)
         self.unpropagated, self.by_hand = Unpropagated(), ByHand(Leaves())
         self.loading, self.graphs = Loading(), Graphs()
-        self.edits, self.new_classes = Edits(), NewClasses()
-        self._targets, self._scaling, self.taught = (
-            Targets(self._guard, self.evaluations.answers),
-            Scaling(),
-            Taught(),
-        )
-        self.likeness, self.restored = Likeness(self._guard), Restored()
+        self._targets = Targets(self._guard, self.evaluations.answers)
+        self.taught, self.likeness = Taught(), Likeness(self._guard)
         self._company = Company(Meeting.of_this_process())
         self.unheard: tuple[Told, ...] = ()
         self._losses: Sequence[Tensor] = ()
         self._compared: Compared | None = None
         self._lull: Lull | None = None
-        self._batch_waits = False
+        self.batch_waits = False
         self._began = perf_counter()
         self.seconds = 0.0
         self.was_ended = False
@@ -97,7 +106,7 @@ class Watcher:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Listen inside."""
-        with tapped(self._guard.shield(self)):
+        with tapped(self._heard.listener):
             self._outside.calls.listen_everywhere()
             try:
                 yield
@@ -144,15 +153,8 @@ class Watcher:
         self.event += 1
         if self.unpropagated.open is not None:
             self.unpropagated.backward_begins()
-        self._losses = losses if self._scaling.last is None else self._scaling.unscaled(losses)
+        self._losses = losses if self.scaling.last is None else self.scaling.unscaled(losses)
         scaled = self._losses is not losses
-        if self._lull is not None:
-            self._lull.strand.is_scaled = scaled
-            if self._lull.strand.schedules.since_last:
-                self._lull.strand.schedules.backward_begins()
-            if self.backwards >= self.graphs.next:
-                self.graphs.backward_begins(self.backwards, losses)
-            return
         self.evaluations.phases.end()
         self.own_functions.backward_begins(losses)
         self._outside.backward_begins(losses)
@@ -173,12 +175,6 @@ class Watcher:
         """Find out whom it reached."""
         self.backwards += 1
         losses, self._losses = self._losses, ()
-        if self._lull is not None and len(losses) == 1 and not losses[0].dim():
-            self._lull.strand.is_propagated(losses[0])
-            if self.backwards >= self._lull.until:
-                self._wake()
-            return
-        self._wake()
         scalars = [number_of(loss) for loss in losses if loss.numel() == 1]
         reached = [s for s in self.strands if s.scene is not None and s.backward_ends(scalars)]
         for strand in reached:
@@ -191,10 +187,6 @@ class Watcher:
             self.by_hand.backward_ends()
         if not reached:
             self._roster.remember(scalars)
-
-    def loss_is_scaled(self, loss: Tensor, scaled: Tensor) -> None:
-        """Remember what the scaled loss was made of."""
-        self._scaling.scales(loss, scaled)
 
     def gradients_are_unscaled(self, optimizer: torch.optim.Optimizer) -> None:
         """From here on they can be clipped."""
@@ -213,25 +205,18 @@ class Watcher:
 
     def step_begins(self, optimizer: torch.optim.Optimizer) -> None:
         """Find the strand, before a closure's backward."""
-        self.event += 1
-        if self.unpropagated.open is not None:  # gradients came by another way
-            self.unpropagated.backward_begins()
-        if self._lull is None or self._lull.strand.owner() is not optimizer:
-            self._wake()
-            self.strand_of(optimizer)
+        self._begins(optimizer)
 
     def gradients_are_complete(self, optimizer: torch.optim.Optimizer) -> None:
         """Tell the strand."""
-        strand = self.strand_of(optimizer) if self._lull is None else self._lull.strand
-        if strand is not None:
+        if (strand := self._begins(optimizer)) is not None:
             strand.reached += bool(self._losses)  # within a backward: a hook steps on what has come
             strand.gradients_are_complete(optimizer)
 
     def step_ends(self, optimizer: torch.optim.Optimizer) -> None:
         """Tell the strand, and stop listening everywhere once all are known."""
         self.steps += 1
-        strand = self.strand_of(optimizer) if self._lull is None else self._lull.strand
-        if strand is None:
+        if (strand := self.strand_of(optimizer)) is None:
             self.overlooked += 1
             return
         if not strand.is_alone:
@@ -243,15 +228,20 @@ class Watcher:
             self.restored.stepped()
         if self.steps >= self.neglected.next:
             self.neglected.step_ends(self.steps)
-        if self.steps == self._stop_after:
+        if self.steps == self._most:
             raise EnoughSeen(self)
-        if self._lull is None:
-            self._company.step_ends(strand)
-            self._outside.step_ends()
-            self.evaluations.teachers.stepped(self.steps)
-            self._rest(strand)
-        elif strand.is_looked_at:
-            self._wake()
+        self._company.step_ends(strand)
+        self._outside.step_ends()
+        self.evaluations.teachers.stepped(self.steps)
+        self._rest(strand)
+        if self.at_each_step is not None:
+            self.at_each_step(strand)
+
+    def _begins(self, optimizer: torch.optim.Optimizer) -> Strand | None:
+        self.event += 1
+        if self.unpropagated.open is not None:  # gradients came by another way
+            self.unpropagated.backward_begins()
+        return self.strand_of(optimizer)
 
     def schedule_steps(self, scheduler: LRScheduler) -> None:
         """Tell the strand, or keep it for one to come."""
@@ -284,9 +274,9 @@ class Watcher:
 
     def batch_is_read(self, loader: object, batch: object) -> None:
         """The next forward is given it, most likely."""
-        self._batch_waits = True
+        self.batch_waits = True
         if self.loading.read(loader):
-            self._wake()
+            self.wake()
             self._outside.pass_begins()
             self.new_classes.pass_begins(loader, self.loading.length, self.steps)
         if self.new_classes.open is not None:
@@ -299,31 +289,18 @@ class Watcher:
         """Of a validation, where what loaders give second is what losses compare."""
         return self.new_classes.rows(self.steps) if self._targets.compares_labels else ()
 
-    def samples_are_wanted(self, fetcher: object, index: object) -> None:
-        """Remember what is stored of them."""
-        self.edits.begin(fetcher, index)
+    @property
+    def scores(self) -> Scores:
+        """What is chosen from outputs."""
+        return self.evaluations.scores
 
-    def samples_are_fetched(self, fetcher: object, index: object, batch: object) -> None:
-        """Is it still what was stored?"""
-        self.edits.end(fetcher, index, batch)
-
-    def _called(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+    def called(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        """It trains, or is evaluated."""
         self.event += 1
-        from_loader, self._batch_waits = self._batch_waits, False
+        from_loader, self.batch_waits = self.batch_waits, False
         trains = torch.is_grad_enabled()
-        scores = self.evaluations.scores
-        if scores.curious or not trains:
-            scores.called(module, to_train=trains)
-        if self._lull is not None and trains:
-            strand = self._lull.strand
-            if module is self._lull.model:
-                strand.exposure.is_called_to_train(
-                    strand.step, arguments, self.loading, training=module.training
-                )
-                if from_loader:
-                    self._opens_a_window(strand, module, arguments)
-            return
-        self._wake()
+        if self.scores.curious or not trains:
+            self.scores.called(module, to_train=trains)
         if self._outside.calls.are_all_heard:
             self._outside.is_called(module, with_gradients=trains)
         if not trains:
@@ -338,18 +315,14 @@ class Watcher:
             if strand.scene is not None and strand.scene.model is module:
                 strand.batch(arguments, self.loading)
                 if from_loader:
-                    self._opens_a_window(strand, module, arguments)
+                    self.opens_a_window(strand, module, arguments)
 
-    def _opens_a_window(self, strand: Strand, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+    def opens_a_window(self, strand: Strand, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """Something fresh from a loader was given to a root: a backward may follow, or more of it."""
         strand.fresh_batches += 1
         if not _asks_for_its_gradient(arguments):
             drifts, is_off = self._drifts.of(module), not module.training
             self.unpropagated.called(self.event, strand.step, in_train_mode=drifts, in_eval_mode=is_off)
-
-    def chosen_among_one(self, scores: Tensor, axis: int, *, gives_values: bool) -> None:
-        """Was it a model's output?"""
-        self.evaluations.scores.chosen_among_one(scores, axis, gives_values=gives_values)
 
     def weights_are_taken(self, state: Mapping[str, object]) -> None:
         """They may be meant to be kept."""
@@ -359,12 +332,6 @@ class Watcher:
         """Are they what was meant to be kept?"""
         self.restored.is_loaded(module, state, self.steps)
 
-    def weights_were_loaded(
-        self, module: nn.Module, state: Mapping[str, object], missing: Sequence[str]
-    ) -> None:
-        """Were there any?"""
-        self.restored.unloaded.is_loaded(module, state, missing)
-
     # -- now and then, and the end ------------------------------------------------------------
 
     def _rest(self, strand: Strand) -> None:
@@ -372,19 +339,35 @@ class Watcher:
         looks = self.neglected.following(self.backwards), self.taught.following(self.backwards)
         until = min(self._targets.next, *looks)
         is_busy = strand.is_looked_at or strand.rank is not None or self.evaluations.phases.are_open
-        if self._outside.calls.are_all_heard or is_busy or until <= self.backwards or not strand.scene:
+        steps = self._until(strand)
+        is_due = until <= self.backwards or steps <= strand.step
+        if self._outside.calls.are_all_heard or is_busy or is_due or not strand.scene:
             return
         self._targets.skip(0)
         self._compared = None
-        self._lull = Lull(strand, strand.scene.model, self.backwards, until)
+        self._lull = Lull(strand, strand.scene.model, self, steps=steps, backwards=until)
+        self._heard.divert({name: getattr(self._lull, name) for name in QUICK})
 
-    def _wake(self) -> None:
+    def _until(self, strand: Strand) -> int:
+        """After how many of a strand's steps something is due again."""
+        return min(strand.following, strand.step + min(self.neglected.next, self._most) - self.steps)
+
+    def wake(self) -> None:
+        """Hear everything again."""
         lull, self._lull = self._lull, None
         if lull is not None:
-            self._targets.skip(self.backwards - lull.since)
+            self._heard.restore()
+            self._losses = lull.losses
+            self._targets.skip(lull.settle())
+
+    def fails(self, error: Exception) -> None:
+        """The watch has, not the loop."""
+        self._guard.attempt(self.wake)
+        self._guard.fails(error)
 
     def _end(self) -> None:
         for close in (
+            self.wake,
             self._outside.calls.close,
             self.evaluations.live_dropout.close,
             self.own_functions.close,

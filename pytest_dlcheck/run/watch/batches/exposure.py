@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -149,6 +150,21 @@ class Exposure:
             self.pending = seen_of(
                 arguments, step, loading.passes, training=training, era=era, size=size
             )
+
+    def idle_calls(self, step: int, loading: Loading) -> int:
+        """How many of the next calls would tell nothing new while this pass over a loader lasts."""
+        reading, is_open = self._training, self.pending is not None or self._in_doubt is not None
+        if is_open or self._eras.kept is not None or loading.passes != reading.stream:
+            return 0
+        if len(self._trained) >= BATCHES and not (
+            reading.position + 1 < FIRST and reading.passes in LATER
+        ):
+            return sys.maxsize  # all that is remembered of this pass
+        return max(0, min(reading.due.next - reading.position - 1, self._sampling.next - step))
+
+    def skip(self, calls: int) -> None:
+        """So many of them were made."""
+        self._training.position += calls
 
     def is_propagated(self) -> None:
         """A backward follows.

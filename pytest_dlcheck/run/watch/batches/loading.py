@@ -26,6 +26,12 @@ class Loading:
         self.is_shuffled = False
         self._last: weakref.ref[object] | None = None
 
+    def reads_on(self, iterator: object) -> bool:
+        """Whether another batch of the pass that goes on was given; only then it is counted here."""
+        is_same = self._last is not None and self._last() is iterator
+        self.batches += is_same
+        return is_same
+
     def read(self, iterator: object) -> bool:
         """A loader's iterator has given a batch; returns whether it was its first."""
         self.batches += 1

@@ -26,8 +26,14 @@ def size_of(batch: Tensor) -> Tensor | None:
         return None
     rows = batch.detach()[:ROWS].flatten(1)
     numbers = rows[:, :: max(1, rows.shape[1] // NUMBERS)].float().abs().flatten()
-    decile = numbers.sort().values[int(0.9 * len(numbers))]
-    return torch.stack([numbers.square().mean().sqrt(), decile])
+    return torch.stack([numbers.square().mean().sqrt(), _at(numbers, int(0.9 * len(numbers)))])
+
+
+def _at(numbers: Tensor, place: int) -> Tensor:
+    """The number at this place of their order; ``kthvalue`` is not deterministic on CUDA."""
+    if numbers.is_cpu:
+        return numbers.kthvalue(place + 1).values
+    return numbers.sort().values[place]
 
 
 def ratio(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:

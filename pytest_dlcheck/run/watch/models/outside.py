@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard
+from pytest_dlcheck.run.watch.listener import Listener
 from pytest_dlcheck.run.watch.models.axes import Axes
 from pytest_dlcheck.run.watch.models.flows import Flows
 from pytest_dlcheck.run.watch.models.unheard import Unheard
 from pytest_dlcheck.run.watch.models.visits import Visits
 from pytest_dlcheck.run.watch.scene import census, parameters_of
 from pytest_dlcheck.run.watch.strand import Strand
-from pytest_dlcheck.run.watch.taps.calls import Calls, Heard
+from pytest_dlcheck.run.watch.taps.calls import Calls
 
 DISCOVERY = 3
 """Steps of a new optimizer during which all modules' calls are heard."""
@@ -30,19 +31,19 @@ class Outside:
 
     Args:
         strands: what is trained, as it becomes known.
-        heard: told of every call from outside of any module.
+        listener: told of every call from outside of any module.
         guard: stands before what modules call.
         compilation: during which no further module is listened to.
     """
 
     def __init__(
-        self, strands: Sequence[Strand], heard: Heard, guard: Guard, compilation: Compilation
+        self, strands: Sequence[Strand], listener: Listener, guard: Guard, compilation: Compilation
     ) -> None:
         self._strands, self._compilation = strands, compilation
         self.visits, self.flows, self.unheard, self.axes = Visits(), Flows(), Unheard(), Axes()
         self._outermost: weakref.ref[nn.Module] | None = None
         self._giver: weakref.ref[nn.Module] | None = None
-        self.calls = Calls(heard, self, guard)
+        self.calls = Calls(listener, self, guard)
         self._known: dict[int, weakref.ref[nn.Module]] = {}
         self._curious = 0
 

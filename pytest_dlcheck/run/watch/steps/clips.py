@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from pytest_dlcheck.run.probe import ScalarBuffer
+from pytest_dlcheck.run.probe import ScalarBuffer, number_of
 from pytest_dlcheck.run.watch.steps.gradients import Gradients
 from pytest_dlcheck.trace import Row, Series
 
@@ -40,7 +40,7 @@ class Clips:
         self.count += 1
         self._scaled += scaled
         self._is_bounded |= bound < math.inf
-        self._factors.append(step, (bound / (norm.detach() + 1e-6)).clamp(max=1.0).float())
+        self._factors.append(step, _factor(bound, number_of(norm)))
 
     def look(self, step: int, parameters: Sequence[Tensor], gradients: Gradients, norm: Tensor) -> None:
         """See what was there to be clipped, which had this norm."""
@@ -75,3 +75,11 @@ class Clips:
             clips_again=self._again,
             clips_bounded=self._is_bounded,
         )
+
+
+def _factor(bound: float, norm: Tensor | float) -> Tensor | float:
+    """What gradients were scaled by, as ``clip_grad_norm_`` has it."""
+    if isinstance(norm, Tensor):
+        return (bound / (norm + 1e-6)).clamp(max=1.0).float()
+    factor = bound / (norm + 1e-6)
+    return 1.0 if factor > 1 else factor  # NaN stays what it is

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from torch import nn
@@ -18,8 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from pytest_dlcheck.run.watch.compiling import is_beyond_hearing
 from pytest_dlcheck.run.watch.guard import Guard
-
-Heard = Callable[[nn.Module, tuple[Any, ...]], None]
+from pytest_dlcheck.run.watch.listener import Listener
 
 
 class Visited(Protocol):
@@ -40,13 +38,13 @@ class Calls:
     """Tells of calls that come from outside of any module.
 
     Args:
-        heard: told ``(module, positional arguments)`` before each such call.
+        listener: told before each such call.
         visited: told of every module that is called while all are heard.
         guard: stands before what modules call.
     """
 
-    def __init__(self, heard: Heard, visited: Visited, guard: Guard) -> None:
-        self._heard, self._visited, self._guard = guard(heard), visited, guard
+    def __init__(self, listener: Listener, visited: Visited, guard: Guard) -> None:
+        self._listener, self._visited, self._guard = listener, visited, guard
         self._everywhere: list[RemovableHandle] = []
         self._followed: dict[int, tuple[weakref.ref[nn.Module], RemovableHandle]] = {}
         self._local = _Depth()
@@ -77,7 +75,7 @@ class Calls:
         if isinstance(module, ScriptModule):
             return  # takes no hooks
         if known is None or known[0]() is not module:
-            handle = module.register_forward_pre_hook(_Ear(module, self._heard))
+            handle = module.register_forward_pre_hook(_Ear(module, self._listener))
             self._followed[id(module)] = (weakref.ref(module), handle)
 
     def forget_open_calls(self) -> None:
@@ -98,7 +96,7 @@ class Calls:
         self._local.depth = depth + 1
         is_odd = getattr(module, "_is_replica", False) or isinstance(module, ScriptModule)
         if depth == 0 and not is_odd and id(module) not in self._followed:
-            self._heard(module, args)
+            self._listener.called(module, args)
         self._visited.enters(module, args, outermost=depth == 0)
 
     def _leaves(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
@@ -110,12 +108,12 @@ class Calls:
 class _Ear:
     """A forward pre-hook that its module may be copied, pickled and saved with; copies are not heard."""
 
-    def __init__(self, module: nn.Module, heard: Heard) -> None:
-        self._module, self._heard = weakref.ref(module), heard
+    def __init__(self, module: nn.Module, listener: Listener) -> None:
+        self._module, self._listener = weakref.ref(module), listener
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if not is_beyond_hearing() and self._module() is module:
-            self._heard(module, args)
+            self._listener.called(module, args)
 
     def __deepcopy__(self, memo: object) -> _Ear:
         return self

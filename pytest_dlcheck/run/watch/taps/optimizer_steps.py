@@ -58,12 +58,12 @@ class _Ear:
             local.is_wrapped = True
             return None
         local.outermost, local.is_wrapped = optimizer, False
-        self._listener.step_begins(optimizer)
         is_bare = len(args) == 1 and not kwargs  # args[0] is the optimizer
         closure = None if is_bare else kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None or not callable(closure):
             self._listener.gradients_are_complete(optimizer)
             return None
+        self._listener.step_begins(optimizer)
         heard = self._heard(closure, optimizer)
         if "closure" in kwargs:
             return args, {**kwargs, "closure": heard}

@@ -1,0 +1,166 @@
+"""Between two looks little is heard, and what is told is the same."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from pytest_dlcheck import watch
+from pytest_dlcheck.run.watch.batches.exposure import Exposure
+from pytest_dlcheck.run.watch.lull import Lull
+from pytest_dlcheck.run.watch.watcher import Watcher
+
+STEPS = 150
+
+
+@pytest.fixture
+def faults_of_the_watch_are_raised():
+    """Not here: one of the tests has such a fault."""
+
+
+def net():
+    return nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.1), nn.ReLU(), nn.Linear(8, 2))
+
+
+def rows(count=60):
+    return TensorDataset(torch.randn(count, 4), torch.randint(2, (count,)))
+
+
+def epochs():
+    """Passes over loaders, clipping, a schedule, validations, and a step in eval mode now and then."""
+    model = net()
+    train, val = DataLoader(rows(), 4, shuffle=True), DataLoader(rows(16), 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 40)
+    for epoch in range(30):
+        model.train(epoch % 4 != 3)
+        for x, y in train:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+            optimizer.step()
+            schedule.step()
+        model.eval()
+        with torch.no_grad():
+            for x, _ in val:
+                model(x)
+
+
+def accumulation():
+    """Two backward passes a step, and one more in the end, with which nothing is done."""
+    model = net()
+    optimizer = torch.optim.Adam(model.parameters())
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        for _ in range(2):
+            F.cross_entropy(model(torch.randn(8, 4)), torch.randint(2, (8,))).backward()
+        optimizer.step()
+    F.cross_entropy(model(torch.randn(8, 4)), torch.randint(2, (8,))).backward()
+
+
+def closures():
+    """Backward comes inside the step."""
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(torch.randn(8, 4)), torch.randint(2, (8,)))
+        loss.backward()
+        return loss
+
+    for step in range(STEPS):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.1 / (1 + step)
+        optimizer.step(closure)
+
+
+def another_optimizer():
+    """It goes on training the same model, after a while."""
+    model, first = net(), 100
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for step in range(STEPS):
+        if step == first:
+            optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        optimizer.zero_grad()
+        F.cross_entropy(model(torch.randn(8, 4)), torch.randint(2, (8,))).backward()
+        optimizer.step()
+
+
+def several_losses():
+    """One backward of two losses, and now and then steps that no backward came before."""
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for step in range(STEPS):
+        if step % 50 != 45:
+            optimizer.zero_grad()
+            losses = [F.cross_entropy(model(torch.randn(8, 4)), torch.randint(2, (8,))) for _ in "ab"]
+            torch.autograd.backward(losses) if step % 20 == 15 else losses[0].backward()
+        optimizer.step()
+
+
+def bfloat16():
+    """Numbers of half precision are followed at every step."""
+    model = net().bfloat16()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        scores = model(torch.randn(8, 4).bfloat16()).float()
+        F.cross_entropy(scores, torch.randint(2, (8,))).backward()
+        optimizer.step()
+
+
+LOOPS = [epochs, accumulation, closures, another_optimizer, several_losses, bfloat16]
+
+
+def told(loop):
+    """What a watch tells of a loop, but for its time and the numbers of its events."""
+    torch.manual_seed(0)
+    with watch() as run:
+        loop()
+    assert not run.fault
+    found = []
+    for _, trace in run.traces:
+        facts = {
+            name: [{k: v for k, v in row.items() if k != "event"} for row in table]
+            for name, table in trace.facts.items()
+            if name not in {"comparisons", "likeness", "loss_soundness"}  # told by how often one looks
+        }
+        found.append((trace.channels, facts))
+    return found, [(v.check, v.outcome, v.cause) for v in run.verdicts]
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_nothing_else_is_told_than_by_a_watch_that_never_rests(monkeypatch, loop):
+    settled = []
+    settle = Lull.settle
+    monkeypatch.setattr(Lull, "settle", lambda lull: settled.append(lull) or settle(lull))
+    rested = told(loop)
+    assert settled
+    with monkeypatch.context() as patch:
+        patch.setattr(Watcher, "_rest", lambda *_: None)
+        restless = told(loop)
+    assert rested == restless
+
+
+def test_a_fault_in_a_lull_does_not_reach_the_loop(monkeypatch):
+    def broken(*_):
+        raise LookupError("no such thing")
+
+    monkeypatch.setattr(Exposure, "skip", broken)
+    taken = []
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch() as run:
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            F.cross_entropy(model(torch.randn(8, 4)), torch.randint(2, (8,))).backward()
+            optimizer.step()
+            taken.append(copy.deepcopy(model))
+    assert len(taken) == STEPS
+    assert "LookupError: no such thing" in run.fault
