@@ -94,6 +94,7 @@ class Course(Loop):
         began = perf_counter()
         observer.begin(rig, trial)
         self.ends = perf_counter() - began
+        self._take_step = self.stepper()
 
     def one(self, step: int) -> None:
         """The body of ``Loop.run``."""
