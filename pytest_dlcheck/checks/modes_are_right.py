@@ -29,7 +29,8 @@ class ModesAreRight(Check):
     come from ``from_pretrained`` so; it fails where weights are fresh and it is validated in between. A
     validation is a row of forwards without gradients between two backward passes, ``several`` at least
     or, where most of them are, ``apart`` steps after the last. It fails where all of them run in train
-    mode on batches from a data loader; other forwards without gradients (acting, pseudo-labels, several
+    mode on batches from a data loader, or on the same samples ``often`` times after the first, cut by
+    hand, that are not trained on; other forwards without gradients (acting, pseudo-labels, several
     answers to the same samples) are advice at most, as is a teacher in train mode that is never trained.
     A model in eval mode whose dropout was put back is meant so. Its first evaluations are listened to:
     dropout that runs in most of them although every module is in eval mode fails (``F.dropout`` without
@@ -44,7 +45,9 @@ class ModesAreRight(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop"})
-    glances: ClassVar[frozenset[str]] = frozenset({"phases", "teachers", "live_dropout", "recipe"})
+    glances: ClassVar[frozenset[str]] = frozenset(
+        {"phases", "teachers", "live_dropout", "recipe", "hand_cut"}
+    )
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION, Effect.PROGRESS})
     judges_divergence: ClassVar[bool] = True
@@ -57,6 +60,8 @@ class ModesAreRight(Check):
     sampled: int = 3
     """Passes over one data set within a validation (count) from which on it draws several answers on
     purpose (Monte Carlo dropout); two may be a loss and an accuracy."""
+    often: int = 2
+    """Validations on the same samples as the first (count) that show that these are held out."""
     stuck: int = 2
     """Steps in eval mode (count) that are no accident."""
 
@@ -82,24 +87,15 @@ class ModesAreRight(Check):
         if in_eval >= self.stuck and sure:
             stuck = stepped_in_eval if row.flag("steps_others") else faults.stuck_in_eval
             return self.failed_by(stuck(row, self.stuck))
-        wrong = [p for p in phases if p.integer("in_train_mode") == p.integer("calls")]
-        fault = faults.without_eval(wrong, len(phases), self.sampled)
-        if fault is None and dropping is not None:
-            several = any(each.flag("several_objectives") for each in trace.rows("recipe"))
-            fault = faults.dropout_in_eval(dropping, phases, 0 if several else self.sampled)
-        if fault is not None:
+        if fault := faults.of_validations(trace, phases, self.sampled, self.often):
             return self.failed_by(fault)
+        wrong = faults.in_train_mode(phases)
         story = (
             f"{in_eval} of {steps} steps in eval mode (fewer than {self.stuck} are tolerated), "
             f"{len(wrong)} of {len(phases)} rows of forwards without gradients in train mode"
         )
-        advice = teachers if dropping is None else [*teachers, faults.sampled_by_dropout(dropping)]
-        if in_eval >= self.stuck:
-            advice.append("dropout is off in every step: call model.train(), unless that is meant")
-        if wrong:
-            advice.append(
-                "forwards without gradients run in train mode: if they validate, call model.eval()"
-            )
+        is_off = in_eval >= self.stuck
+        advice = [*teachers, *faults.advice_on_modes(dropping, wrong, is_off=is_off)]
         return self.passed(
             story, Measure("steps in eval mode", in_eval, "count", self.stuck, "<"), advice=advice
         )
@@ -113,28 +109,33 @@ class ModesAreRight(Check):
         yield Example("one of them missed", (_example([*fakes[:5], *fakes[9:]]),))
         yield Example("Monte Carlo dropout", (_example([_phase(48, 40, calls=40, repeats=5)]),))
         yield Example("pretrained", (_example([], in_eval=100, in_eval_first=0),))
+        for kind, found in {
+            "what is trained on": {"trained": 400},
+            "Monte Carlo": {"repeats": 9},
+        }.items():
+            yield Example(f"{kind}, cut by hand", (_cut(**found),))
 
-        averaged = {**_DROPPING, "answers": 20}
-        yield Example("dropout averaged on purpose", (_example([], dropping=averaged),))
+        averaged = Row({**_DROPPING, "answers": 20})
+        yield Example("dropout averaged on purpose", (_example([], averaged),))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
         """Stuck, validated in train mode, and dropout that eval mode does not reach."""
         yield Example("stuck in eval mode", (_example([], in_eval=84, in_eval_first=16),), ("",))
         yield Example("no eval()", (_example([_phase(16, 13), _phase(32, 13)]),), ("",))
-        dropping = _example([_phase(16, 0)], dropping=_DROPPING)
+        yield Example("no eval(), cut by hand", (_cut(),), ("",))
+        dropping = _example([_phase(16, 0)], Row(_DROPPING))
         yield Example("F.dropout without training=", (dropping,), ("head",))
 
 
-def _phase(steps: int, in_train_mode: int, calls: int = 13, repeats: int = 1) -> Row:
-    return Row(
-        inside=True,
-        steps=steps,
-        calls=calls,
-        in_train_mode=in_train_mode,
-        from_loader=calls,
-        repeats=repeats,
-    )
+def _phase(steps: int, in_train_mode: int, calls: int = 13, **found: int) -> Row:
+    row = {"steps": steps, "calls": calls, "in_train_mode": in_train_mode, "repeats": 1}
+    return Row({"inside": True, "from_loader": calls, **row, **found})
+
+
+def _cut(**found: int) -> Trace:
+    row = {"rows": 4, "again": 3, "samples": 400, "distinct": 400, "trained_again": 800, **found}
+    return _example([_phase(step, 1, calls=1, from_loader=0) for step in (16, 32)], hand_cut=Row(row))
 
 
 _AT: dict[str, str | int] = {"operation": "dropout", "line": "model.py:12", "culprit": "head"}
@@ -142,8 +143,8 @@ _DROPPING: dict[str, str | int] = {"model": "Net", "calls": 3, "dropping": 3, "a
 
 
 def _example(
-    phases: Sequence[Row], dropping: dict[str, str | int] | None = None, **found: int | bool
+    phases: Sequence[Row], live_dropout: Row | None = None, hand_cut: Row | None = None, **found: int
 ) -> Trace:
-    heard = (Row(dropping),) if dropping else ()
     row = Row({"steps": 100, "in_eval": 0, "mode_matters": True, "normalizes": False, **found})
-    return example_trace(Terms().watch(), loop=row, phases=phases, live_dropout=heard)
+    other = {"live_dropout": live_dropout or (), "hand_cut": hand_cut or ()}
+    return example_trace(Terms().watch(), loop=row, phases=phases, **other)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
+from pytest_dlcheck.faults import copies
 from pytest_dlcheck.faults.choosing import advice_on_choices, chosen_among_one
 from pytest_dlcheck.faults.restoring import initial_statistics
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
-from pytest_dlcheck.verdict import Measure, Suspect, Verdict
+from pytest_dlcheck.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,19 @@ class ValidatedModelIsTrained(Check):
     shapes as the trained one, is validated ``often`` or more (two calls in a row or more, in eval mode
     without gradients), ``apart`` or more steps lie between, and its parameters are the same as at
     first, but for rounding or a common factor, as an average has them that follows itself. It fails
-    where the trained model itself is never validated meanwhile; where it is, a copy that stands still
-    may be a reference, and that is advice where there are averages to be made. It fails, too, where
+    where the trained model itself is never validated meanwhile. Without a loader, single calls, some
+    steps apart, count as validations where ``often`` or more of them are on the input of the first: it
+    fails where the copy's weights are evidently a fresh draw and the trained model is never called
+    without gradients before its last step. Otherwise a copy that stands still may be a reference: that
+    is advice, where it is untrained, or evaluated on the same input alone. It fails, too, where
     ``answers`` or more are chosen by ``argmax`` or ``max`` along the axis of the classes, of outputs
     that have one class in every call; where the model gives other outputs besides, that is advice. And
     it fails where all batch norms of a validated copy have the mean 0 and the variance 1 of the
     beginning, though its parameters follow a trained model whose statistics have moved.
 
     **What it cannot see.** Averages kept as lists of tensors, and which model is saved; what is chosen
-    by other libraries, and in compiled code.
+    by other libraries, and in compiled code; copies that no loader's batches are given to and that are
+    neither put in eval mode by ``eval()`` nor frozen by ``requires_grad_(False)``.
 
     **Source.** Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992); the
     PyTorch documentation of ``torch.optim.swa_utils``.
@@ -74,31 +79,13 @@ class ValidatedModelIsTrained(Check):
         if not twins and not advice:
             return self.not_applicable("no copy of the trained model is validated")
         still = [twin for twin in twins if self._stands_still(twin)]
-        alone = [twin for twin in still if not twin.integer("own_validations")]
-        story = (
-            f"{len(still)} of {len(twins)} copies that are validated stand still over {self.apart} "
-            f"steps or more (0 should, unless the trained model is validated too)"
-        )
-        measure = Measure("validated copies that stand still", len(still), "count", 0)
-        if not alone or len(alone) < len(twins):
-            return self.passed(story, measure, advice=advice)
-        twin = alone[0]
-        return self.failed(
-            story,
-            measure,
-            suspects=[
-                Suspect(
-                    twin.text("model"),
-                    f"stands still over {twin.integer('steps_between')} steps and "
-                    f"{twin.integer('validations')} validations; the trained model is never validated",
-                )
-            ],
-            cause="the validated model is never updated, or from itself or another that does not train",
-            remedy="update the average from the trained model after every step, or validate that model",
-        )
+        if fault := copies.never_updated(twins, still, self.often, self.apart):
+            return self.failed_by(fault)
+        advice += copies.still_copies(still, self.often)
+        return self.passed(copies.story(twins, still, self.apart), copies.measure(still), advice=advice)
 
     def _stands_still(self, twin: Row) -> bool:
-        often = twin.integer("validations") >= self.often
+        often = max(twin.integer("validations"), twin.integer("again")) >= self.often
         return often and twin.integer("steps_between") >= self.apart and not twin.flag("moved")
 
     @classmethod
@@ -106,12 +93,17 @@ class ValidatedModelIsTrained(Check):
         """An average that follows; a reference beside the trained model."""
         yield Example("follows", (_example(moved=True),))
         yield Example("a reference", (_example(own_validations=3),))
+        again = {"validations": 0, "again": 3, "was_fresh": True}
+        yield Example("evaluated beside the trained", (_example(**again, own_calls=True),))
+        yield Example("pretrained", (_example(validations=0, again=3, was_copy=True),))
         yield Example("one of several outputs", (_chosen(is_alone=False),))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
         """An average that is never updated."""
         yield Example("never updated", (_example(),), ("AveragedModel",))
+        again = _example(validations=0, again=3, was_fresh=True)
+        yield Example("never updated, data cut by hand", (again,), ("AveragedModel",))
         yield Example("the argmax of one output", (_chosen(),), ("Net",))
         average = _example(moved=True, unset_statistics=3)
         yield Example("an average without its statistics", (average,), ("AveragedModel",))

@@ -23,16 +23,17 @@ class ValidationIsUntouched(Check):
 
     **How it decides.** On a watched loop. An evaluation is a call of the trained model in eval mode
     without gradients. Samples are told apart by a number made of 64 of their values, on sampled
-    batches. It fails where in every late evaluation ``used`` of the samples had been trained on before,
-    while they are only a part of what is trained on (between ``used`` and ``all_of_it``): a training
-    set that is scored beside a validation set is healthy. It fails where steps in eval mode come in
-    ``rows`` rows between steps in train mode, each on a new pass over other data: the validation loop
-    trains. It fails where ``folds`` different validation sets were training sets before, of the same
-    model, and earlier validation sets are trained on: folds that share a model. And it fails where the
-    optimizer steps between ``inside`` or more neighbouring batches of one validation. Advice: only
-    training data are evaluated, validation with gradients on, an evaluation loader that leaves samples
-    out or draws them in random order, inputs that are ten times as large as any in training, or a tenth,
-    and labels of whose classes a whole pass of training has none, in most of a validation.
+    batches. It fails where in every late evaluation ``used`` of the samples had been trained on
+    before, while they are only a part of what is trained on (between ``used`` and ``all_of_it``): a
+    training set that is scored beside a validation set is healthy. It fails where steps in eval mode
+    come in ``rows`` rows between steps in train mode, each on a new pass over other data (where no
+    loader is read, on other data that come again): the validation loop trains. It fails where
+    ``folds`` different validation sets were training sets before, of the same model, and earlier
+    validation sets are trained on: folds that share a model. And it fails where the optimizer steps
+    between ``inside`` or more neighbouring batches of one validation. Advice: only training data are
+    evaluated, validation with gradients on, an evaluation loader that leaves samples out or draws
+    them in random order, inputs that are ten times as large as any in training, or a tenth, and
+    labels of whose classes a whole pass of training has none, in most of a validation.
 
     **What it cannot see.** Samples that are augmented, or that repeat too often to be told apart;
     overlap of which no sampled batch holds anything; models that are not called as a whole.
@@ -74,7 +75,7 @@ class ValidationIsUntouched(Check):
         row, advice = trace.row("exposure"), list(faults.validation_advice(trace))
         if not trace.row("loop").integer("steps"):
             return self.not_applicable("nothing was trained here: no optimizer stepped")
-        if self._validation_trains(row):
+        if self._validation_trains(row, by_hand=not trace.row("loop").integer("loader_batches")):
             return self.failed_by(faults.trained_in_eval_mode(row, self.rows))
         if changed := faults.changed_places(row, self.folds):
             return self.failed_by(changed)
@@ -107,9 +108,11 @@ class ValidationIsUntouched(Check):
             advice=advice,
         )
 
-    def _validation_trains(self, row: Row) -> bool:
+    def _validation_trains(self, row: Row, *, by_hand: bool) -> bool:
         runs, steps = row.integer("eval_runs_on_a_new_pass"), row.integer("eval_steps")
         seen, both = row.integer("eval_trained"), row.integer("eval_trained_in_both")
+        if by_hand and row.integer("eval_trained_again") >= self.samples:
+            runs = row.integer("eval_runs")
         is_other_data = seen >= self.samples and both <= self.used * seen
         once = steps == row.integer("eval_runs") > self.rows
         return is_other_data and (once or (runs >= self.rows and steps >= 2 * runs))
@@ -128,6 +131,8 @@ class ValidationIsUntouched(Check):
         yield Example("cut from it", (_example(**cut, dirtiest=1.0),), ("data",))
         trains = _example(eval_steps=24, eval_runs=3, eval_runs_on_a_new_pass=3, eval_trained=500)
         yield Example("validation trains", (trains,), ("data",))
+        cut = {"eval_steps": 16, "eval_runs": 4, "eval_trained": 400, "eval_trained_again": 1200}
+        yield Example("validation trains, cut by hand", (_example(**cut),), ("data",))
         folds = {"rotations": 3, "rotated_samples": 400, "rotated_first": 60, "returned": 3}
         yield Example("folds that share a model", (_example(**folds),), ("data",))
         yield Example("step() in it", (_example(compared=7, stepped_inside=7),), ("optimizer",))

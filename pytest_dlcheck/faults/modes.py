@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pytest_dlcheck.faults.fault import Fault
-from pytest_dlcheck.trace import Row
+from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
+
+_FEW = 16
+"""Samples (count) below which nothing is concluded of what they have in common with others, and"""
+_DISTINCT = 0.9
+"""share of different ones (ratio) below which they cannot be told apart, and"""
+_USED = 0.05
+"""share that duplicates explain (ratio): as those of validation_is_untouched."""
 
 
 def validations(phases: Sequence[Row], several: int, apart: int) -> list[Row]:
@@ -44,6 +51,49 @@ def stuck_in_eval(row: Row, bound: int) -> Fault:
     )
 
 
+def in_train_mode(phases: Sequence[Row]) -> list[Row]:
+    """Those that run so as a whole."""
+    return [p for p in phases if p.integer("in_train_mode") == p.integer("calls")]
+
+
+def advice_on_modes(dropping: Row | None, wrong: Sequence[Row], *, is_off: bool) -> Iterator[str]:
+    """What may be meant.
+
+    Args:
+        dropping: dropout that was heard in eval mode.
+        wrong: rows of calls in train mode.
+        is_off: whether steps are taken in eval mode.
+    """
+    if dropping is not None:
+        yield sampled_by_dropout(dropping)
+    if is_off:
+        yield "dropout is off in every step: call model.train(), unless that is meant"
+    if wrong:
+        yield "forwards without gradients run in train mode: if they validate, call model.eval()"
+
+
+def of_validations(trace: Trace, phases: Sequence[Row], sampled: int, often: int) -> Fault | None:
+    """They run in train mode, or with dropout all the same.
+
+    Args:
+        trace: of the loop.
+        phases: its validations.
+        sampled: answers to the same samples from which on they are drawn on purpose.
+        often: rows of calls on the same samples as the first that show that these are held out.
+    """
+    wrong = in_train_mode(phases)
+    several = any(each.flag("several_objectives") for each in trace.rows("recipe"))
+    if fault := without_eval(wrong, len(phases), sampled):
+        return fault
+    cuts = () if several else trace.rows("hand_cut")
+    if fault := next(
+        (f for cut in cuts if (f := without_eval_by_hand(wrong, len(phases), cut, often))), None
+    ):
+        return fault
+    dropping = drops_in_eval(trace.rows("live_dropout"))
+    return None if dropping is None else dropout_in_eval(dropping, phases, 0 if several else sampled)
+
+
 def without_eval(wrong: Sequence[Row], count: int, sampled: int) -> Fault | None:
     """All validations run in train mode, some on batches of a loader that is not read ``sampled`` times.
 
@@ -71,6 +121,42 @@ def without_eval(wrong: Sequence[Row], count: int, sampled: int) -> Fault | None
         cause="model.eval() is missing before the validation",
         remedy="call model.eval() before it and model.train() after it",
     )
+
+
+def without_eval_by_hand(wrong: Sequence[Row], count: int, cut: Row, often: int) -> Fault | None:
+    """All validations run in train mode, on the same held-out samples each time, that no loader gave.
+
+    Not told are several answers to one input, samples that are trained on, and inputs of a model whose
+    own never come again: these may be noise that is drawn, and so may the others.
+
+    Args:
+        wrong: those in train mode.
+        count: how many there are in all.
+        cut: the rows of calls on the same inputs.
+        often: rows like the first from which on these inputs are held out on purpose.
+    """
+    samples, told = cut.integer("samples"), cut.integer("distinct")
+    if not wrong or len(wrong) < count or cut.integer("again") < often or cut.integer("repeats"):
+        return None
+    if samples < _FEW or told < _DISTINCT * samples or cut.integer("trained_again") < _FEW:
+        return None
+    if cut.integer("trained") > _USED * told:
+        return None
+    rows, same = cut.integer("rows"), cut.integer("again") + 1
+    return Fault(
+        because=(
+            f"{len(wrong)} of {count} validations ran in train mode (0 should), {same} of them on the "
+            "same samples, which are not trained on"
+        ),
+        measures=(Measure("validations in train mode", len(wrong), "count", 0),),
+        suspects=(Suspect("", f"in train mode, in {rows} rows of calls from step {_first(wrong)} on"),),
+        cause="model.eval() is missing before the validation",
+        remedy="call model.eval() before it and model.train() after it",
+    )
+
+
+def _first(wrong: Sequence[Row]) -> int:
+    return wrong[0].integer("steps")
 
 
 def drops_in_eval(rows: Sequence[Row]) -> Row | None:

@@ -15,6 +15,9 @@ _HABIT = 8
 _NEVER = 500
 """Steps (count) from which on a target network would have been synchronised. Mnih et al. (2015) do so
 every 10,000 steps, tutorials every 100 to 1,000; chosen."""
+_NEVER_AT_ALL = 200
+"""The same where the loop has ended by itself and the copy is untrained, which no reference is: targets
+of its own noise. Soft updates come every step, CleanRL's hard ones every 50 to 250; chosen."""
 
 
 def drifting_teachers(trace: Trace) -> Iterator[str]:
@@ -51,10 +54,14 @@ def stepped_in_eval(row: Row, bound: int) -> Fault:
 def still_targets(trace: Trace) -> Iterator[str]:
     """Advice where a copy of the trained model never follows it."""
     for row in trace.rows("teachers"):
-        steps = row.integer("stands_still")
-        if row.flag("was_copy") and row.integer("steps") >= _TWICE and steps >= _NEVER:
+        steps, copied = row.integer("stands_still"), row.flag("was_copy")
+        useless = row.flag("was_fresh") and not trace.row("loop").flag("was_cut_short")
+        never = _NEVER_AT_ALL if useless else _NEVER
+        if copied and row.integer("steps") >= _TWICE and steps >= never:
+            unless = "that is due later" if useless else "it is a frozen reference"
+            state = ", untrained," if useless else ""
             yield (
-                f"{row.text('model')} was a copy of the model when the training began, is called beside "
-                f"it, and is the same after {steps} steps: a target network is to be synchronised, "
-                "unless it is a frozen reference"
+                f"{row.text('model')} was a copy of the model{state} when the training began, is called "
+                f"beside it, and is the same after {steps} steps: a target network is to be "
+                f"synchronised, unless {unless}"
             )

@@ -2,7 +2,14 @@
 
 import pytest
 
-from . import faults_of_clipping, faults_of_order, faults_of_pairs, faults_of_teachers, unusual
+from . import (
+    faults_of_clipping,
+    faults_of_hand_cut,
+    faults_of_order,
+    faults_of_pairs,
+    faults_of_teachers,
+    unusual,
+)
 from .test_loops import watched
 
 SILENT = [
@@ -15,6 +22,8 @@ SILENT = [
         for loop in faults_of_pairs.QUIET
         if loop is not faults_of_pairs.shifted_by_the_model
     ),
+    *((loop, "an average is to be updated") for loop in faults_of_hand_cut.UNTOLD),
+    *((loop, "to be synchronised") for loop in faults_of_hand_cut.UNTOLD),
     *((loop, "steps in a row") for loop in faults_of_order.QUIET),
     *unusual.UNTOLD,
 ]

@@ -19,6 +19,7 @@ from . import (
     faults_of_data,
     faults_of_flows,
     faults_of_folds,
+    faults_of_hand_cut,
     faults_of_losses,
     faults_of_optimizers,
     faults_of_order,
@@ -65,6 +66,7 @@ QUIET += [
     *faults_of_order.QUIET,
     *faults_of_teachers.QUIET,
     *faults_of_flows.QUIET,
+    *faults_of_hand_cut.QUIET,
     *faults_of_written_losses.QUIET,
     *faults_of_classes.QUIET,
     *unusual.QUIET,
@@ -133,6 +135,7 @@ DISTURBED = [
     healthy.wgan_with_penalty,
     healthy.ema_and_swa,
     neighbours.average_that_begins_late,
+    faults_of_hand_cut.average_of_itself_on_slices,
     neighbours.actor_and_critic_share_an_encoder,
     neighbours.schedule_of_steps_with_warm_up,
 ]

@@ -63,6 +63,12 @@ class Listener(Protocol):
     def schedule_steps(self, scheduler: LRScheduler) -> None:
         """A learning rate scheduler has stepped."""
 
+    def called_aside(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        """A module is called that is followed aside, from inside of others, too."""
+
+    def is_set_aside(self, module: nn.Module) -> None:
+        """A module is put in eval mode, or none of its parameters is to ask for a gradient."""
+
     def weights_are_taken(self, state: Mapping[str, object]) -> None:
         """``state_dict()`` has made this of some module."""
 

@@ -51,11 +51,12 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     if strand.ranks is not None:
         record.facts["ranks"] = (strand.ranks,)
     own = strand.exposure.validations()
-    record.facts["evaluated_twins"] = watcher.evaluations.twins.rows(
-        strand.shapes, own, strand.last_event
-    )
     trained = set().union(*(each.keys for each in watcher.strands))
+    record.facts["evaluated_twins"] = watcher.evaluations.twins.rows(
+        strand.shapes, trained, own, strand.last_event, asked=watcher.evaluations.has_asked(strand)
+    )
     record.facts["likeness"] = tuple(watcher.likeness.rows(strand.keys, trained))
+    record.facts["hand_cut"] = (watcher.evaluations.hand_cut(strand),)
     record.facts["restored"] = watcher.restored.rows(strand.keys)
     record.facts["unloaded"] = watcher.restored.unloaded.rows(strand.keys, trained)
     record.facts["live_dropout"] = watcher.evaluations.live_dropout.rows(strand.keys)

@@ -31,8 +31,10 @@ from pytest_dlcheck.run.watch.losses.taught import Taught
 from pytest_dlcheck.run.watch.losses.unpropagated import Unpropagated
 from pytest_dlcheck.run.watch.lull import QUICK, Lull
 from pytest_dlcheck.run.watch.meeting import Meeting
-from pytest_dlcheck.run.watch.models.evaluations import Evaluations, Moment
+from pytest_dlcheck.run.watch.models.aside import Aside
+from pytest_dlcheck.run.watch.models.evaluations import Evaluations
 from pytest_dlcheck.run.watch.models.modes import Drifts
+from pytest_dlcheck.run.watch.models.moment import Moment
 from pytest_dlcheck.run.watch.models.outside import Outside
 from pytest_dlcheck.run.watch.models.own_functions import OwnFunctions
 from pytest_dlcheck.run.watch.models.restored import Restored
@@ -85,6 +87,7 @@ class Watcher:
             weights_were_loaded=self.restored.unloaded.is_loaded,
         )
         self._outside = Outside(self.strands, self._heard.listener, self._guard, compilation)
+        self._aside = Aside(self.strands, self._outside.calls, self.evaluations.twins, compilation)
         self.neglected = Neglected(self.strands, self._outside.visits, self._outside.flows)
         self.unpropagated, self.by_hand = Unpropagated(), ByHand(Leaves())
         self.loading, self.graphs = Loading(), Graphs()
@@ -267,6 +270,7 @@ class Watcher:
         self._company.begins(strand, optimizer)
         if strand.scene is not None:
             self.evaluations.teachers.training_begins(strand.scene.model, self.steps)
+            self._aside.training_begins(strand, outside.called(), self.steps)
         self._outside.calls.listen_everywhere()
         return strand
 
@@ -316,6 +320,22 @@ class Watcher:
                 strand.batch(arguments, self.loading)
                 if from_loader:
                     self.opens_a_window(strand, module, arguments)
+
+    def called_aside(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        """A copy may be evaluated."""
+        if module.training or torch.is_grad_enabled():
+            return
+        twins = self.evaluations.twins
+        if twins.is_part_of_a_step(module, self.backwards):
+            if twins.is_a_teacher(module):
+                self._aside.forget(module)
+        else:
+            now = Moment(self.event, self.steps, self.backwards)
+            self.evaluations.copy_is_called(module, arguments, now, from_loader=False)
+
+    def is_set_aside(self, module: nn.Module) -> None:
+        """It may be a copy that is to be evaluated."""
+        self._aside.add(module)
 
     def opens_a_window(self, strand: Strand, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """Something fresh from a loader was given to a root: a backward may follow, or more of it."""
@@ -377,7 +397,7 @@ class Watcher:
             self._guard.attempt(close)
 
     def _let_go(self) -> None:
-        self.evaluations.phases.end()
+        self.evaluations.end()
         self.neglected.end()
         self.by_hand.close()
         self.evaluations.teachers.close(self.steps)

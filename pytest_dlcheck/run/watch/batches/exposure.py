@@ -234,6 +234,10 @@ class Exposure:
         """What was trained on, as far as it is remembered."""
         return {value for seen in self._trained for value in seen.values()}
 
+    def trained(self) -> list[Seen]:
+        """What was trained on, as far as it is remembered."""
+        return [*self._later, *self._trained]
+
     def validated(self) -> list[Seen]:
         """What was evaluated in validations."""
         validations = self._validations()
@@ -271,6 +275,8 @@ class Exposure:
             eval_runs_on_a_new_pass=self._steps.runs_on_a_new_pass,
             eval_trained=len(in_eval),
             eval_trained_in_both=len(in_eval & in_train),
+            eval_trained_again=sum(len(s.values()) for s in self._trained if not s.training)
+            - len(in_eval),
             truncated=self.truncated,
             shuffled=self.shuffled,
             evaluated_size=ratio(sizes_of(self._trained), sizes_of(self.validated())),

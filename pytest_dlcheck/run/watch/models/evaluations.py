@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from pytest_dlcheck.run.watch.batches.hand_cut import HandCut
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.models.answers import Answers
 from pytest_dlcheck.run.watch.models.live_dropout import LiveDropout
 from pytest_dlcheck.run.watch.models.modes import Drifts
+from pytest_dlcheck.run.watch.models.moment import Moment
 from pytest_dlcheck.run.watch.models.phases import Phases
 from pytest_dlcheck.run.watch.models.scores import Scores
 from pytest_dlcheck.run.watch.models.teachers import Teachers
 from pytest_dlcheck.run.watch.models.twins import Twins
 from pytest_dlcheck.run.watch.strand import Strand
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When something happens.
-
-    Attributes:
-        event: a number that grows with all that is heard.
-        steps: optimizer steps before it.
-        backwards: backward passes before it.
-    """
-
-    event: int
-    steps: int
-    backwards: int
+from pytest_dlcheck.trace import Row
 
 
 class Evaluations:
@@ -53,6 +41,9 @@ class Evaluations:
         self._strands, self._drifts = strands, drifts
         self.phases, self.twins, self.teachers = Phases(), Twins(), Teachers()
         self.answers = Answers(guard)
+        self._asked: dict[Strand, int] = {}
+        """Their steps at which their models, or parts of these, were first called so."""
+        self._hand_cut: defaultdict[Strand, HandCut] = defaultdict(HandCut)
         self.scores, self.live_dropout = Scores(guard, compilation), LiveDropout(guard, compilation)
 
     def called(
@@ -69,6 +60,12 @@ class Evaluations:
         drifts = self._drifts.of(module)
         phase = self.phases.called(now.event, now.steps, in_train_mode=drifts, loading=loading)
         self.teachers.called(module, now.steps, in_train_mode=drifts)
+        for strand in self._strands:
+            if strand not in self._asked and strand.scene is not None and strand.owns(module):
+                self._asked[strand] = strand.step
+            if drifts and strand.scene is not None and strand.scene.model is module:
+                from_loader, cut = loading is not None, self._hand_cut[strand]
+                cut.called(arguments, phase.event, strand.step, from_loader=from_loader)
         if module.training:
             return
         shapes: Sequence[torch.Size] = ()
@@ -77,8 +74,7 @@ class Evaluations:
             if loading is not None:
                 self.answers.evaluated(module, now.steps)
         else:
-            trained = [s.scene.model for s in self._strands if s.scene is not None]
-            shapes = self.twins.is_evaluated(module, now.steps, phase.event, trained)
+            shapes = self.copy_is_called(module, arguments, now, from_loader=loading is not None)
         for strand in self._strands:
             if strand.scene is None:
                 continue
@@ -86,3 +82,33 @@ class Evaluations:
             if is_own or (shapes and shapes == strand.shapes):
                 exposure = strand.exposure if is_own else strand.exposure_of_copies
                 exposure.is_evaluated(strand.step, arguments, loading, phase.event, now.backwards)
+
+    def hand_cut(self, strand: Strand) -> Row:
+        """Its calls in train mode on what no loader gave."""
+        return self._hand_cut[strand].row(strand.exposure.trained())
+
+    def end(self) -> None:
+        """The watch ends."""
+        self.phases.end()
+        for cut in self._hand_cut.values():
+            cut.end()
+
+    def has_asked(self, strand: Strand) -> bool:
+        """Whether its model was called so before its last step."""
+        return self._asked.get(strand, strand.step) < strand.step
+
+    def copy_is_called(
+        self, module: nn.Module, arguments: tuple[Any, ...], now: Moment, *, from_loader: bool
+    ) -> Sequence[torch.Size]:
+        """What is no part of a root is called in eval mode without gradients.
+
+        Args:
+            module: which.
+            arguments: on what.
+            now: when.
+            from_loader: whether that is a batch fresh from a loader.
+
+        Returns:
+            The shapes of its parameters; none before it has moved.
+        """
+        return self.twins.is_evaluated(module, arguments, now, self._strands, from_loader=from_loader)

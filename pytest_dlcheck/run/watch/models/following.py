@@ -1,4 +1,7 @@
-"""Whether a copy of a model follows it, or moves by rounding or a factor alone. No judgement."""
+"""Whether a copy of a model follows it, or moves by rounding or a factor alone, or is untrained.
+
+No judgement.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pytest_dlcheck.run.freshness import is_untrained
 from pytest_dlcheck.run.probes.updates import sample_of
 
 WITNESSES = 4
 """Parameters of each that are compared."""
+MATRICES = 8
+"""Weights that tell whether a model is untrained."""
 ROUNDINGS = 2
 """Roundings (count) of ``copy * d + copy * (1 - d)``, each of half an ulp or more, in a step."""
 SLOWEST = 1e-5
@@ -67,6 +73,13 @@ def has_moved(
     change = before.change(copy)
     own = SLOWEST * steps / 2 * then.change(trained)
     return change > ROUNDINGS * before.ulp() * steps or change >= own
+
+
+def is_fresh(model: nn.Module) -> bool:
+    """Whether its weights look as a usual initialisation draws them, in all that tell; up to a few."""
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    told = [is_untrained(p) for p in matrices[:: max(1, len(matrices) // MATRICES)][:MATRICES]]
+    return True in told and False not in told
 
 
 def _apart(now: Tensor, before: Tensor) -> float:

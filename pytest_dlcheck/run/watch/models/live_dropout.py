@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.jit import ScriptModule
 from torch.nn.modules.activation import MultiheadAttention
 from torch.nn.modules.transformer import TransformerEncoder, TransformerEncoderLayer
 from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode, _push_mode
 
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.watch.batches.few import Few, first_plain
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.models.flows import line_of_the_loop
@@ -26,8 +25,6 @@ HEARD = 3
 """Evaluations of a model (count) in which its operations are heard: the first ones."""
 MODELS = 16
 """Models that are told apart."""
-VALUES = 64
-"""Values of an input that tell it again, taken evenly from all of it."""
 COMPARED = 512
 """Later evaluations in the same row that are compared with the first."""
 _ATTENTION = "scaled_dot_product_attention"
@@ -54,7 +51,7 @@ class _Model:
     line: str = ""
     culprit: str = ""
     row: int = -1
-    first: Tensor | None = None
+    first: Few | None = None
     answers: int = 0
     most_answers: int = 0
     compared: int = 0
@@ -201,26 +198,16 @@ def _module_of(frame: FrameType | None, root: nn.Module) -> str:
 
 def _note(known: _Model, arguments: tuple[Any, ...], row: int) -> None:
     """Count how often the first input of a row of evaluations comes, in several calls or within one."""
-    given = next(iter(tensors(arguments)), None)
-    if given is None or not _is_plain(given):
+    given = first_plain(arguments)
+    if given is None:
         return
-    few = _few(given)
+    few = Few.of(given)
     if known.row != row or known.first is None:
         known.row, known.first, known.answers, known.compared = row, few, _alike(given), 0
     else:
         known.compared += 1
-        known.answers += few.shape == known.first.shape and torch.equal(few, known.first)
+        known.answers += few.is_as(known.first)
     known.most_answers = max(known.most_answers, known.answers)
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    plain = type(tensor) is Tensor and tensor.layout == torch.strided and not tensor.is_meta
-    return plain and tensor.device.type in {"cpu", "cuda"} and tensor.numel() > 0
-
-
-def _few(tensor: Tensor) -> Tensor:
-    flat = tensor.detach().reshape(-1)
-    return flat[:: max(1, len(flat) // VALUES)].clone()
 
 
 def _alike(batch: Tensor) -> int:

@@ -37,7 +37,11 @@ class Outside:
     """
 
     def __init__(
-        self, strands: Sequence[Strand], listener: Listener, guard: Guard, compilation: Compilation
+        self,
+        strands: Sequence[Strand],
+        listener: Listener,
+        guard: Guard,
+        compilation: Compilation,
     ) -> None:
         self._strands, self._compilation = strands, compilation
         self.visits, self.flows, self.unheard, self.axes = Visits(), Flows(), Unheard(), Axes()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from pytest_dlcheck.run.watch.models.following import Sample
+from pytest_dlcheck.run.watch.models.following import Sample, is_fresh
 from pytest_dlcheck.trace import Row
 
 MODELS = 8
@@ -29,6 +29,7 @@ class _Teacher:
     until: int = 0
     moved: bool = False
     was_copy: bool = False
+    was_fresh: bool = False
 
     def look(self, steps: int) -> None:
         """Whether it has moved until now."""
@@ -85,6 +86,7 @@ class Teachers:
             teacher.since = teacher.until = steps
             alike = [p.shape for p in one.parameters()] == shapes
             teacher.was_copy = alike and teacher.before.equals(model)
+            teacher.was_fresh = teacher.was_copy and is_fresh(one)
 
     def close(self, steps: int) -> None:
         """Look once more."""
@@ -104,6 +106,7 @@ class Teachers:
                 in_train_mode=teacher.in_train_mode,
                 stands_still=teacher.until - teacher.since,
                 was_copy=teacher.was_copy,
+                was_fresh=teacher.was_fresh,
             )
             for teacher in self._known.values()
             if teacher.keys and not teacher.moved and not teacher.keys & stepped

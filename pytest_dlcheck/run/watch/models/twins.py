@@ -5,36 +5,100 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pytest_dlcheck.run.watch.models.following import Sample, has_moved
+from pytest_dlcheck.run.watch.batches.few import Few, first_plain
+from pytest_dlcheck.run.watch.models.following import Sample, has_moved, is_fresh
+from pytest_dlcheck.run.watch.models.moment import Moment
+from pytest_dlcheck.run.watch.strand import Strand
 from pytest_dlcheck.trace import Row
 
 MODELS = 8
 """Models that are followed."""
+APART = 3
+"""Steps of the trained model (count) between two rows of calls from which on they are no part of a step,
+as a teacher's targets are."""
+HABIT = 16
+"""Rows of calls on end that are parts of steps (count), after which it is a teacher: none validates."""
+SEVERAL = 2
+"""Calls in a row, or batches of a loader (count), that make a validation."""
 
 
 @dataclass
 class _Twin:
     model: weakref.ref[nn.Module]
     name: str
+    keys: frozenset[int]
     shapes: list[torch.Size]
     before: Sample
     steps: int
-    trained: weakref.ref[nn.Module] | None = None
+    trained: Strand | None = None
     then: Sample | None = None
-    """What it may follow, and what that was at the same time as it."""
-    event: int = -1
+    """The training of what it may follow, and what that was at the same time as it."""
+    was_copy: bool = False
+    """Whether it had the weights of the trained model when the training began."""
+    since: int = -1
+    """The event of its first call; none yet."""
+    row: int = -1
+    own_step: int = -APART
+    """Steps of the trained model at its last call."""
+    is_apart: bool = False
+    """Whether the row that goes on is no part of a step."""
+    in_steps: int = 0
+    """Rows on end that were."""
     calls: int = 0
+    batches: int = 0
     validations: int = 0
+    first: Few | None = None
+    again: int = 0
+    """Rows of calls that begin with what the first one began with."""
     last: int = 0
     moved: bool = False
-    since: int = 0
+    is_fresh: bool | None = None
+    """Whether its weights look as drawn, in all that tell; None before it was looked at."""
     unset: int = 0
     """Its batch norms with the statistics of the beginning, where it has moved, and all are so."""
+
+    def is_called(
+        self, model: nn.Module, arguments: Any, now: Moment, own_step: int, *, from_loader: bool
+    ) -> None:
+        """Once more, or in a new row."""
+        begins = self.row != now.backwards
+        if begins:
+            self.row, self.calls, self.batches = now.backwards, 0, 0
+            self.is_apart = own_step - self.own_step >= APART
+        self.since, self.own_step = now.event if self.since < 0 else self.since, own_step
+        self.calls += 1
+        self.batches += from_loader
+        validates = self.calls == SEVERAL and (self.is_apart or self.batches >= SEVERAL)
+        if begins and self.is_apart:
+            self.in_steps = 0
+            self._compare(arguments)
+        if validates or (begins and self.is_apart):
+            self.validations += validates
+            self.last = now.steps
+            self._look(model, now.steps)
+
+    def _compare(self, arguments: Any) -> None:
+        given = first_plain(arguments)
+        if given is None:
+            return
+        few = Few.of(given)
+        if self.first is None:
+            self.first = few
+        else:
+            self.again += few.shape == self.first.shape and few.is_as(self.first)
+
+    def _look(self, model: nn.Module, steps: int) -> None:
+        own = _model_of(self.trained)
+        self.moved |= has_moved(model, self.before, own, self.then, steps - self.steps)
+        self.unset = _unset(model, own) if self.moved and own is not None else 0
+        if self.is_fresh is None and not self.moved and max(self.again, self.validations) >= SEVERAL:
+            self.is_fresh = is_fresh(model)
 
 
 class Twins:
@@ -46,62 +110,129 @@ class Twins:
     def __init__(self) -> None:
         self._known: dict[int, _Twin] = {}
 
+    def may_follow(self, model: nn.Module, trained: Strand, steps: int) -> None:
+        """A training begins, of a model that looks as this one.
+
+        Args:
+            model: which.
+            trained: what is about to be trained.
+            steps: optimizer steps before it.
+        """
+        twin, own = self._of(model, steps, [trained]), _model_of(trained)
+        if twin is not None and own is not None:
+            twin.was_copy |= twin.before.equals(own)
+
+    def is_part_of_a_step(self, model: nn.Module, backwards: int) -> bool:
+        """Whether it is called as it was a step or two ago: nothing more is to be done then.
+
+        Args:
+            model: which; in eval mode, without gradients, and on no loader's batch.
+            backwards: backward passes before it.
+        """
+        twin = self._known.get(id(model))
+        if twin is None or twin.trained is None or twin.model() is not model:
+            return False
+        step = twin.trained.step
+        if step - twin.own_step >= APART or (twin.is_apart and twin.row == backwards):
+            return False
+        twin.in_steps += twin.row != backwards
+        twin.row, twin.own_step, twin.is_apart = backwards, step, False
+        return True
+
+    def is_a_teacher(self, model: nn.Module) -> bool:
+        """Whether it has been called so as a habit: as a part of a step, in one after the other."""
+        twin = self._known.get(id(model))
+        return twin is not None and twin.model() is model and twin.in_steps >= HABIT
+
     def is_evaluated(
-        self, model: nn.Module, steps: int, event: int, trained: Sequence[nn.Module]
+        self,
+        model: nn.Module,
+        arguments: Any,
+        now: Moment,
+        strands: Sequence[Strand],
+        *,
+        from_loader: bool,
     ) -> Sequence[torch.Size]:
         """It is called; returns the shapes of its parameters, none before it has moved.
 
         Args:
             model: which.
-            steps: optimizer steps before it.
-            event: a number that calls without gradients in a row share.
-            trained: the models that are.
+            arguments: on what.
+            now: when.
+            strands: what is trained.
+            from_loader: whether it is given a batch fresh from a loader.
         """
-        twin = self._known.get(id(model))
-        if twin is None or twin.model() is not model:
-            if len(self._known) >= MODELS:
-                return ()
-            twin = self._known[id(model)] = _begin(model, steps, event, trained)
-        twin.calls = twin.calls + 1 if twin.event == event else 1
-        twin.event = event
-        if twin.calls == 2:  # noqa: PLR2004  two in a row, as said above
-            twin.validations += 1
-            twin.last = steps
-            own = twin.trained() if twin.trained is not None else None
-            twin.moved |= has_moved(model, twin.before, own, twin.then, steps - twin.steps)
-            twin.unset = _unset(model, own) if twin.moved and own is not None else 0
+        twin = self._of(model, now.steps, strands)
+        if twin is None:
+            return ()
+        step = now.steps if twin.trained is None else twin.trained.step
+        twin.is_called(model, arguments, now, step, from_loader=from_loader)
         return twin.shapes if twin.moved else ()
 
-    def rows(self, shapes: Sequence[torch.Size], own: int, until: int) -> tuple[Row, ...]:
+    def rows(
+        self, shapes: Sequence[torch.Size], stepped: set[int], own: int, until: int, *, asked: bool
+    ) -> tuple[Row, ...]:
         """What was seen of those that look like a trained model.
 
         Args:
             shapes: of its parameters.
+            stepped: the parameters, by identity, that optimizers step.
             own: validations of the trained model itself.
             until: the number of the last event of its training: what comes later is another story.
+            asked: whether the trained model was called without gradients before its last step.
         """
+        heard = [
+            twin
+            for twin in self._known.values()
+            if twin.shapes == list(shapes)
+            and (twin.validations or twin.again)
+            and 0 <= twin.since < until
+            and not twin.keys & stepped
+        ]
+        one_of_each = {twin.keys: twin for twin in reversed(heard)}  # a model, and one that holds it
         return tuple(
             Row(
                 model=twin.name,
                 validations=twin.validations,
+                again=twin.again,
                 steps_between=twin.last - twin.steps,
                 moved=twin.moved,
+                was_copy=twin.was_copy,
+                was_fresh=bool(twin.is_fresh),
                 own_validations=own,
+                own_calls=asked,
                 unset_statistics=twin.unset,
             )
-            for twin in self._known.values()
-            if twin.shapes == list(shapes) and twin.validations and twin.since < until
+            for twin in reversed(one_of_each.values())
         )
 
+    def _of(self, model: nn.Module, steps: int, strands: Sequence[Strand]) -> _Twin | None:
+        twin = self._known.get(id(model))
+        if twin is not None and twin.model() is model:
+            return twin
+        if len(self._known) >= MODELS:
+            self._known = {key: t for key, t in self._known.items() if t.model() is not None}
+        if len(self._known) >= MODELS:
+            return None
+        twin = self._known[id(model)] = _begin(model, steps, strands)
+        return twin
 
-def _begin(model: nn.Module, steps: int, event: int, trained: Sequence[nn.Module]) -> _Twin:
-    shapes = [p.shape for p in model.parameters()]
-    twin = _Twin(weakref.ref(model), type(model).__name__, shapes, Sample.of(model), steps, since=event)
-    for each in trained:
-        if [p.shape for p in each.parameters()] == shapes:
-            twin.trained, twin.then = weakref.ref(each), Sample.of(each)
+
+def _begin(model: nn.Module, steps: int, strands: Sequence[Strand]) -> _Twin:
+    parameters = list(model.parameters())
+    shapes = [p.shape for p in parameters]
+    keys, sample = frozenset(map(id, parameters)), Sample.of(model)
+    twin = _Twin(weakref.ref(model), type(model).__name__, keys, shapes, sample, steps)
+    for strand in strands:
+        if strand.shapes == shapes and (own := _model_of(strand)) is not None:
+            twin.trained, twin.then = strand, Sample.of(own)
             break
     return twin
+
+
+def _model_of(strand: Strand | None) -> nn.Module | None:
+    """What is trained, as long as it is."""
+    return None if strand is None or strand.scene is None else strand.scene.model
 
 
 def _unset(model: nn.Module, trained: nn.Module) -> int:

@@ -18,6 +18,7 @@ from pytest_dlcheck.run.watch.taps import (
     optimizer_steps,
     schedulers,
     scoring,
+    settings_aside,
     states,
     warnings_of_compile,
 )
@@ -31,6 +32,7 @@ TAPS = (
     fetching.tapped,
     schedulers.tapped,
     scoring.tapped,
+    settings_aside.tapped,
     states.tapped,
     warnings_of_compile.tapped,
 )

@@ -38,7 +38,7 @@ class Calls:
     """Tells of calls that come from outside of any module.
 
     Args:
-        listener: told before each such call.
+        listener: told before each such call, and of those of modules that are followed aside.
         visited: told of every module that is called while all are heard.
         guard: stands before what modules call.
     """
@@ -47,6 +47,7 @@ class Calls:
         self._listener, self._visited, self._guard = listener, visited, guard
         self._everywhere: list[RemovableHandle] = []
         self._followed: dict[int, tuple[weakref.ref[nn.Module], RemovableHandle]] = {}
+        self._aside: dict[int, tuple[weakref.ref[nn.Module], RemovableHandle]] = {}
         self._local = _Depth()
 
     @property
@@ -78,6 +79,19 @@ class Calls:
             handle = module.register_forward_pre_hook(_Ear(module, self._listener))
             self._followed[id(module)] = (weakref.ref(module), handle)
 
+    def follow_aside(self, module: nn.Module) -> None:
+        """Hear this module's calls from now on, from inside of others too, unless it is followed."""
+        known = self._aside.get(id(module))
+        if not isinstance(module, ScriptModule) and (known is None or known[0]() is not module):
+            handle = module.register_forward_pre_hook(_EarAside(module, self._listener, self))
+            self._aside[id(module)] = (weakref.ref(module), handle)
+
+    def forget_aside(self, module: nn.Module) -> None:
+        """Hear it no more aside."""
+        known = self._aside.pop(id(module), None)
+        if known is not None:
+            known[1].remove()
+
     def forget_open_calls(self) -> None:
         """Calls that raised, or were left by a generator, are over."""
         self._local.depth = 0
@@ -85,9 +99,14 @@ class Calls:
     def close(self) -> None:
         """Take every hook off."""
         self.listen_to_the_followed()
-        for _, handle in self._followed.values():
+        for _, handle in (*self._followed.values(), *self._aside.values()):
             handle.remove()
         self._followed.clear()
+        self._aside.clear()
+
+    def are_heard_otherwise(self, module: nn.Module) -> bool:
+        """Whether a module's calls are told of, be it followed aside or not."""
+        return bool(self._everywhere) or id(module) in self._followed
 
     def _enters(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if is_beyond_hearing():
@@ -123,3 +142,17 @@ class _Ear:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return getattr, ({}, "get")  # {}.get(module, args) is args: needs nothing of ours to load
+
+
+class _EarAside(_Ear):
+    """The same of a module that is followed aside."""
+
+    def __init__(self, module: nn.Module, listener: Listener, calls: Calls) -> None:
+        super().__init__(module, listener)
+        self._calls = calls
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if is_beyond_hearing() or self._module() is not module:
+            return
+        if not self._calls.are_heard_otherwise(module):
+            self._listener.called_aside(module, args)

@@ -1,0 +1,80 @@
+"""Copies of the trained model that are evaluated and never follow it. Thresholds are the check's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.trace import Row
+from pytest_dlcheck.verdict import Measure, Suspect
+
+_REMEDY = "update the average from the trained model after every step, or validate that model"
+
+
+def never_updated(twins: Sequence[Row], still: Sequence[Row], often: int, apart: int) -> Fault | None:
+    """Nothing but copies that stand still is validated.
+
+    Args:
+        twins: all copies that are evaluated.
+        still: those that stand still.
+        often: validations, or evaluations on the same input after the first, from which on it shows.
+        apart: steps in which a trained model moves.
+    """
+    if len(still) < len(twins):
+        return None
+    validated = [
+        t for t in still if t.integer("validations") >= often and not t.integer("own_validations")
+    ]
+    asked = [
+        t
+        for t in still
+        if t.integer("again") >= often and t.flag("was_fresh") and not t.flag("own_calls")
+    ]
+    for twin in (*validated, *asked):
+        count = f"{twin.integer('validations')} validations"
+        if twin not in validated:
+            count = (
+                f"{twin.integer('again') + 1} evaluations on the same input, untrained as it was made"
+            )
+        steps = twin.integer("steps_between")
+        return Fault(
+            because=story(twins, still, apart),
+            measures=(measure(still),),
+            suspects=(
+                Suspect(
+                    twin.text("model"),
+                    f"stands still over {steps} steps and {count}; the trained model is never validated",
+                ),
+            ),
+            cause="the validated model is never updated, or from itself or another that does not train",
+            remedy=_REMEDY,
+        )
+    return None
+
+
+def still_copies(still: Sequence[Row], often: int) -> Iterator[str]:
+    """Advice on copies that stand still, and may be meant to."""
+    for twin in still:
+        again, validations = twin.integer("again"), twin.integer("validations")
+        was_made_then = twin.flag("was_fresh") and max(again, validations) >= often
+        is_alone = twin.flag("was_copy") and again >= often and not twin.flag("own_calls")
+        if was_made_then or is_alone:
+            what = "is untrained" if twin.flag("was_fresh") else "was a copy of the model"
+            yield (
+                f"{twin.text('model')} {what}, is evaluated {max(again + 1, validations)} times and is "
+                f"the same after {twin.integer('steps_between')} steps: an average is to be updated "
+                "from the trained model; unless it is a reference that stays as it is"
+            )
+
+
+def story(twins: Sequence[Row], still: Sequence[Row], apart: int) -> str:
+    """How many stand still."""
+    return (
+        f"{len(still)} of {len(twins)} copies that are validated stand still over {apart} steps or more "
+        "(0 should, unless the trained model is validated too)"
+    )
+
+
+def measure(still: Sequence[Row]) -> Measure:
+    """The same as a number."""
+    return Measure("validated copies that stand still", len(still), "count", 0)

@@ -1,0 +1,48 @@
+"""A few values of what a call is given, by which the same input is told again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_dlcheck.run.tree import tensors
+
+VALUES = 64
+"""Values of an input that tell it again, taken evenly from all of it."""
+
+
+@dataclass(frozen=True)
+class Few:
+    """Of one input.
+
+    Attributes:
+        shape: its shape.
+        values: some of its values, shape ``[n]``.
+    """
+
+    shape: torch.Size
+    values: Tensor
+
+    @classmethod
+    def of(cls, given: Tensor) -> Few:
+        """What they are now."""
+        flat = given.detach().reshape(-1)
+        return cls(given.shape, flat[:: max(1, len(flat) // VALUES)].clone())
+
+    def is_as(self, other: Few) -> bool:
+        """Whether both are of the same input, most likely; waits for the device."""
+        return self.values.shape == other.values.shape and torch.equal(self.values, other.values)
+
+
+def first_plain(arguments: Any) -> Tensor | None:
+    """The first tensor of a call; None where there is none, or its values cannot be read."""
+    given = next(iter(tensors(arguments)), None)
+    return given if given is not None and _is_plain(given) else None
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    plain = type(tensor) is Tensor and tensor.layout == torch.strided and not tensor.is_meta
+    return plain and tensor.device.type in {"cpu", "cuda"} and tensor.numel() > 0
