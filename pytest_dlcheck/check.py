@@ -40,6 +40,7 @@ class Effect(StrEnum):
 
     RUN = "the recipe runs"
     DATA = "the data says what it should"
+    FLOOR = "what is minimised has a floor"
     LOOP = "the loop does its steps in order"
     OUTPUTS = "the outputs are usable"
     INDEPENDENCE = "samples stay apart"
@@ -141,6 +142,7 @@ class Check(ABC):
     shows: ClassVar[Effect | None] = None
     leads_to: ClassVar[frozenset[Effect]] = frozenset()
     judges_divergence: ClassVar[bool] = False
+    """Whether what was recorded until the loss broke can prove that it fails; it never passes then."""
 
     def under(self, policy: Policy, baseline: Baseline) -> Check:
         """This check with the thresholds and the past of one recipe; gates have such.

@@ -47,9 +47,9 @@ class DataIsSound(Check):
     shows = Effect.DATA
     leads_to = frozenset(set(Effect) - {Effect.RUN, Effect.DATA, Effect.INDEPENDENCE})
 
-    huge: float = 50.0
+    huge: float = faults.HUGE
     """RMS of the first layer's outputs beyond reach: up to 1.2 in the zoo, of raw features 137."""
-    pixels: float = 10.0
+    pixels: float = faults.BYTES
     """The same where inputs are bytes of images, which is certain to be a mistake; digits give 70."""
     samples: int = 16
     """Samples from which on equal targets, and half of them equal inputs, are no chance; chosen."""

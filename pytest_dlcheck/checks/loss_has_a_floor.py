@@ -44,6 +44,7 @@ class LossHasAFloor(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loss", "recipe", "comparisons"})
+    shows: ClassVar[Effect | None] = Effect.FLOOR
     leads_to: ClassVar[frozenset[Effect]] = frozenset(
         {Effect.STABILITY, Effect.UPDATES, Effect.PROGRESS, Effect.GENERALIZATION, Effect.FITTING}
     )

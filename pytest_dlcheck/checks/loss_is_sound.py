@@ -45,6 +45,7 @@ class LossIsSound(Check):
     family = "contract"
     reads = frozenset({"loss_soundness"})
     shows = Effect.OUTPUTS
+    judges_divergence = True
     leads_to = frozenset(Effect) - _LEFT_ALONE
 
     normalised: float = 1e-3

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults import modes as faults
+from pytest_dlcheck.faults.normalization import few_samples_heard
 from pytest_dlcheck.faults.teaching import drifting_teachers, stepped_in_eval
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
@@ -34,7 +35,8 @@ class ModesAreRight(Check):
     answers to the same samples) are advice at most, as is a teacher in train mode that is never trained.
     A model in eval mode whose dropout was put back is meant so. Its first evaluations are listened to:
     dropout that runs in most of them although every module is in eval mode fails (``F.dropout`` without
-    ``training=``); it is advice with ``sampled`` answers to one input, and with several objectives.
+    ``training=``); it is advice with ``sampled`` answers to one input, and with several objectives, as
+    are batches of one or two samples that running statistics are learned from.
 
     **What it cannot see.** Validation with gradients on, and modules that read ``self.training`` by
     themselves; dropout in eval mode of what is compiled, scripted or holds nn.MultiheadAttention.
@@ -46,7 +48,7 @@ class ModesAreRight(Check):
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop"})
     glances: ClassVar[frozenset[str]] = frozenset(
-        {"phases", "teachers", "live_dropout", "recipe", "hand_cut"}
+        {"phases", "teachers", "live_dropout", "recipe", "hand_cut", "batch_norms"}
     )
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION, Effect.PROGRESS})
@@ -94,6 +96,7 @@ class ModesAreRight(Check):
             f"{in_eval} of {steps} steps in eval mode (fewer than {self.stuck} are tolerated), "
             f"{len(wrong)} of {len(phases)} rows of forwards without gradients in train mode"
         )
+        teachers += few_samples_heard(trace.rows("batch_norms"), self.several)
         is_off = in_eval >= self.stuck
         advice = [*teachers, *faults.advice_on_modes(dropping, wrong, is_off=is_off)]
         return self.passed(
@@ -109,14 +112,10 @@ class ModesAreRight(Check):
         yield Example("one of them missed", (_example([*fakes[:5], *fakes[9:]]),))
         yield Example("Monte Carlo dropout", (_example([_phase(48, 40, calls=40, repeats=5)]),))
         yield Example("pretrained", (_example([], in_eval=100, in_eval_first=0),))
-        for kind, found in {
-            "what is trained on": {"trained": 400},
-            "Monte Carlo": {"repeats": 9},
-        }.items():
-            yield Example(f"{kind}, cut by hand", (_cut(**found),))
-
-        averaged = Row({**_DROPPING, "answers": 20})
-        yield Example("dropout averaged on purpose", (_example([], averaged),))
+        yield Example("what is trained on, cut by hand", (_cut(trained=400),))
+        yield Example("Monte Carlo, cut by hand", (_cut(repeats=9),))
+        averaged = {**_DROPPING, "answers": 20}
+        yield Example("dropout averaged on purpose", (_example([], Row(averaged)),))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:

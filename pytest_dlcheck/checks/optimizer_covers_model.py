@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
 from pytest_dlcheck.faults import coverage as faults
+from pytest_dlcheck.faults.coverage_examples import row_of
+from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict
@@ -23,9 +25,10 @@ class OptimizerCoversModel(Check):
     the groups of the optimizers. It fails on: parameters with a gradient in no optimizer; parameters in
     an optimizer that no module holds and no loss reaches (stale copies); parameters that two optimizers
     step on one loss, or on two where one of them holds all that the other holds and more, or that share
-    their memory without being one; an optimizer
-    whose parameters are all frozen; frozen layers in an optimizer that `frozen=` does not declare, where
-    it declares others, or that stand alone, at their random initialisation, among layers that train.
+    their memory without being one; an optimizer whose parameters are all frozen; frozen layers in one
+    that `frozen=` does not declare, where it declares others, or that stand alone, at their random
+    initialisation, among layers that train. On a watched loop, too, on a part that came into the model
+    while it was trained, freshly drawn or in the place of another, and that nothing steps.
 
     Training only what lies downstream of the parameters left out is feature extraction, and advice,
     unless those are evidently at their random initialisation (uniform, or normal with a usual
@@ -41,6 +44,7 @@ class OptimizerCoversModel(Check):
 
     family = "contract"
     reads = frozenset({"coverage"})
+    judges_divergence = True
     leads_to = frozenset(
         {Effect.GRADIENTS, Effect.UPDATES, Effect.FITTING, Effect.PROGRESS, Effect.LEARNING}
         | {Effect.GENERALIZATION}
@@ -59,15 +63,9 @@ class OptimizerCoversModel(Check):
         """The verdict on each way in which optimizers and model can miss each other."""
         rows = evidence.the("inspect").rows("coverage")
         left_out = [row for row in rows if faults.is_left_out(row)]
-        stale = [row for row in rows if faults.is_stale(row)]
         if idle := faults.idle_optimizer(rows):
             return self.failed_by(faults.frozen(idle, "the whole optimizer is frozen"), Effect.RUN)
-        hidden = [row for row in left_out if faults.is_hidden(row)]
-        if hidden and not stale and faults.are_untrained(hidden, self.fresh):
-            return self.failed_by(faults.hidden(rows, hidden))
-        if stale or (left_out and self._is_mistake(rows, left_out)):
-            return self.failed_by(faults.missed(rows, left_out, stale))
-        if fault := faults.overlap(rows):
+        if fault := self._missed(rows, left_out) or faults.overlap(rows):
             return self.failed_by(fault)
         if frozen := self._frozen_by_mistake(rows):
             return self.failed_by(faults.frozen(frozen, "it was frozen by mistake"))
@@ -77,6 +75,18 @@ class OptimizerCoversModel(Check):
             Measure("parameters left out of the optimizers by mistake", 0, "count", 0),
             advice=faults.advice_on(rows, left_out),
         )
+
+    def _missed(self, rows: Sequence[Row], left_out: list[Row]) -> Fault | None:
+        if late := faults.came_late(rows, self.fresh):
+            return late
+        stale = [row for row in rows if faults.is_stale(row)]
+        left_out = [row for row in left_out if not row.flag("came_late")]
+        hidden = [row for row in left_out if faults.is_hidden(row)]
+        if hidden and not stale and faults.are_untrained(hidden, self.fresh):
+            return faults.hidden(rows, hidden)
+        if stale or (left_out and self._is_mistake(rows, left_out)):
+            return faults.missed(rows, left_out, stale)
+        return None
 
     def _is_mistake(self, rows: Sequence[Row], left_out: list[Row]) -> bool:
         covered = [row for row in rows if row.integer("optimizers") and row.flag("gets_gradient")]
@@ -105,45 +115,32 @@ class OptimizerCoversModel(Check):
     @classmethod
     def healthy(cls) -> Iterable[Example]:
         """Covered, frozen, feature extraction."""
-        body, head = _row("body.weight", 1), _row("head.weight", 2)
+        body, head = row_of("body.weight", 1), row_of("head.weight", 2)
         yield Example("covered", (_trace(body, head),))
         features = Row(body, optimizers=0, untrained=False)
         yield Example("feature extraction, not frozen", (_trace(features, head),))
-        teacher = _row("teacher.weight", 3, optimizers=0, gets_gradient=False)
+        teacher = row_of("teacher.weight", 3, optimizers=0, gets_gradient=False)
         yield Example("an EMA teacher", (_trace(body, head, teacher),))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
         """A swapped head, a forgotten layer, everything frozen."""
-        body, head = _row("body.weight", 1), _row("head.weight", 2)
+        body, head = row_of("body.weight", 1), row_of("head.weight", 2)
         lost = Row(head, optimizers=0)
-        stale = _row("optimizer.param_groups[0].params[1]", None, gets_gradient=False)
+        stale = row_of("optimizer.param_groups[0].params[1]", None, gets_gradient=False)
         stale = Row(stale, origin="optimizer", asked=True)
         sites = ("head", "optimizer.param_groups[0].params[1]")
         yield Example("head replaced after the optimizer", (_trace(body, lost, stale),), sites)
         yield Example("a forgotten head", (_trace(body, lost),), ("head",))
         frozen = [Row(r, requires_grad=False, gets_gradient=False) for r in (body, head)]
+        new = Row(lost, order=None, came_late=True, replaces=True, left=1, untrained=None)
+        yield Example("a head replaced in the middle of it", (_trace(body, head, new),), ("head",))
         yield Example("all frozen", (_trace(*frozen),), ("body.weight", "head.weight"))
-        block = _row("Sequential.1.weight", None, optimizers=0)
+        block = row_of("Sequential.1.weight", None, optimizers=0)
         block = Row(block, origin="another model", untrained=True, within="ResidualMLP")
         yield Example("layers in a plain list", (_trace(body, head, block),), ("Sequential",))
         torn = Row(head, memory_of="body.weight")
         yield Example("tied by its numbers", (_trace(body, torn),), ("head.weight",))
-
-
-def _row(name: str, order: int | None, *, optimizers: int = 1, gets_gradient: bool = True) -> Row:
-    return Row(
-        name=name,
-        module=name.rpartition(".")[0],
-        shape="(10, 8)",
-        origin="model",
-        requires_grad=True,
-        gets_gradient=gets_gradient,
-        optimizers=optimizers,
-        optimizer=0 if optimizers else None,
-        one_loss=True,
-        order=order,
-    )
 
 
 def _trace(*rows: Row) -> Trace:

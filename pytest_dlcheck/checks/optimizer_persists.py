@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
+from pytest_dlcheck.faults import anew
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Suspect, Verdict
@@ -21,9 +22,10 @@ class OptimizerPersists(Check):
     parameters that nothing uses any more.
 
     **How it decides.** On a watched loop: new optimizer objects over the same parameters, per step
-    (``anew``), and at least ``few`` of them; models that are stepped once and never again; parameters
-    that no backward reaches in any step, while there are backward passes; not where gradients are put
-    there by another way, as for master weights or a meta-gradient.
+    (``anew``), and at least ``few`` of them; models that are stepped once and never again; ``few`` equal
+    models in a row, freshly drawn, each trained once over the same samples and gone unused before the
+    next, whose last is used; parameters that no backward reaches in any step, while there are backward
+    passes; not where gradients are put there by another way, as for master weights or a meta-gradient.
 
     **What it cannot see.** Whether the state that lives on is the right one after a checkpoint.
 
@@ -57,44 +59,38 @@ class OptimizerPersists(Check):
     def decide(self, evidence: Evidence) -> Verdict:
         """By the objects that stepped, and what reached them."""
         row = evidence.the("watch").row("loop")
-        steps, optimizers = row.integer("steps"), row.integer("optimizers")
+        steps = row.integer("steps")
         if not steps:
             return self.not_applicable("nothing was trained here: no optimizer stepped")
         bound = max(self.few, self.anew * steps)
-        measure = Measure("optimizers over the same parameters", optimizers, "count", bound)
-        story = f"{optimizers} optimizers in {steps} steps over the same parameters (at most {bound:g})"
-        if optimizers > bound:
-            return self.failed(
-                story,
-                measure,
-                suspects=[Suspect("optimizer", f"built anew {optimizers} times in {steps} steps")],
-                cause="the optimizer is created inside the loop: momentum and step counts are lost",
-                remedy="create it once, before the loop",
-            )
-        if row.integer("strands") > self.few and row.integer("most_steps") <= self.short:
-            models = row.integer("strands") + row.integer("overlooked")
-            return self.failed(
-                f"{models} models were trained, none for more than {self.short} steps",
-                Measure("models", models, "count", self.few),
-                suspects=[Suspect("", f"built anew {models} times")],
-                cause="the model is created inside the loop: what it has learned is lost",
-                remedy="create model and optimizer once, before the loop",
-            )
+        if fault := (
+            anew.optimizers(row, bound)
+            or anew.models(row, self.few, self.short)
+            or anew.models_dropped(row, self.few)
+        ):
+            return self.failed_by(fault)
         told = row.integer("graphs_without_parameters") or self._is_told_by_coverage(evidence)
         is_given = row.integer("given") >= min(self.few, steps)
         is_stale = not row.integer("reached") and not told and not is_given
         if row.integer("backwards") >= steps > self.short and is_stale:
             return self._unreached(row)
+        story, measure = anew.told(row, bound)
         return self.passed(story, measure, advice=list(self._advice(row)))
 
     def _advice(self, row: Row) -> Iterator[str]:
         steps, optimizers, alike = (row.integer(name) for name in ("steps", "optimizers", "alike"))
         if optimizers > self.few and not row.integer("turns"):
             yield f"a new optimizer about every {steps // optimizers} steps: its state is lost each time"
-        if alike >= self.several:
+        dropped, end = row.integer("dropped"), "model and optimizer are built anew in each"
+        if dropped >= self.few:
+            yield (
+                f"{dropped} models of one shape were trained in a row, {steps} steps each, and dropped "
+                f"unused: if these are epochs, {end}"
+            )
+        elif alike >= self.several:
             yield (
                 f"{alike} models of one shape were trained once over the same data each, {steps} steps: "
-                "if these are epochs, model and optimizer are built anew in each"
+                f"if these are epochs, {end}"
             )
 
     def _is_told_by_coverage(self, evidence: Evidence) -> bool:
@@ -123,6 +119,7 @@ class OptimizerPersists(Check):
         yield Example("one", (_example(),))
         yield Example("one per phase", (_example(optimizers=3),))
         yield Example("gradients that are put there", (_example(reached=0, given=4),))
+        yield Example("seeds, of which none is used", (_example(steps=6, dropped=9),))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
@@ -130,6 +127,8 @@ class OptimizerPersists(Check):
         yield Example("an optimizer a step", (_example(optimizers=100),), ("optimizer",))
         fresh = _example(steps=1, strands=32, overlooked=68, most_steps=1)
         yield Example("a model a step", (fresh,), ("",))
+        dropped = _example(steps=6, strands=10, dropped=9, then_used=True)
+        yield Example("a model an epoch", (dropped,), ("",))
         yield Example("stale parameters", (_example(reached=0),), ("optimizer",))
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from statistics import median
 
-from pytest_dlcheck.faults import settings, steps
+from pytest_dlcheck.faults import data_scaling, settings, steps
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.faults.readings import update_ratio
 from pytest_dlcheck.statistics import running_medians
@@ -63,11 +63,11 @@ def cause_of(trace: Trace, ratio: float) -> Cause:
     if updated is not None and (eps := settings.no_epsilon(trace, updated)):
         return Cause((eps[0], *first), *eps[1:])
     if ratio >= LARGE_UPDATE and (place is None or place.integer("step") > 0):
-        return _too_large(rows) or _steps_too_large(trace, ratio, first)
+        return _too_large(rows) or _entry_too_large(trace) or _steps_too_large(trace, ratio, first)
     own = "" if place is None else _own_arithmetic(place)
     if own:
         return Cause(first, own, "keep the argument away from there: clamp it, or add an epsilon")
-    return _too_large(rows) or _unknown(trace, ratio, place, first)
+    return _too_large(rows) or _entry_too_large(trace) or _unknown(trace, ratio, place, first)
 
 
 def _unknown(trace: Trace, ratio: float, place: Row | None, first: tuple[Suspect, ...]) -> Cause:
@@ -88,9 +88,9 @@ def _steps_too_large(trace: Trace, ratio: float, first: tuple[Suspect, ...]) -> 
 
 def _too_large(rows: dict[str, Row]) -> Cause | None:
     """Whether data or initial weights are so large that any learning rate would be too high."""
-    data, signal = rows.get("input", Row()), rows.get("signal", Row())
+    batch, signal = rows.get("input", Row()), rows.get("signal", Row())
     for part in ("inputs", "targets"):
-        size = data.number("rms" if part == "inputs" else "targets")
+        size = batch.number("rms" if part == "inputs" else "targets")
         if size > LARGE_SIGNAL:
             blamed = Suspect("data", f"{part} have a root mean square of {size:.3g}")
             return Cause((blamed,), f"the {part} are not normalised", "scale them to about 1")
@@ -99,6 +99,11 @@ def _too_large(rows: dict[str, Row]) -> Cause | None:
         blamed = Suspect(signal.text("site"), f"the signal grows {grown} there at the first step")
         return Cause((blamed,), "the initialisation explodes", "use Kaiming or Xavier, or normalise")
     return None
+
+
+def _entry_too_large(trace: Trace) -> Cause | None:
+    fault = data_scaling.at_the_entry(trace)
+    return None if fault is None else Cause(tuple(fault.suspects), fault.cause, fault.remedy)
 
 
 SEARCH = 20

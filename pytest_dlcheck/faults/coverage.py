@@ -11,6 +11,7 @@ from pytest_dlcheck.verdict import Measure, Suspect
 
 _REBUILD = "build the optimizer after the last change of the model's modules, over this very model"
 _ADD = "add it to the optimizer, or freeze it on purpose: requires_grad_(False), frozen=[...]"
+_RENEW = "build the optimizer anew when a part is replaced, or give it the new one: add_param_group"
 _ONE = "give each parameter to one optimizer"
 _THAW = "requires_grad_(True) there, or leave it out of the optimizer and declare frozen="
 
@@ -123,6 +124,43 @@ def missed(rows: Sequence[Row], left_out: list[Row], stale: list[Row]) -> Fault:
         suspects=suspects,
         cause=cause,
         remedy=remedy,
+    )
+
+
+def came_late(rows: Sequence[Row], share: float) -> Fault | None:
+    """Parts that a model got while an optimizer stepped it, and that nothing steps; None where none.
+
+    Such as are fixed on purpose were trained before; a freshly drawn one, or one of which that cannot
+    be told in the place of another, was to be trained.
+
+    Args:
+        rows: all of the model's.
+        share: of the new weights that must look freshly drawn (ratio).
+    """
+    late = [row for row in rows if row.flag("came_late")]
+    told = [row for row in late if row.get("untrained") is not None]
+    if not (are_untrained(late, share) or (not told and any(row.flag("replaces") for row in late))):
+        return None
+    sites, left = _sites(rows, late), late[0].integer("left")
+    names = ", ".join(_called(rows, site) for site in sites[:3])
+    reached = sum(row.flag("gets_gradient") for row in rows)
+    story = (
+        f"{len(late)} of {reached} parameters that get a gradient are in no optimizer (bound 0): "
+        f"{names} came into the model while it was trained"
+    )
+    if left:
+        story += f", and the optimizer holds {left} parameters that are the model's no more"
+    finding = "new in the model, gets a gradient and is in no optimizer: untrained, and it stays so"
+    return Fault(
+        story,
+        measures=(
+            Measure("new parameters that get a gradient in no optimizer", len(late), "count", 0),
+            Measure("parameters in the optimizer that are the model's no more", left, "count", 0),
+        ),
+        suspects=[Suspect(site, finding, _RENEW) for site in sites],
+        cause=f"{names} was put into the model after the optimizer was built, which steps what was "
+        "there before",
+        remedy=_RENEW,
     )
 
 

@@ -15,6 +15,10 @@ PIXELS = "divide pixels by 255 and normalise them (v2.ToDtype(torch.float32, sca
 _INTERLEAVED = 0.1
 """By how much values three apart along a row must be more alike than nearer ones (correlation); chosen,
 images lie below 0, and colours in turn at 0.15 and more unless they are all grey."""
+HUGE = 50.0
+"""RMS of the first layer's outputs beyond reach: up to 1.2 in the zoo, of raw features 137."""
+BYTES = 10.0
+"""The same where inputs are bytes of images, which is certain to be a mistake; digits give 70."""
 _ONCE = "scale inputs once, to a mean of 0 and a standard deviation of 1"
 
 

@@ -71,6 +71,15 @@ def advice(traces: Iterable[Trace]) -> list[str]:
     return [] if story is None else [f"{story[0]}: {faults.STANDARDISE}"]
 
 
+def at_the_entry(trace: Trace) -> Fault | None:
+    """Inputs so large where they meet the first weights that any usual learning rate is too high."""
+    for entry in trace.rows("data_scale"):
+        if faults.is_beyond(entry, faults.HUGE, faults.BYTES) and not faults.at_ease(entry):
+            bound = faults.BYTES if faults.is_pixels(entry) else faults.HUGE
+            return faults.too_large(entry, None, bound)
+    return None
+
+
 def _compared(traces: Iterable[Trace]) -> tuple[str, float] | None:
     """What the training at unit scale does better, and the share that the other misses (ratio)."""
     kin = {trace.trial.kind: trace for trace in traces}

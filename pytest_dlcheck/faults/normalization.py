@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row
@@ -117,12 +117,7 @@ def oddities(rows: list[Row], gap: float) -> Iterable[str]:
             "of the last batch only; torch's momentum is the share of the new batch (Keras' 0.99 "
             "is 0.01 here)"
         )
-    if few := [r for r in training if 1 <= r.integer("samples") <= FEW]:
-        count = few[0].integer("samples")
-        yield (
-            f"{_some(few)} normalises batches of {count} sample{'s'[: count - 1]}: statistics of so few "
-            "are noise, and eval mode differs from it; use GroupNorm or larger batches"
-        )
+    yield from few_samples(training)
     slow = [r for r in training if r.number("gap") > gap and learned(r) < SLOW]
     if slow:
         yield (
@@ -140,7 +135,29 @@ def oddities(rows: list[Row], gap: float) -> Iterable[str]:
         )
 
 
-def _some(rows: list[Row]) -> str:
+def few_samples(rows: Sequence[Row]) -> Iterator[str]:
+    """Advice on layers that normalise batches of one sample or two."""
+    if few := [r for r in rows if 1 <= r.integer("samples") <= FEW]:
+        count = few[0].integer("samples")
+        what = f"{_some(few)} ({few[0].text('type')})"
+        yield (
+            f"{what} normalises batches of {count} sample{'s'[: count - 1]}: statistics of so few are "
+            "noise, and eval mode differs from it; use GroupNorm or larger batches"
+        )
+
+
+def few_samples_heard(rows: Sequence[Row], often: int) -> Iterator[str]:
+    """The same of a watched loop, where no call was heard on more.
+
+    Args:
+        rows: of layers that normalise by the batch.
+        often: calls (count) from which on it is no odd batch.
+    """
+    learn = (row for row in rows if row.flag("tracks") and not row.flag("frozen"))
+    yield from few_samples([row for row in learn if row.integer("calls") >= often])
+
+
+def _some(rows: Sequence[Row]) -> str:
     name = rows[0].text("name")
     return name if len(rows) == 1 else f"{name} and {len(rows) - 1} more"
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from statistics import median
 
-from pytest_dlcheck.faults import schedule, settings
+from pytest_dlcheck.faults import data_scaling, schedule, settings
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.faults.steps import (
     adam_share,
@@ -91,17 +91,23 @@ def unforgetting(trace: Trace) -> Fault | None:
 def too_large(trace: Trace, early: float, bound: float) -> Fault:
     """Early steps are larger than the bound (ratio), and the loss does not fall."""
     rate = max(trace.series("learning_rate"), default=math.nan)
-    setting = settings.large_steps(trace)
-    blamed = (Suspect("optimizer", f"lr up to {rate:.1e}", "lower the learning rate"),)
+    setting, entry = settings.large_steps(trace), data_scaling.at_the_entry(trace)
+    blamed: tuple[Suspect, ...] = (
+        Suspect("optimizer", f"lr up to {rate:.1e}", "lower the learning rate"),
+    )
+    remedy = "try a tenth and a hundredth of it: steps of 1e-3 of the weights are usual"
+    cause = f"the learning rate ({rate:.1e}) is too high"
+    if setting is not None:
+        blamed, cause, remedy = (setting[0], *blamed), *setting[1:]
+    elif entry is not None:
+        blamed, cause, remedy = tuple(entry.suspects), entry.cause, entry.remedy
     return Fault(
         f"an early step moves the weights by {early:.1e} of their norm (at most "
         f"{bound:.0e}), and the loss does not fall",
         measures=(Measure("update over weight, largest early", early, "ratio", bound),),
-        suspects=blamed if setting is None else (setting[0], *blamed),
-        cause=f"the learning rate ({rate:.1e}) is too high" if setting is None else setting[1],
-        remedy="try a tenth and a hundredth of it: steps of 1e-3 of the weights are usual"
-        if setting is None
-        else setting[2],
+        suspects=blamed,
+        cause=cause,
+        remedy=remedy,
     )
 
 
@@ -115,7 +121,9 @@ def oddities(trace: Trace, least: float, most: float) -> Iterable[str]:
         yield f"steps are small ({typical:.1e} of the weights): is the learning rate too low?"
     curved = trace.row("recipe").text("optimizer") == "LBFGS"  # it knows how far to go
     if early > most and not curved:
-        yield f"early steps are large ({early:.1e} of the weights): is lr too high?"
+        large_inputs = data_scaling.at_the_entry(trace) is not None
+        why = "are the inputs not scaled?" if large_inputs else "is lr too high?"
+        yield f"early steps are large ({early:.1e} of the weights): {why}"
     elif growth(trace) > _GROWN and not curved:
         yield f"the weights grow {growth(trace):.3g}-fold: is the learning rate too high?"
     for name, values in found.items() if not curved else ():

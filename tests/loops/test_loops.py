@@ -24,7 +24,9 @@ from . import (
     faults_of_optimizers,
     faults_of_order,
     faults_of_pairs,
+    faults_of_replaced_parts,
     faults_of_resets,
+    faults_of_scales,
     faults_of_schedules,
     faults_of_steps,
     faults_of_teachers,
@@ -69,6 +71,8 @@ QUIET += [
     *faults_of_hand_cut.QUIET,
     *faults_of_written_losses.QUIET,
     *faults_of_classes.QUIET,
+    *faults_of_replaced_parts.QUIET,
+    *faults_of_scales.QUIET,
     *unusual.QUIET,
 ]
 TWINS = dict.fromkeys(case.twin for case in CASES)
@@ -108,6 +112,12 @@ def test_a_fault_is_the_first_cause_and_named(case):
 @pytest.mark.parametrize("loop", [*dict.fromkeys([*QUIET, *TWINS])])
 def test_a_healthy_loop_raises_no_alarm(loop):
     assert alarms(watched(loop)) == []
+
+
+@pytest.mark.parametrize("loop", faults_of_scales.WITHOUT_ADVICE)
+def test_batches_of_one_are_told_of_only_where_statistics_are_learned_from_them(loop):
+    said = [advice for verdict in watched(loop).verdicts for advice in verdict.advice]
+    assert not any("batches of" in advice for advice in said), said
 
 
 @pytest.mark.parametrize("loop", measured.QUIET)

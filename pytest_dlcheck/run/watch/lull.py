@@ -95,8 +95,10 @@ class Lull:
         "_at",
         "_backwards",
         "_exposure",
+        "_fate",
         "_granted",
         "_idle",
+        "_is_open",
         "_model",
         "_numbers",
         "_owner",
@@ -117,6 +119,7 @@ class Lull:
         self._steps, self._backwards, self._since = steps, backwards, watcher.backwards
         self._owner, self._exposure, self._schedules = strand.owner, strand.exposure, strand.schedules
         self._scores, self._rates = watcher.scores, strand.rates.before_update
+        self._fate, self._is_open = strand.fate, False
         self.losses: Sequence[Tensor] = ()
         """Of the backward that goes on."""
         self._at: list[int] = []
@@ -143,6 +146,7 @@ class Lull:
                 watcher.wake()
                 watcher.called(module, arguments)
             elif module is self._model:
+                self._is_open = True
                 if self._idle:
                     self._idle -= 1
                 else:
@@ -181,7 +185,7 @@ class Lull:
         try:
             for loss in self.losses:
                 self._numbers.append(loss.item() if loss.is_cpu else number_of(loss))
-            self.losses = ()
+            self.losses, self._is_open = (), False
             if self._exposure.pending is not None:
                 self._exposure.is_propagated()
             watcher = self._watcher
@@ -252,7 +256,11 @@ class Lull:
             applied.keep(step, number)
         self._strand.expect(self._numbers[count:])
         self._exposure.skip(self._granted - self._idle)
-        return self._watcher.backwards - self._since
+        if count := self._watcher.backwards - self._since:
+            self._fate.is_propagated()
+        if self._is_open:
+            self._fate.is_called(with_gradients=True)
+        return count
 
     def _expose(self, arguments: tuple[Any, ...]) -> None:
         exposure, step, loading = self._exposure, self._strand.step, self._watcher.loading

@@ -24,8 +24,10 @@ from pytest_dlcheck.run.probes.updates import UpdateProbe
 from pytest_dlcheck.run.sampling import GRADIENTS, Due
 from pytest_dlcheck.run.watch.batches.exposure import Exposure
 from pytest_dlcheck.run.watch.batches.loading import Loading
+from pytest_dlcheck.run.watch.discarded import Fate
 from pytest_dlcheck.run.watch.losses.compared import Comparisons
 from pytest_dlcheck.run.watch.models.axes import Axes
+from pytest_dlcheck.run.watch.models.entries import Entries
 from pytest_dlcheck.run.watch.models.flows import Flows
 from pytest_dlcheck.run.watch.models.modes import sensitive
 from pytest_dlcheck.run.watch.models.visits import Visits
@@ -34,6 +36,7 @@ from pytest_dlcheck.run.watch.scene import Scene, parameters_of
 from pytest_dlcheck.run.watch.steps.clips import Clips
 from pytest_dlcheck.run.watch.steps.drops import Drops
 from pytest_dlcheck.run.watch.steps.gradients import Gradients
+from pytest_dlcheck.run.watch.steps.newcomers import Newcomers
 from pytest_dlcheck.run.watch.steps.owners import Owners
 from pytest_dlcheck.run.watch.steps.parts import Parts
 from pytest_dlcheck.run.watch.steps.reach import coverage, places
@@ -55,6 +58,7 @@ class Heard(Protocol):
     visits: Visits
     flows: Flows
     axes: Axes
+    entries: Entries
 
 
 class Strand:
@@ -108,9 +112,9 @@ class Strand:
         self.observer = Observer(self.probes)
         self.observer.begin(scene, Trial("watch"))
         self._sampling, self._is_sampled = Due(GRADIENTS), True
+        self.newcomers, self.fate = Newcomers(scene.model), Fate(scene.model, optimizer)
         self.reach = Reach(self.gradients)
-        self.schedules = Schedules()
-        self.comparisons = Comparisons()
+        self.schedules, self.comparisons = Schedules(), Comparisons()
         self.rank: Rank | None = None
         self.ranks: Row | None = None
         self.is_replicated = False
@@ -181,6 +185,7 @@ class Strand:
             self.reached += self.is_looked_at
             self.reached_in_company += not self.is_alone
             self._pending += losses
+            self.fate.is_propagated()
             if self.exposure.pending is not None:
                 self.exposure.is_propagated()
             if self.is_looked_at:
@@ -202,6 +207,7 @@ class Strand:
                 self.drops.called(arguments, loading)
             training = self.scene.model.training
             self.exposure.is_called_to_train(self.step, arguments, loading, training=training)
+            self.fate.is_called(with_gradients=True)
 
     def gradients_are_complete(self, optimizer: torch.optim.Optimizer) -> None:
         """The optimizer is about to apply them."""
@@ -213,6 +219,7 @@ class Strand:
                 self._groups = len(optimizer.param_groups)
                 self.keys.update(map(id, parameters_of(optimizer)))
             self._look(step, gradients)
+            self._look_for_newcomers(step, optimizer)
             self.parts.applied(optimizer)
             self.drops.applied(gradients)
         for loss in self._pending:
@@ -254,6 +261,10 @@ class Strand:
         elif gradients.are_unchanged():
             self.untouched += 1
         self.micro_batches[gradients.backwards] += 1
+
+    def _look_for_newcomers(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        if self.scene is not None:
+            self.newcomers.look(step, self.scene.model, optimizer)
 
     def step_ends(self, optimizer: torch.optim.Optimizer) -> None:
         """The optimizer has stepped."""
@@ -309,6 +320,8 @@ class Strand:
                 self.scene, self.filled["gradient_norm"], heard.visits, heard.flows
             )
             self.filled["axes"] = heard.axes.rows(self.scene.model)
+            self.filled["data_scale"] = heard.entries.scale(self.scene.model)
+            self.filled["batch_norms"] = heard.entries.norms(self.scene.model)
             self.unflattened = heard.visits.unflattened(self.scene.model)
             self.scene = None
             self.probes, self.sensitive, self._inventory = [], [], InventoryProbe()
@@ -318,6 +331,7 @@ class Strand:
             self.parts.close()
             self.drops.close()
             self.opposed, self.directions = self.reach.opposed(), self.reach.compared()
+            self.reach.close()
             self.gradients = Gradients([])
 
     def steps_others(self) -> bool:

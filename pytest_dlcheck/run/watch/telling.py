@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from pytest_dlcheck.run.record import Record
+from pytest_dlcheck.run.watch.discarded import discarded
 from pytest_dlcheck.trace import Ending, Row, Series, Trace
 from pytest_dlcheck.trial import Trial
 
@@ -66,6 +67,7 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
             strand.keys.union(*(s.keys for s in others))
         )
     record.facts["coverage"] = tuple(_shared(row, strand, others) for row in record.facts["coverage"])
+    record.facts["coverage"] += tuple(strand.newcomers.rows(trained))
     if strand is watcher.strands[-1]:
         record.facts["coverage"] += watcher.neglected.forgotten()
         record.facts["answers"] = watcher.evaluations.answers.rows()
@@ -208,6 +210,7 @@ def _loop_row(watcher: Watcher, strand: Strand) -> Row:
         never_stepped="" if watcher.overlooked else ", ".join(watcher.neglected.idle_optimizers()),
         unstepped="" if watcher.overlooked else ", ".join(watcher.neglected.unstepped()),
         **_unheard(watcher, strand),
+        **_dropped(watcher, strand),
         was_ended=watcher.was_ended,
         was_cut_short=watcher.was_cut_short,
         unreached=strand.unreached,
@@ -245,6 +248,12 @@ def _unheard(watcher: Watcher, strand: Strand) -> dict[str, str | int]:
         return {"unheard": 0, "unheard_by": "", "unheard_of": "", "unheard_weighed": False}
     names = {"unheard_by": told.module, "unheard_of": told.maker}
     return {"unheard": told.calls, **names, "unheard_weighed": told.weighed}
+
+
+def _dropped(watcher: Watcher, strand: Strand) -> dict[str, int | bool]:
+    """Models that were trained and dropped in a row; told once, with the first."""
+    count, then = discarded(watcher.strands) if strand is watcher.strands[0] else (0, False)
+    return {"dropped": count, "then_used": then}
 
 
 def _alike(watcher: Watcher, strand: Strand) -> int:

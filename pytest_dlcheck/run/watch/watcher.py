@@ -262,11 +262,14 @@ class Watcher:
         for each in self.strands:
             if each.owner() is None:
                 each.close(self._outside, early=True)
+            if each.scene is None:
+                each.fate.look()
         if self._roster.is_full:
             return None
         outside = self._outside
         strand = self._roster.begin(optimizer, outside.candidates(optimizer), outside.called())
         strand.first_event = strand.last_event = self.event
+        self.by_hand.close()
         self._company.begins(strand, optimizer)
         if strand.scene is not None:
             self.evaluations.teachers.training_begins(strand.scene.model, self.steps)
@@ -346,6 +349,8 @@ class Watcher:
 
     def weights_are_taken(self, state: Mapping[str, object]) -> None:
         """They may be meant to be kept."""
+        for strand in self.strands:
+            strand.fate.is_called(with_gradients=False)
         self.restored.is_taken(state, self.steps)
 
     def weights_are_loaded(self, module: nn.Module, state: Mapping[str, object]) -> None:

@@ -14,7 +14,7 @@ from pytest_dlcheck.run.sampling import Due, Schedule
 from pytest_dlcheck.run.watch.batches.eras import Eras
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.batches.rotation import rotation
-from pytest_dlcheck.run.watch.batches.seen import Seen, overlap, seen_of, sizes_of
+from pytest_dlcheck.run.watch.batches.seen import FEW, Seen, overlap, seen_of, sizes_of
 from pytest_dlcheck.run.watch.batches.sizes import BATCHES as MEASURED
 from pytest_dlcheck.run.watch.batches.sizes import ratio
 from pytest_dlcheck.trace import Row
@@ -33,6 +33,9 @@ FORMER = 1024
 """Batches remembered that other optimizers trained on before."""
 APART = 3
 """Backward passes (count) around a single evaluation from which on it is no part of a step."""
+BY_CHANCE = 0.5
+"""Share of the samples (ratio) that two parts of the same data have in common by chance which two
+trainings must have; those on other data have none."""
 SAME = 0.9
 """Share of the samples (ratio) that two trainings on the same data have in common."""
 
@@ -249,6 +252,27 @@ class Exposure:
             return False
         mine, theirs = self.samples(), other.samples()
         return len(mine & theirs) >= SAME * max(len(mine), len(theirs), 1)
+
+    def is_on_the_samples_of(self, other: Exposure, steps: int) -> bool:
+        """Whether both trained once over the same samples, as far as seen.
+
+        Args:
+            other: of the other training.
+            steps: that each of them took.
+        """
+        if not (self._is_one_pass(steps) and other._is_one_pass(steps)):
+            return False
+        mine, theirs = self.samples(), other.samples()
+        if min(len(mine), len(theirs)) < FEW:
+            return False
+        whole = len(mine) / len(self._trained) * steps
+        return len(mine & theirs) >= BY_CHANCE * len(mine) * len(theirs) / whole
+
+    def _is_one_pass(self, steps: int) -> bool:
+        """Whether no sample came twice: by the passes over loaders, or because every step was seen."""
+        values = [value for seen in self._trained for value in seen.values()]
+        is_whole = self._training.stream > 0 or len(self._trained) >= steps - 1
+        return is_whole and self.passes == 1 and len(set(values)) >= SAME * len(values) > 0
 
     def row(self, of_copies: Exposure | None = None) -> Row:
         """What was seen, in numbers.

@@ -111,7 +111,7 @@ class Targets:
         self.next = max(self.next, _following(self._backwards))
         inputs, self._inputs = self._inputs, []
         further, self._further = self._further, []
-        if not due or len(losses) != 1 or losses[0].grad_fn is None:
+        if not due or len(losses) != 1 or losses[0].grad_fn is None or not _is_finite(losses[0]):
             self._batches.clear()
             return None
         nodes = list(islice(walk([losses[0].grad_fn]), NODES))
@@ -188,6 +188,11 @@ class Targets:
             return True, 0
         others = [i for i, batch in enumerate(batches) if set(batch) & set(compared)]
         return (False, max(asked) - max(others)) if others else (None, 0)
+
+
+def _is_finite(loss: Tensor) -> bool:
+    """Whether what it was made of tells anything; of broken numbers nothing is."""
+    return bool(loss.detach().isfinite().all())
 
 
 def _following(number: int) -> int:

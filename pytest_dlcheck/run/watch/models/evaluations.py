@@ -61,11 +61,10 @@ class Evaluations:
         phase = self.phases.called(now.event, now.steps, in_train_mode=drifts, loading=loading)
         self.teachers.called(module, now.steps, in_train_mode=drifts)
         for strand in self._strands:
-            if strand not in self._asked and strand.scene is not None and strand.owns(module):
-                self._asked[strand] = strand.step
             if drifts and strand.scene is not None and strand.scene.model is module:
                 from_loader, cut = loading is not None, self._hand_cut[strand]
                 cut.called(arguments, phase.event, strand.step, from_loader=from_loader)
+            self._is_asked(strand, module)
         if module.training:
             return
         shapes: Sequence[torch.Size] = ()
@@ -82,6 +81,13 @@ class Evaluations:
             if is_own or (shapes and shapes == strand.shapes):
                 exposure = strand.exposure if is_own else strand.exposure_of_copies
                 exposure.is_evaluated(strand.step, arguments, loading, phase.event, now.backwards)
+
+    def _is_asked(self, strand: Strand, module: nn.Module) -> None:
+        """Remember the first call, the model's or a part's."""
+        is_known = strand in self._asked and strand.fate.is_asked
+        if strand.scene is not None and not is_known and strand.owns(module):
+            self._asked.setdefault(strand, strand.step)
+            strand.fate.is_called(with_gradients=False)
 
     def hand_cut(self, strand: Strand) -> Row:
         """Its calls in train mode on what no loader gave."""

@@ -13,6 +13,7 @@ from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.listener import Listener
 from pytest_dlcheck.run.watch.models.axes import Axes
+from pytest_dlcheck.run.watch.models.entries import Entries
 from pytest_dlcheck.run.watch.models.flows import Flows
 from pytest_dlcheck.run.watch.models.unheard import Unheard
 from pytest_dlcheck.run.watch.models.visits import Visits
@@ -45,6 +46,7 @@ class Outside:
     ) -> None:
         self._strands, self._compilation = strands, compilation
         self.visits, self.flows, self.unheard, self.axes = Visits(), Flows(), Unheard(), Axes()
+        self.entries = Entries()
         self._outermost: weakref.ref[nn.Module] | None = None
         self._giver: weakref.ref[nn.Module] | None = None
         self.calls = Calls(listener, self, guard)
@@ -65,6 +67,7 @@ class Outside:
         self.visits.add(module, arguments, outermost=outermost)
         giver = self.flows.is_called(module, arguments, outermost=outermost)
         self.axes.is_called(module, arguments, outermost=outermost)
+        self.entries.is_called(module, outermost=outermost)
         if outermost:
             self._outermost = weakref.ref(module)
             self._giver = None if giver is None else weakref.ref(giver)
@@ -73,6 +76,7 @@ class Outside:
         """Any module has returned while all are heard."""
         outermost = self._outermost is not None and self._outermost() is module
         self.flows.returns(module, arguments, output, outermost=outermost)
+        self.entries.returns(module, arguments, output)
         if outermost:
             self.visits.returns(module, output)
             giver = None if self._giver is None else self._giver()
@@ -85,6 +89,7 @@ class Outside:
             self.unheard.backward_begins(losses)
             self.axes.backward_begins(losses)
         self.calls.forget_open_calls()
+        self.entries.forget_open_calls()
 
     def batch_is_read(self, reading: object, batch: object) -> None:
         """A loader's iterator has given a batch."""

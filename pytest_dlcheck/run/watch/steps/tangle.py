@@ -76,5 +76,9 @@ class Reach:
         """How many were compared."""
         return len(self._angles)
 
+    def close(self) -> None:
+        """Let the gradients go."""
+        self._gradients, self._before = Gradients([]), []
+
     def _used_by(self, other: Reach) -> bool:
         return any(number in other.applied for number in self.pending)

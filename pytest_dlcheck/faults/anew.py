@@ -1,0 +1,67 @@
+"""Optimizers and models that are built anew inside the loop, told as faults."""
+
+from __future__ import annotations
+
+from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.trace import Row
+from pytest_dlcheck.verdict import Measure, Suspect
+
+_ONCE = "create model and optimizer once, before the loop"
+
+
+def told(row: Row, bound: float) -> tuple[str, Measure]:
+    """How many optimizers there were, in words and as a measure.
+
+    Args:
+        row: of the loop.
+        bound: optimizers (count) that are tolerated.
+    """
+    steps, count = row.integer("steps"), row.integer("optimizers")
+    story = f"{count} optimizers in {steps} steps over the same parameters (at most {bound:g})"
+    return story, Measure("optimizers over the same parameters", count, "count", bound)
+
+
+def optimizers(row: Row, bound: float) -> Fault | None:
+    """An optimizer that is created inside the loop; None where there are no more than the bound."""
+    steps, count = row.integer("steps"), row.integer("optimizers")
+    if count <= bound:
+        return None
+    story, measure = told(row, bound)
+    return Fault(
+        because=story,
+        measures=(measure,),
+        suspects=[Suspect("optimizer", f"built anew {count} times in {steps} steps")],
+        cause="the optimizer is created inside the loop: momentum and step counts are lost",
+        remedy="create it once, before the loop",
+    )
+
+
+def models(row: Row, few: int, short: int) -> Fault | None:
+    """More than a few models, none of which is stepped more often than ``short`` times."""
+    if row.integer("strands") <= few or row.integer("most_steps") > short:
+        return None
+    count = row.integer("strands") + row.integer("overlooked")
+    return Fault(
+        because=f"{count} models were trained, none for more than {short} steps",
+        measures=(Measure("models", count, "count", few),),
+        suspects=[Suspect("", f"built anew {count} times")],
+        cause="the model is created inside the loop: what it has learned is lost",
+        remedy=_ONCE,
+    )
+
+
+def models_dropped(row: Row, few: int) -> Fault | None:
+    """A few equal models or more that were trained one after the other, and only the last is used."""
+    count, steps = row.integer("dropped"), row.integer("steps")
+    if count < few or not row.flag("then_used"):
+        return None
+    return Fault(
+        because=(
+            f"{count} models of one shape were trained in a row, {steps} steps each, once over the same "
+            f"data, and dropped unused (fewer than {few} are tolerated); the next one is used"
+        ),
+        measures=(Measure("models that are trained and dropped", count, "count", few, "<"),),
+        suspects=[Suspect("", f"re-created every {steps} steps, with a new optimizer")],
+        cause="a new model is built in every epoch: what the epochs before have learned is lost",
+        remedy=_ONCE,
+    )

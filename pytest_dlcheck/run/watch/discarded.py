@@ -1,0 +1,108 @@
+"""Models that are built anew, trained a little and dropped, each before the next; no judgement.
+
+Every epoch of a loop that builds its model inside of it looks so, if only the last model is used.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Hashable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from pytest_dlcheck.run.freshness import is_untrained
+
+if TYPE_CHECKING:
+    from pytest_dlcheck.run.watch.strand import Strand
+
+FRESH = 0.8
+"""Share of the weights of which that can be told (ratio) that must look freshly drawn; chosen, as
+initialisations vary."""
+NEXT = 2
+"""Models after such a row (count) of which one is used: where a function returns them, the last but one
+is gone only after the last was trained."""
+LOOKED_AT = 8
+"""Weights looked at for all (count): a model is drawn as a whole."""
+
+
+class Fate:
+    """What becomes of one model, beside being trained.
+
+    Args:
+        model: which.
+        optimizer: that steps it for the first time.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.settings = _settings(optimizer)
+        self.is_fresh = _is_fresh(model)
+        self._parameters = [weakref.ref(p) for p in model.parameters()]
+        self._open = 0
+        self.is_asked = self.is_gone = False
+
+    def is_called(self, *, with_gradients: bool) -> None:
+        """The model is called, or its weights are taken."""
+        self._open += with_gradients
+        self.is_asked |= not with_gradients
+
+    def is_propagated(self) -> None:
+        """What it was called for was to train."""
+        self._open = 0
+
+    def look(self) -> None:
+        """Another model begins to be trained: is anything left of this one?"""
+        self.is_gone = self.is_gone or all(parameter() is None for parameter in self._parameters)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether something was asked of it that does not train it, during or after its training."""
+        return self.is_asked or self._open > 0
+
+
+def discarded(strands: Sequence[Strand]) -> tuple[int, bool]:
+    """The longest row of such models, and whether the one that ends it is used.
+
+    All are equal but for the draw of their weights, and trained by equal optimizers for equally many
+    steps, once over the same samples.
+    """
+    longest, then = 0, False
+    for start in range(len(strands)):
+        count = 0
+        while start + count < len(strands) and _is_dropped(strands[start + count], strands[start]):
+            count += 1
+        if count > longest and len({s.began_as for s in strands[start : start + count]}) == count:
+            following = strands[start + count : start + count + NEXT]
+            longest = count
+            then = any(_are_alike(s, strands[start]) and s.fate.is_used for s in following)
+    return longest, then
+
+
+def _is_dropped(strand: Strand, first: Strand) -> bool:
+    return strand.fate.is_gone and not strand.fate.is_used and _are_alike(strand, first)
+
+
+def _are_alike(one: Strand, other: Strand) -> bool:
+    return (
+        one.fate.is_fresh
+        and other.fate.is_fresh
+        and one.step == other.step > 1
+        and (one.name, one.shapes, one.fate.settings) == (other.name, other.shapes, other.fate.settings)
+        and one.exposure.is_on_the_samples_of(other.exposure, one.step)
+    )
+
+
+def _is_fresh(model: nn.Module) -> bool:
+    told = (fresh for p in model.parameters() if (fresh := is_untrained(p)) is not None)
+    some = list(islice(told, LOOKED_AT))
+    return bool(some) and sum(some) >= FRESH * len(some)
+
+
+def _settings(optimizer: torch.optim.Optimizer) -> Hashable:
+    """What its groups say, without their parameters."""
+    return tuple(
+        tuple(sorted((key, repr(value)) for key, value in group.items() if key != "params"))
+        for group in optimizer.param_groups
+    )
