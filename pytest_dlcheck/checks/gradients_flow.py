@@ -42,7 +42,7 @@ class GradientsFlow(Check):
 
     family: ClassVar = "dynamics"
     reads: ClassVar = frozenset({"gradient_norm", "parameters"})
-    glances: ClassVar = frozenset({"flow", "parameter_norm", "modules", "fixed_loss", "dropouts"})
+    glances: ClassVar = depth.GLANCED | {"flow", "dropouts"}
     shows: ClassVar = Effect.GRADIENTS
     leads_to: ClassVar = frozenset(
         {Effect.UPDATES, Effect.FITTING, Effect.PROGRESS, Effect.LEARNING, Effect.GENERALIZATION}
@@ -90,7 +90,7 @@ class GradientsFlow(Check):
                 f"{len(lost)} of {len(asked)} trainable parameters have no gradient in any step (0 "
                 f"expected), such as {lost[0]}; whether the loss depends on them was not tried"
             )
-        flowing = [name for name in asked if name not in silent]
+        flowing = depth.by_calls([n for n in asked if n not in silent], evidence.of("inspect"))
         for trace in evidence.of("train"):
             if fault := depth.dropped(trace, self.most_dropped) or depth.vanishing(
                 trace, flowing, self.vanishing_ratio, self.faint_ratio

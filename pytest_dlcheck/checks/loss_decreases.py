@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults.readings import Fall, Fit, update_ratio
+from pytest_dlcheck.faults.update import SIZES, flat
 from pytest_dlcheck.trace import Matrix, Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Outcome, Suspect, Verdict
@@ -36,9 +37,7 @@ class LossDecreases(Check):
 
     family: ClassVar[Family] = "dynamics"
     reads: ClassVar[frozenset[str]] = frozenset({"loss", "recipe"})
-    glances: ClassVar[frozenset[str]] = frozenset(
-        {"fixed_loss", "learning_rate", "update_norm", "parameter_norm", "steps"}
-    )
+    glances: ClassVar = SIZES | {"fixed_loss", "learning_rate", "steps"}
     shows: ClassVar[Effect | None] = Effect.PROGRESS
     judges_divergence: ClassVar[bool] = True
 
@@ -110,7 +109,7 @@ class LossDecreases(Check):
 
     def _not_falling(self, story: str, measure: Measure, trace: Trace) -> Verdict:
         recipe, ratio, climbs = trace.row("recipe"), update_ratio(trace), measure.value < -self.rise
-        site, finding, cause, remedy = "", "the loss is flat", "", "look first at what else fails"
+        site, finding, cause, remedy = flat(trace)
         if self._faded(trace):
             site, finding = "scheduler", "the learning rate is close to zero by half"
             cause, remedy = "the schedule ends the training early", "step it per epoch, not per step"

@@ -25,10 +25,11 @@ class OptimizerCoversModel(Check):
     the groups of the optimizers. It fails on: parameters with a gradient in no optimizer; parameters in
     an optimizer that no module holds and no loss reaches (stale copies); parameters that two optimizers
     step on one loss, or on two where one of them holds all that the other holds and more, or that share
-    their memory without being one; an optimizer whose parameters are all frozen; frozen layers in one
-    that `frozen=` does not declare, where it declares others, or that stand alone, at their random
-    initialisation, among layers that train. On a watched loop, too, on a part that came into the model
-    while it was trained, freshly drawn or in the place of another, and that nothing steps.
+    their memory without being one; an optimizer whose parameters are all frozen; frozen layers in an
+    optimizer that `frozen=` does not declare, where it declares others, or that stand alone, at their
+    random initialisation, among layers that train. A frozen table of random numbers is advice. On a
+    watched loop, too, on a part that came into the model while it was trained, freshly drawn or in the
+    place of another, and that nothing steps.
 
     Training only what lies downstream of the parameters left out is feature extraction, and advice,
     unless those are evidently at their random initialisation (uniform, or normal with a usual

@@ -37,7 +37,7 @@ class OverfitsABatch(Check):
 
     family: ClassVar[Family] = "learning"
     reads: ClassVar[frozenset[str]] = frozenset({"loss", "steps", "recipe"})
-    glances: ClassVar[frozenset[str]] = frozenset({"update_norm", "parameter_norm", "parameters"})
+    glances: ClassVar = fitting.GLANCED
     shows: ClassVar[Effect | None] = Effect.FITTING
     leads_to: ClassVar[frozenset[Effect]] = frozenset(
         {Effect.PROGRESS, Effect.LEARNING, Effect.GENERALIZATION}
@@ -68,7 +68,8 @@ class OverfitsABatch(Check):
         """Plain Adam, and more steps from this and from another start, where it failed."""
         trial = evidence.the("overfit").trial
         longer = replace(trial, steps=2 * trial.steps)
-        others = (replace(trial, optimizer="adam"), longer, replace(longer, seed=trial.seed + 1))
+        still = Terms(seed=trial.seed, device=trial.device).inspect()  # what is the loss given?
+        others = (replace(trial, optimizer="adam"), longer, replace(longer, seed=trial.seed + 1), still)
         own = evidence.the("overfit").row("recipe").flag("own_loop")  # which brings its optimizer along
         return others[own:] if verdict.failed else ()
 
@@ -122,7 +123,7 @@ class OverfitsABatch(Check):
             story,
             measure,
             suspects=[Suspect("", f"cannot be fitted{', by plain Adam neither' if adam else ''}")],
-            cause=fitting.rest(fit),
+            cause=fitting.rest(fit, evidence.of("inspect")),
             remedy="look for cut gradients, dead units, a wrong loss, outputs of the wrong range",
         )
 

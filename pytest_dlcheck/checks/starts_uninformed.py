@@ -30,8 +30,8 @@ class StartsUninformed(Check):
     twice that *and* the outputs are huge; more than twice alone, and less than half, are advice. Targets
     with a large mean, or in units far from those of the outputs, are advice to normalise.
 
-    **What it cannot see.** Losses that are not among torch's own, and what is normal for methods that
-    scale logits on purpose (margin and contrastive losses): there it does not apply.
+    **What it cannot see.** Losses that are neither torch's nor plainly written out, and what is normal
+    for methods that scale logits on purpose (margin and contrastive losses): there it does not apply.
 
     **Source.** Karpathy, "A recipe for training neural networks": verify the loss at init.
     """

@@ -33,6 +33,7 @@ class UsesItsInputs(Check):
     a quarter of the rows or columns or more fail. Strides, receptive fields and zero weights that leave
     out parts, and the last step of a model that predicts every step, do not. A mask fails that hides
     from all queries what differs between sequences, and leaves only places with one and the same value.
+    Steps that matter, and from which no gradient comes back but from the last one, are advice.
 
     **What it cannot see.** Inputs that are constant in the batch (an all-ones mask): they are not
     judged; nor inputs that a `**kwargs` swallows or whose name begins with an underscore. A part that

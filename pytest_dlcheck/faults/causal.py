@@ -37,6 +37,8 @@ def finding(row: Row) -> str:
 
 def leak(row: Row) -> Fault:
     """An input that is seen before its time."""
+    if row.get("culprit") is None and row.flag("one_ahead") and row.flag("next_token"):
+        return _given(row)
     site, what = row.text("output"), f"depends on inputs after position {row.integer('position')}"
     if row.get("culprit") is not None:
         site = row.text("culprit")
@@ -46,6 +48,14 @@ def leak(row: Row) -> Fault:
             what = f"{what}, by {row.text('operation')}{line}"
     cause, remedy = _story(row)
     return Fault(finding(row), (change(row),), [Suspect(site, what, remedy)], cause, remedy)
+
+
+def _given(row: Row) -> Fault:
+    """Tokens that no module looks ahead for: the model is given each where it is to predict it."""
+    name = row.text("input")
+    what = f"{name} is handed over at the very positions at which it is the target"
+    cause = "the model is given the token that it is to predict: the inputs are not shifted"
+    return Fault(finding(row), (change(row),), [Suspect("data", what, _SHIFT)], cause, _SHIFT)
 
 
 def unshifted(row: Row, bound: float) -> Fault:

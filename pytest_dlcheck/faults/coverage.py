@@ -260,6 +260,18 @@ def advice_on(rows: Sequence[Row], left_out: list[Row]) -> Iterator[str]:
         if chosen:
             names = ", ".join(_called(rows, site) for site in _sites(rows, chosen)[:5])
             yield f"{len(chosen)} parameters {what}: {names}"
+    if tables := _random_tables(rows):
+        names = ", ".join(row.text("name") for row in tables)
+        yield (
+            f"{names} is frozen, and holds random numbers: is it meant never to train? "
+            "nn.Embedding.from_pretrained freezes unless freeze=False; declare frozen= where it is meant"
+        )
+
+
+def _random_tables(rows: Sequence[Row]) -> list[Row]:
+    """Embeddings of random numbers that are frozen, where nothing else is."""
+    still = [r for r in rows if not r.flag("requires_grad") and not r.flag("declared_frozen")]
+    return still if all(row.flag("random_table") for row in still) else []
 
 
 def _sites(rows: Sequence[Row], chosen: list[Row]) -> list[str]:

@@ -10,6 +10,8 @@ from pytest_dlcheck.faults.steps import progress
 from pytest_dlcheck.trace import Matrix, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
+GLANCED = frozenset({"parameter_norm", "modules", "fixed_loss", "coverage"})
+"""What is read here beside gradients and parameters."""
 _STALLED = 0.02
 """Share of the loss on fixed batches that is covered, below which nothing is learned (ratio)."""
 _VALUES = {"q": "v", "k": "v", "wq": "wv", "wk": "wv", "query": "value", "key": "value"}
@@ -20,9 +22,25 @@ _ADVISED = 0.85
 """Share of values that a dropout sets to 0 from which on it is told (ratio); in use are 0.05 to 0.8."""
 _CLEAR = 100.0
 """Bounds by which an embedding or a scale on the way must beat the bound (ratio): biases are small."""
+_BORDER = 10.0
+"""Bounds up to which a weight counts as one of the first, as its block is (ratio)."""
 _PASSED_BY = 1e-9
 """Gradient over weight, beside the best (ratio), that no gate in use explains: they begin at 1e-6."""
 _CAUSES = "saturating activations, a small initialisation, or no normalisation on the way"
+
+
+def by_calls(names: list[str], inspected: Iterable[Trace]) -> list[str]:
+    """The parameters in the order in which their modules are first called, or as they come.
+
+    Blocks may be registered kind by kind, and be called in turns.
+
+    Args:
+        names: in the order of registration.
+        inspected: traces of one batch, which may know.
+    """
+    rows = [row for trace in inspected for row in trace.rows("coverage")]
+    order = {r.text("name"): r.integer("order") for r in rows if r.get("order") is not None}
+    return sorted(names, key=order.__getitem__) if all(n in order for n in names) else names
 
 
 def vanishing(trace: Trace, names: list[str], bound: float, faint: float) -> Fault | None:
@@ -39,7 +57,8 @@ def vanishing(trace: Trace, names: list[str], bound: float, faint: float) -> Fau
         bound = faint
     best = max(found.values(), default=0.0)
     weak = [name for name, strength in found.items() if strength < bound * best]
-    if not weak or weak != list(found)[: len(weak)]:
+    first = list(found)[: list(found).index(weak[-1]) + 1] if weak else []
+    if not weak or any(found[name] >= _BORDER * bound * best for name in first):
         return None
     if any(share >= _CLEAR * bound for share in _arrivals(trace, names[: names.index(weak[-1])])):
         return _bypassed({name: found[name] / best for name in weak if found[name] < _PASSED_BY * best})

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from pytest_dlcheck.faults.loss_rows import shallow
 from pytest_dlcheck.faults.readings import Fit, heaviest_decay
+from pytest_dlcheck.faults.update import LARGER_NORM, clipped_away
 from pytest_dlcheck.trace import Trace
 from pytest_dlcheck.verdict import Suspect
 
+GLANCED = frozenset({"update_norm", "parameter_norm", "parameters", "gradient_norm", "loss_soundness"})
+"""What is read here beside the loss."""
 DECAY = 0.1
 """Weight decay from which it can keep a batch from being fitted: AdamW's is 0.01, large models' 0.1."""
 SLOW = 1e-3
@@ -25,6 +31,8 @@ def optimizer(fit: Fit, ratio: float, trace: Trace, low: float, high: float) -> 
     recipe, adam = trace.row("recipe"), "plain Adam with learning rate 0.001 fits the same batch"
     moves = f"{recipe.text('optimizer')} moves the weights by {ratio:.2g} of their size a step"
     decay = heaviest_decay(trace)
+    if not fit.rises and (clipped := clipped_away(trace, low / ratio if 0 < ratio < low else 1.0)):
+        return _blame(f"{clipped[0].finding}: {moves}", f"{clipped[1]}: {adam}", LARGER_NORM)
     if ratio < low and not fit.rises:
         finding = f"learning rate too low, or other weights: {moves}"
         return _blame(finding, f"the learning rate is too low: {adam}", "raise the learning rate")
@@ -51,8 +59,16 @@ def pace(ratio: float) -> str:
     return "slow, but falling: more steps may fit it"
 
 
-def rest(fit: Fit) -> str:
-    """The cause where no optimizer fits it."""
+def rest(fit: Fit, inspected: Iterable[Trace]) -> str:
+    """The cause where no optimizer fits it.
+
+    Args:
+        fit: how the loss went.
+        inspected: traces of one batch, which may know what the loss is given.
+    """
+    rows = (row for trace in inspected for row in trace.rows("loss_soundness"))
+    if bounded := next((line for row in rows for line in shallow(row)), ""):
+        return bounded
     if fit.recent > fit.start - 0.1 * abs(fit.start - fit.floor):
         return "the outputs do not follow the inputs: one answer for all samples does as well"
     return "model, loss or data rather than the optimizer"

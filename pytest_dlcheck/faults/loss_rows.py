@@ -40,8 +40,8 @@ def of_rows(row: Row) -> Iterator[Fault]:
         yield Fault("loss", text, cause, "transpose one of them before it is flattened", turned)
 
 
-def advice_on_rows(row: Row) -> Iterator[str]:
-    """What is suspicious, but can be meant."""
+def shallow(row: Row) -> Iterator[str]:
+    """Cosines that were made so small that no loss to speak of can come of them."""
     factor, count = row.number("cosine_factor"), row.integer("columns")
     if row.get("cosine_factor") is not None and 0 < factor < _SHALLOW and count > 1:
         least = math.log1p((count - 1) * math.exp(-2 * factor))
@@ -51,6 +51,12 @@ def advice_on_rows(row: Row) -> Iterator[str]:
                 f"below {least:.3g}, and starts at {math.log(count):.3g}: is the temperature "
                 "multiplied where it should divide?"
             )
+
+
+def advice_on_rows(row: Row) -> Iterator[str]:
+    """What is suspicious, but can be meant."""
+    factor = row.number("cosine_factor")
+    yield from shallow(row)
     if factor >= _STEEP:
         yield (
             f"logits of {row.text('kind')} are cosines times {factor:.3g}, a temperature of "

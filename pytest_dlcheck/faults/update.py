@@ -8,6 +8,7 @@ from statistics import median
 
 from pytest_dlcheck.faults import data_scaling, schedule, settings
 from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.faults.readings import update_ratio
 from pytest_dlcheck.faults.steps import (
     adam_share,
     gradient_ratio,
@@ -22,7 +23,15 @@ from pytest_dlcheck.trace import Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
 _CLIPPED = 1e3
-"""Gradient norm over the norm it is clipped to, from which on clipping is blamed; chosen."""
+"""Gradient norm over the norm it is clipped to, from which on clipping is told of steps that train."""
+_CLIPPED_STILL = 1e2
+"""The same, from which on it is blamed for steps that do not: ``clipping_is_rare`` asks the same."""
+LARGER_NORM = "clip to norms of about 1, or what most gradients have"
+"""What to do about it."""
+SIZES = frozenset({"update_norm", "parameter_norm", "gradient_norm"})
+"""What is read to tell so."""
+_STILL = 1e-4
+"""Update per weight and step below which clipping is blamed for a flat loss; usual is 1e-3 (ratio)."""
 _DAMPED = 0.01
 """Adam's update over its learning rate; 0.07 to 1 in healthy recipes."""
 _FAST_DECAY = 5e-3
@@ -38,7 +47,8 @@ _GROWN = 10.0
 def too_small(trace: Trace, typical: float, bound: float, covered: float) -> Fault:
     """The steps are smaller than the bound (ratio), and the loss did not move."""
     rate = max(trace.series("learning_rate"), default=math.nan)
-    suspect, cause = _why_small(trace, rate)
+    short = bound / typical if typical else math.inf
+    suspect, cause = _why_small(trace, rate, short)
     return Fault(
         f"a step moves the weights by {typical:.1e} of their norm (at least "
         f"{bound:.0e}), and the loss by {covered:.2%} over the whole trial",
@@ -48,7 +58,9 @@ def too_small(trace: Trace, typical: float, bound: float, covered: float) -> Fau
         ),
         suspects=[suspect],
         cause=cause,
-        remedy=f"steps of 1e-3 of the weights are usual, not {typical:.0e}",
+        remedy=LARGER_NORM
+        if clipped_away(trace, short)
+        else f"steps of 1e-3 of the weights are usual, not {typical:.0e}",
     )
 
 
@@ -61,8 +73,8 @@ def damped(trace: Trace, covered: float) -> Fault | None:
     suspect = Suspect("optimizer", f"eps={eps:g}", "lower it")
     cause = f"eps={eps:g} dwarfs the gradients that Adam divides by"
     remedy = "use eps=1e-8, the default, or up to 1e-4"
-    if clipped := _clipped(trace):
-        (suspect, cause), remedy = clipped, "clip to norms of about 1, or what most gradients have"
+    if clipped := clipped_away(trace):
+        (suspect, cause), remedy = clipped, LARGER_NORM
     return Fault(
         f"Adam moves the weights by {share:.1e} of its learning rate (at least {_DAMPED:g}, usual is "
         f"0.1 to 1), and the loss by {covered:.2%} over the whole trial",
@@ -139,9 +151,15 @@ def oddities(trace: Trace, least: float, most: float) -> Iterable[str]:
     yield from schedule.fades(trace)
 
 
-def _why_small(trace: Trace, rate: float) -> tuple[Suspect, str]:
-    """Which of a step's factors is small: clipped gradients, Adam's division, gradients, or the rate."""
-    if clipped := _clipped(trace):
+def _why_small(trace: Trace, rate: float, short: float) -> tuple[Suspect, str]:
+    """Which of a step's factors is small: clipped gradients, Adam's division, gradients, or the rate.
+
+    Args:
+        trace: the training.
+        rate: its highest learning rate.
+        short: how many times larger a step should be.
+    """
+    if clipped := clipped_away(trace, short):
         return clipped
     share, gradient = adam_share(trace), gradient_ratio(trace)
     if share is not None and share < _DAMPED:
@@ -155,10 +173,18 @@ def _why_small(trace: Trace, rate: float) -> tuple[Suspect, str]:
     return Suspect("optimizer", f"lr at most {rate:.1e}", "raise the learning rate"), cause
 
 
-def _clipped(trace: Trace) -> tuple[Suspect, str] | None:
-    """Gradients that are clipped to next to nothing."""
+def flat(trace: Trace) -> tuple[str, str, str, str]:
+    """Site, finding, cause and remedy of a loss that neither falls nor rises."""
+    clipped = clipped_away(trace) if update_ratio(trace) < _STILL else None
+    if clipped is None:
+        return "", "the loss is flat", "", "look first at what else fails"
+    return "optimizer", clipped[0].finding, clipped[1], LARGER_NORM
+
+
+def clipped_away(trace: Trace, short: float = 1.0) -> tuple[Suspect, str] | None:
+    """Gradients that are clipped to next to nothing, so that whole ones would make up for ``short``."""
     limit, size = trace.row("recipe").number("max_grad_norm"), total_gradient(trace)
-    if not size > _CLIPPED * limit:
+    if not size > max(_CLIPPED_STILL, short) * limit:
         return None
     cause = f"max_grad_norm={limit:g} clips gradients of norm {size:.2g} to next to nothing"
     return Suspect("optimizer", f"gradients of norm {size:.2g}, clipped to {limit:g}"), cause

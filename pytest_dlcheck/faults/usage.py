@@ -113,6 +113,12 @@ def advice_on(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         if row.text("part") == "tensor" and row.flag("told") and not row.flag("used"):
             yield f"`{row.text('input')}` changes no output; its name says that this may be meant"
+        elif row.text("part") == "cut":
+            yield (
+                f"outputs depend on all {row.integer('size')} {row.text('words')} of "
+                f"`{row.text('input')}`, and a gradient comes back from the last one alone: is the "
+                "graph cut at each step (.data, .detach(), no_grad)? Nothing is learned through time"
+            )
         elif is_notable(row):
             yield f"{of_part(row)} change no output{_reason(row)}"
 

@@ -51,7 +51,12 @@ class Crossing:
         return inputs, targets
 
     def crossed(self, batch: Any, shift: int) -> Any:
-        """The batch with its inputs moved on by ``shift`` samples against its targets."""
+        """The batch with its inputs moved on by ``shift`` samples against its targets.
+
+        Where samples lie end to end, the targets are moved instead.
+        """
+        if batch_size(batch, self.dim) is None:
+            return self.moved(batch, shift)
         if _is_pair(batch) and self.recipe.targets is None:
             return _as_pair(batch, rolled(batch[0], shift, self.size(batch), self.dim), batch[1])
         _, targets = self.split(batch)
@@ -86,7 +91,7 @@ class Crossing:
         targets = batch[1] if _is_pair(batch) and self.recipe.targets is None else None
         if isinstance(targets, (list, tuple)) and _is_per_sample(targets, len(targets)):
             return len(targets)
-        return batch_size(batch, self.dim) or 1
+        return batch_size(batch, self.dim) or batch_size(list(self._targets(batch)), 0) or 1
 
     def _targets(self, batch: Any) -> Iterator[Any]:
         if self.recipe.targets is not None:

@@ -76,14 +76,12 @@ def score(rig: Rig, batches: Sequence[Any], crossing: Crossing | None, *, gains:
         gains: whether other samples' targets are tried at all.
     """
     found = Score()
-    chunk = max(2, min(CHUNK, sum(map(_samples, batches)) // POINTS))
+    chunk = max(2, min(CHUNK, sum(batch_size(b, 0) or rig.samples_in(b) for b in batches) // POINTS))
     for batch in map(copied, batches):
         loss, outputs = evaluated(rig, batch)
         with rig.autocast(), torch.no_grad():
             found.losses.append(float(loss))
-            found.samples += rig.recipe.batch_dim is not None and (
-                batch_size(batch, rig.recipe.batch_dim) or 1
-            )
+            found.samples += rig.recipe.batch_dim is not None and rig.samples_in(batch)
             targets = rig.objective.targets(batch)
             _classify(found, outputs, targets)  # before a loss can have changed them in place
             if not gains:
@@ -228,10 +226,6 @@ def _stand_in(outputs: Any, targets: Any) -> Tensor:
     value = cross_entropy(outputs, targets, sure=True)
     assert value is not None
     return value
-
-
-def _samples(batch: Any) -> int:
-    return batch_size(batch, 0) or 1
 
 
 def _gains(ask: Callable[[Any, Any], Tensor], outputs: Any, targets: Any, chunk: int) -> list[float]:

@@ -23,6 +23,7 @@ from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.soundings import Sounding, sounding
 from pytest_dlcheck.run.threads import is_compiled
 from pytest_dlcheck.run.tree import named_tensors
+from pytest_dlcheck.run.written_out import WrittenOut, written_out
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Heard:
         batch: what it was given.
         computed: the loss, and the functions that made it.
         path: what entered and left each module.
+        written: what the loss compares, where it is written out.
         slopes: what its backward gave, where the loss went back: then the graph has no values any more.
         attracts: whether all that it does is to draw outputs together, or
         shrinks: to make them small.
@@ -58,6 +60,7 @@ class Heard:
     batch: Any
     computed: Computed
     path: list[Crossing[list[Tensor]]]
+    written: WrittenOut
     slopes: Slopes | None = None
     attracts: bool = False
     shrinks: bool = False
@@ -141,7 +144,8 @@ def _listened(rig: Rig) -> Heard:
     with crossings(rig.model, list) as path:
         found = computed(rig)
     attracts, shrinks = only_attracts(found.loss, path), only_sizes(found.loss, path)
-    return Heard(rig.batch, found, path, attracts=attracts, shrinks=shrinks and not attracts)
+    written = written_out(rig.batch, found)
+    return Heard(rig.batch, found, path, written, attracts=attracts, shrinks=shrinks and not attracts)
 
 
 def _passed(rig: Rig, seen: FirstPass, *, listen: bool, sound: bool) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from math import sqrt
 
 import torch
@@ -16,6 +17,8 @@ _LOOKED_AT = 100_000
 _UNIFORM = 1 / sqrt(3)
 """Standard deviation over largest magnitude of a uniform draw; below 0.4 for a bell."""
 _STANDARD_ERRORS = 3.0
+_SLACK = 0.2
+"""Beyond what chance gives a table of draws (ratio): its largest singular value, and its kurtosis."""
 _NORMAL_KURTOSIS = (2.2, 3.4)
 """From truncated to sampled normal; trained weights have heavier tails."""
 
@@ -60,3 +63,26 @@ def _usual(shape: torch.Size) -> list[float]:
     into, out = shape[1] * field, shape[0] * field
     fans = [1 / into, 2 / into, 1 / out, 2 / out, 2 / (into + out)]
     return [1.0, 0.02, 0.01, *map(sqrt, fans)]
+
+
+def is_random_table(table: Tensor) -> bool:
+    """Whether rows look like independent normal draws: no direction holds more than chance gives it.
+
+    What was trained, or computed, has directions that say more than others, and values far out.
+
+    Args:
+        table: floating, of shape ``[rows, features]``.
+    """
+    if table.dim() != 2 or min(table.shape) < 2 or table.numel() < _FEWEST:  # noqa: PLR2004  no table
+        return False
+    values = table.detach().to("cpu", torch.float64)[: _LOOKED_AT // table.size(1)]
+    values = values[values.abs().sum(1) > 0]  # the row of padding is zero
+    count, width = values.shape
+    spread = float(values.std())
+    if count < 2 or not 0 < spread < math.inf:  # noqa: PLR2004  as above
+        return False
+    kurtosis = float((values / spread).pow(4).mean())
+    error = _STANDARD_ERRORS * sqrt(24 / values.numel())
+    strongest = float(torch.linalg.matrix_norm(values / spread, 2)) / sqrt(count)
+    by_chance = 1 + sqrt(width / count)
+    return abs(kurtosis - 3) <= max(error, _SLACK) and strongest <= (1 + _SLACK) * by_chance

@@ -216,6 +216,13 @@ class Influence:
             if bool(flags.any()) and self._idle(tensor, axis, flags)
         ]
 
+    def is_cut_before_the_last(self, tensor: Tensor, slope: Tensor, axis: int) -> bool:
+        """Whether values before the last index of an axis matter, and none of their gradients arrive."""
+        silent = _dead(slope == 0, axis)
+        if bool(silent[-1]) or not bool(silent[:-1].all()):
+            return False
+        return not self._idle(tensor, axis, silent)
+
     def _stirred(self, tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point() or is_flags(tensor) or not tensor.dim():
             return tensor

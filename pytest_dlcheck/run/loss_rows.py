@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from pytest_dlcheck.run.loss_calls import CLASSES, ELEMENTS, Computed, LossCall
 
 _UNIT = 1e-3
 """Distance of a norm from 1 (ratio) up to which vectors are of unit length: half precision has 5e-4."""
+_MASKED = -1e3
+"""Scores below which a pair is masked out: cosines end at -1, times 500 at most."""
 _TWO, _THREE = 2, 3
 
 
@@ -68,6 +71,32 @@ def _cosines(result: Computed, call: LossCall) -> dict[str, Any]:
                 if factor and bool(torch.allclose(angles * factor, outputs, 1e-2, 1e-3 * abs(factor))):
                     return {"cosine_factor": factor, "columns": outputs.size(1)}
     return {}
+
+
+def cosine_factor(products: Iterable[tuple[Tensor, Tensor, Tensor]], scores: Tensor) -> dict[str, Any]:
+    """The same of scores of which some may be masked, or that were normalised: up to a sum per row.
+
+    Args:
+        products: matrices, and what they gave when they were multiplied.
+        scores: shape ``[rows, columns]``.
+    """
+    seen = scores.detach().double()
+    open_ = seen > _MASKED
+    for one, other, product in products if seen.dim() == _TWO else ():
+        angles = product.detach().double()
+        if angles.shape != seen.shape or not (_are_units(one) and _are_units(other)):
+            continue
+        mine, theirs = (_centred(values, open_) for values in (angles, seen))
+        factor = float((mine * theirs).sum() / mine.square().sum().clamp_min(1e-30))
+        if factor and bool(torch.allclose(mine * factor, theirs, 1e-2, 1e-3 * abs(factor))):
+            return {"cosine_factor": factor, "columns": int(open_.sum(1).max())}
+    return {}
+
+
+def _centred(values: Tensor, open_: Tensor) -> Tensor:
+    """Each row less its mean, where it is open; 0 elsewhere."""
+    kept = values.where(open_, 0.0)
+    return (kept - kept.sum(1, keepdim=True) / open_.sum(1, keepdim=True).clamp_min(1)).where(open_, 0.0)
 
 
 def _are_units(rows: Tensor) -> bool:

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, default_collate
 
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.tree import copied, take
+from pytest_dlcheck.run.tree import copied, take, tensors
 
 SAMPLES = 8
 """Samples to learn by heart: enough to be no accident, few enough to be quick."""
@@ -47,8 +48,31 @@ def small_batch(rig: Rig) -> Any:
         return rig.batch
     labels = rig.objective.targets(rig.batch)
     if rig.recipe.batch_dim == 0 and _are_labels(labels) and len(labels) == rig.batch_size:
-        return take(rig.batch, _of_every_class(labels), 0)
-    return samples
+        samples = take(rig.batch, _of_every_class(labels), 0)
+    if _hides_an_axis(rig) or _runs(rig, samples) or not _runs(rig, rig.batch):
+        return samples
+    return rig.batch
+
+
+def _hides_an_axis(rig: Rig) -> bool:
+    """Whether as many samples were stacked as they have features: the one may pass for the other.
+
+    There a refusal of fewer samples shows what the whole batch hides: a number per sample that meets
+    the features.
+    """
+    loader = rig.stream.loader
+    stacks = isinstance(loader, DataLoader) and loader.collate_fn is default_collate
+    return stacks and any(rig.batch_size in tensor.shape[1:] for tensor in tensors(rig.batch))
+
+
+def _runs(rig: Rig, batch: Any) -> bool:
+    """Whether the recipe takes this batch; a model may insist on whole ones."""
+    try:
+        with rig.undisturbed(), rig.autocast():
+            rig.objective.raw_loss(batch)
+    except Exception:  # noqa: BLE001  the user's model may refuse in any way
+        return False
+    return True
 
 
 def calm(rig: Rig) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.samples import Look, is_plain
-from pytest_dlcheck.run.tree import named_tensors, tensors
+from pytest_dlcheck.run.tree import batch_size, named_tensors, tensors
 
 
 @dataclass
@@ -36,14 +36,24 @@ class Place:
 
 
 def places(rig: Rig, found: Look) -> list[Place]:
-    """The inputs and targets, sample by sample, where their shapes agree; padded ones by the first."""
+    """The inputs and targets, sample by sample, where their shapes agree; padded ones by the first.
+
+    Of samples that lie end to end, only targets: what is as long as the batch beside them (offsets,
+    lengths) says where a sample stands, not what it is.
+    """
     dim = rig.recipe.batch_dim or 0
+    parted = [_lie_end_to_end(chunk.batch, dim) for chunk in found.chunks]
     gathered: dict[str, list[tuple[int, bool, Tensor]]] = {}
     for number, chunk in enumerate(found.chunks):
         for name, is_target, tensor in split(rig, chunk.batch):
-            if tensor.dim() > dim and tensor.size(dim) == len(chunk.indices) > 0:
+            fits = tensor.dim() > dim and tensor.size(dim) == len(chunk.indices) > 0
+            if fits and (is_target or not parted[number]):
                 gathered.setdefault(name, []).append((number, is_target, tensor.movedim(dim, 0)))
     return [_joined(name, parts, found) for name, parts in gathered.items()]
+
+
+def _lie_end_to_end(batch: Any, dim: int) -> bool:
+    return any(t.dim() > dim for t in tensors(batch)) and batch_size(batch, dim) is None
 
 
 def split(rig: Rig, batch: Any) -> Iterator[tuple[str, bool, Tensor]]:

@@ -18,6 +18,7 @@ from pytest_dlcheck.recipe import Recipe, RecipeError, described
 from pytest_dlcheck.run.compare import relative_change
 from pytest_dlcheck.run.data import ExhaustedError, Stream
 from pytest_dlcheck.run.errors import CannotTellError
+from pytest_dlcheck.run.memory import refilled
 from pytest_dlcheck.run.objective import Call, Objective
 from pytest_dlcheck.run.seeding import same_draws
 from pytest_dlcheck.run.tree import batch_size, copied, map_tensors, take, tensors
@@ -116,9 +117,16 @@ class Rig:
 
     @property
     def batch_size(self) -> int | None:
-        """Samples in the first batch, or None where samples do not stand alone."""
+        """Samples in the first batch, or None where they cannot be taken out of it one by one."""
         dim = self.recipe.batch_dim
         return None if dim is None else batch_size(self.batch, dim)
+
+    def samples_in(self, batch: Any) -> int:
+        """How many samples a batch holds, by its targets where they lie end to end; else 1."""
+        dim = self.recipe.batch_dim
+        if dim is None:
+            return 1
+        return batch_size(batch, dim) or batch_size(self.objective.targets(batch), 0) or 1
 
     @property
     def input_batch_dim(self) -> int | None:
@@ -136,7 +144,7 @@ class Rig:
         """
         size, dim = self.batch_size, self.recipe.batch_dim
         if size is None or dim is None:
-            raise CannotTellError("samples do not stand alone (batch_dim=None)")
+            raise CannotTellError("samples cannot be taken out of a batch one by one")
         indices = torch.linspace(0, size - 1, min(count, size)).round().long()
         return take(self.batch, indices, dim)
 
@@ -237,8 +245,8 @@ class Rig:
             own precision where the model does not run in float64, or gives something else there
             (torch's attention, for one, misreads a float32 mask beside float64 queries).
         """
-        plain, dtypes = function or self.call.function, _dtypes(self.model)
-        if self.device.type == "mps" or any(dtype.is_complex for dtype in dtypes.values()):
+        plain, memory = function or self.call.function, _memory(self.model)
+        if self.device.type == "mps" or any(before.is_complex() for before in memory.values()):
             yield plain
             return
         inputs, expected = (None, None) if self._runs_in_double is not None else self._few_answers()
@@ -250,10 +258,10 @@ class Rig:
             if self._runs_in_double is None:
                 self._runs_in_double = self._agrees(inputs, expected)
             if not self._runs_in_double:
-                _restore(self.model, dtypes)
+                _restore(self.model, memory)
             yield _double_inputs(plain) if self._runs_in_double else plain
         finally:
-            _restore(self.model, dtypes)
+            _restore(self.model, memory)
             for parameter, gradient in gradients.items():
                 parameter.grad = gradient
 
@@ -380,12 +388,15 @@ def _double_inputs(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return call
 
 
-def _dtypes(model: nn.Module) -> dict[str, torch.dtype]:
+def _memory(model: nn.Module) -> dict[str, Tensor]:
+    """What lies behind every parameter and buffer, by name."""
     tensors: Iterable[tuple[str, Tensor]] = (*model.named_parameters(), *model.named_buffers())
-    return {name: tensor.dtype for name, tensor in tensors}
+    return {name: tensor.data for name, tensor in tensors}
 
 
-def _restore(model: nn.Module, dtypes: dict[str, torch.dtype]) -> None:
+def _restore(model: nn.Module, memory: dict[str, Tensor]) -> None:
+    """Go back to the memory that was there, which others may share, with the numbers of today."""
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if name in dtypes and tensor.dtype != dtypes[name]:
-            tensor.data = tensor.data.to(dtypes[name])
+        before = memory.get(name)
+        if before is not None and tensor.dtype != before.dtype:
+            tensor.data = refilled(before, tensor.data)

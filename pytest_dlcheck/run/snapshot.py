@@ -10,6 +10,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader
 
 from pytest_dlcheck.recipe import Recipe, RecipeError
+from pytest_dlcheck.run.memory import refilled
 
 _PLAIN = (bool, int, float, str)
 
@@ -43,7 +44,7 @@ class Snapshot:
         held = [p for o in _listed(recipe.optimizer) for g in o.param_groups for p in g["params"]]
         parameters = dict.fromkeys([*(p for root in roots for p in root.parameters()), *held])
         self._parameters = [
-            (p, _kept(p), p.device, p.requires_grad, None if p.grad is None else p.grad.clone())
+            (p, p.data, _kept(p), p.requires_grad, None if p.grad is None else p.grad.clone())
             for p in parameters
         ]
         self._buffers = [
@@ -71,9 +72,9 @@ class Snapshot:
         """The recipe, as its factory left it."""
         if not hasattr(self, "_parameters"):
             return self.recipe
-        for parameter, value, device, flag, gradient in self._parameters:
+        for parameter, memory, value, flag, gradient in self._parameters:
             parameter.grad = None
-            parameter.data = value.to(device, copy=True)
+            parameter.data = refilled(memory, value)
             parameter.requires_grad_(flag)
             parameter.grad = None if gradient is None else gradient.clone()
         for module, name, value, device in self._buffers:

@@ -94,11 +94,39 @@ def detached(tree: Any) -> Any:
 
 
 def batch_size(tree: Any, dim: int) -> int | None:
-    """The number of samples: the size along ``dim`` of the first tensor that has one."""
-    for tensor in tensors(tree):
-        if tensor.dim() > dim:
-            return tensor.size(dim)
-    return None
+    """The number of samples: the size along ``dim`` of the first tensor that has one.
+
+    None where none has, or where samples of all lengths lie end to end (words beside their offsets,
+    nodes beside their graphs): they cannot be taken out one by one.
+    """
+    found = [tensor for tensor in tensors(tree) if tensor.dim() > dim]
+    if not found or _end_to_end(found, dim):
+        return None
+    return found[0].size(dim)
+
+
+def _end_to_end(found: list[Tensor], dim: int) -> bool:
+    """Whether lengths differ as those of samples strung together do, not as a table's or a mask's."""
+    first = found[0]
+    size, strung = first.size(dim), _is_flat(first, dim) and _is_whole(first)
+    odd = [t for t in found if t.size(dim) != size]
+    if not odd:
+        return False
+    along = {length for t in found for axis, length in enumerate(t.shape) if axis != dim}
+    return any(
+        (_is_flat(t, dim) and (strung or _is_whole(t))) or (strung and t.size(dim) < size)
+        for t in odd
+        if t.size(dim) not in along
+    )
+
+
+def _is_flat(tensor: Tensor, dim: int) -> bool:
+    return tensor.dim() == dim + 1
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    """Whether its numbers are places, ids or lengths."""
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
 
 
 def take(tree: Any, samples: Tensor, dim: int) -> Any:

@@ -29,18 +29,15 @@ def sample(rig: Rig, source: Any, samples: int, seconds: float) -> list[Any]:
     began, read, batches = perf_counter(), 0, []
     for batch in _spread(loader, samples):
         here = to_device(batch, rig.device)
-        size = _size(rig, here)
-        if read + size > samples and rig.recipe.batch_dim is not None and samples > read:
-            here = take(here, torch.arange(min(size, samples - read)), rig.recipe.batch_dim)
+        size = rig.samples_in(here)
+        dim = rig.recipe.batch_dim
+        if read + size > samples > read and dim is not None and batch_size(here, dim):
+            here = take(here, torch.arange(min(size, samples - read)), dim)
         batches.append(here)
         read += size
         if read >= samples or perf_counter() - began > seconds:
             break
     return batches
-
-
-def _size(rig: Rig, batch: Any) -> int:
-    return 1 if rig.recipe.batch_dim is None else batch_size(batch, rig.recipe.batch_dim) or 1
 
 
 def _spread(loader: Any, samples: int) -> Any:

@@ -21,6 +21,7 @@ from . import (
     faults_of_folds,
     faults_of_hand_cut,
     faults_of_losses,
+    faults_of_memory,
     faults_of_optimizers,
     faults_of_order,
     faults_of_pairs,
@@ -52,6 +53,7 @@ ADDED = (
     faults_of_validation,
     faults_of_losses,
     faults_of_flows,
+    faults_of_memory,
 )
 """Importing them adds their cases to CASES."""
 
@@ -61,6 +63,7 @@ QUIET = [
 ]
 QUIET += [
     *faults_of_optimizers.QUIET,
+    *faults_of_memory.QUIET,
     *faults_of_pairs.QUIET,
     *faults_of_clipping.QUIET,
     *faults_of_copies.QUIET,

@@ -70,7 +70,8 @@ def _rows(one: Operation, padded: list[tuple[str, Tensor]]) -> Iterator[Row]:
     for name, values in padded if hidden is not None and bool(hidden.any()) else ():
         if hidden is None or hidden.shape != values.shape:
             continue
-        left, gone = values[~hidden], values[hidden]
+        masked = hidden.any(1, keepdim=True)  # where all is hidden by a finite number, nothing seems so
+        left, gone = values[masked & ~hidden], values[hidden]
         alone = left.numel() >= _FEW and bool((left == left[0]).all())
         yield Row(
             site=one.module,
@@ -103,6 +104,8 @@ def _off(mask: Tensor) -> Tensor:
 
 
 def _over_queries(hidden: Tensor) -> Tensor | None:
-    if hidden.dim() <= _STEPS:
-        return None
+    if hidden.dim() == _FEATURES and hidden.size(-1) == 1:
+        hidden = hidden[..., 0]
+    if hidden.dim() <= _STEPS:  # one query for each sample, as where a sequence is pooled
+        return hidden if hidden.dim() == _STEPS else None
     return hidden.movedim(-1, 1).flatten(2).all(2)

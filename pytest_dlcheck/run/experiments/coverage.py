@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.freshness import is_untrained
+from pytest_dlcheck.run.freshness import is_random_table, is_untrained
+from pytest_dlcheck.run.memory import twins_of
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.trace import Row
 
@@ -41,7 +42,7 @@ class Coverage(Experiment):
             raise NotApplicableError("the recipe declares no optimizer")
         groups = [(i, g) for i, o in enumerate(optimizers) for g in o.param_groups]
         named = _named(rig, groups)
-        twins = _twins({name: p for name, (p, _) in named.items()})
+        twins = twins_of({name: p for name, (p, _) in named.items()})
         shared = not rig.objective.is_generator
         losses = [
             (i, {id(leaf) for leaf in leaves})
@@ -77,22 +78,20 @@ class Coverage(Experiment):
                 and _is_layer(rig.model, name),
                 untrained=is_untrained(p),
                 memory_of=twins.get(name),
+                random_table=origin == "model" and _is_random_table(rig, name, p),
             )
             for name, (p, origin) in named.items()
         ]
 
 
-def _twins(named: Mapping[str, Tensor]) -> dict[str, str]:
-    """Parameters that lie in the memory of another one, by name, and the first that lies there."""
-    first: dict[tuple[object, ...], str] = {}
-    found = {}
-    for name, p in named.items():
-        if nn.parameter.is_lazy(p) or p.layout != torch.strided or p.is_meta or not p.numel():
-            continue
-        place = (p.device, p.data_ptr(), p.numel())
-        if (other := first.setdefault(place, name)) != name:
-            found[name] = other
-    return found
+def _is_random_table(rig: Rig, name: str, parameter: Tensor) -> bool:
+    """Whether it is a frozen embedding of random numbers that is no copy of one that trains."""
+    if parameter.requires_grad or not isinstance(
+        rig.model.get_submodule(name.rpartition(".")[0]), nn.Embedding
+    ):
+        return False
+    others = (p for p in rig.model.parameters() if p is not parameter and p.shape == parameter.shape)
+    return is_random_table(parameter) and not any(torch.equal(p, parameter) for p in others)
 
 
 def _numbers(found: Iterable[int]) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.first_pass import heard_by
+from pytest_dlcheck.run.initial_written import of_written_out
 from pytest_dlcheck.run.loss_calls import CLASSES, REGRESSION, LossCall, last_operation
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.tree import tensors
@@ -39,7 +40,8 @@ class InitialLoss(Experiment):
         if rig.recipe.batch_dim is None:
             raise NotApplicableError("samples do not stand alone (batch_dim=None): chance is not known")
         with rig.undisturbed(), torch.enable_grad():
-            result = heard_by(rig).computed
+            heard = heard_by(rig)
+            result = heard.computed
             made = [last_operation(t)[1] for t in tensors(result.outputs)]
             own_loss = rig.recipe.loss is None and rig.recipe.training_step is None
             calls = [
@@ -48,6 +50,7 @@ class InitialLoss(Experiment):
                 if own_loss or not made or any(last_operation(call.outputs)[1] is m for m in made)
             ]
         rows = [row for call in calls for row in _row(call)]
+        rows += of_written_out(rig, heard) if not calls else []
         if not rows:
             raise NotApplicableError(
                 "the loss is none whose value without knowledge is known "

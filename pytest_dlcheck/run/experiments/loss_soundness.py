@@ -24,8 +24,6 @@ from pytest_dlcheck.run.one_class import one_class
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.seeding import reseed
 from pytest_dlcheck.run.tree import batch_size, map_tensors, take, tensors
-from pytest_dlcheck.run.watch.losses.given import what_is_written
-from pytest_dlcheck.run.watch.losses.written import made_here, written
 from pytest_dlcheck.trace import Row
 
 _ROWS = 2
@@ -60,7 +58,7 @@ class LossSoundness(Experiment):
             rows = [_value(rig, heard)]
             rows += [_call(rig, heard, call, makers) for call in result.calls]
             rows += [row for pair in result.squared for row in _by_hand(rig, *pair)]
-            rows += _written_out(heard)
+            rows += heard.written.rows
         rows += _asked_alone(rig, result)
         rows += _doubling(rig)
         rows += one_class(rig, result)
@@ -123,16 +121,6 @@ def _by_hand(rig: Rig, one: Tensor, other: Tensor) -> Iterator[Row]:
             shape=str(tuple(shapes[0].shape)),
             target_shape=str(tuple(shapes[1].shape)),
         )
-
-
-def _written_out(heard: Heard) -> list[Row]:
-    """What a loss is given that calls none of torch's."""
-    loss, outputs = heard.computed.loss, heard.computed.outputs
-    if heard.computed.calls or not isinstance(loss, Tensor) or loss.grad_fn is None:
-        return []
-    for tensor in tensors(outputs):
-        made_here(tensor)
-    return what_is_written(written(loss.grad_fn, [tensors(heard.batch)]))
 
 
 def _sizes(warning: str) -> str:

@@ -86,6 +86,8 @@ class _Trial:
         size = batch_size(self.inputs, dim)
         if size == 1:
             self.inputs, size = _gathered(rig, dim)
+        if size is None and tensors(self.inputs):
+            raise NotApplicableError("samples cannot be taken out of a batch one by one")
         if size is None or size < 2:  # noqa: PLR2004
             raise CannotTellError(f"the batch holds {size or 'no'} sample: there is no neighbour")
         self.size = _count(size, self.inputs, dim)

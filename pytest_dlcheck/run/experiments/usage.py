@@ -88,6 +88,7 @@ class _Trial:
             yield row
             if row.flag("used") and row.text("kind") != "flags":
                 yield from self.parts(index, slopes.get(index))
+                yield from self.cut(index, slopes.get(index))
 
     def row(self, index: int, slope: Tensor | None) -> Row:
         name, tensor = self.named[index]
@@ -144,6 +145,18 @@ class _Trial:
                 convolves=any(isinstance(m, nn.modules.conv._ConvNd) for m in self.rig.model.modules()),  # noqa: SLF001
                 **self.place(tensor, indices.to(tensor.device), unused.axis),
             )
+
+    def cut(self, index: int, slope: Tensor | None) -> Iterator[Row]:
+        """Steps before the last one that change the outputs and from which no gradient comes back."""
+        name, tensor = self.named[index]
+        if slope is None or slope.shape != tensor.shape[: slope.dim()] or not bool(slope.any()):
+            return
+        for axis in self.axes(tensor):
+            words = self.words(tensor)[axis]
+            if _ROLES.get(words) != "time" or axis >= slope.dim() or tensor.size(axis) <= _SAMPLES:
+                continue
+            if self.influence.is_cut_before_the_last(tensor, slope, axis):
+                yield Row(part="cut", input=name, index=index, words=words, size=tensor.size(axis))
 
     def axes(self, tensor: Tensor) -> list[int]:
         """The axes whose indices stand for something: not samples, not the nodes of a graph."""

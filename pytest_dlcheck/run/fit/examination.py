@@ -13,7 +13,7 @@ from pytest_dlcheck.run.fit.tallies import Averaged, Tally, tally
 from pytest_dlcheck.run.fit.validation import batches
 from pytest_dlcheck.run.record import Record
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.tree import batch_size, copied, to_device
+from pytest_dlcheck.run.tree import copied, to_device
 from pytest_dlcheck.trace import Ending, Row
 
 LOSS = "loss"
@@ -74,7 +74,7 @@ def _loses_by_itself(rig: Rig) -> bool:
 
 
 def _show(rig: Rig, batch: Any, answers: Answers, tallies: list[Tally]) -> None:
-    size = _size(rig, batch)
+    size = rig.samples_in(batch)
     with torch.no_grad(), rig.autocast():
         outputs, targets = _outputs(rig, batch), rig.objective.targets(batch)
         answers.add(outputs, targets)
@@ -91,7 +91,3 @@ def _outputs(rig: Rig, batch: Any) -> Any:
         if given is not None:
             return given
     return rig.objective.call(batch)()
-
-
-def _size(rig: Rig, batch: Any) -> int:
-    return 1 if rig.recipe.batch_dim is None else batch_size(batch, rig.recipe.batch_dim) or 1

@@ -70,3 +70,18 @@ def test_lazy_modules_cannot_be_put_back():
     model = nn.Sequential(nn.LazyLinear(2))
     with pytest.raises(RecipeError, match="call it on a batch inside the factory"):
         Snapshot(Recipe(model=model, train_data=[(X, Y)]))
+
+
+def test_what_shares_memory_shares_it_still():
+    model = nn.ModuleDict({"table": nn.Embedding(6, 4), "head": nn.Linear(4, 6)})
+    model.head.weight = nn.Parameter(model.table.weight.data)
+    recipe = Recipe(
+        model=model, train_data=(X, Y), optimizer=torch.optim.SGD(model.parameters(), lr=1.0)
+    )
+    before = model.head.weight.tolist()
+    snapshot = Snapshot(recipe)
+    with torch.no_grad():
+        model.head.weight.add_(1.0)
+    snapshot.restored()
+    assert model.head.weight.data_ptr() == model.table.weight.data_ptr()
+    assert model.head.weight.tolist() == before

@@ -78,3 +78,32 @@ def test_shapes_in_words():
     assert shape_text((ONE, TWO.long())) == "[0] (4, 2) float32, [1] (4,) int64"
     assert shape_text(ONE) == "tensor (4, 2) float32"
     assert shape_text(3) == "a int"
+
+
+@pytest.mark.parametrize(
+    ("batch", "size"),
+    [
+        (((torch.arange(70), torch.arange(8)), torch.zeros(8).long()), None),
+        (((torch.arange(8), torch.arange(70)), torch.zeros(8).long()), None),
+        (((torch.randn(70, 3), torch.arange(8)), torch.zeros(8)), None),
+        ((torch.arange(70), torch.zeros(8)), None),
+        (((torch.randn(8, 3), torch.randn(70, 5)), torch.zeros(8)), 8),
+        (((torch.arange(8), torch.randn(70, 5)), torch.zeros(8)), 8),
+        (((torch.randn(8, 5, 3), torch.ones(5, 5)), torch.zeros(8)), 8),
+        (((torch.randn(8, 5, 3), torch.arange(5)), torch.zeros(8)), 8),
+        (((torch.randn(8, 5), torch.rand(10)), torch.zeros(8).long()), 8),
+    ],
+    ids=[
+        "offsets",
+        "offsets first",
+        "nodes",
+        "lengths apart",
+        "a table",
+        "numbers and a table",
+        "a mask",
+        "positions",
+        "weights of classes",
+    ],
+)
+def test_samples_that_lie_end_to_end_are_not_counted_as_rows(batch, size):
+    assert batch_size(batch, 0) == size

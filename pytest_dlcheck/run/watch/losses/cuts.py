@@ -35,7 +35,7 @@ def cut_apart(nodes: Sequence[Any], targets: Sequence[Tensor]) -> str:
     for node in nodes:
         if not type(node).__name__.startswith(_VIEWS):
             continue
-        before, after = _sizes_before(node), made(node)
+        before, after = sizes_before(node), made(node)
         if not _cuts(before, after):
             continue
         samples, rows = before[0], after[0]
@@ -68,7 +68,8 @@ def made(node: Any, index: int = 0) -> list[int]:
         return []
 
 
-def _sizes_before(node: Any) -> list[int]:
+def sizes_before(node: Any) -> list[int]:
+    """The shape of what a view was taken of; empty where a node does not say."""
     try:
         return [int(size) for size in node._saved_self_sym_sizes]  # noqa: SLF001  as torch calls it
     except (AttributeError, RuntimeError, TypeError):

@@ -28,6 +28,7 @@ from pytest_dlcheck.run.watch.losses.crossed import crossed
 from pytest_dlcheck.run.watch.losses.cuts import cut_apart
 from pytest_dlcheck.run.watch.losses.given import what_is_given, what_is_written
 from pytest_dlcheck.run.watch.losses.kept import MEAN, kept
+from pytest_dlcheck.run.watch.losses.mixed import what_is_mixed
 from pytest_dlcheck.run.watch.losses.opposite import among_the_inputs, is_its_own, turned
 from pytest_dlcheck.run.watch.losses.orders import pairing
 from pytest_dlcheck.run.watch.losses.padding import counted
@@ -123,6 +124,7 @@ class Targets:
         undivided = _undivided(nodes)
         paired = any(len(batch) > 1 for batch in self._batches)
         scores = (*what_is_given(nodes), *what_is_written(by_hand))
+        scores += (*what_is_mixed(nodes, by_hand, self._batches),)
         pairs = pairing(
             nodes[0],
             self._batches,

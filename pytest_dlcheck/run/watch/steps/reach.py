@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from torch import nn
 
 from pytest_dlcheck.run.freshness import is_untrained
+from pytest_dlcheck.run.memory import twins_of
 from pytest_dlcheck.run.watch.models.flows import Flow, Flows
 from pytest_dlcheck.run.watch.models.visits import Visits
 from pytest_dlcheck.run.watch.scene import Scene
@@ -20,6 +21,7 @@ def coverage(scene: Scene, stepped: set[int], norms: object) -> tuple[Row, ...]:
     }
     own = {id(p) for p in scene.model.parameters()}
     beside = {id(p) for module in scene.beside.values() for p in module.parameters()}
+    twins = twins_of(scene.parameters)
     return tuple(
         Row(
             name=name,
@@ -37,6 +39,7 @@ def coverage(scene: Scene, stepped: set[int], norms: object) -> tuple[Row, ...]:
             order=index if id(p) in own else None,
             layer=False,
             untrained=is_untrained(p),
+            memory_of=twins.get(name),
         )
         for index, (name, p) in enumerate(scene.parameters.items(), 1)
     )

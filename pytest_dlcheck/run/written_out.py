@@ -1,0 +1,68 @@
+"""What a recipe's loss is given that calls none of torch's losses. Read before its graph is used up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from pytest_dlcheck.run.graph import kind_of
+from pytest_dlcheck.run.loss_calls import Computed
+from pytest_dlcheck.run.loss_rows import cosine_factor
+from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.watch.losses.given import what_is_written
+from pytest_dlcheck.run.watch.losses.kept import kept
+from pytest_dlcheck.run.watch.losses.mixed import what_is_mixed
+from pytest_dlcheck.run.watch.losses.written import Written, made_here, written
+from pytest_dlcheck.trace import Row
+
+
+@dataclass(frozen=True)
+class WrittenOut:
+    """A loss that is written out.
+
+    Attributes:
+        rows: as ``loss_soundness`` has them of calls.
+        targets: the targets of every comparison, by its kind.
+    """
+
+    rows: tuple[Row, ...] = ()
+    targets: tuple[tuple[str, Tensor], ...] = ()
+
+
+def written_out(batch: Any, found: Computed) -> WrittenOut:
+    """What the loss compares; nothing where torch's losses are called.
+
+    Args:
+        batch: what the loss was computed of.
+        found: how it was computed, with its graph.
+    """
+    if found.calls or not isinstance(found.loss, Tensor) or found.loss.grad_fn is None:
+        return WrittenOut()
+    for tensor in tensors(found.outputs):
+        made_here(tensor)
+    batches = [tensors(batch)]
+    compared = written(found.loss.grad_fn, batches)
+    rows = (*what_is_written(compared), *what_is_mixed((), compared, batches))
+    rows += tuple(row for each in compared for row in _of_cosines(found, each))
+    return WrittenOut(rows, tuple((each.kind, each.target) for each in compared))
+
+
+def _of_cosines(found: Computed, each: Written) -> Iterator[Row]:
+    """The factor of cosines that became scores, where they are that."""
+    scores = _numbers(each)
+    known = {} if scores is None else cosine_factor(found.products, scores)
+    if known:
+        yield Row(part="call", kind="cross_entropy", site="loss", of_model=False, last="", **known)
+
+
+def _numbers(each: Written) -> Tensor | None:
+    """The scores of a comparison of classes, or their logarithms of probability."""
+    if each.kind not in {"class", "likelihood"}:
+        return None
+    chosen = kept(each.node, "self") if kind_of(each.node) == "Gather" else None
+    if chosen is not None and chosen.dim() == 2:  # noqa: PLR2004  rows and classes
+        return chosen
+    return kept(each.scores, "result") if kind_of(each.scores) == "LogSoftmax" else None
