@@ -84,6 +84,14 @@ def test_actions_are_no_classes():
     assert told(drawn(lambda: torch.randint(4, (N,))), compare=weighed)[0] == 0
 
 
+def taught():
+    """A pass with labels, and one with those of an untrained teacher, who has its own preferences."""
+    says = torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 2, 2])[torch.randint(10, (N,))]
+    for labels in (CLASSES, says):
+        order = torch.randperm(N)
+        yield from zip(X[order].split(32), labels[order].split(32), strict=True)
+
+
 def episodes(labels):
     def pairs():
         for _ in range(20):
@@ -99,11 +107,21 @@ def episodes(labels):
         drawn(anew),
         drawn(lambda: torch.randperm(4)[CLASSES]),
         drawn(lambda: torch.randint(4, (N,)) if torch.rand(()) < 0.5 else CLASSES),
+        taught,
         episodes(torch.arange(4).repeat(10)),
         episodes(torch.arange(4).repeat_interleave(10)),
         episodes((torch.arange(40) == 5).long()),
     ],
-    ids=["both", "noise", "clusters", "lost now and then", "episodes", "sorted episodes", "one of many"],
+    ids=[
+        "both",
+        "noise",
+        "clusters",
+        "lost now and then",
+        "taught",
+        "episodes",
+        "sorted episodes",
+        "one of many",
+    ],
 )
 def test_other_changes_of_classes_are_none(pairs):
     assert told(pairs)[0] == 0

@@ -134,3 +134,21 @@ def test_gradients_kept_after_an_update_by_hand_are_counted(reset):
     by_hand.close()
     assert by_hand.row()["hand_updates"] == 4
     assert by_hand.row()["hand_kept"] == (0 if reset else 4)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_arguments_in_the_other_order_are_no_moving_targets(swapped):
+    outputs, targets = nn.Linear(4, 1)(torch.rand(8, 4)), torch.rand(8, 1)
+    loss = F.smooth_l1_loss(targets, outputs) if swapped else F.mse_loss(outputs, outputs * 2)
+    assert Targets(Guard(), Answers(Guard())).look([loss]).moving is not swapped
+
+
+@pytest.mark.parametrize("compare", [F.mse_loss, F.smooth_l1_loss])
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_targets_that_were_broadcast_before_are_told(compare):
+    outputs, rewards, next_values = nn.Linear(4, 1)(torch.rand(8, 4)), torch.rand(8, 1), torch.rand(8)
+    wrong = compare(outputs, rewards + 0.9 * next_values)
+    right = compare(outputs, rewards + 0.9 * next_values[:, None])
+    look = Targets(Guard(), Answers(Guard())).look
+    assert look([wrong]).told["crossed"] == "[8, 1] against [8, 8]"
+    assert not look([right]).told["crossed"]

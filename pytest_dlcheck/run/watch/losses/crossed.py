@@ -9,7 +9,7 @@ from pytest_dlcheck.run.watch.losses.cuts import made
 
 
 def crossed(node: Node, target: Tensor | None) -> str:
-    """Where ``[n, 1]`` is compared with ``[n]``: both are broadcast to ``[n, n]``."""
+    """Where ``[n, 1]`` is compared with ``[n]``, or with ``[n, n]`` that were broadcast before."""
     name, edges = type(node).__name__, node.next_functions
     if name.startswith("SubBackward"):
         operands = [made(following, index) for following, index in edges if following is not None]
@@ -22,6 +22,8 @@ def crossed(node: Node, target: Tensor | None) -> str:
     behind, index = edges[0][0].next_functions[0]
     given, whole = [] if behind is None else made(behind, index), list(target.shape)
     axis = _crossing_axis(given, whole)
+    if axis is not None and _is_crossed(given, whole) and all(target.stride()):
+        return f"{given} against {whole}"
     if axis is None or target.stride()[0] or not target.stride()[axis]:
         return ""
     return f"{given} against {whole[axis:]} makes {whole}"

@@ -34,6 +34,9 @@ EVEN = 0.5
 """Chance that two samples have one class (ratio), beyond which labels by lot look like others."""
 OFTEN = 0.7
 """Share of the known inputs that lots would give another class, of which so many have one (ratio)."""
+OTHERS = 0.25
+"""Share of the labels (ratio) that may be of other classes than before: those that change partners stay,
+those of a teacher do not. Of 64 labels by lot, 0.1 are."""
 CLOSE = 1.5
 """Pairs that stay together over those that lots would leave so (ratio): more are clusters."""
 
@@ -125,12 +128,16 @@ class _Drawing:
         by_chance: how many would, were it drawn by lot.
         together: pairs that had one class and have one again, and
         together_by_chance: how many would. Clusters that only change their numbers stay together.
+        before: how many had each class, and
+        after: have it.
     """
 
     moved: int
     by_chance: float
     together: int
     together_by_chance: float
+    before: Counter[float]
+    after: Counter[float]
 
 
 def _drawing(memory: _Memory, inputs: list[float], targets: list[float]) -> _Drawing | None:
@@ -145,7 +152,8 @@ def _drawing(memory: _Memory, inputs: list[float], targets: list[float]) -> _Dra
     groups, cells = Counter(before for _, before in known), Counter(known)
     pairs, together = (sum(n * (n - 1) for n in counts.values()) for counts in (groups, cells))
     moved = sum(one != other for one, other in known)
-    return _Drawing(moved, (1 - same) * len(known), together, same * pairs)
+    after = Counter(other for other, _ in known)
+    return _Drawing(moved, (1 - same) * len(known), together, same * pairs, groups, after)
 
 
 def _are_by_lot(drawings: Sequence[_Drawing]) -> bool:
@@ -154,7 +162,10 @@ def _are_by_lot(drawings: Sequence[_Drawing]) -> bool:
     moved, by_chance = (sum(d.moved for d in drawings), sum(d.by_chance for d in drawings))
     together = sum(each.together for each in drawings)
     apart = together <= CLOSE * sum(each.together_by_chance for each in drawings)
-    return apart and often >= NEARLY_ALL * len(drawings) and moved >= NEARLY_ALL * by_chance
+    before = sum((each.before for each in drawings), Counter[float]())
+    others = before - sum((each.after for each in drawings), Counter[float]())
+    stay = others.total() <= OTHERS * before.total()
+    return stay and apart and often >= NEARLY_ALL * len(drawings) and moved >= NEARLY_ALL * by_chance
 
 
 def _is_telling(labels: Sequence[float]) -> bool:

@@ -217,11 +217,14 @@ def _scales(node: Node) -> bool:
 
 
 def _moves(node: Any, target: Tensor | None) -> bool:
-    """Whether the targets are computed with gradients; a gradient that is differentiated is no loss."""
+    """Whether the targets are computed with gradients, too; not the gradient that is differentiated.
+
+    Where the outputs have none, both were given in the other order.
+    """
     if target is None or not target.is_floating_point() or "BackwardBackward" in type(node).__name__:
         return False
     edges = node.next_functions
-    return len(edges) > 1 and edges[1][0] is not None
+    return len(edges) > 1 and edges[0][0] is not None and edges[1][0] is not None
 
 
 def _cuts(given: Tensor, called: Tensor) -> bool:

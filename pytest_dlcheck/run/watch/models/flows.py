@@ -123,7 +123,7 @@ class Flows:
                 self._data[id(module)] = weakref.ref(module), given.shape
             result = known or self._alike(given, outermost=outermost)
             if result is not None and result.maker() not in (None, module):
-                flow = self._goes_on(result, module)
+                flow = self._goes_on(result, module, is_sure=known is not None)
                 if known is not None:
                     flow.shape, giver = result.shape, result.maker()
         return giver
@@ -172,14 +172,15 @@ class Flows:
         while len(self._results) > RESULTS:
             self._results.popitem(last=False)
 
-    def _goes_on(self, result: _Result, consumer: nn.Module) -> Flow:
+    def _goes_on(self, result: _Result, consumer: nn.Module, *, is_sure: bool) -> Flow:
         maker = result.maker()
         flow = self._flows.get(id(maker))
         if flow is None or flow.module() is not maker:
             flow = self._flows[id(maker)] = Flow(result.maker)
         flow.without += result.without
         flow.detached += not result.without
-        flow.line = result.line or line_of_the_loop()
+        if is_sure or not flow.line:
+            flow.line = result.line or line_of_the_loop()
         if len(flow.consumers) < CONSUMERS and all(each() is not consumer for each in flow.consumers):
             flow.consumers.append(weakref.ref(consumer))
         return flow
