@@ -143,6 +143,43 @@ def drawn_parts_that_reset_each_other():
 # -- healthy neighbours ---------------------------------------------------------------------------
 
 
+def _play(*, resets_for_the_judge):
+    """A judge of digits and their maker, whose quarrel takes some steps to begin."""
+    real = digits()[0].flatten(1) * 2 - 1
+    judge, maker = mlp(64, 64, 1), nn.Sequential(mlp(16, 64, 64), nn.Tanh())
+    optimizers = [torch.optim.Adam(m.parameters(), lr=2e-3) for m in (judge, maker)]
+    right, wrong = torch.ones(100, 1), torch.zeros(100, 1)
+
+    def reset():
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+
+    def judged(rows, said):
+        return F.binary_cross_entropy_with_logits(judge(rows), said)
+
+    for _ in range(4):
+        for rows in torch.randperm(len(real)).split(100)[:17]:
+            made = maker(torch.randn(100, 16))
+            loss = judged(real[rows], right) + judged(made, wrong)
+            if resets_for_the_judge:
+                reset()
+            loss.backward()
+            optimizers[0].step()
+            loss = judged(maker(torch.randn(100, 16)), right)
+            reset()
+            loss.backward()
+            optimizers[1].step()
+
+
+def quarrel():
+    _play(resets_for_the_judge=True)
+
+
+@fault(quarrel, "steps_are_in_order", words=("nothing resets them",))
+def judge_keeps_what_the_maker_left():
+    _play(resets_for_the_judge=False)
+
+
 def reset_in_two_places():
     def reset(model, optimizer):
         model.head.zero_grad()

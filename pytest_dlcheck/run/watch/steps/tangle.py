@@ -11,8 +11,8 @@ from pytest_dlcheck.run.watch.steps.gradients import Gradients
 
 KEPT = 64
 """Backward passes since a reset that are remembered."""
-COMPARED = 8
-"""Backward passes whose direction is compared with what was there before."""
+COMPARED = 32
+"""Backward passes whose direction is compared with what was there before: a game takes some to begin."""
 
 
 class Reach:
