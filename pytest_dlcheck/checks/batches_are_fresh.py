@@ -25,12 +25,12 @@ class BatchesAreFresh(Check):
     **How it decides.** On a watched loop, by a fingerprint of what the model is called on, at sampled
     steps, over the whole window and never between neighbours (SAM, LBFGS, GANs and PPO use a batch
     several times). It fails where ``enough`` steps all saw one batch although the loader was begun anew
-    at every one of them, or where no more than half of the batches that such a loop sees differ. One
-    batch that was read once may be meant (overfitting a batch): advice, and so is a loader of several
-    batches that is begun anew at every step, or for a batch that is then used for several. It fails,
-    too, where reading samples edits what the data set has stored of them, in two passes, and the second
-    change begins where the first has ended: noise that adds up, or a scaling that is done again. Rows of
-    the arrays that it keeps are compared before and after a read.
+    at every one of them, or where no more than half as many batches differ as would if each first batch
+    were drawn by lot. One batch that was read once may be meant (overfitting a batch): advice, and so
+    is a loader of several batches that is begun anew at every step, or for a batch that is then used
+    for several. It fails, too, where reading samples edits what the data set has stored of them, in two
+    passes, and the second change begins where the first has ended: noise that adds up, or a scaling
+    that is done again. Rows of the arrays that it keeps are compared before and after a read.
 
     **What it cannot see.** Which samples are in a batch; data that is no tensor argument of the model;
     edits in a loader's workers, by a loop that reads without a loader, or of whole arrays at once.
@@ -67,11 +67,13 @@ class BatchesAreFresh(Check):
         restarts = length > 1 and read >= self.enough and passes >= self.anew * read
         if seen < self.enough:
             return self.inconclusive(f"only {seen} steps were recorded, {self.enough} are needed")
-        at_each_step = restarts and read >= self.anew * row.integer("steps")
-        if restarts and (distinct == 1 or (at_each_step and 2 * distinct <= seen)):
+        at_each_step = read >= self.anew * row.integer("steps")
+        by_lot = length * (1 - (1 - 1 / max(1, length)) ** seen)
+        few = max(1, int(by_lot / 2)) if at_each_step else 1
+        if restarts and distinct <= few:
             return self.failed(
-                story,
-                measure,
+                f"{distinct} distinct batches in {seen} recorded steps ({few + 1} or more should be)",
+                Measure("distinct batches", distinct, "count", few + 1, ">="),
                 suspects=[
                     Suspect("data", f"{passes} passes over a loader of {length} batches, 1 batch each")
                 ],

@@ -31,9 +31,9 @@ def optimizer(fit: Fit, ratio: float, trace: Trace, low: float, high: float) -> 
     recipe, adam = trace.row("recipe"), "plain Adam with learning rate 0.001 fits the same batch"
     moves = f"{recipe.text('optimizer')} moves the weights by {ratio:.2g} of their size a step"
     decay = heaviest_decay(trace)
-    if not fit.rises and (clipped := clipped_away(trace, low / ratio if 0 < ratio < low else 1.0)):
-        return _blame(f"{clipped[0].finding}: {moves}", f"{clipped[1]}: {adam}", LARGER_NORM)
     if ratio < low and not fit.rises:
+        if ratio > 0 and (clipped := clipped_away(trace, low / ratio)):
+            return _blame(f"{clipped[0].finding}: {moves}", f"{clipped[1]}: {adam}", LARGER_NORM)
         finding = f"learning rate too low, or other weights: {moves}"
         return _blame(finding, f"the learning rate is too low: {adam}", "raise the learning rate")
     if recipe.flag("maximize") or (fit.rises and low < ratio <= high and decay < DECAY):

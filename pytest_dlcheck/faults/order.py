@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from pytest_dlcheck.faults import resets
 from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.faults.steps import SCALE_FREE
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
@@ -237,10 +238,6 @@ def order_advice(trace: Trace, late: int) -> Iterator[str]:
             "each optimizer's backward also reaches what the other steps, for nothing: detach the "
             "generated batch in the discriminator's loss"
         )
-
-
-SCALE_FREE = ("Adam", "Lion", "Rprop", "LBFGS", "Adafactor", "RMSprop", "Adagrad")
-"""Optimizers whose steps do not grow with the gradients."""
 
 
 def _accumulates(row: Row) -> bool:

@@ -13,6 +13,9 @@ GLANCED = frozenset({"learning_rate", "loss", "fixed_loss", "rounding", "recipe"
 EARLY = 8
 """Recorded steps in which a learning rate that is too high shows itself."""
 
+SCALE_FREE = ("Adam", "Lion", "Rprop", "LBFGS", "Adafactor", "RMSprop", "Adagrad")
+"""Optimizers whose steps do not grow with the gradients."""
+
 
 def warms_up(trace: Trace) -> bool:
     """Whether the learning rate still rises at the end."""

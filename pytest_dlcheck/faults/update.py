@@ -10,6 +10,7 @@ from pytest_dlcheck.faults import data_scaling, schedule, settings
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.faults.readings import update_ratio
 from pytest_dlcheck.faults.steps import (
+    SCALE_FREE,
     adam_share,
     gradient_ratio,
     growth,
@@ -182,7 +183,13 @@ def flat(trace: Trace) -> tuple[str, str, str, str]:
 
 
 def clipped_away(trace: Trace, short: float = 1.0) -> tuple[Suspect, str] | None:
-    """Gradients that are clipped to next to nothing, so that whole ones would make up for ``short``."""
+    """Gradients that are clipped to next to nothing, so that whole ones would make up for ``short``.
+
+    Not where the size of gradients makes no difference to the steps.
+    """
+    share, optimizer = adam_share(trace), trace.row("recipe").text("optimizer")
+    if any(name in optimizer for name in SCALE_FREE) if share is None else not share < _DAMPED:
+        return None
     limit, size = trace.row("recipe").number("max_grad_norm"), total_gradient(trace)
     if not size > max(_CLIPPED_STILL, short) * limit:
         return None

@@ -70,11 +70,16 @@ def has_weights(module: nn.Module) -> bool:
 
 
 def _potential(module: nn.Module, given: Tensor, made: Tensor) -> Tensor:
-    """What the weights make of it, before a recurrent layer squashes it."""
-    weight = getattr(module, "weight_ih_l0", getattr(module, "weight_ih", None))
-    if not isinstance(module, _RECURRENT) or not isinstance(weight, Tensor):
+    """What the weights make of it, before a recurrent layer squashes it.
+
+    Of plain parameters only: those that are computed anew when they are asked for may draw or count.
+    """
+    own = module._parameters if isinstance(module, _RECURRENT) else {}  # noqa: SLF001  as above
+    weight = own.get("weight_ih_l0", own.get("weight_ih"))
+    if weight is None:
         return made
-    return nn.functional.linear(given.to(weight.dtype), weight)
+    with torch.no_grad():
+        return nn.functional.linear(given.detach().to(weight.dtype), weight.detach())
 
 
 def entry_row(crossed: Sequence[Entry], number: int) -> Row:

@@ -75,11 +75,13 @@ def is_random_table(table: Tensor) -> bool:
     """
     if table.dim() != 2 or min(table.shape) < 2 or table.numel() < _FEWEST:  # noqa: PLR2004  no table
         return False
-    values = table.detach().to("cpu", torch.float64)[: _LOOKED_AT // table.size(1)]
+    values = table.detach().to("cpu", torch.float64)[: max(2, _LOOKED_AT // table.size(1))]
     values = values[values.abs().sum(1) > 0]  # the row of padding is zero
     count, width = values.shape
+    if count < 2:  # noqa: PLR2004  as above
+        return False
     spread = float(values.std())
-    if count < 2 or not 0 < spread < math.inf:  # noqa: PLR2004  as above
+    if not 0 < spread < math.inf:
         return False
     kurtosis = float((values / spread).pow(4).mean())
     error = _STANDARD_ERRORS * sqrt(24 / values.numel())

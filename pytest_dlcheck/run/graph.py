@@ -22,8 +22,9 @@ def roots(tensors: Iterable[Tensor]) -> list[Node]:
 
 
 def kind_of(node: Node) -> str:
-    """What a node does: ``Mul`` of ``MulBackward0``; empty for none."""
-    return "" if node is None else type(node).__name__.partition("Backward")[0]
+    """What a node does: ``Mul`` of ``MulBackward0``; empty for none, and for a user's Function."""
+    kind, backward, number = ("", "", "") if node is None else type(node).__name__.partition("Backward")
+    return kind if number or not backward else ""  # torch numbers its own
 
 
 def inputs_of(node: Node) -> list[Node]:

@@ -17,6 +17,8 @@ from pytest_dlcheck.trace import Row
 
 _SAME = 1e-4
 """Change of a loss (ratio) up to which it is the same: logits may be shifted, probabilities may not."""
+_CLOSE = 1e-3
+"""The same where scores are large, whose last digits a shift takes."""
 _FEW = 2
 
 Ask = Callable[[Tensor], float]
@@ -83,8 +85,11 @@ def _are_those(compared: tuple[tuple[str, Tensor], ...], targets: Tensor) -> boo
 
 
 def _class_axis(ask: Any, made: Tensor) -> int | None:
-    """The axis along which scores may be shifted together: that of a softmax within the loss."""
-    plain = ask(torch.zeros_like(made))
+    """The axis along which scores may be shifted together: that of a softmax within the loss.
+
+    Equal scores alone would not tell: a loss that normalises the outputs gives their shift back, too.
+    """
+    plain, base = ask(torch.zeros_like(made)), ask(made)
     if not 0 < plain < math.inf:
         return None
     for axis in dict.fromkeys((made.dim() - 1, 1)):
@@ -92,6 +97,9 @@ def _class_axis(ask: Any, made: Tensor) -> int | None:
             continue
         moved = torch.linspace(1, 2, made.numel() // made.size(axis), device=made.device)
         shape = [1 if at == axis else size for at, size in enumerate(made.shape)]
-        if abs(ask(moved.reshape(shape).expand_as(made)) - plain) <= _SAME * plain:
+        shift = moved.reshape(shape).expand_as(made)
+        is_same = abs(ask(shift) - plain) <= _SAME * plain
+        further = made + shift * made.std().clamp_min(1)
+        if is_same and abs(ask(further) - base) <= _CLOSE * max(abs(base), plain):
             return axis
     return None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
@@ -245,8 +245,8 @@ class Rig:
             own precision where the model does not run in float64, or gives something else there
             (torch's attention, for one, misreads a float32 mask beside float64 queries).
         """
-        plain, memory = function or self.call.function, _memory(self.model)
-        if self.device.type == "mps" or any(before.is_complex() for before in memory.values()):
+        plain, memory = function or self.call.function, _Memory.of(self.model)
+        if self.device.type == "mps" or memory.is_complex:
             yield plain
             return
         inputs, expected = (None, None) if self._runs_in_double is not None else self._few_answers()
@@ -258,10 +258,10 @@ class Rig:
             if self._runs_in_double is None:
                 self._runs_in_double = self._agrees(inputs, expected)
             if not self._runs_in_double:
-                _restore(self.model, memory)
+                memory.restore()
             yield _double_inputs(plain) if self._runs_in_double else plain
         finally:
-            _restore(self.model, memory)
+            memory.restore()
             for parameter, gradient in gradients.items():
                 parameter.grad = gradient
 
@@ -388,15 +388,35 @@ def _double_inputs(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return call
 
 
-def _memory(model: nn.Module) -> dict[str, Tensor]:
-    """What lies behind every parameter and buffer, by name."""
-    tensors: Iterable[tuple[str, Tensor]] = (*model.named_parameters(), *model.named_buffers())
-    return {name: tensor.data for name, tensor in tensors}
+@dataclass(frozen=True)
+class _Memory:
+    """What lies behind every parameter, and the buffers themselves, which modules may share."""
 
+    parameters: list[tuple[Tensor, Tensor]]
+    buffers: list[tuple[nn.Module, str, Tensor, Tensor]]
 
-def _restore(model: nn.Module, memory: dict[str, Tensor]) -> None:
-    """Go back to the memory that was there, which others may share, with the numbers of today."""
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        before = memory.get(name)
-        if before is not None and tensor.dtype != before.dtype:
-            tensor.data = refilled(before, tensor.data)
+    @classmethod
+    def of(cls, model: nn.Module) -> _Memory:
+        """What there is now."""
+        owned = ((module, name, b) for module in model.modules() for name, b in module._buffers.items())  # noqa: SLF001
+        return cls(
+            [(p, p.data) for p in model.parameters()],
+            [(module, name, b, b.data) for module, name, b in owned if b is not None],
+        )
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether anything in it is."""
+        behind = [*(before for _, before in self.parameters), *(each[3] for each in self.buffers)]
+        return any(before.is_complex() for before in behind)
+
+    def restore(self) -> None:
+        """Go back to the memory that was there, which others may share, with the numbers of today."""
+        for parameter, before in self.parameters:
+            if parameter.dtype != before.dtype:
+                parameter.data = refilled(before, parameter.data)
+        for module, name, buffer, before in self.buffers:
+            now = module._buffers.get(name)  # noqa: SLF001  as torch casts them
+            if now is not None and now.dtype != before.dtype:
+                buffer.data = refilled(before, now.data)
+                module._buffers[name] = buffer  # noqa: SLF001  as above

@@ -48,7 +48,7 @@ class Snapshot:
             for p in parameters
         ]
         self._buffers = [
-            (module, name, _kept(buffer), buffer.device)
+            (module, name, buffer, buffer.data, _kept(buffer))
             for module in modules
             for name, buffer in module.named_buffers(recurse=False)
         ]
@@ -77,8 +77,10 @@ class Snapshot:
             parameter.data = refilled(memory, value)
             parameter.requires_grad_(flag)
             parameter.grad = None if gradient is None else gradient.clone()
-        for module, name, value, device in self._buffers:
-            setattr(module, name, value.to(device, copy=True))
+        for module, name, buffer, memory, value in self._buffers:
+            if not buffer.is_inference():
+                buffer.data = refilled(memory, value)
+            setattr(module, name, value.to(memory, copy=True) if buffer.is_inference() else buffer)
         for module, attributes in self._attributes.items():
             vars(module).update(attributes)
         for part, state in self._stateful:

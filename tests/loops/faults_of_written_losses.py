@@ -385,6 +385,86 @@ def experts_are_weighed():
     _train(diabetes(), mlp(10, 32, 4), loss)
 
 
+def _read_with(reset):
+    train = TensorDataset(*(part[:640] for part in digits()))
+    model = Beginner()
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    state = None
+    for _ in range(2):
+        for x, y in DataLoader(train, 32, shuffle=True):
+            out, state = model(x, state)
+            optimizer.zero_grad()
+            likelihood(out, y).backward()
+            optimizer.step()
+            state = reset(state)
+
+
+def state_reset_in_its_place():
+    _read_with(lambda state: tuple(part.detach().zero_() for part in state))
+
+
+def focal_by_hand():
+    """What is chosen weighs itself, by what is left to one."""
+
+    def loss(out, y):
+        right = out.log_softmax(1).gather(1, y[:, None])[:, 0]
+        return -((torch.ones(len(y)) - right.exp()) * right).mean()
+
+    _digits(loss)
+
+
+def two_answers_of_one_layer():
+    def loss(out, y):
+        mean, log_width = out.chunk(2, -1)
+        return ((y - mean) ** 2 * (-log_width).exp() + log_width).mean()
+
+    _train(diabetes(), mlp(10, 32, 2), loss)
+
+
+def sometimes_nothing_to_compare():
+    """Distances where there is something, as a detector has them; some batches have nothing."""
+
+    def loss(out, y):
+        is_there = y[:, 0] > 2.3
+        return ((out[is_there] - y[is_there]) ** 2).sum() + 0.1 * squares(out, y)
+
+    _quantities(loss)
+
+
+class Sub(torch.autograd.Function):
+    """The user's own, named like torch's."""
+
+    @staticmethod
+    def forward(ctx, out, y):
+        return out - y
+
+    @staticmethod
+    def backward(ctx, slope):
+        return slope, None
+
+
+def differences_of_ones_own():
+    _quantities(lambda out, y: (Sub.apply(out, y) ** 2).mean())
+
+
+def labels_in_a_column():
+    """Whole numbers ``[n, 1]``, which the loop takes the column of; it validates on a loader."""
+    images, labels = digits()
+    data = TensorDataset(images[:640], labels[:640, None])
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(2):
+        model.train()
+        for x, y in DataLoader(data, 32, shuffle=True):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y[:, 0]).backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            for x, y in DataLoader(TensorDataset(images[640:900], labels[640:900, None]), 65):
+                model(x).argmax(1).eq(y[:, 0]).sum().item()
+
+
 def sure_of_itself():
     """A likelihood that is weighed by a learned confidence, which costs something."""
 
@@ -397,6 +477,12 @@ def sure_of_itself():
 
 
 QUIET = [
+    state_reset_in_its_place,
+    focal_by_hand,
+    two_answers_of_one_layer,
+    sometimes_nothing_to_compare,
+    differences_of_ones_own,
+    labels_in_a_column,
     experts_are_weighed,
     sure_of_itself,
     goes_on_in_order,

@@ -90,8 +90,9 @@ def _is_random_table(rig: Rig, name: str, parameter: Tensor) -> bool:
         rig.model.get_submodule(name.rpartition(".")[0]), nn.Embedding
     ):
         return False
-    others = (p for p in rig.model.parameters() if p is not parameter and p.shape == parameter.shape)
-    return is_random_table(parameter) and not any(torch.equal(p, parameter) for p in others)
+    others = [p for p in rig.model.parameters() if p is not parameter and p.shape == parameter.shape]
+    near = (p for p in others if p.device == parameter.device)
+    return is_random_table(parameter) and not any(torch.equal(p, parameter) for p in near)
 
 
 def _numbers(found: Iterable[int]) -> str:

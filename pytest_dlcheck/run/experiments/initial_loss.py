@@ -49,8 +49,8 @@ class InitialLoss(Experiment):
                 for call in result.calls
                 if own_loss or not made or any(last_operation(call.outputs)[1] is m for m in made)
             ]
-        rows = [row for call in calls for row in _row(call)]
-        rows += of_written_out(rig, heard) if not calls else []
+            rows = [row for call in calls for row in _row(call)]
+            rows += of_written_out(rig, heard) if not calls else []
         if not rows:
             raise NotApplicableError(
                 "the loss is none whose value without knowledge is known "

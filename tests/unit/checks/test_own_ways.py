@@ -288,3 +288,49 @@ def test_a_frozen_table_of_random_numbers_is_told(verdict_of, kind, told):
     verdict = verdict_of("optimizer_covers_model", readers)
     assert not verdict.failed
     assert any("from_pretrained" in line for line in verdict.advice) == told
+
+
+def test_embeddings_that_their_loss_normalises_are_no_scores(verdict_of):
+    def supervised(z, y):
+        z = F.normalize(z)
+        others = ~torch.eye(len(y), dtype=torch.bool)
+        logits = (z @ z.T / 0.05)[others].view(len(y), -1)
+        alike = (y[:, None] == y)[others].view(len(y), -1)
+        return -(alike * logits.log_softmax(1)).sum(1).div(alike.sum(1).clamp(min=1)).mean()
+
+    def wide():
+        model = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 8))
+        with torch.no_grad():
+            model[2].weight.mul_(200)
+        return _recipe(model, *_digits(), loss=supervised)
+
+    assert not verdict_of("starts_uninformed", wide).failed
+
+
+@pytest.mark.parametrize("rate", [1e-8, 1.0])
+def test_clipping_is_not_blamed_where_the_steps_do_not_grow_with_gradients(verdict_of, rate):
+    def clipped():
+        model = nn.Sequential(nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 4))
+        x, y = _digits()
+        adam = torch.optim.AdamW(model.parameters(), lr=rate)
+        loss = nn.CrossEntropyLoss(reduction="sum")
+        return _recipe(model, x, y, loss=loss, optimizer=adam, max_grad_norm=0.01)
+
+    for name in ("parameters_update", "overfits_a_batch"):
+        assert "max_grad_norm" not in verdict_of(name, clipped).cause
+
+
+def test_what_modules_share_is_shared_after_a_diagnosis():
+    class Adds(nn.Module):
+        def __init__(self, table):
+            super().__init__()
+            self.register_buffer("table", table)
+
+        def forward(self, x):
+            return x + self.table
+
+    table = torch.linspace(0, 1, 12)
+    model = nn.Sequential(Adds(table), nn.Linear(12, 12), Adds(table), nn.Linear(12, 4))
+    diagnose(_recipe(model, *_digits(), loss=nn.CrossEntropyLoss()))
+    assert model[0].table is model[2].table is table
+    assert table.dtype == torch.float32

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from pytest_dlcheck import watch
 from pytest_dlcheck.run.watch.batches.exposure import Exposure
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.batches.prints import row_prints
@@ -134,6 +135,24 @@ def test_gradients_kept_after_an_update_by_hand_are_counted(reset):
     by_hand.close()
     assert by_hand.row()["hand_updates"] == 4
     assert by_hand.row()["hand_kept"] == (0 if reset else 4)
+
+
+def test_weights_that_are_computed_when_asked_for_are_not_asked_for():
+    def train():
+        torch.manual_seed(0)
+        cell = nn.utils.parametrizations.spectral_norm(nn.GRUCell(8, 8), "weight_ih")
+        model = nn.ModuleList([cell, nn.Linear(8, 1)])
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(5):
+            optimizer.zero_grad()
+            model[1](model[0](torch.randn(4, 8))).mean().backward()
+            optimizer.step()
+        return model.state_dict()
+
+    alone = train()
+    with watch():
+        watched = train()
+    assert all(torch.equal(alone[name], watched[name]) for name in alone)
 
 
 @pytest.mark.parametrize("swapped", [False, True])

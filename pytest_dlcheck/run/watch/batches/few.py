@@ -34,7 +34,8 @@ class Few:
 
     def is_as(self, other: Few) -> bool:
         """Whether both are of the same input, most likely; waits for the device."""
-        return self.values.shape == other.values.shape and torch.equal(self.values, other.values)
+        near = self.values.device == other.values.device and self.values.shape == other.values.shape
+        return near and torch.equal(self.values, other.values)
 
 
 def first_plain(arguments: Any) -> Tensor | None:

@@ -30,7 +30,8 @@ def of_a_critic(root: Node) -> str:
         if kind_of(node) == "Mul" and len(inputs_of(node)) > 1:
             one, other = inputs_of(node)
             for chosen, weight in ((one, other), (other, one)):
-                if _is_chosen(chosen) and _is_less_a_value(weight):
+                ends = _chosen(chosen)
+                if ends and _is_less_a_value(weight) and not _is_made_of(weight, ends):
                     return str(made(node))
     return ""
 
@@ -46,13 +47,19 @@ def _within(node: Node, kinds: frozenset[str]) -> list[Node]:
     return entire([node], DEEPEST, lambda n: inputs_of(n) if kind_of(n) in kinds else ()) or []
 
 
-def _is_chosen(side: Node) -> bool:
-    """Whether these are logarithms of the probabilities of what was chosen."""
-    ends = [node for node in _within(side, _SHAPES) if kind_of(node) not in _SHAPES]
-    return bool(ends) and all(
+def _chosen(side: Node) -> set[Node]:
+    """Where logarithms of probabilities are chosen; empty where a side is made of anything else."""
+    ends = {node for node in _within(side, _SHAPES) if kind_of(node) not in _SHAPES}
+    are_chosen = all(
         kind_of(end) in {"Gather", "Index"} and logarithms_of(inputs_of(end)[0]) is not None
         for end in ends
     )
+    return ends if are_chosen else set()
+
+
+def _is_made_of(weight: Node, ends: set[Node]) -> bool:
+    """Whether what is chosen weighs itself, as in a focal loss."""
+    return not ends.isdisjoint(entire([weight], DEEPEST) or ())
 
 
 def _is_less_a_value(side: Node) -> bool:

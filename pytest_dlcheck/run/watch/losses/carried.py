@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import RandomSampler
 
-LARGEST = 1 << 20
-"""Numbers of a state up to which it is kept until the next call."""
+LARGEST = 1 << 22
+"""Bytes behind a state up to which it is kept until the next call."""
 
 
 class Carried:
     """What a model gave last, held against what it is given besides its inputs."""
 
     def __init__(self) -> None:
-        self._given: list[Tensor] = []
+        self._given: list[tuple[Tensor, int]] = []
+        self._own: set[int] = set()
         self._is_new = False
         self.found = ""
         """The shape of a state that was carried into another batch, since it was last asked."""
@@ -39,18 +40,30 @@ class Carried:
                 self.found = str(list(states[0].shape))
         self._is_new = False
         self._given = []
+        self._own = {each.data_ptr() for each in inputs if each.layout == torch.strided}
 
     def gives(self, outputs: Sequence[Tensor]) -> None:
-        """What it gives: the first is its answer, the others may be states."""
-        self._given = [each.detach() for each in outputs[1:] if 0 < each.numel() <= LARGEST]
+        """What it gives: the first is its answer, the others may be states; not what it was given."""
+        self._given = [
+            (each.detach(), each._version)  # noqa: SLF001  public only by name
+            for each in outputs[1:]
+            if each.layout == torch.strided
+            and not each.is_inference()
+            and 0 < each.untyped_storage().nbytes() <= LARGEST
+            and each.data_ptr() not in self._own
+        ]
+
+    def forget(self) -> None:
+        """Nobody looks for some time."""
+        self._given = []
 
     def _gave(self, state: Tensor) -> bool:
-        """Whether these are the very numbers, at one place in memory: they are kept until then."""
-        return any(
+        """Whether these are the very numbers, at one place in memory and never written to since."""
+        return state.layout == torch.strided and any(
             state.shape == each.shape
-            and state.layout == each.layout == torch.strided
             and state.data_ptr() == each.data_ptr()
-            for each in self._given
+            and each._version == version  # noqa: SLF001  as above
+            for each, version in self._given
         )
 
     def taken(self) -> str:

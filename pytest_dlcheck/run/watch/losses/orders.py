@@ -159,8 +159,10 @@ def keeps_order(root: Node, samples: int, choosing: Collection[Node] = ()) -> bo
 def _may_reorder(node: Node, samples: int) -> bool:
     """Whether its name says so, or it is none of torch's own, whose names end with a number."""
     name = type(node).__name__
+    if not (name[-1].isdigit() or name == "AccumulateGrad"):
+        return True
     if name.startswith("Cat"):
         return not node._saved_dim  # noqa: SLF001  so torch calls what a node has kept
     if name.startswith("Stack"):
         return not node._saved_dim and len(node.next_functions) == samples  # noqa: SLF001  as above
-    return name.startswith(REORDER) or not (name[-1].isdigit() or name == "AccumulateGrad")
+    return name.startswith(REORDER)

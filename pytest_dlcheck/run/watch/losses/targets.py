@@ -104,6 +104,7 @@ class Targets:
         self._backwards += count
         self._batches.clear()
         self._labels = None
+        self._carried.forget()
 
     def look(self, losses: Sequence[Tensor]) -> Compared | None:
         """What a backward's loss compares; None where it is not looked at."""

@@ -20,8 +20,8 @@ from pytest_dlcheck.run.watch.losses.kept import kept, kept_list, signed
 
 NODES = 64
 """Nodes between a loss and what it compares; where there are more, other things are in it."""
-LARGEST = 1 << 20
-"""Numbers of an output up to which it is kept until its loss is propagated."""
+LARGEST = 1 << 22
+"""Bytes behind an output up to which it is kept until its loss is propagated."""
 BITS = 10
 """Of the mantissa of a number that was worked out: the others depend on what it was subtracted from."""
 NEAR = 2.0**-20
@@ -88,7 +88,10 @@ def _times_nothing(node: Node) -> bool:
 def made_here(output: Tensor) -> None:
     """Let what a model has made be known where its graph is read."""
     node: Any = output.grad_fn
-    if node is not None and output.numel() <= LARGEST and not output.is_nested:
+    if node is None or output.is_nested or output.layout != torch.strided:
+        return
+    is_only = len(getattr(node, "_input_metadata", ())) == 1  # not one of the parts of a split
+    if is_only and output.untyped_storage().nbytes() <= LARGEST:
         node.metadata[_Made] = output.detach(), output._version  # noqa: SLF001  public only by name
 
 
@@ -165,12 +168,16 @@ def _logarithm_of_chosen(node: Node) -> tuple[str, Node, Tensor] | None:
 def _difference(node: Node, difference: Tensor | None) -> tuple[str, Node, Tensor] | None:
     """Of what a size is taken: ``outputs - targets``, or the other way round."""
     edges = _edges(node)
-    if kind_of(node) != "Sub" or len(edges) != 1 or difference is None or node._saved_alpha != 1:  # noqa: SLF001
+    if kind_of(node) != "Sub" or len(edges) != 1 or difference is None:
+        return None
+    if getattr(node, "_saved_alpha", 1) != 1 or not difference.numel():
         return None
     scores = node.next_functions[edges[0]][0]
     outputs = _result(scores)
     single = difference.dtype in {torch.float32, torch.float64}
     if outputs is None or not single or outputs.numel() != difference.numel():
+        return None
+    if outputs.device != difference.device:
         return None
     outputs = outputs.reshape(difference.shape)
     target = outputs - difference if edges == [0] else outputs + difference
@@ -281,7 +288,8 @@ def _is_alike(given: Tensor, target: Tensor) -> bool:
     """Whether a tensor of a batch may be what a target is."""
     if given.numel() != target.numel() or given.device != target.device or not given.dim():
         return False
-    return not given.is_complex() and given.layout == torch.strided and not given.is_nested
+    plain = given.layout == torch.strided and not given.is_nested
+    return plain and not (given.is_complex() or given.is_quantized)
 
 
 def _settled(target: Tensor, scores: Node, alike: Iterable[Tensor]) -> Tensor:

@@ -51,10 +51,11 @@ class Answers:
             self._found.clear()
         self._calls += 1
         if self._calls <= CALLS:
-            Once(module, self._guard(lambda output: self._add(output, labels)))
+            Once(module, self._guard(lambda output: self._add(output, labels.reshape(-1))))
 
     def trained(self, output: object, labels: Tensor) -> None:
         """A model is trained on a batch with these labels, and has given this."""
+        labels = labels.reshape(-1)
         answers = answers_of(output, labels)
         if answers is not None:
             self._known.append((int((answers == labels).sum()), len(labels)))
