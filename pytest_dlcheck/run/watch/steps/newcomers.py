@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.freshness import is_untrained
 from pytest_dlcheck.run.probes.gradients import norms
 from pytest_dlcheck.run.probes.updates import sample_of
 from pytest_dlcheck.run.sampling import TENSORS, Due
 from pytest_dlcheck.run.watch.scene import census, parameters_of
 from pytest_dlcheck.run.watch.steps.gradients import Held
+from pytest_dlcheck.run.watch.steps.of_nobody import of_nobody
 from pytest_dlcheck.trace import Row
 
 TWICE = 2
@@ -101,22 +101,5 @@ class Newcomers:
         self._left = sum(id(p) in self._names and id(p) not in living for p in own)
 
     def _row(self, name: str, parameter: nn.Parameter) -> Row:
-        return Row(
-            name=name,
-            module=name.rpartition(".")[0],
-            shape=str(tuple(parameter.shape)),
-            numel=parameter.numel(),
-            origin="model",
-            requires_grad=True,
-            gets_gradient=True,
-            declared_frozen=False,
-            optimizers=0,
-            optimizer=None,
-            asked=True,
-            one_loss=True,
-            order=None,
-            layer=False,
-            untrained=is_untrained(parameter),
-            came_late=True,
-            replaces=name in self._names.values(),
-        )
+        replaces = name in self._names.values()
+        return of_nobody(name, parameter, "model", came_late=True, replaces=replaces)

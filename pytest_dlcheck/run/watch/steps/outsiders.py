@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.freshness import is_untrained
 from pytest_dlcheck.run.probes.updates import sample_of
 from pytest_dlcheck.run.watch.losses.woven import met
 from pytest_dlcheck.run.watch.models.visits import Visits
 from pytest_dlcheck.run.watch.scene import parameters_of, root_of
+from pytest_dlcheck.run.watch.steps.of_nobody import of_nobody
 from pytest_dlcheck.trace import Row
 
 MOST = 256
@@ -101,7 +101,7 @@ class Outsiders:
             host = self._host_of(root)
             for key, name in own.items():
                 p = fresh.pop(key)
-                row = _row(f"{type(root).__name__}.{name}", p)
+                row = of_nobody(f"{type(root).__name__}.{name}", p, "another model")
                 self._found[key] = _Outsider(
                     weakref.ref(p), sample_of(p).clone(), row, comes_first, host=host
                 )
@@ -167,24 +167,3 @@ def _told(outsider: _Outsider, *, confused: bool) -> Row:
     if confused or outsider.comes_first:
         return outsider.row
     return Row(outsider.row, untrained=None)
-
-
-def _row(name: str, parameter: nn.Parameter) -> Row:
-    """As those of the model's own parameters."""
-    return Row(
-        name=name,
-        module=name.rpartition(".")[0],
-        shape=str(tuple(parameter.shape)),
-        numel=parameter.numel(),
-        origin="another model",
-        requires_grad=True,
-        gets_gradient=True,
-        declared_frozen=False,
-        optimizers=0,
-        optimizer=None,
-        asked=True,
-        one_loss=True,
-        order=None,
-        layer=False,
-        untrained=is_untrained(parameter),
-    )
