@@ -2,7 +2,6 @@
 
 ADVISED = {
     "autoencoder_digits",
-    "cancer_bn_mlp",
     "cancer_two_loaders",
     "inverted_digits",
     "iris_mlp",

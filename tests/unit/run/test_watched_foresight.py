@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pytest_dlcheck.run.watch.losses.foresight import foresees
+from pytest_dlcheck.run.watch.losses.foresight import foresees, is_looked_up
 
 N, T, V, D = 3, 7, 11, 8
 AHEAD = torch.ones(T, T).triu(1).bool()
@@ -75,6 +75,13 @@ def test_targets_that_the_model_shifts_itself(text, embedding):
     z = embedding(words)
     assert asked(words, fused(z, z, OPEN), embedding, words[:, 1:])
     assert not asked(words, fused(z, z, BIAS), embedding, words[:, 1:])
+
+
+def test_one_word_for_each_sample_is_looked_up_or_not(embedding):
+    words = torch.tensor([3, 1, 4])
+    loss = embedding(words).sum()
+    assert is_looked_up(loss.grad_fn, words)
+    assert not is_looked_up(loss.grad_fn, words + 1)
 
 
 def test_words_in_their_own_places_may_see_all(text, embedding):

@@ -109,6 +109,8 @@ def _are_equal(one: Tensor, other: Tensor) -> bool:
     """Whether both hold the same words, one perhaps turned, or without the last."""
     if one.dim() != other.dim() or one.device != other.device:
         return False
+    if one.dim() != 2:  # noqa: PLR2004  one word for each sample, at one step
+        return torch.equal(one, other)
     for turned in (one, one.t()):
         rows, columns = (min(a, b) for a, b in zip(turned.shape, other.shape, strict=True))
         if max(turned.shape[0] - rows, turned.shape[1] - columns) > 1:
