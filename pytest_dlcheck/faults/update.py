@@ -182,13 +182,19 @@ def flat(trace: Trace) -> tuple[str, str, str, str]:
     return "optimizer", clipped[0].finding, clipped[1], LARGER_NORM
 
 
+def _cancels_scale(trace: Trace) -> bool:
+    """Whether the size of gradients makes no difference: Adam divides by it, above its epsilon."""
+    if (share := adam_share(trace)) is not None:
+        return not share < _DAMPED
+    return any(name in trace.row("recipe").text("optimizer") for name in SCALE_FREE)
+
+
 def clipped_away(trace: Trace, short: float = 1.0) -> tuple[Suspect, str] | None:
     """Gradients that are clipped to next to nothing, so that whole ones would make up for ``short``.
 
     Not where the size of gradients makes no difference to the steps.
     """
-    share, optimizer = adam_share(trace), trace.row("recipe").text("optimizer")
-    if any(name in optimizer for name in SCALE_FREE) if share is None else not share < _DAMPED:
+    if _cancels_scale(trace):
         return None
     limit, size = trace.row("recipe").number("max_grad_norm"), total_gradient(trace)
     if not size > max(_CLIPPED_STILL, short) * limit:

@@ -32,6 +32,12 @@ def inputs_of(node: Node) -> list[Node]:
     return [child for child, _ in node.next_functions if child is not None]
 
 
+def edges_of(node: Node) -> list[int]:
+    """Which inputs of a node depend on what requires a gradient, by their place."""
+    following = getattr(node, "next_functions", ())
+    return [index for index, (child, _) in enumerate(following) if child is not None]
+
+
 def walk(begin: Iterable[Node], below: Below = inputs_of) -> Iterator[Node]:
     """All nodes behind some, and these; each once, nearest first.
 

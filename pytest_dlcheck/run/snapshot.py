@@ -78,9 +78,11 @@ class Snapshot:
             parameter.requires_grad_(flag)
             parameter.grad = None if gradient is None else gradient.clone()
         for module, name, buffer, memory, value in self._buffers:
-            if not buffer.is_inference():
-                buffer.data = refilled(memory, value)
-            setattr(module, name, value.to(memory, copy=True) if buffer.is_inference() else buffer)
+            if buffer.is_inference():  # nothing can be put into it
+                setattr(module, name, value.to(memory, copy=True))
+                continue
+            buffer.data = refilled(memory, value)
+            setattr(module, name, buffer)
         for module, attributes in self._attributes.items():
             vars(module).update(attributes)
         for part, state in self._stateful:

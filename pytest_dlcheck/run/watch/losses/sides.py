@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pytest_dlcheck.run.graph import entire, kind_of, variables, walk
+from pytest_dlcheck.run.graph import edges_of, entire, kind_of, variables, walk
 
 NODES = 20_000
 """Nodes of a graph from which on nothing is told: a part of it would not do."""
@@ -47,7 +47,7 @@ def comparisons(root: Any) -> Iterator[Comparison]:
     """What a loss compares, from its end up to the first two sides; nothing behind them."""
 
     def below(node: Any) -> list[Any]:
-        kind, edges = kind_of(node), _edges(node)
+        kind, edges = kind_of(node), edges_of(node)
         reduces = kind in _REDUCES | _MAGNITUDES and (len(edges) <= 1 or kind in _SUMS)
         is_open = reduces and _compared(node) is None
         return [node.next_functions[index][0] for index in edges] if is_open else []
@@ -57,7 +57,7 @@ def comparisons(root: Any) -> Iterator[Comparison]:
 
 def _compared(node: Any) -> Comparison | None:
     """The two sides of one node; None where it compares nothing that depends on parameters twice."""
-    kind, edges = kind_of(node), _edges(node)
+    kind, edges = kind_of(node), edges_of(node)
     if kind in _KEEPS_TARGET:
         return Comparison({(node, 1)}) if edges == [0, 1] else Comparison()
     if kind in _MAGNITUDES and edges:
@@ -71,7 +71,7 @@ def _compared(node: Any) -> Comparison | None:
 
 
 def _difference(node: Any) -> Comparison | None:
-    if kind_of(node) != "Sub" or _edges(node) != [0, 1]:
+    if kind_of(node) != "Sub" or edges_of(node) != [0, 1]:
         return None
     sides = node.next_functions[0][0], node.next_functions[1][0]
     return Comparison({(node, 0), (node, 1)}, sides)
@@ -104,7 +104,7 @@ def _source(target: Any) -> Any:
 def _within(scores: Any, source: Any) -> Iterator[Edge]:
     """Where the targets' own logarithms are taken off, or stand in the scores' place."""
     if kind_of(scores) == "Sub":
-        for index in _edges(scores):
+        for index in edges_of(scores):
             if _is_made_of(scores.next_functions[index][0], source):
                 yield scores, index
 
@@ -113,7 +113,7 @@ def _holds_logarithms(side: Any) -> bool:
     plain = _plain(side)
     parts = [plain]
     if kind_of(plain) == "Sub":
-        parts = [_plain(plain.next_functions[index][0]) for index in _edges(plain)]
+        parts = [_plain(plain.next_functions[index][0]) for index in edges_of(plain)]
     return any(kind_of(part) in {"Log", "LogSoftmax"} for part in parts)
 
 
@@ -133,12 +133,6 @@ def _plain(node: Any) -> Any:
     return node
 
 
-def _edges(node: Any) -> list[int]:
-    """The inputs of a node that depend on what requires a gradient."""
-    following = getattr(node, "next_functions", ())
-    return [index for index, (each, _) in enumerate(following) if each is not None]
-
-
 def leaves(
     roots: Sequence[Any], without: set[Edge] | frozenset[Edge] = frozenset()
 ) -> dict[int, Tensor] | None:
@@ -150,7 +144,7 @@ def leaves(
     """
 
     def followed(node: Any) -> list[Any]:
-        kept = (index for index in _edges(node) if (node, index) not in without)
+        kept = (index for index in edges_of(node) if (node, index) not in without)
         return [node.next_functions[index][0] for index in kept]
 
     found = entire(roots, NODES, followed)

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.graph import Node, entire, inputs_of, kind_of
+from pytest_dlcheck.run.graph import Node, edges_of, entire, inputs_of, kind_of
 from pytest_dlcheck.run.watch.losses.cuts import made
 from pytest_dlcheck.run.watch.losses.kept import kept, kept_list, signed
 
@@ -78,7 +78,7 @@ def weightless(root: Node) -> bool:
 
 
 def _times_nothing(node: Node) -> bool:
-    edges = _edges(node)
+    edges = edges_of(node)
     if kind_of(node) != "Mul" or len(edges) != 1 or made(node) != []:
         return False
     factor = kept(node, "self" if edges == [1] else "other")
@@ -126,7 +126,7 @@ def written(root: Node, batches: Sequence[Sequence[Tensor]] = ()) -> list[Writte
 def _below(place: _Place) -> Iterator[_Place]:
     """What a node puts together, if it does only that."""
     node, is_weighed = place
-    kind, edges = kind_of(node), _edges(node)
+    kind, edges = kind_of(node), edges_of(node)
     reduces = kind in _RESHAPES or (kind in _REDUCES and (len(edges) <= 1 or kind in _SUMS))
     if not reduces or _compared(node) is not None:
         return
@@ -137,7 +137,7 @@ def _below(place: _Place) -> Iterator[_Place]:
 
 def _compared(node: Node) -> tuple[str, Node, Tensor] | None:
     """The kind of a comparison, the node of the scores, and the targets; None where it is none."""
-    kind, edges = kind_of(node), _edges(node)
+    kind, edges = kind_of(node), edges_of(node)
     if kind in _MAGNITUDES and edges == [0]:
         return _difference(node.next_functions[0][0], kept(node, "self"))
     if kind == "Mul" and len(edges) > 1:
@@ -156,18 +156,19 @@ def _compared(node: Node) -> tuple[str, Node, Tensor] | None:
 def _logarithm_of_chosen(node: Node) -> tuple[str, Node, Tensor] | None:
     """Of which probability a logarithm is taken, perhaps kept from zero by a little."""
     inner = _plain(node.next_functions[0][0])
-    if kind_of(inner) in {"Add", "Clamp", "ClampMin"} and _edges(inner) == [0]:
+    if kind_of(inner) in {"Add", "Clamp", "ClampMin"} and edges_of(inner) == [0]:
         inner = _plain(inner.next_functions[0][0])
-    if kind_of(inner) not in {"Gather", "Index"} or _edges(inner) != [0]:
+    if kind_of(inner) not in {"Gather", "Index"} or edges_of(inner) != [0]:
         return None
     chosen, scores = _chosen(inner), inner.next_functions[0][0]
-    is_given = chosen is not None and kind_of(_plain(scores)) == "Softmax"
-    return ("class", scores, chosen) if is_given and chosen is not None else None
+    if chosen is None or kind_of(_plain(scores)) != "Softmax":
+        return None
+    return "class", scores, chosen
 
 
 def _difference(node: Node, difference: Tensor | None) -> tuple[str, Node, Tensor] | None:
     """Of what a size is taken: ``outputs - targets``, or the other way round."""
-    edges = _edges(node)
+    edges = edges_of(node)
     if kind_of(node) != "Sub" or len(edges) != 1 or difference is None:
         return None
     if getattr(node, "_saved_alpha", 1) != 1 or not difference.numel():
@@ -251,11 +252,11 @@ def logarithms_of(scores: Node) -> Node:
     """
 
     def below(node: Node) -> list[Node]:
-        return inputs_of(node) if kind_of(node) in _ONE_BY_ONE and not is_log_softmax(node) else []
+        return inputs_of(node) if kind_of(node) in _ONE_BY_ONE and not _is_log_softmax(node) else []
 
     found = entire([_plain(scores)], _DEEPEST, below) or []
     ends = [node for node in found if not below(node)]
-    taken = [end for end in ends if kind_of(end) in _LOGARITHMS or is_log_softmax(end)]
+    taken = [end for end in ends if kind_of(end) in _LOGARITHMS or _is_log_softmax(end)]
     if len(taken) != 1:
         return None
     weights = {_plain(child) for child in inputs_of(taken[0])} if kind_of(taken[0]) == "Log" else set()
@@ -277,7 +278,7 @@ def values_of(logarithms: Node) -> Tensor | None:
     return given - total
 
 
-def is_log_softmax(node: Node) -> bool:
+def _is_log_softmax(node: Node) -> bool:
     """Whether a node is a log-softmax that is written out: scores less their log-sum-exp."""
     return kind_of(node) == "Sub" and any(
         kind_of(_plain(child)) == "Logsumexp" for child in inputs_of(node)
@@ -331,14 +332,8 @@ def _result(node: Node) -> Tensor | None:
 
 def _plain(node: Node) -> Node:
     """The node without what only gives another shape to what it makes."""
-    while kind_of(node) in _RESHAPES and _edges(node) == [0]:
+    while kind_of(node) in _RESHAPES and edges_of(node) == [0]:
         if node.metadata.get(_Made) is not None:
             break
         node = node.next_functions[0][0]
     return node
-
-
-def _edges(node: Node) -> list[int]:
-    """The inputs of a node that depend on what requires a gradient."""
-    following = getattr(node, "next_functions", ())
-    return [index for index, (each, _) in enumerate(following) if each is not None]
