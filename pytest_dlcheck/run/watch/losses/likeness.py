@@ -6,13 +6,14 @@ Looked at on a few backward passes; where the first compare nothing of the kind,
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.jit import ScriptModule
 from torch.nn import functional
+from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_dlcheck.run.sampling import Schedule
 from pytest_dlcheck.run.tree import tensors
@@ -75,7 +76,7 @@ class Likeness:
         self._is_idle = self._waits = False
         self._calls = 0
         self._within: list[Once] = []
-        self._with_loss: dict[int, weakref.ref[nn.Module]] = {}
+        self._with_loss: MutableMapping[nn.Module, bool] = WeakIdKeyDictionary()
         """Models that give a loss and nothing else: it is their parts' outputs that are compared."""
         self._roots: set[int] = set()
         """Models that were called since the last backward, by identity."""
@@ -92,8 +93,7 @@ class Likeness:
             self._guard(lambda output: self._given(module, number, output)),
             ended=self._stop_listening_within,
         )
-        known = self._with_loss.get(id(module))
-        if known is not None and known() is module:
+        if module in self._with_loss:
             for part in module.children():
                 self._listen_within(part, number)
 
@@ -159,8 +159,8 @@ class Likeness:
         self._waits = True
         self._calls += 1
         found = tensors(output)[:OUTPUTS]
-        if len(found) == 1 and not found[0].dim() and id(module) not in self._with_loss:
-            self._with_loss[id(module)] = weakref.ref(module)
+        if len(found) == 1 and not found[0].dim() and module not in self._with_loss:
+            self._with_loss[module] = True
             self._waits = False  # of this loss, its parts were not listened to
         for place, tensor in enumerate(found):
             if not _is_usable(tensor):

@@ -5,10 +5,10 @@ Held weakly, and looked at once: calls of ``eval()`` on a known model cost a loo
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 
 from torch import nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.models.twins import Twins
@@ -34,17 +34,15 @@ class Aside:
     ) -> None:
         self._strands, self._calls, self._twins = strands, calls, twins
         self._compilation = compilation
-        self._known: dict[int, weakref.ref[nn.Module]] = {}
+        self._known: MutableMapping[nn.Module, bool] = WeakIdKeyDictionary()
+        """What was set aside and lives, a set."""
 
     def add(self, module: nn.Module) -> None:
         """It is put in eval mode or frozen."""
-        known = self._known.get(id(module))
-        if known is not None and known() is module:
+        if module in self._known:
             return
-        if len(self._known) >= MODULES:
-            self._known = {key: each for key, each in self._known.items() if each() is not None}
         if len(self._known) < MODULES:
-            self._known[id(module)] = weakref.ref(module)
+            self._known[module] = True
             for strand in self._strands:
                 for part in self._copies(module, strand):
                     self._calls.follow_aside(part)
@@ -62,8 +60,7 @@ class Aside:
             called: modules that were called before, whether set aside or not.
             steps: optimizer steps before it.
         """
-        known = [module for each in list(self._known.values()) if (module := each()) is not None]
-        for module in (*known, *called):
+        for module in (*self._known, *called):
             for part in self._copies(module, strand):
                 self._calls.follow_aside(part)
                 self._twins.may_follow(part, strand, steps)

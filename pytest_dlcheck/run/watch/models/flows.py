@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_dlcheck.run.tree import tensors
 
@@ -77,7 +78,8 @@ class Flows:
     def __init__(self) -> None:
         self._results: OrderedDict[int, _Result] = OrderedDict()
         self._inputs: list[StorageWeakRef] = []
-        self._data: dict[int, tuple[weakref.ref[nn.Module], torch.Size]] = {}
+        self._data: MutableMapping[nn.Module, torch.Size] = WeakIdKeyDictionary()
+        """Shapes of batches, by the module that was called on one last."""
         self._flows: dict[int, Flow] = {}
 
     def of(self, module: nn.Module) -> Flow | None:
@@ -94,8 +96,8 @@ class Flows:
 
     def is_given_data_like(self, flow: Flow, module: nn.Module) -> bool:
         """Whether a module is called on batches of the shape of these results that are none."""
-        known = self._data.get(id(module))
-        return known is not None and known[0]() is module and known[1][1:] == flow.shape[1:]
+        known = self._data.get(module)
+        return known is not None and known[1:] == flow.shape[1:]
 
     def is_called(
         self, module: nn.Module, arguments: tuple[Any, ...], *, outermost: bool
@@ -120,7 +122,7 @@ class Flows:
                 continue
             known = self._results.get(_memory(given).cdata)
             if known is None and outermost:
-                self._data[id(module)] = weakref.ref(module), given.shape
+                self._data[module] = given.shape
             result = known or self._alike(given, outermost=outermost)
             if result is not None and result.maker() not in (None, module):
                 flow = self._goes_on(result, module, is_sure=known is not None)

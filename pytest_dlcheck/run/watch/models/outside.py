@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard
@@ -50,14 +51,13 @@ class Outside:
         self._outermost: weakref.ref[nn.Module] | None = None
         self._giver: weakref.ref[nn.Module] | None = None
         self.calls = Calls(listener, self, guard)
-        self._known: dict[int, weakref.ref[nn.Module]] = {}
+        self._known: MutableMapping[nn.Module, bool] = WeakIdKeyDictionary()
+        """Modules that were called from outside of any other, in order; a set."""
         self._curious = 0
 
     def is_called(self, module: nn.Module, *, with_gradients: bool) -> None:
         """A module is called while all are heard."""
-        known = self._known.get(id(module))
-        if known is None or known() is not module:
-            self._known[id(module)] = weakref.ref(module)
+        self._known[module] = True
         self._look_around(module)
         if self.calls.are_all_heard:
             self.visits.begins(with_gradients=with_gradients)
@@ -115,7 +115,7 @@ class Outside:
 
     def called(self) -> list[nn.Module]:
         """The modules that were called from outside of any other, and live."""
-        return [module for known in self._known.values() if (module := known()) is not None]
+        return list(self._known)
 
     def _look_around(self, module: nn.Module) -> None:
         if not self._curious:
@@ -131,8 +131,7 @@ class Outside:
         return all(s.step >= DISCOVERY or s.scene is None for s in self._strands)
 
     def _follow_the_outermost(self) -> None:
-        for known in self._known.values():
-            module = known()
-            if module is not None and any(s.scene is not None and s.owns(module) for s in self._strands):
+        for module in self.called():
+            if any(s.scene is not None and s.owns(module) for s in self._strands):
                 self.calls.follow(module)
         self.calls.listen_to_the_followed()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_dlcheck.run.watch.models.flows import line_of_the_loop
 
@@ -20,7 +21,6 @@ CHANNELS = frozenset({1, 3})
 
 @dataclass
 class _Visit:
-    module: weakref.ref[nn.Module]
     calls: int = 0
     without_gradients: int = 0
     line: str = ""
@@ -37,8 +37,9 @@ class Visits:
     """The calls of all modules, as long as all are heard."""
 
     def __init__(self) -> None:
-        self._seen: dict[int, _Visit] = {}
-        self._aside: dict[int, weakref.ref[nn.Module]] = {}
+        self._seen: MutableMapping[nn.Module, _Visit] = WeakIdKeyDictionary()
+        self._aside: MutableMapping[nn.Module, bool] = WeakIdKeyDictionary()
+        """Modules that were called so, a set."""
         self._trains = False
         self._outermost: weakref.ref[nn.Module] | None = None
 
@@ -53,11 +54,11 @@ class Visits:
         if outermost:
             self._outermost = weakref.ref(module)
         if not self._trains:
-            self._aside.setdefault(id(module), weakref.ref(module))
+            self._aside[module] = True
             return
-        visit = self._seen.get(id(module))
-        if visit is None or visit.module() is not module:
-            visit = self._seen[id(module)] = _Visit(weakref.ref(module))
+        visit = self._seen.get(module)
+        if visit is None:
+            visit = self._seen[module] = _Visit()
         visit.calls += 1
         visit.within = None if outermost else self._outermost
         if not torch.is_grad_enabled():
@@ -68,7 +69,7 @@ class Visits:
 
     def is_before(self, one: nn.Module, other: nn.Module) -> bool:
         """Whether the first call of a part of one came before that of the other's."""
-        order = {key: place for place, key in enumerate(self._seen)}
+        order = {id(seen): place for place, seen in enumerate(self._seen)}
         first, second = (
             [order[id(m)] for m in model.modules() if id(m) in order] for model in (one, other)
         )
@@ -76,46 +77,42 @@ class Visits:
 
     def returns(self, module: nn.Module, output: object) -> None:
         """A module has returned that was called from outside of any."""
-        if (visit := self._visit(module)) is not None and self._trains:
+        if (visit := self._seen.get(module)) is not None and self._trains:
             visit.gives_a_loss |= _holds_a_loss(output)
 
     def gives_a_loss(self, module: nn.Module) -> bool:
         """Whether it computes a loss within its forward."""
-        visit = self._visit(module)
+        visit = self._seen.get(module)
         return visit is not None and visit.gives_a_loss
 
     def host_of(self, module: nn.Module) -> nn.Module | None:
         """Inside of whose forward it, or a module that it holds, was called; not one that it holds."""
         parts = list(module.modules())
-        visits = [visit for part in parts if (visit := self._visit(part)) is not None]
+        visits = [visit for part in parts if (visit := self._seen.get(part)) is not None]
         hosts = [host for visit in visits if visit.within is not None and (host := visit.within())]
         return next((host for host in hosts if all(host is not part for part in parts)), None)
 
     def unflattened(self, model: nn.Module) -> str:
         """The first linear layer that was called on images, in words; empty where there is none."""
         for name, module in model.named_modules():
-            visit = self._seen.get(id(module))
-            if visit is not None and visit.module() is module and visit.images:
+            visit = self._seen.get(module)
+            if visit is not None and visit.images:
                 return f"{name or 'the model'} is called on images {list(visit.images)}"
         return ""
 
     def are_aside(self, module: nn.Module) -> bool:
         """Whether a module, or one that it holds, was called where gradients were off from outside."""
-        return any((r := self._aside.get(id(part))) and r() is part for part in module.modules())
+        return any(part in self._aside for part in module.modules())
 
     def line_of(self, module: nn.Module) -> str:
         """``file.py:42``: where a module, or one that it holds, was called without gradients."""
-        found = (self._seen.get(id(part)) for part in module.modules())
+        found = (self._seen.get(part) for part in module.modules())
         return next((visit.line for visit in found if visit is not None and visit.line), "")
 
     def of(self, module: nn.Module) -> tuple[int, int]:
         """How often it was called, and how often of these without gradients."""
-        visit = self._visit(module)
+        visit = self._seen.get(module)
         return (0, 0) if visit is None else (visit.calls, visit.without_gradients)
-
-    def _visit(self, module: nn.Module) -> _Visit | None:
-        visit = self._seen.get(id(module))
-        return visit if visit is not None and visit.module() is module else None
 
 
 def _holds_a_loss(output: object) -> bool:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import MutableMapping
 from typing import Any, Protocol
 
 from torch import nn
 from torch.jit import ScriptModule
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils.hooks import RemovableHandle
+from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_dlcheck.run.watch.compiling import is_beyond_hearing
 from pytest_dlcheck.run.watch.guard import Guard
@@ -46,8 +48,8 @@ class Calls:
     def __init__(self, listener: Listener, visited: Visited, guard: Guard) -> None:
         self._listener, self._visited, self._guard = listener, visited, guard
         self._everywhere: list[RemovableHandle] = []
-        self._followed: dict[int, tuple[weakref.ref[nn.Module], RemovableHandle]] = {}
-        self._aside: dict[int, tuple[weakref.ref[nn.Module], RemovableHandle]] = {}
+        self._followed: MutableMapping[nn.Module, RemovableHandle] = WeakIdKeyDictionary()
+        self._aside: MutableMapping[nn.Module, RemovableHandle] = WeakIdKeyDictionary()
         self._local = _Depth()
 
     @property
@@ -72,25 +74,22 @@ class Calls:
 
     def follow(self, module: nn.Module) -> None:
         """Hear this module's calls from now on."""
-        known = self._followed.get(id(module))
         if isinstance(module, ScriptModule):
             return  # takes no hooks
-        if known is None or known[0]() is not module:
-            handle = module.register_forward_pre_hook(_Ear(module, self._listener))
-            self._followed[id(module)] = (weakref.ref(module), handle)
+        if module not in self._followed:
+            self._followed[module] = module.register_forward_pre_hook(_Ear(module, self._listener))
 
     def follow_aside(self, module: nn.Module) -> None:
         """Hear this module's calls from now on, from inside of others too, unless it is followed."""
-        known = self._aside.get(id(module))
-        if not isinstance(module, ScriptModule) and (known is None or known[0]() is not module):
-            handle = module.register_forward_pre_hook(_EarAside(module, self._listener, self))
-            self._aside[id(module)] = (weakref.ref(module), handle)
+        if not isinstance(module, ScriptModule) and module not in self._aside:
+            ear = _EarAside(module, self._listener, self)
+            self._aside[module] = module.register_forward_pre_hook(ear)
 
     def forget_aside(self, module: nn.Module) -> None:
         """Hear it no more aside."""
-        known = self._aside.pop(id(module), None)
-        if known is not None:
-            known[1].remove()
+        handle = self._aside.pop(module, None)
+        if handle is not None:
+            handle.remove()
 
     def forget_open_calls(self) -> None:
         """Calls that raised, or were left by a generator, are over."""
@@ -99,14 +98,14 @@ class Calls:
     def close(self) -> None:
         """Take every hook off."""
         self.listen_to_the_followed()
-        for _, handle in (*self._followed.values(), *self._aside.values()):
+        for handle in (*self._followed.values(), *self._aside.values()):
             handle.remove()
         self._followed.clear()
         self._aside.clear()
 
     def are_heard_otherwise(self, module: nn.Module) -> bool:
         """Whether a module's calls are told of, be it followed aside or not."""
-        return bool(self._everywhere) or id(module) in self._followed
+        return bool(self._everywhere) or module in self._followed
 
     def _enters(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if is_beyond_hearing():
@@ -114,7 +113,7 @@ class Calls:
         depth = self._local.depth
         self._local.depth = depth + 1
         is_odd = getattr(module, "_is_replica", False) or isinstance(module, ScriptModule)
-        if depth == 0 and not is_odd and id(module) not in self._followed:
+        if depth == 0 and not is_odd and module not in self._followed:
             self._listener.called(module, args)
         self._visited.enters(module, args, outermost=depth == 0)
 
