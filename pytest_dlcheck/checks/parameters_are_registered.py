@@ -28,7 +28,8 @@ class ParametersAreRegistered(Check):
     may be meant to stay as it is. So is a hidden parameter that was given to the optimizer by hand: it
     trains, but no checkpoint holds it. One layer that a list holds several times (`[layer] * n`) is
     advice: its places share their weights. Tensors of the batch, and tensors made anew in each pass
-    (adversarial perturbations, gradient penalties), do not count.
+    (adversarial perturbations, gradient penalties), do not count. On a watched loop what each forward
+    makes anew is looked for here; layers in lists are `optimizer_covers_model`'s business there.
 
     **What it cannot see.** Parameters used under no_grad, or inside reentrant checkpoints.
 

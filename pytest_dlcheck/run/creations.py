@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+Hook: TypeAlias = Callable[[nn.Module, str, Any], None]
+Guard: TypeAlias = Callable[[Hook], Hook]
+
 _TORCH = str(Path(torch.__file__).resolve().parent)
+
+
+def _unguarded(hook: Hook) -> Hook:
+    return hook
 
 
 @dataclass(frozen=True)
@@ -33,23 +40,45 @@ class Creation:
     line: str
     site: str | None
 
+    def told(self) -> str:
+        """In words."""
+        return f"made anew in every forward: {self.name}{f' ({self.line})' if self.line else ''}"
+
+
+class Creations:
+    """Follows every registration of a parameter, in whatever module, until it is closed.
+
+    Args:
+        models: whose modules are told as sites.
+        guard: stands before what torch calls.
+
+    Attributes:
+        found: the parameters, in the order in which they were registered.
+    """
+
+    def __init__(self, models: Sequence[nn.Module], guard: Guard = _unguarded) -> None:
+        self.found: list[Creation] = []
+        self._names = {id(module): name for m in models for name, module in m.named_modules()}
+        self._handle = register_module_parameter_registration_hook(guard(self._note))
+
+    def close(self) -> None:
+        """Follow no more."""
+        self._handle.remove()
+
+    def _note(self, module: nn.Module, name: str, parameter: Any) -> None:
+        if isinstance(parameter, nn.Parameter):
+            label = f"{type(module).__name__}.{name}"
+            self.found.append(Creation(parameter, label, *_place(self._names)))
+
 
 @contextmanager
 def creations(model: nn.Module) -> Iterator[list[Creation]]:
-    """Follow every registration of a parameter, in whatever module."""
-    found: list[Creation] = []
-    names = {id(module): name for name, module in model.named_modules()}
-
-    def note(module: nn.Module, name: str, parameter: Any) -> None:
-        if isinstance(parameter, nn.Parameter):
-            label = f"{type(module).__name__}.{name}"
-            found.append(Creation(parameter, label, *_place(names)))
-
-    handle = register_module_parameter_registration_hook(note)
+    """Follow every registration while this lasts."""
+    following = Creations([model])
     try:
-        yield found
+        yield following.found
     finally:
-        handle.remove()
+        following.close()
 
 
 def _place(names: dict[int, str]) -> tuple[str, str | None]:

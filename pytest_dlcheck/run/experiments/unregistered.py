@@ -90,15 +90,14 @@ def _row(leaf: Tensor, place: Place | None, *, optimized: bool) -> Row:
     )
 
 
-def _created(leaf: Tensor, made: list[Creation]) -> Row:
+def _created(leaf: nn.Parameter, made: list[Creation]) -> Row:
     known = next((one for one in made if one.parameter is leaf), None)
-    line = f" ({known.line})" if known is not None and known.line else ""
     return Row(
         shape=str(tuple(leaf.shape)),
         numel=leaf.numel(),
         is_parameter=True,
         place=None if known is None or known.site is None else known.site or "model",
-        holder=f"made anew in every forward: {'nn.Parameter' if known is None else known.name}{line}",
+        holder=(known or Creation(leaf, "nn.Parameter", "", None)).told(),
         optimized=False,
         created=True,
     )

@@ -70,6 +70,8 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     record.facts["coverage"] += tuple(strand.newcomers.rows(trained))
     if strand is watcher.strands[-1]:
         record.facts["coverage"] += watcher.neglected.forgotten()
+        if rows := watcher.neglected.made_anew():
+            record.facts["unregistered"] = rows
         record.facts["answers"] = watcher.evaluations.answers.rows()
         record.facts["confusion"] = watcher.evaluations.answers.confusion()
         record.facts["edited"] = watcher.edits.rows()

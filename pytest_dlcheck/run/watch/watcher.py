@@ -88,7 +88,8 @@ class Watcher:
         )
         self._outside = Outside(self.strands, self._heard.listener, self._guard, compilation)
         self._aside = Aside(self.strands, self._outside.calls, self.evaluations.twins, compilation)
-        self.neglected = Neglected(self.strands, self._outside.visits, self._outside.flows)
+        heard = self._outside.visits, self._outside.flows
+        self.neglected = Neglected(self.strands, *heard, self._guard, compilation)
         self.unpropagated, self.by_hand = Unpropagated(), ByHand(Leaves())
         self.loading, self.graphs = Loading(), Graphs()
         self._targets = Targets(self._guard, self.evaluations.answers)

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from pytest_dlcheck.run.watch.compiling import Compilation
+from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.models.flows import Flows
 from pytest_dlcheck.run.watch.models.visits import Visits
 from pytest_dlcheck.run.watch.scene import census
 from pytest_dlcheck.run.watch.steps.bystanders import Bystanders
 from pytest_dlcheck.run.watch.steps.leaves import leaves_of
+from pytest_dlcheck.run.watch.steps.made_anew import MadeAnew
 from pytest_dlcheck.run.watch.steps.outsiders import Outsiders
 from pytest_dlcheck.run.watch.steps.unstepped import Unstepped
 from pytest_dlcheck.run.watch.strand import Strand
@@ -28,12 +31,21 @@ class Neglected:
         strands: what is trained, as it becomes known.
         visits: which modules were called, and
         flows: where their results went.
+        guard: stands before what torch calls.
+        compilation: during which nothing more is listened to.
     """
 
-    def __init__(self, strands: Sequence[Strand], visits: Visits, flows: Flows) -> None:
+    def __init__(
+        self,
+        strands: Sequence[Strand],
+        visits: Visits,
+        flows: Flows,
+        guard: Guard,
+        compilation: Compilation,
+    ) -> None:
         self._strands = strands
         self._bystanders, self.outsiders = Bystanders(), Outsiders(visits)
-        self._unstepped = Unstepped(flows)
+        self._unstepped, self._made_anew = Unstepped(flows), MadeAnew(guard, compilation)
         self.next = 1
         """The number of steps after which optimizers are looked at again."""
 
@@ -55,6 +67,8 @@ class Neglected:
             if scene is not None:
                 self.outsiders.note(others, modules, optimizers, scene.model)
                 self.outsiders.tie(losses, stepped)
+                models = [s.scene.model for s in self._strands if s.scene is not None]
+                self._made_anew.look(others, modules, optimizers, models)
         self._unstepped.look(stepped, lambda: census()[1])
 
     def step_ends(self, steps: int) -> None:
@@ -65,6 +79,11 @@ class Neglected:
     def end(self) -> None:
         """The watch ends."""
         self._bystanders.look()
+        self._made_anew.close()
+
+    def made_anew(self) -> tuple[Row, ...]:
+        """Parameters that every forward makes anew, as the experiment on recipes tells them."""
+        return self._made_anew.rows(len(set().union(*(s.keys for s in self._strands))))
 
     def idle_optimizers(self) -> list[str]:
         """Optimizers that never stepped, although their parameters had gradients from backward."""
