@@ -25,10 +25,11 @@ class BackwardIsCorrect(Check):
     **How it decides.** On the very values that the Function was called with: central differences along 5
     random directions in double precision (in single where it takes no doubles), judged by the median
     relative error. Backward functions that differ on purpose are advice: a forward that is constant
-    piece by piece (straight-through, spikes, quantisers), one that gives its input back and only changes
-    the gradient (reversal, scaling, clipping), one that lets nothing through, and one that differs where
-    a clamp is flat. What else differs fails, with the mechanism where it can be told: a constant factor,
-    a sign, a transpose, an ignored `grad_output`, a missing gradient.
+    piece by piece (straight-through, spikes), one that rounds (quantisers, also if their scale depends
+    on the input), one that gives its input back and only changes the gradient (reversal, scaling,
+    clipping), one that lets nothing through, and one that differs where a clamp is flat. What else
+    differs fails, with the mechanism where it can be told: a constant factor, a sign, a transpose, an
+    ignored `grad_output`, a missing gradient.
 
     **What it cannot see.** Functions behind which no gradient of the loss flows, wrong gradients made
     without a Function (`detach`, hooks), and second derivatives.
@@ -97,6 +98,8 @@ class BackwardIsCorrect(Check):
         yield Example("right", (_trace(_row(error=1e-9, ratio=1.0)),))
         rounding = _row(function="Round", error=1.0, flat=True)
         yield Example("straight-through rounding", (_trace(rounding),))
+        scaled = _row(function="FakeQuant", error=0.96, quantises=True)
+        yield Example("rounding by the largest weight", (_trace(scaled),))
         reversal = _row(function="Reverse", error=2.0, ratio=-1.0, identity=True)
         yield Example("gradient reversal", (_trace(reversal),))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -66,7 +66,7 @@ class GradientsFlow(Check):
         places = [row for trace in evidence.of("inspect") for row in trace.rows("flow")]
         if verdict.outcome is Outcome.ERRORED and places and places[0].text("state") == "cut":
             cut, count = places[1:], places[0].integer("parameters")
-            return self._fails(cut, count, count) if cut else verdict
+            return self._fails(cut, count, ()) if cut else verdict
         return verdict
 
     def decide(self, evidence: Evidence) -> Verdict:
@@ -82,9 +82,8 @@ class GradientsFlow(Check):
         if not broken and faults.is_blocked(evidence.of("train"), silent, asked):
             broken = [row for row in places if row.text("state") == "zero"]
         if broken:
-            return self._fails(
-                broken, len(asked), sum(faults.covered(broken, n, silent) for n in silent)
-            )
+            still = [asked[name] for name in silent if faults.covered(broken, name, silent)]
+            return self._fails(broken, len(asked), still)
         if not looked and (lost := [n for n in silent if not asked[n].flag("changed")]):
             return self.inconclusive(
                 f"{len(lost)} of {len(asked)} trainable parameters have no gradient in any step (0 "
@@ -106,15 +105,17 @@ class GradientsFlow(Check):
             ),
         )
 
-    def _fails(self, places: list[Row], count: int, silent: int) -> Verdict:
-        places = sorted(places, key=faults.is_far_from_its_cut)
+    def _fails(self, places: list[Row], count: int, still: Sequence[Row]) -> Verdict:
+        """Of so many parameters these stand still; all of them where none is named."""
+        places, silent = sorted(places, key=faults.is_far_from_its_cut), len(still) or count
+        cause, remedy = faults.reason(places[0], still)
         return self.failed(
             f"{silent} of {count} trainable parameters receive no gradient in any step "
             "(0 expected), though they should train",
             Measure("parameters without gradient", silent, "count", 0),
             suspects=map(faults.suspect, places),
-            cause=faults.cause(places[0]),
-            remedy=faults.remedy(places[0]),
+            cause=cause,
+            remedy=remedy,
         )
 
     @classmethod

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults.axes import along_the_samples, carried_over, over_the_samples
+from pytest_dlcheck.faults.axes import along_the_samples, carried_over, kept_within, over_the_samples
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict
@@ -26,7 +26,8 @@ class SamplesStayApart(Check):
     recurrent layer or ``MultiheadAttention`` is called ``often`` or more, and every time has as many
     steps as there are samples, and, in the samples' place, as many as another axis of the batch has. It
     fails, too, where in ``often`` or more losses, and ``most`` of those looked at, a model is given a
-    state that it has given for the batch before, though the loader shuffles; and where in ``often`` or
+    state that it has given for the batch before, though the loader shuffles, or a recurrent layer within
+    it is so on each further batch; and where in ``often`` or
     more losses, and all that were looked at, a softmax is over an axis of so many as there are samples,
     the first, that no other axis has, while each sample has a target.
 
@@ -68,6 +69,8 @@ class SamplesStayApart(Check):
         turned = [row for row in rows if self._is_turned(row)]
         for row in (row for row in turned if row.text("kind") == "layer"):
             return self.failed_by(along_the_samples(row))
+        for row in (row for row in turned if row.text("kind") == "state"):
+            return self.failed_by(kept_within(row))
         for row in turned:
             return self.failed_by(over_the_samples(row))
         measure = Measure("layers along the samples", 0, "count", 0)
@@ -92,6 +95,8 @@ class SamplesStayApart(Check):
         weights = _example(kind="softmax", site="", shape="[32, 12]")
         yield Example("attention over the batch", (weights,), ("attention",))
         losses = Row(looked=24, carried=20, carried_shapes="[1, 32, 12]")
+        within = _example(kind="state", calls=2, turned=2)
+        yield Example("hidden state kept in the model", (within,), ("encoder.rnn",))
         yield Example("hidden state of the batch before", (_example(losses, turned=0),), ("model",))
 
 

@@ -6,6 +6,8 @@ from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.verdict import Measure, Suspect
 
+_ENDED = "the hidden state is carried into the next batch: each sample begins where another ended"
+
 
 def along_the_samples(row: Row) -> Fault:
     """A layer takes samples for the steps of a sequence."""
@@ -39,7 +41,23 @@ def carried_over(row: Row, bound: float) -> Fault:
         ),
         measures=(Measure("losses with a state of the batch before", count, "count", bound, "<"),),
         suspects=(Suspect("model", f"its state {shape} is carried from batch to batch", remedy),),
-        cause="the hidden state is carried into the next batch: each sample begins where another ended",
+        cause=_ENDED,
+        remedy=remedy,
+    )
+
+
+def kept_within(row: Row) -> Fault:
+    """A layer goes on from where it ended on the batch before, which held other samples."""
+    site, kind, count = row.text("site"), row.text("type"), row.integer("turned")
+    remedy = "begin each batch with a fresh state: set the one that is kept to None before it"
+    return Fault(
+        because=(
+            f"in {count} of {count} further batches (0 may) `{site}` is given the hidden state that it "
+            "gave for the batch before, while the loader shuffles"
+        ),
+        measures=(Measure("batches with a state of the one before", count, "count", 0),),
+        suspects=(Suspect(site, f"{kind} is given a hidden state that the model has kept", remedy),),
+        cause=_ENDED,
         remedy=remedy,
     )
 

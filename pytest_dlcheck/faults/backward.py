@@ -22,6 +22,8 @@ def on_purpose(rows: Sequence[Row], row: Row) -> str:
         return "it gives its input back unchanged and changes the gradient only (reversal, scaling)"
     if any(other.flag("flat") for other in rows):
         return "its forward is piecewise constant: a straight-through or surrogate gradient"
+    if any(other.flag("quantises") for other in rows):
+        return "its forward rounds, by a scale that its input sets: a straight-through gradient"
     if all(other.flag("silent") for other in rows):
         return "it lets no gradient through"
     if row.get("where_flat") is True and not row.flag("rectifies"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Suspect
@@ -87,7 +87,7 @@ def is_far_from_its_cut(row: Row) -> bool:
     return bool(site and last) and not f"{last}.".startswith(f"{site}.")
 
 
-def cause(row: Row) -> str:
+def _cause(row: Row) -> str:
     """The likely cause of what was found at the place."""
     before, after = row.text("cut_before"), row.text("cut_after") or row.text("site") or "the model"
     if row.text("doubled"):
@@ -120,7 +120,21 @@ def _seen_in_calls(row: Row) -> str:
     return f"what `{name}` returns is detached before it goes into {taker}{at}"
 
 
-def remedy(row: Row) -> str:
+def reason(place: Row, still: Sequence[Row]) -> tuple[str, str]:
+    """The likely cause, and what to do about it.
+
+    Args:
+        place: the first one without gradient.
+        still: the rows of the parameters that stand still.
+    """
+    weights = [row for row in still if row.text("shape").count(", ")]
+    if weights and all(row.flag("zero_at_start") for row in weights):
+        cause = "their weights are initialised to zero: nothing passes them, and no gradient comes back"
+        return cause, "initialise them at random, as nn.init.kaiming_normal_ does; zeros are for biases"
+    return _cause(place), _remedy(place)
+
+
+def _remedy(row: Row) -> str:
     """What to do about it."""
     site = row.text("site") or row.text("type") or "the model"
     if row.text("doubled"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pytest_dlcheck.faults import resets
+from pytest_dlcheck.faults.accumulation import accumulates, undivided
 from pytest_dlcheck.faults.fault import Fault
-from pytest_dlcheck.faults.steps import SCALE_FREE
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
@@ -176,7 +176,7 @@ def remainder_dropped(row: Row, several: int, some: float) -> Fault | None:
     """The last micro-batches of an epoch are propagated back and thrown away."""
     windows, lost = row.integer("discarded"), row.integer("discarded_backwards")
     share = lost / max(1, lost + row.integer("looked_backwards"))
-    if not _accumulates(row) or windows < several or share < some:
+    if not accumulates(row) or windows < several or share < some:
         return None
     return Fault(
         because=(
@@ -223,24 +223,16 @@ def further(trace: Trace, several: int, some: float, dropped: float) -> Fault | 
 def order_advice(trace: Trace, late: int) -> Iterator[str]:
     """What is no fault for sure, nor that an optimizer waits which should step by the step ``late``."""
     yield from _waits_for_its_turn(trace.row("loop"), late)
-    row, comparisons = trace.row("loop"), trace.row("comparisons")
-    count, name = row.integer("micro_batches"), trace.row("recipe").text("optimizer")
-    undivided = 2 * comparisons.integer("undivided") > comparisons.integer("looked") > 0
-    if _accumulates(row) and undivided and not any(part in name for part in SCALE_FREE):
+    row = trace.row("loop")
+    if count := undivided(trace):
         yield (
             f"{count} micro-batches add up undivided: the step is {count} times that of their mean; "
             f"divide the loss by {count}, unless the learning rate allows for it"
         )
-    if _accumulates(row) and row.integer("discarded_backwards"):
+    if accumulates(row) and row.integer("discarded_backwards"):
         yield f"{row.integer('discarded_backwards')} backward passes were reset before any step"
     if row.flag("all_waste"):
         yield (
             "each optimizer's backward also reaches what the other steps, for nothing: detach the "
             "generated batch in the discriminator's loss"
         )
-
-
-def _accumulates(row: Row) -> bool:
-    """Where another network's optimizer is idle, its backward passes leave gradients here as well."""
-    alone = row.integer("strands") == 1 and not row.text("never_stepped")
-    return alone and row.integer("micro_batches") > 1

@@ -8,7 +8,18 @@ from statistics import fmean, median
 
 from pytest_dlcheck.trace import Trace
 
-GLANCED = frozenset({"learning_rate", "loss", "fixed_loss", "rounding", "recipe", "optimizer_groups"})
+GLANCED = frozenset(
+    {
+        "learning_rate",
+        "loss",
+        "fixed_loss",
+        "rounding",
+        "recipe",
+        "optimizer_groups",
+        "loop",
+        "comparisons",
+    }
+)
 """What is read here and in the stories told of it, beside gradients, updates and parameters."""
 EARLY = 8
 """Recorded steps in which a learning rate that is too high shows itself."""

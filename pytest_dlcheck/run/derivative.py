@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.custom_functions import FunctionCall
+from pytest_dlcheck.run.quantising import quantises
 from pytest_dlcheck.run.seeding import same_draws
 
 _DIRECTIONS = 5
@@ -36,6 +37,7 @@ class Comparison:
         where_flat: whether the two differ at elements only at which forward is flat; None where the
             Function does not act on each element by itself.
         rectifies: whether it is max(x, 0).
+        quantises: whether what it gives is rounded, to few values or to a grid.
     """
 
     argument: int
@@ -48,6 +50,7 @@ class Comparison:
     identity: bool
     where_flat: bool | None
     rectifies: bool
+    quantises: bool
 
     @property
     def error(self) -> float:
@@ -159,6 +162,7 @@ class Derivative:
             identity=any(t.shape == value.shape and torch.equal(t, value.double()) for t in outputs),
             where_flat=self._where_flat(index, outputs, step),
             rectifies=len(outputs) == 1 and _is(outputs[0], value.double().relu()),
+            quantises=any(quantises(value.double(), t) for t in outputs),
         )
 
     def _difference(self, index: int, direction: Tensor, weights: list[Tensor], step: float) -> float:

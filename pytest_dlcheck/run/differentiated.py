@@ -56,6 +56,7 @@ def _told(kind: type[Any], call: FunctionCall, one: Comparison, dtype: torch.dty
         "identity": one.identity,
         "where_flat": one.where_flat,
         "rectifies": one.rectifies,
+        "quantises": one.quantises,
     }
 
 

@@ -29,6 +29,7 @@ from pytest_dlcheck.run.watch.losses.compared import Comparisons
 from pytest_dlcheck.run.watch.models.axes import Axes
 from pytest_dlcheck.run.watch.models.entries import Entries
 from pytest_dlcheck.run.watch.models.flows import Flows
+from pytest_dlcheck.run.watch.models.kept_states import KeptStates
 from pytest_dlcheck.run.watch.models.modes import sensitive
 from pytest_dlcheck.run.watch.models.visits import Visits
 from pytest_dlcheck.run.watch.ranks import Rank
@@ -59,6 +60,7 @@ class Heard(Protocol):
     flows: Flows
     axes: Axes
     entries: Entries
+    kept_states: KeptStates
 
 
 class Strand:
@@ -319,7 +321,8 @@ class Strand:
             self.filled["flow"] = places(
                 self.scene, self.filled["gradient_norm"], heard.visits, heard.flows
             )
-            self.filled["axes"] = heard.axes.rows(self.scene.model)
+            axes, states = heard.axes.rows(self.scene.model), heard.kept_states.rows(self.scene.model)
+            self.filled["axes"] = (*axes, *states)
             self.filled["data_scale"] = heard.entries.scale(self.scene.model)
             self.filled["batch_norms"] = heard.entries.norms(self.scene.model)
             self.unflattened = heard.visits.unflattened(self.scene.model)

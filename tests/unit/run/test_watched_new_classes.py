@@ -117,3 +117,6 @@ def test_labels_come_second_or_by_name():
     labels = torch.arange(4)
     assert labels_of((torch.rand(4, 2), labels)) is labels
     assert labels_of({"image": torch.rand(4, 2), "label": labels}) is labels
+    assert labels_of((torch.rand(4, 2), torch.rand(4, 3), labels)) is labels
+    assert labels_of((torch.rand(4, 2), labels, torch.arange(4))) is labels
+    assert labels_of((torch.rand(4, 2), torch.rand(4), torch.arange(4), labels)) is None

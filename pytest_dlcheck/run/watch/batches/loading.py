@@ -7,6 +7,12 @@ import weakref
 from torch.utils.data import RandomSampler
 
 
+def shuffles(iterator: object) -> bool:
+    """Whether a loader's iterator draws each sample once, in random order."""
+    sampler = getattr(getattr(iterator, "_index_sampler", None), "sampler", None)
+    return type(sampler) is RandomSampler and not sampler.replacement
+
+
 class Loading:
     """The reading of all loaders.
 
@@ -51,7 +57,7 @@ class Loading:
     def _look_at_the_order(self, iterator: object) -> None:
         batches = getattr(iterator, "_index_sampler", None)
         sampler, size = getattr(batches, "sampler", None), getattr(batches, "batch_size", None)
-        self.is_shuffled = type(sampler) is RandomSampler and not sampler.replacement
+        self.is_shuffled = shuffles(iterator)
         drops = getattr(batches, "drop_last", False) is True and type(size) is int
         try:
             self.left_out = len(sampler) % size if drops else 0  # type: ignore[operator, arg-type]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import torch
 from torch import Tensor
@@ -154,17 +154,26 @@ def _are_of_one(one: _Pass, other: _Pass) -> bool:
 
 
 def labels_of(batch: Any) -> Tensor | None:
-    """Whole numbers, one a sample, second or called labels; none that a device must give."""
+    """Whole numbers, one a sample, called labels, second, or the only such that are not first.
+
+    None that a device must give.
+    """
     if isinstance(batch, Mapping):
-        found = next((batch[name] for name in _LABELS if name in batch), None)
-    else:
-        found = batch[1] if type(batch) in {list, tuple} and len(batch) > 1 else None
+        named: Any = next((batch[name] for name in _LABELS if name in batch), None)
+        return named if _are_labels(named) else None
+    others: Sequence[Any] = batch[1:] if type(batch) in {list, tuple} else ()
+    if any(map(_are_labels, others[:1])):
+        return cast("Tensor", others[0])
+    found = [each for each in others if _are_labels(each)]
+    return found[0] if len(found) == 1 else None
+
+
+def _are_labels(found: object) -> TypeGuard[Tensor]:
     if type(found) is not Tensor or found.layout != torch.strided or found.is_nested:
-        return None
+        return False
     if not (found.is_cpu and found.dim()) or found.numel() != len(found):
-        return None
-    whole = not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
-    return found if whole else None
+        return False
+    return not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
 
 
 def _told(classes: Tensor, seen: Tensor) -> Row | None:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import RandomSampler
+
+from pytest_dlcheck.run.watch.batches.loading import shuffles
 
 LARGEST = 1 << 22
 """Bytes behind a state up to which it is kept until the next call."""
@@ -28,8 +29,7 @@ class Carried:
 
     def batch_is_read(self, reading: object) -> None:
         """A loader's iterator has given a batch."""
-        sampler = getattr(getattr(reading, "_index_sampler", None), "sampler", None)
-        self._is_new = type(sampler) is RandomSampler
+        self._is_new = shuffles(reading)
 
     def is_called(self, inputs: Sequence[Tensor]) -> None:
         """A model is called: on a batch, and what else it is given."""

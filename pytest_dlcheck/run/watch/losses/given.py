@@ -123,14 +123,27 @@ def _of_written(each: Written) -> Iterator[Row]:
 
 
 def _over_the_batch(each: Written) -> Iterator[Row]:
-    """Logarithms of probabilities, one of each row chosen, that sum to 1 over the samples."""
+    """Logarithms of probabilities that sum to 1 over the samples, as no row of their targets does.
+
+    Targets are the number of a class for each row, or a distribution over classes.
+    """
     logarithms = logarithms_of(each.scores)
     scores = None if logarithms is None else values_of(logarithms)
-    if scores is None or scores.dim() != _TWO or each.target.numel() != len(scores):
+    if scores is None or scores.dim() != _TWO:
+        return
+    if each.target.numel() != len(scores) and not _are_distributions(each.target, scores):
         return
     found = _distances(_rows(scores), scores)
     if min(found["columns_off"], found["log_columns_off"]) < NEAR:
         yield _row("nll_loss", "", None, is_written=True, classes=scores.size(1), **found)
+
+
+def _are_distributions(target: Tensor, scores: Tensor) -> bool:
+    """Whether each row of the targets sums to 1, and not each column."""
+    if target.shape != scores.shape or not target.is_floating_point():
+        return False
+    found = distances(target.float())
+    return found["rows_off"] < NEAR < found["columns_off"]
 
 
 def _of_regression(kind: str, last: str, maker: Any, target: Tensor) -> Iterator[Row]:

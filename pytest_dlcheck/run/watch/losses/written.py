@@ -196,6 +196,7 @@ def _likelihood(node: Node, edges: list[int]) -> tuple[str, Node, Tensor] | None
     scores, target = node.next_functions[edges[0]][0], _factor(node, edges)
     if kind_of(scores) not in _LOGARITHMS or target is None or list(target.shape) != made(node):
         return None
+    target = -target if bool((target <= 0).all()) else target  # its minus may stand before either
     if not bool(((target >= 0) & (target <= 1)).all()):
         return None
     return "likelihood", scores, target

@@ -16,6 +16,7 @@ from pytest_dlcheck.run.watch.listener import Listener
 from pytest_dlcheck.run.watch.models.axes import Axes
 from pytest_dlcheck.run.watch.models.entries import Entries
 from pytest_dlcheck.run.watch.models.flows import Flows
+from pytest_dlcheck.run.watch.models.kept_states import KeptStates
 from pytest_dlcheck.run.watch.models.unheard import Unheard
 from pytest_dlcheck.run.watch.models.visits import Visits
 from pytest_dlcheck.run.watch.scene import census, parameters_of
@@ -47,7 +48,7 @@ class Outside:
     ) -> None:
         self._strands, self._compilation = strands, compilation
         self.visits, self.flows, self.unheard, self.axes = Visits(), Flows(), Unheard(), Axes()
-        self.entries = Entries()
+        self.entries, self.kept_states = Entries(), KeptStates()
         self._outermost: weakref.ref[nn.Module] | None = None
         self._giver: weakref.ref[nn.Module] | None = None
         self.calls = Calls(listener, self, guard)
@@ -68,6 +69,7 @@ class Outside:
         giver = self.flows.is_called(module, arguments, outermost=outermost)
         self.axes.is_called(module, arguments, outermost=outermost)
         self.entries.is_called(module, outermost=outermost)
+        self.kept_states.is_called(module, arguments)
         if outermost:
             self._outermost = weakref.ref(module)
             self._giver = None if giver is None else weakref.ref(giver)
@@ -77,6 +79,7 @@ class Outside:
         outermost = self._outermost is not None and self._outermost() is module
         self.flows.returns(module, arguments, output, outermost=outermost)
         self.entries.returns(module, arguments, output)
+        self.kept_states.returns(module, output)
         if outermost:
             self.visits.returns(module, output)
             giver = None if self._giver is None else self._giver()
@@ -95,6 +98,7 @@ class Outside:
         """A loader's iterator has given a batch."""
         if self.calls.are_all_heard:
             self.axes.batch_is_read(reading, batch)
+            self.kept_states.batch_is_read(reading)
 
     def pass_begins(self) -> None:
         """A pass over a loader begins: another model than the trained one may be called."""
@@ -135,3 +139,4 @@ class Outside:
             if any(s.scene is not None and s.owns(module) for s in self._strands):
                 self.calls.follow(module)
         self.calls.listen_to_the_followed()
+        self.kept_states.forget()

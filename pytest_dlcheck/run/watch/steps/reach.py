@@ -46,12 +46,12 @@ def coverage(scene: Scene, stepped: set[int], norms: object) -> tuple[Row, ...]:
 
 
 def places(scene: Scene, norms: object, visits: Visits, flows: Flows) -> tuple[Row, ...]:
-    """Where no gradient arrives: modules whose parameters had none in any step, with their calls.
+    """Where no gradient arrives: modules whose parameters had none in any step, or exactly zero in all.
 
-    A module is cut that is called in the forward that trains and only ever with gradients off, and one
-    whose result is given on into such a forward without its graph.
+    With their calls. A module is cut that is called in the forward that trains and only ever with
+    gradients off, and one whose result is given on into such a forward without its graph.
     """
-    reached = _reached(norms)
+    fates = _fates(norms)
     rows = [Row(site="loss", state="connected", parameters=len(scene.parameters))]
     if _are_all_zero(norms):
         return (*rows, Row(site="", state="zero", type=type(scene.model).__name__, called=1))
@@ -59,10 +59,12 @@ def places(scene: Scene, norms: object, visits: Visits, flows: Flows) -> tuple[R
     for name, module in _modules(scene):
         held = [f"{name}.{n}" if name else n for n, _ in module.named_parameters()]
         inside = any(not outer or name.startswith(f"{outer}.") for outer in done)
-        if not held or inside or any(n in reached for n in held):
+        found = {fates.get(n, "absent") for n in held}
+        if inside or len(found) != 1 or "flows" in found:
             continue
         done.append(name)
-        rows.append(_place(name, module, visits, flows))
+        is_zero = "zero" in found
+        rows.append(_still(name, module, visits) if is_zero else _place(name, module, visits, flows))
     return tuple(rows)
 
 
@@ -94,6 +96,12 @@ def _place(name: str, module: nn.Module, visits: Visits, flows: Flows) -> Row:
     )
 
 
+def _still(name: str, module: nn.Module, visits: Visits) -> Row:
+    """A module whose gradients are zero."""
+    calls, _ = _calls(module, visits)
+    return Row(site=name, state="zero", type=type(module).__name__, called=calls)
+
+
 def _consumers(flow: Flow) -> str:
     return ", ".join(type(module).__name__ for module in flow.into())
 
@@ -119,6 +127,14 @@ def _are_all_zero(norms: object) -> bool:
     found = norms.values if isinstance(norms, Matrix) else ()
     values = [value for row in found for value in row if value is not None]
     return bool(values) and not any(values)
+
+
+def _fates(norms: object) -> dict[str, str]:
+    """Of each parameter that had a gradient in any recorded step: ``flows``, or ``zero`` in all."""
+    if not isinstance(norms, Matrix):
+        return {}
+    known = ((site, [v for v in values if v is not None]) for site, values in norms.columns())
+    return {site: "flows" if any(values) else "zero" for site, values in known if values}
 
 
 def _reached(norms: object) -> set[str]:

@@ -1,0 +1,104 @@
+"""States that recurrent layers of a model are given by the call on the batch before. No judgement.
+
+A model that keeps its hidden state in an attribute is called on its inputs alone: only within it can
+be heard what its layers are given. Samples in random order have nothing to do with those before.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
+
+from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.watch.batches.loading import shuffles
+from pytest_dlcheck.trace import Row
+
+LARGEST = 1 << 22
+"""Bytes of a state up to which it is kept until the next call."""
+
+
+@dataclass
+class _Layer:
+    """What is known of one.
+
+    Attributes:
+        state: the last one that it gave.
+        batch: the number of the batch on which it gave that.
+        calls: first calls on a further batch, and
+        kept: those of them that were given that state.
+    """
+
+    state: Tensor | None = None
+    batch: int = 0
+    calls: int = 0
+    kept: int = 0
+
+    def is_called(self, given: Tensor | None, batch: int) -> None:
+        """It is given a state, or none, while this batch is the last that was read."""
+        if self.state is None or batch == self.batch:
+            return
+        self.calls += 1
+        if given is not None and given.device == self.state.device:
+            self.kept += torch.equal(given, self.state)
+
+
+class KeptStates:
+    """Hears recurrent layers while all calls are heard, as long as one loader is read that shuffles."""
+
+    def __init__(self) -> None:
+        self._layers: MutableMapping[nn.Module, _Layer] = WeakIdKeyDictionary()
+        self._reading: weakref.ref[object] | None = None
+        self._batch = 0
+        self._is_shuffled = False
+
+    def batch_is_read(self, reading: object) -> None:
+        """A loader's iterator has given a batch."""
+        if self._reading is None or self._reading() is not reading:
+            self._reading, self._is_shuffled = weakref.ref(reading), shuffles(reading)
+        self._batch += 1
+
+    def is_called(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        """Any module is called."""
+        if self._hears(module):
+            layer = self._layers.setdefault(module, _Layer())
+            layer.is_called(next(iter(tensors(arguments[1:])), None), self._batch)
+
+    def returns(self, module: nn.Module, output: object) -> None:
+        """Any module has returned."""
+        if not self._hears(module):
+            return
+        layer = self._layers.setdefault(module, _Layer())
+        outputs = output if isinstance(output, tuple) else (output,)
+        given = tensors(outputs if isinstance(module, nn.RNNCellBase) else outputs[1:])
+        is_small = bool(given) and given[0].layout == torch.strided and given[0].nbytes <= LARGEST
+        layer.state = given[0].detach().clone() if is_small else None
+        layer.batch = self._batch
+
+    def forget(self) -> None:
+        """Not all calls are heard any more."""
+        for layer in self._layers.values():
+            layer.state = None
+
+    def rows(self, model: nn.Module) -> tuple[Row, ...]:
+        """A row per recurrent layer of a model that was called on several batches."""
+        return tuple(
+            Row(
+                kind="state",
+                site=name or type(module).__name__,
+                type=type(module).__name__,
+                calls=layer.calls,
+                turned=layer.kept,
+            )
+            for name, module in model.named_modules()
+            if (layer := self._layers.get(module)) is not None and layer.calls
+        )
+
+    def _hears(self, module: nn.Module) -> bool:
+        trains = self._is_shuffled and torch.is_grad_enabled()
+        return trains and isinstance(module, nn.RNNBase | nn.RNNCellBase)
