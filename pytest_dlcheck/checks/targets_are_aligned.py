@@ -42,8 +42,9 @@ class TargetsAreAligned(Check):
     features within a model, that are viewed as another number of rows, across their axes, square images
     that a linear layer is called on before anything else, targets that are the very tokens that the
     model is called on, unshifted, or one of the inputs of each sample, or that lie on padding and count,
-    a term of the loss that is multiplied by zero, and a copy of the model that gives targets and is
-    never synchronised.
+    a mean over the places that a mask has set to zero, too, actions that become less likely the more
+    they are worth, a term of the loss that is multiplied by zero, and a copy of the model that gives
+    targets and is never synchronised.
 
     **What it cannot see.** Batches that no loader gave (where none gave inputs with targets, it is not
     applicable) or that are changed before the model, targets that are changed before the loss, losses

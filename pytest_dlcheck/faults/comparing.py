@@ -175,6 +175,24 @@ def padding(row: Row) -> str:
     )
 
 
+def unlikelier(row: Row) -> str:
+    """Advice where the sign of a policy's loss is that of costs."""
+    return (
+        f"in {row.integer('unlikelier')} of {row.integer('looked')} losses actions become less likely "
+        "the more they are worth: right where these numbers are costs; where they are rewards, the "
+        "loss has the wrong sign: -(log_prob * advantage).mean()"
+    )
+
+
+def masked(row: Row) -> str:
+    """Advice where a mean is taken over what a mask leaves out, too."""
+    return (
+        f"in {row.integer('masked')} of {row.integer('looked')} losses a mask sets "
+        f"{row.text('masked_shapes')} of the places to 0, and the mean is over all of them: divide the "
+        "sum by mask.sum(), or the loss is smaller the fewer places count"
+    )
+
+
 def cut(row: Row) -> str:
     """Advice where a batch is viewed with other rows before the model."""
     shapes = row.text("cut_shapes")
@@ -202,6 +220,8 @@ ADVICE: Mapping[str, Callable[[Row], str]] = {
     "copied": copied,
     "given": given,
     "padding": padding,
+    "masked": masked,
+    "unlikelier": unlikelier,
     "weightless": weightless,
     "cut": cut,
     "cut_inside": cut_apart,

@@ -8,6 +8,7 @@ from . import (
     faults_of_order,
     faults_of_pairs,
     faults_of_teachers,
+    faults_of_weighing,
     unusual,
 )
 from .test_loops import watched
@@ -25,6 +26,11 @@ SILENT = [
     *((loop, "an average is to be updated") for loop in faults_of_hand_cut.UNTOLD),
     *((loop, "to be synchronised") for loop in faults_of_hand_cut.UNTOLD),
     *((loop, "steps in a row") for loop in faults_of_order.QUIET),
+    *(
+        (loop, words)
+        for loop in faults_of_weighing.QUIET
+        for words in ("the mean is over all", "wrong sign", "into the targets")
+    ),
     *unusual.UNTOLD,
 ]
 

@@ -32,6 +32,7 @@ from . import (
     faults_of_steps,
     faults_of_teachers,
     faults_of_validation,
+    faults_of_weighing,
     faults_of_written_losses,
     healthy,
     measured,
@@ -76,6 +77,8 @@ QUIET += [
     *faults_of_classes.QUIET,
     *faults_of_replaced_parts.QUIET,
     *faults_of_scales.QUIET,
+    *faults_of_weighing.QUIET,
+    *faults_of_weighing.COSTS,
     *unusual.QUIET,
 ]
 TWINS = dict.fromkeys(case.twin for case in CASES)

@@ -17,7 +17,8 @@ DEEPEST = 128
 """those of one side of a product: an advantage may be put together step by step."""
 _SUMS = frozenset({"Add", "Sub", "Stack", "Cat"})
 _REDUCES = _SUMS | {"Mean", "Sum", "Neg", "Div", "Mul", "Squeeze", "View"}
-_SHAPES = frozenset({"Stack", "Cat", "Squeeze", "Unsqueeze", "View", "UnsafeView", "Select", "Neg"})
+SHAPES = frozenset({"Stack", "Cat", "Squeeze", "Unsqueeze", "View", "UnsafeView", "Select", "Neg"})
+"""What gives numbers another shape, or the other sign."""
 
 
 def of_a_critic(root: Node) -> str:
@@ -29,8 +30,8 @@ def of_a_critic(root: Node) -> str:
     for node in entire([root], NODES, _below) or ():
         if kind_of(node) == "Mul" and len(inputs_of(node)) > 1:
             one, other = inputs_of(node)
-            for chosen, weight in ((one, other), (other, one)):
-                ends = _chosen(chosen)
+            for side, weight in ((one, other), (other, one)):
+                ends = chosen(side)
                 if ends and _is_less_a_value(weight) and not _is_made_of(weight, ends):
                     return str(made(node))
     return ""
@@ -47,9 +48,9 @@ def _within(node: Node, kinds: frozenset[str]) -> list[Node]:
     return entire([node], DEEPEST, lambda n: inputs_of(n) if kind_of(n) in kinds else ()) or []
 
 
-def _chosen(side: Node) -> set[Node]:
+def chosen(side: Node) -> set[Node]:
     """Where logarithms of probabilities are chosen; empty where a side is made of anything else."""
-    ends = {node for node in _within(side, _SHAPES) if kind_of(node) not in _SHAPES}
+    ends = {node for node in _within(side, SHAPES) if kind_of(node) not in SHAPES}
     are_chosen = all(
         kind_of(end) in {"Gather", "Index"} and logarithms_of(inputs_of(end)[0]) is not None
         for end in ends
@@ -64,7 +65,7 @@ def _is_made_of(weight: Node, ends: set[Node]) -> bool:
 
 def _is_less_a_value(side: Node) -> bool:
     """Whether a network's answers are taken off what is known: returns less values, of many samples."""
-    differences = [node for node in _within(side, _SHAPES) if kind_of(node) == "Sub"]
+    differences = [node for node in _within(side, SHAPES) if kind_of(node) == "Sub"]
     return bool(differences) and all(
         node.next_functions[0][0] is None and len(inputs_of(node)) == 1 and made(node) not in ([], [1])
         for node in differences

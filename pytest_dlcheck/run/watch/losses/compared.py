@@ -14,8 +14,8 @@ from pytest_dlcheck.trace import Row
 
 _COUNTED = ("looked", "aligned", "misaligned", "moving", "undivided", "paired", "exponential")
 _TOLD = (
-    *("crossed", "cut", "cut_inside", "turned", "its_own", "given", "padding"),
-    *("advantage", "carried", "weightless", "partly"),
+    *("crossed", "cut", "cut_inside", "turned", "its_own", "given", "padding", "masked"),
+    *("advantage", "unlikelier", "carried", "weightless", "partly"),
 )
 
 
@@ -39,7 +39,9 @@ class Compared:
             within the model that does so; ``turned``, of scores and targets that were flattened in
             another order; ``its_own``, where each sample is told by its likeness to itself; ``given``,
             where the targets are among the inputs; ``padding``, of the targets that lie on it;
-            ``advantage``, of what a critic says, with gradients, in an actor's loss; ``carried``, of a
+            ``masked``, of the places that a mask has set to zero and that are averaged over;
+            ``advantage``, of what a critic says, with gradients, in an actor's loss; ``unlikelier``, of
+            actions that lose probability by what they are worth; ``carried``, of a
             state from the batch before; ``weightless``, where a term is multiplied by zero; and
             ``partly``, of targets for some rows of the inputs only, as of the nodes of a graph.
         partners: which of its targets stands beside which input, where that is told.

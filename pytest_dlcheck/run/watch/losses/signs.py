@@ -32,7 +32,7 @@ def pushes_apart(order: Sequence[Any], outputs: Container[Any] = ()) -> bool:
         wanted = _wanted(node, name)
         if wanted and -wanted in found:
             return True
-        for child, sign in () if wanted else _below(node, name):
+        for child, sign in () if wanted else below(node):
             signs[child] |= {sign * each for each in found}
     return False
 
@@ -47,7 +47,9 @@ def _wanted(node: Any, name: str) -> int:
     return -1 if name.startswith(_LIKENESSES) else 0
 
 
-def _below(node: Any, name: str) -> Iterator[tuple[Any, int]]:
+def below(node: Any) -> Iterator[tuple[Any, int]]:
+    """What a node is made of, and with which sign that enters."""
+    name = type(node).__name__
     for index, (child, _) in enumerate(node.next_functions):
         if child is None or (index and name.startswith("DivBackward")):
             continue

@@ -28,11 +28,14 @@ from pytest_dlcheck.run.watch.losses.crossed import crossed
 from pytest_dlcheck.run.watch.losses.cuts import cut_apart
 from pytest_dlcheck.run.watch.losses.given import what_is_given, what_is_written
 from pytest_dlcheck.run.watch.losses.kept import MEAN, kept
+from pytest_dlcheck.run.watch.losses.masked import averaged_away
 from pytest_dlcheck.run.watch.losses.mixed import what_is_mixed
+from pytest_dlcheck.run.watch.losses.moving import moves, teachers_move
 from pytest_dlcheck.run.watch.losses.opposite import among_the_inputs, is_its_own, turned
 from pytest_dlcheck.run.watch.losses.orders import pairing
 from pytest_dlcheck.run.watch.losses.padding import counted
 from pytest_dlcheck.run.watch.losses.partners import Couples
+from pytest_dlcheck.run.watch.losses.policies import unlikelier
 from pytest_dlcheck.run.watch.losses.written import made_here, weightless, written
 from pytest_dlcheck.run.watch.models.answers import Answers
 from pytest_dlcheck.run.watch.models.once import Once
@@ -121,7 +124,7 @@ class Targets:
         by_hand = [] if any(t is not None for t in targets) else written(nodes[0], self._batches)
         found = [t for t in (*targets, *(each.target for each in by_hand)) if t is not None]
         aligned, age = self._aligned(inputs, found)
-        moving = [_moves(node, target) for node, target in zip(nodes, targets, strict=True)]
+        moving = [moves(node, target) for node, target in zip(nodes, targets, strict=True)]
         undivided = _undivided(nodes)
         paired = any(len(batch) > 1 for batch in self._batches)
         scores = (*what_is_given(nodes), *what_is_written(by_hand))
@@ -150,7 +153,9 @@ class Targets:
             "its_own": "z @ z.T" if is_its_own(nodes) else "",
             "given": among_the_inputs(inputs, still),
             "padding": counted(nodes, inputs),
+            "masked": averaged_away(nodes[0]),
             "advantage": of_a_critic(nodes[0]),
+            "unlikelier": unlikelier(nodes, by_hand),
             "carried": self._carried.taken(),
             "partly": _partly(inputs, still),
             "weightless": "0" if weightless(nodes[0]) else "",
@@ -158,7 +163,7 @@ class Targets:
         partners = self._couples.look(nodes, inputs, further, still, by_hand=by_hand)
         return Compared(
             aligned=aligned,
-            moving=any(moving),
+            moving=any(moving) or teachers_move(nodes),
             undivided=undivided,
             age=age,
             paired=paired,
@@ -215,17 +220,6 @@ def _scales(node: Node) -> bool:
     names = ("self", "other") if kind_of(node) in {"Mul", "Div"} else ()
     factors = [factor for name in names if (factor := kept(node, name)) is not None]
     return any(each.numel() == 1 and abs(float(each)) not in _OF_FORMULAS for each in factors)
-
-
-def _moves(node: Any, target: Tensor | None) -> bool:
-    """Whether the targets are computed with gradients, too; not the gradient that is differentiated.
-
-    Where the outputs have none, both were given in the other order.
-    """
-    if target is None or not target.is_floating_point() or "BackwardBackward" in type(node).__name__:
-        return False
-    edges = node.next_functions
-    return len(edges) > 1 and edges[0][0] is not None and edges[1][0] is not None
 
 
 def _cuts(given: Tensor, called: Tensor) -> bool:

@@ -174,7 +174,7 @@ def _difference(node: Node, difference: Tensor | None) -> tuple[str, Node, Tenso
     if getattr(node, "_saved_alpha", 1) != 1 or not difference.numel():
         return None
     scores = node.next_functions[edges[0]][0]
-    outputs = _result(scores)
+    outputs = result_of(scores)
     single = difference.dtype in {torch.float32, torch.float64}
     if outputs is None or not single or outputs.numel() != difference.numel():
         return None
@@ -302,7 +302,7 @@ def _settled(target: Tensor, scores: Node, alike: Iterable[Tensor]) -> Tensor:
         scores: the node of what it was subtracted from.
         alike: what batches hold of as many numbers.
     """
-    outputs = _result(scores)
+    outputs = result_of(scores)
     sizes = [float(each.abs().max()) for each in (target, outputs) if each is not None and each.numel()]
     bound = NEAR * max(sizes, default=0.0)
     ranks = target.flatten().argsort()
@@ -319,7 +319,7 @@ def _settled(target: Tensor, scores: Node, alike: Iterable[Tensor]) -> Tensor:
     return torch.ldexp((mantissa * 2**BITS).round() / 2**BITS, exponent)
 
 
-def _result(node: Node) -> Tensor | None:
+def result_of(node: Node) -> Tensor | None:
     """What a node has made, perhaps in another shape before; None where nobody has kept it."""
     plain = _plain(node)
     if plain is None:

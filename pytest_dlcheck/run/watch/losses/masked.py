@@ -1,0 +1,46 @@
+"""Means over places that a mask has set to zero. Read from a loss's graph; nothing is judged."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from pytest_dlcheck.run.graph import Node, edges_of, entire, inputs_of, kind_of
+from pytest_dlcheck.run.watch.losses.cuts import made
+from pytest_dlcheck.run.watch.losses.kept import kept
+
+NODES = 64
+"""Nodes of a loss that are looked at until its means are found."""
+LEAST = 0.1
+"""Share of the places (ratio) from which on the mean is evidently another; chosen."""
+_PASSES = frozenset({"Add", "Sub", "Neg", "Mul", "Div", "View", "Squeeze"})
+
+
+def averaged_away(root: Node) -> str:
+    """The share of zeros in a mask that losses are multiplied by before they are averaged over all.
+
+    In words; empty where there is none. A weight for each sample is no mask: samples may be left out
+    of a loss so, and still count.
+
+    Args:
+        root: the node of the loss.
+    """
+    for node in entire([root], NODES, _below) or ():
+        product = inputs_of(node)[0] if kind_of(node) == "Mean" and made(node) == [] else None
+        if kind_of(product) == "Mul" and len(edges := edges_of(product)) == 1:
+            share = _zeros(kept(product, "self" if edges == [1] else "other"), made(product))
+            if share >= LEAST:
+                return f"{share:.0%}"
+    return ""
+
+
+def _zeros(mask: Tensor | None, shape: list[int] | None) -> float:
+    """The share of zeros among zeros and ones, of several places a sample."""
+    if mask is None or mask.dim() <= 1 or list(mask.shape) != shape or mask[0].numel() <= 1:
+        return 0.0
+    is_zero = mask == 0
+    share = float(is_zero.float().mean())
+    return share if share < 1 and bool((is_zero | (mask == 1)).all()) else 0.0
+
+
+def _below(node: Node) -> list[Node]:
+    return inputs_of(node) if kind_of(node) in _PASSES else []

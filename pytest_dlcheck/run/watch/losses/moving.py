@@ -1,0 +1,67 @@
+"""Whether gradients flow into the targets of a loss, too. Read from its graph; nothing is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from torch import Tensor
+
+from pytest_dlcheck.run.graph import Node, inputs_of, kind_of
+
+_STEPS = 4
+"""Nodes between a product and the softmax on either side of it: views, and divisions by numbers."""
+_PLAIN = frozenset({"View", "Transpose", "Permute", "Squeeze", "Unsqueeze", "ToCopy", "Clone", "Neg"})
+
+
+def moves(node: Node, target: Tensor | None) -> bool:
+    """Whether the targets are computed with gradients, too; not the gradient that is differentiated.
+
+    Where the outputs have none, both were given in the other order.
+
+    Args:
+        node: of one of torch's losses.
+        target: that it has kept; None for none.
+    """
+    if target is None or not target.is_floating_point() or "BackwardBackward" in type(node).__name__:
+        return False
+    edges = node.next_functions
+    return len(edges) > 1 and edges[0][0] is not None and edges[1][0] is not None
+
+
+def teachers_move(nodes: Sequence[Node]) -> bool:
+    """Whether probabilities, with gradients, weigh the log-probabilities of other scores, and no others.
+
+    So does ``kl_div`` of a teacher that is not detached. Where each side teaches the other, both should
+    move; and where a side weighs its own logarithms, that is an entropy.
+
+    Args:
+        nodes: those next to the loss.
+    """
+    pairs = set(_taught(nodes))
+    return any((student, teacher) not in pairs for teacher, student in pairs)
+
+
+def _taught(nodes: Iterable[Node]) -> Iterator[tuple[Node, Node]]:
+    """The scores of the teachers and of their students."""
+    for node in nodes:
+        sides = inputs_of(node) if kind_of(node) == "Mul" else []
+        if len(sides) != 2:  # noqa: PLR2004  one of them has no gradients
+            continue
+        for one, other in (sides, reversed(sides)):
+            teacher, student = _scores(one, "Softmax"), _scores(other, "LogSoftmax")
+            if teacher is not None and student is not None and teacher is not student:
+                yield teacher, student
+
+
+def _scores(node: Node, kind: str) -> Node:
+    """What a softmax was taken of, with its views and divisors; None where there is no such softmax."""
+    for _ in range(_STEPS):
+        if kind_of(node) == kind or node is None:
+            break
+        node = inputs_of(node)[0] if kind_of(node) in _PLAIN else None
+    if node is None or kind_of(node) != kind:
+        return None
+    scores = inputs_of(node)[0]
+    while kind_of(scores) in {*_PLAIN, "Div", "Mul"} and len(inputs_of(scores)) == 1:
+        scores = inputs_of(scores)[0]
+    return scores

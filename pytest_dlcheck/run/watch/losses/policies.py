@@ -1,0 +1,95 @@
+"""With which sign a policy's loss weighs the log-probabilities of what was chosen. No judgement.
+
+What earned more than was expected is to become likelier: the loss falls with it. Whether numbers are
+earned or paid cannot be read from a graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from pytest_dlcheck.run.graph import Node, edges_of, inputs_of, kind_of
+from pytest_dlcheck.run.watch.losses.advantages import SHAPES, chosen
+from pytest_dlcheck.run.watch.losses.kept import kept
+from pytest_dlcheck.run.watch.losses.signs import below
+from pytest_dlcheck.run.watch.losses.written import Written, result_of
+
+NODES = 512
+"""Nodes of a loss that are looked at: some add it up step by step."""
+FEWEST = 8
+"""Actions (count) below which nothing is told."""
+ALIKE = 0.5
+"""Correlation from which on weights are what was better than a critic expected; chosen."""
+_REGRESSION = frozenset({"MseLoss", "SmoothL1Loss", "HuberLoss", "L1Loss"})
+_REDUCES = frozenset({"Mean", "Sum", "Neg", "Div", "Add", "Sub", "Rsub", "Stack", "Cat"})
+
+
+def unlikelier(nodes: Sequence[Node], by_hand: Sequence[Written]) -> str:
+    """How many actions become the less likely the more they are worth; empty where none is told.
+
+    Their weights are all positive, or follow what a critic in the same loss has underestimated.
+
+    Args:
+        nodes: those next to the loss, its own first.
+        by_hand: what it compares where that is written out.
+    """
+    found = list(_weighed(nodes[0]))
+    if not found or any(sign < 0 for sign, _ in found):
+        return ""
+    weights = torch.cat([weight.flatten().double().cpu() for _, weight in found])
+    if len(weights) < FEWEST or not float(weights.std()) > 0:
+        return ""
+    is_worth = bool((weights >= 0).all()) or any(
+        _follows(weights, surprise) for surprise in _surprises(nodes, by_hand)
+    )
+    return str(len(weights)) if is_worth else ""
+
+
+def _weighed(root: Node) -> Iterator[tuple[int, Tensor]]:
+    """The weights of chosen logarithms, and the sign with which their products enter a loss."""
+    waiting: list[tuple[Node, int]] = [(root, 1)]
+    for _ in range(NODES):
+        if not waiting:
+            return
+        node, sign = waiting.pop()
+        edges = edges_of(node)
+        if kind_of(node) == "Mul" and len(edges) == 1:
+            side = node.next_functions[edges[0]][0]
+            factor = kept(node, "self" if edges == [1] else "other")
+            if factor is not None and chosen(side):
+                yield sign * _sign_of(side), factor
+                continue
+        if kind_of(node) in _REDUCES | SHAPES or (kind_of(node) == "Mul" and len(edges) == 1):
+            waiting += [(child, sign * each) for child, each in below(node)]
+
+
+def _sign_of(side: Node) -> int:
+    """The sign that logarithms get on their way to a product."""
+    sign = 1
+    while kind_of(side) in SHAPES:
+        sign = -sign if kind_of(side) == "Neg" else sign
+        side = inputs_of(side)[0]
+    return sign
+
+
+def _surprises(nodes: Sequence[Node], by_hand: Sequence[Written]) -> Iterator[Tensor]:
+    """How far what critics are to say lies above what they say."""
+    for node in nodes:
+        if kind_of(node) in _REGRESSION:
+            said, target = kept(node, "self"), kept(node, "target")
+            if said is not None and target is not None:
+                yield target - said
+    for each in by_hand:
+        said = result_of(each.scores) if each.kind == "difference" else None
+        if said is not None:
+            yield each.target.flatten() - said.flatten()
+
+
+def _follows(weights: Tensor, surprise: Tensor) -> bool:
+    values = surprise.flatten().double().cpu()
+    if len(values) != len(weights) or not float(values.std()) > 0:
+        return False
+    return float(torch.corrcoef(torch.stack([weights, values]))[0, 1]) > ALIKE
