@@ -25,7 +25,8 @@ class GradientsFlow(Check):
     every recorded step is looked into: on one batch its values are perturbed. If the loss changes
     although no gradient comes back, the graph is cut there, or the derivative is zero everywhere: a
     failure, with the place of the cut; so it is where a watched loop calls a module with gradients off,
-    or detaches its result, and gives that to one that trains. A module whose result its caller throws
+    or detaches its result, and gives that to one that trains, and where it calls backward on one term of
+    a sum that stands beside it as a variable. A module whose result its caller throws
     away, and one that is never called while its sister of the same form is called twice, fail too. What
     is merely not used (a head without a loss, an expert that no sample chose) is advice, and so is a
     copy of a module that trains (a target network). Against the depth, the gradient relative to its
@@ -42,7 +43,7 @@ class GradientsFlow(Check):
 
     family: ClassVar = "dynamics"
     reads: ClassVar = frozenset({"gradient_norm", "parameters"})
-    glances: ClassVar = depth.GLANCED | {"flow", "dropouts"}
+    glances: ClassVar = depth.GLANCED | {"flow", "dropouts", "loop"}
     shows: ClassVar = Effect.GRADIENTS
     leads_to: ClassVar = frozenset(
         {Effect.UPDATES, Effect.FITTING, Effect.PROGRESS, Effect.LEARNING, Effect.GENERALIZATION}
@@ -78,10 +79,7 @@ class GradientsFlow(Check):
         silent = faults.silent_parameters(evidence.of("train"), asked)
         looked = [row for t in evidence.of("inspect") for row in t.rows("flow")]
         places = [row for row in looked[1:] if any(faults.covers(row, n, silent) for n in silent)]
-        broken = [row for row in places if faults.is_broken(row, silent, asked)]
-        if not broken and faults.is_blocked(evidence.of("train"), silent, asked):
-            broken = [row for row in places if row.text("state") == "zero"]
-        if broken:
+        if broken := faults.broken(evidence.of("train"), places, silent, asked):
             still = [asked[name] for name in silent if faults.covered(broken, name, silent)]
             return self._fails(broken, len(asked), still)
         if not looked and (lost := [n for n in silent if not asked[n].flag("changed")]):

@@ -31,6 +31,27 @@ def _state(value: float | None) -> str:
     return "zero" if value == 0 else "flows"
 
 
+def broken(
+    traces: tuple[Trace, ...], places: list[Row], silent: Mapping[str, str], asked: Mapping[str, Row]
+) -> list[Row]:
+    """The places without gradient that are surely a fault.
+
+    Args:
+        traces: of the training.
+        places: without gradient.
+        silent: the parameters in them.
+        asked: all that are to be trained.
+    """
+    found = [row for row in places if is_broken(row, silent, asked)]
+    if not found and is_blocked(traces, silent, asked):
+        return [row for row in places if row.text("state") == "zero"]
+    term = next((told for trace in traces if (told := trace.row("loop").text("left_out"))), "")
+    if found or not term:
+        return found
+    used = [row for row in places if row.text("state") == "absent" and row.integer("called")]
+    return [Row(row, term=term) for row in used if not row.text("copy_of")]
+
+
 def covers(row: Row, name: str, silent: Mapping[str, str]) -> bool:
     """Whether a silent parameter lies in that place, and fares as the place does."""
     site = row.text("site")
@@ -68,7 +89,9 @@ def _is_discarded(row: Row) -> bool:
 def suspect(row: Row) -> Suspect:
     """The place under suspicion."""
     what = "no gradient" if row.text("state") == "absent" else "a gradient of exactly 0"
-    if row.flag("influences") and "line" in row:
+    if term := row.text("term"):
+        why = f"backward is called on {term.partition(' of ')[0]} alone"
+    elif row.flag("influences") and "line" in row:
         why = "what it computes goes on without its graph"
     elif row.flag("influences"):
         why = "the loss changes when it is perturbed"
@@ -131,6 +154,10 @@ def reason(place: Row, still: Sequence[Row]) -> tuple[str, str]:
     if weights and all(row.flag("zero_at_start") for row in weights):
         cause = "their weights are initialised to zero: nothing passes them, and no gradient comes back"
         return cause, "initialise them at random, as nn.init.kaiming_normal_ does; zeros are for biases"
+    if term := place.text("term"):
+        part, _, total = term.partition(" of ")
+        cause = f"backward is called on `{part}`, which is but a term of `{total}`"
+        return cause, f"call {total}.backward()"
     return _cause(place), _remedy(place)
 
 

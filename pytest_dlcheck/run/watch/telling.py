@@ -219,6 +219,7 @@ def _loop_row(watcher: Watcher, strand: Strand) -> Row:
         given=strand.given,
         untouched=strand.untouched,
         was_called=strand.was_called,
+        left_out=watcher.neglected.left_out.told(),
         graphs=watcher.neglected.outsiders.looked,
         graphs_without_parameters=watcher.neglected.outsiders.rootless,
         misdirected_schedule_steps=strand.owners.misdirected,

@@ -14,6 +14,7 @@ from pytest_dlcheck.run.watch.models.visits import Visits
 from pytest_dlcheck.run.watch.scene import census
 from pytest_dlcheck.run.watch.steps.bystanders import Bystanders
 from pytest_dlcheck.run.watch.steps.leaves import leaves_of
+from pytest_dlcheck.run.watch.steps.left_out import LeftOut
 from pytest_dlcheck.run.watch.steps.made_anew import MadeAnew
 from pytest_dlcheck.run.watch.steps.outsiders import Outsiders
 from pytest_dlcheck.run.watch.steps.unstepped import Unstepped
@@ -45,6 +46,7 @@ class Neglected:
     ) -> None:
         self._strands = strands
         self._bystanders, self.outsiders = Bystanders(), Outsiders(visits)
+        self.left_out = LeftOut()
         self._unstepped, self._made_anew = Unstepped(flows), MadeAnew(guard, compilation)
         self.next = 1
         """The number of steps after which optimizers are looked at again."""
@@ -59,6 +61,8 @@ class Neglected:
             return
         stepped: set[int] = set().union(*(strand.keys for strand in self._strands))
         leaves = leaves_of(losses)
+        if not stepped.issubset(map(id, leaves)):
+            self.left_out.look(number, losses)
         others, scene = self.outsiders.look(leaves, stepped), self._strands[-1].scene
         if any(id(leaf) not in stepped for leaf in leaves):
             modules, optimizers = census()

@@ -1,0 +1,89 @@
+"""Totals that a loop puts together, and propagates a term of."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from pytest_dlcheck import watch
+
+ROWS = torch.randn(320, 10, generator=torch.Generator().manual_seed(4))
+
+
+class TwoHeads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.kind, self.place = nn.Linear(10, 16), nn.Linear(16, 3), nn.Linear(16, 2)
+
+    def forward(self, x):
+        seen = self.body(x).relu()
+        return self.kind(seen), self.place(seen)
+
+
+def watched(step):
+    model = TwoHeads()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with watch() as run:
+        step(model, optimizer)
+    return run
+
+
+def a_term_alone(model, optimizer):
+    for start in range(0, 320, 16):
+        x = ROWS[start : start + 16]
+        kind, place = model(x)
+        of_kind = F.cross_entropy(kind, x[:, :3].argmax(1))
+        total = of_kind + 2 * F.mse_loss(place, x[:, 3:5])
+        optimizer.zero_grad()
+        of_kind.backward()
+        optimizer.step()
+    assert total.isfinite()
+
+
+def all_of_it(model, optimizer):
+    for start in range(0, 320, 16):
+        x = ROWS[start : start + 16]
+        kind, place = model(x)
+        of_kind = F.cross_entropy(kind, x[:, :3].argmax(1))
+        total = of_kind + 2 * F.mse_loss(place, x[:, 3:5])
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+
+
+def one_after_the_other(model, optimizer):
+    for start in range(0, 320, 16):
+        x = ROWS[start : start + 16]
+        kind, place = model(x)
+        of_kind = F.cross_entropy(kind, x[:, :3].argmax(1))
+        of_place = F.mse_loss(place, x[:, 3:5])
+        total = of_kind + of_place
+        optimizer.zero_grad()
+        of_kind.backward(retain_graph=True)
+        of_place.backward()
+        optimizer.step()
+    assert total.isfinite()
+
+
+def a_head_without_a_loss(model, optimizer):
+    for start in range(0, 320, 16):
+        x = ROWS[start : start + 16]
+        loss = F.cross_entropy(model(x)[0], x[:, :3].argmax(1))
+        seen = loss.detach() + 1
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert seen.isfinite()
+
+
+def test_a_term_that_is_propagated_alone_is_the_cause():
+    (first, *_) = watched(a_term_alone).failures
+    assert first.verdict.check == "gradients_flow"
+    assert "`of_kind`, which is but a term of `total`" in first.verdict.cause
+    assert [s.site for s in first.verdict.suspects] == ["place"]
+
+
+def test_others_are_none():
+    for step in (all_of_it, one_after_the_other, a_head_without_a_loss):
+        run = watched(step)
+        assert not run.failures, step
+        assert not run.trace.row("loop")["left_out"], step
