@@ -23,7 +23,8 @@ class Snapshot:
     optimizers hold, and the optimizers', schedulers' and loaders' state.
 
     Args:
-        recipe: what the factory returned; anything else is handed back as it is.
+        recipe: what the factory returned; anything else is handed back as it is, and so is a recipe
+            whose parts are not what they should be: whoever runs it says so.
 
     Raises:
         RecipeError: the state cannot be put back, because it is not there yet.
@@ -33,6 +34,10 @@ class Snapshot:
         self.recipe = recipe
         if not isinstance(recipe, Recipe) or not isinstance(recipe.model, torch.nn.Module):
             return
+        helpers = *_listed(recipe.optimizer), *_listed(recipe.scheduler)
+        optimizers = _listed(recipe.optimizer)
+        if any(isinstance(each, type) for each in helpers) or not all(map(_has_groups, optimizers)):
+            return
         model = recipe.model
         if any(is_lazy(parameter) for parameter in model.parameters()):
             raise RecipeError(
@@ -41,7 +46,7 @@ class Snapshot:
             )
         roots = [part for part in (model, recipe.loss) if isinstance(part, torch.nn.Module)]
         modules = [module for root in roots for module in root.modules()]
-        held = [p for o in _listed(recipe.optimizer) for g in o.param_groups for p in g["params"]]
+        held = [p for o in optimizers for g in o.param_groups for p in g["params"]]
         parameters = dict.fromkeys([*(p for root in roots for p in root.parameters()), *held])
         self._parameters = [
             (p, p.data, _kept(p), p.requires_grad, None if p.grad is None else p.grad.clone())
@@ -58,7 +63,7 @@ class Snapshot:
         }
         self._stateful = [
             (part, copy.deepcopy(part.state_dict()))
-            for part in (*_listed(recipe.optimizer), *_listed(recipe.scheduler))
+            for part in helpers
             if hasattr(part, "state_dict") and hasattr(part, "load_state_dict")
         ]
         generators = [
@@ -94,6 +99,10 @@ class Snapshot:
 
 def _kept(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().to("cpu", copy=True)
+
+
+def _has_groups(optimizer: Any) -> bool:
+    return hasattr(optimizer, "param_groups")
 
 
 def _listed(given: Any) -> list[Any]:

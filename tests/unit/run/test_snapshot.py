@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from pytest_dlcheck import Recipe
+from pytest_dlcheck import Recipe, diagnose
 from pytest_dlcheck.recipe import RecipeError
 from pytest_dlcheck.run.snapshot import Snapshot
 
@@ -64,6 +64,15 @@ def test_everything_that_training_touches_is_put_back_every_time():
 def test_what_is_no_recipe_is_handed_back_as_it_is():
     assert Snapshot(3).restored() == 3
     assert Snapshot(None).restored() is None
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, "adam", torch.optim.Adam.step])
+def test_what_is_no_optimizer_is_told_as_such(optimizer):
+    recipe = Recipe(
+        model=nn.Linear(4, 2), train_data=(X, Y), loss=nn.CrossEntropyLoss(), optimizer=optimizer
+    )
+    (finding, *_) = [finding for finding in diagnose(recipe).findings if finding.fails]
+    assert "optimizer= is" in finding.verdict.because
 
 
 def test_lazy_modules_cannot_be_put_back():
