@@ -15,7 +15,8 @@ from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.run.watch.losses.given import what_is_written
 from pytest_dlcheck.run.watch.losses.kept import kept
 from pytest_dlcheck.run.watch.losses.mixed import what_is_mixed
-from pytest_dlcheck.run.watch.losses.written import Written, made_here, written
+from pytest_dlcheck.run.watch.losses.outputs import made_here
+from pytest_dlcheck.run.watch.losses.written import Written, written
 from pytest_dlcheck.trace import Row
 
 

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from pytest_dlcheck.run.graph import walk
 from pytest_dlcheck.run.watch.losses.mixed import what_is_mixed
-from pytest_dlcheck.run.watch.losses.written import made_here, written
+from pytest_dlcheck.run.watch.losses.outputs import made_here
+from pytest_dlcheck.run.watch.losses.written import written
 
 CLASSES = 3
 MAPS, LABELS = torch.randn(4, 2, 6, 5), torch.randint(CLASSES, (4, 6, 5))

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.distributions import Categorical, Normal
 
-from pytest_dlcheck.run.watch.losses.written import made_here, written
+from pytest_dlcheck.run.watch.losses.outputs import made_here
+from pytest_dlcheck.run.watch.losses.written import written
 
 X, LABELS, GOALS = torch.randn(6, 4), torch.tensor([0, 1, 2, 1, 0, 2]), torch.randn(6, 3)
 ONE_HOT = F.one_hot(LABELS, 3)

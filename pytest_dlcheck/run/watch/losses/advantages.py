@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pytest_dlcheck.run.graph import Node, entire, inputs_of, kind_of
 from pytest_dlcheck.run.watch.losses.cuts import made
-from pytest_dlcheck.run.watch.losses.written import logarithms_of
+from pytest_dlcheck.run.watch.losses.logarithms import logarithms_of
 
 NODES = 64
 """Nodes of a loss that are looked at until its products are found, and"""

@@ -16,7 +16,8 @@ from pytest_dlcheck.run.distributions import FAR, distances
 from pytest_dlcheck.run.loss_calls import REGRESSION, operation_of
 from pytest_dlcheck.run.loss_targets import out_of_reach
 from pytest_dlcheck.run.watch.losses.kept import kept, signed
-from pytest_dlcheck.run.watch.losses.written import Written, logarithms_of, values_of
+from pytest_dlcheck.run.watch.losses.logarithms import logarithms_of, values_of
+from pytest_dlcheck.run.watch.losses.written import Written
 from pytest_dlcheck.trace import Row
 
 ROWS = 256

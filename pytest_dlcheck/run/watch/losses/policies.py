@@ -14,8 +14,9 @@ from torch import Tensor
 from pytest_dlcheck.run.graph import Node, edges_of, inputs_of, kind_of
 from pytest_dlcheck.run.watch.losses.advantages import SHAPES, chosen
 from pytest_dlcheck.run.watch.losses.kept import kept
+from pytest_dlcheck.run.watch.losses.outputs import result_of
 from pytest_dlcheck.run.watch.losses.signs import below
-from pytest_dlcheck.run.watch.losses.written import Written, result_of
+from pytest_dlcheck.run.watch.losses.written import Written
 
 NODES = 512
 """Nodes of a loss that are looked at: some add it up step by step."""

@@ -33,10 +33,11 @@ from pytest_dlcheck.run.watch.losses.mixed import what_is_mixed
 from pytest_dlcheck.run.watch.losses.moving import moves, teachers_move
 from pytest_dlcheck.run.watch.losses.opposite import among_the_inputs, is_its_own, turned
 from pytest_dlcheck.run.watch.losses.orders import pairing
+from pytest_dlcheck.run.watch.losses.outputs import made_here
 from pytest_dlcheck.run.watch.losses.padding import counted
 from pytest_dlcheck.run.watch.losses.partners import Couples
 from pytest_dlcheck.run.watch.losses.policies import unlikelier
-from pytest_dlcheck.run.watch.losses.written import made_here, weightless, written
+from pytest_dlcheck.run.watch.losses.written import weightless, written
 from pytest_dlcheck.run.watch.models.answers import Answers
 from pytest_dlcheck.run.watch.models.once import Once
 

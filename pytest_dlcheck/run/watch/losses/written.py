@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,34 +17,21 @@ from torch import Tensor
 from pytest_dlcheck.run.graph import Node, edges_of, entire, inputs_of, kind_of
 from pytest_dlcheck.run.watch.losses.cuts import made
 from pytest_dlcheck.run.watch.losses.kept import kept, kept_list, signed
+from pytest_dlcheck.run.watch.losses.logarithms import LOGARITHMS, are_normalised
+from pytest_dlcheck.run.watch.losses.outputs import RESHAPES, plain, result_of
 
 NODES = 64
 """Nodes between a loss and what it compares; where there are more, other things are in it."""
-LARGEST = 1 << 22
-"""Bytes behind an output up to which it is kept until its loss is propagated."""
 BITS = 10
 """Of the mantissa of a number that was worked out: the others depend on what it was subtracted from."""
 NEAR = 2.0**-20
 """Distance (ratio to the largest number) up to which what was worked out is what a batch holds: the
 rounding of two subtractions in single precision, four times."""
 _MAGNITUDES = frozenset({"Pow", "Abs", "LinalgVectorNorm", "Norm"})
-_LOGARITHMS = frozenset({"Log", "LogSoftmax", "LogSigmoid"})
 _SUMS = frozenset({"Add", "Sub", "Stack", "Cat", "Where"})
 _REDUCES = _SUMS | {"Mean", "Sum", "Nansum", "Neg", "Rsub", "Div", "Mul", "Sqrt", "Select", "Slice"}
-_RESHAPES = frozenset(
-    {"View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "ToCopy", "Alias", "Clone"}
-)
-_ONE_BY_ONE = _RESHAPES | {"Mul", "Pow", "Rsub", "Exp", "Neg", "Add", "Sub"}
-_DEEPEST = 16
-"""Nodes between a score that is chosen and its logarithm."""
-_SAVING = frozenset({"Sigmoid", "Tanh", "Exp", "Softmax", "Relu", "LogSoftmax"})
-"""What keeps its own result."""
 _Place: TypeAlias = tuple[Node, bool]
 """A node of a loss, and whether numbers of their own weigh its samples."""
-
-
-class _Made:
-    """The key under which a node carries what it has made."""
 
 
 @dataclass(frozen=True)
@@ -85,16 +72,6 @@ def _times_nothing(node: Node) -> bool:
     return factor is not None and factor.numel() == 1 and not float(factor)
 
 
-def made_here(output: Tensor) -> None:
-    """Let what a model has made be known where its graph is read."""
-    node: Any = output.grad_fn
-    if node is None or output.is_nested or output.layout != torch.strided:
-        return
-    is_only = len(getattr(node, "_input_metadata", ())) == 1  # not one of the parts of a split
-    if is_only and output.untyped_storage().nbytes() <= LARGEST:
-        node.metadata[_Made] = output.detach(), output._version  # noqa: SLF001  public only by name
-
-
 def written(root: Node, batches: Sequence[Sequence[Tensor]] = ()) -> list[Written]:
     """What a loss compares, where it is written out; nothing where more is in it than is understood.
 
@@ -112,7 +89,7 @@ def written(root: Node, batches: Sequence[Sequence[Tensor]] = ()) -> list[Writte
         if compared is None:
             continue
         kind, scores, target = compared
-        if kind == "class" and not _are_normalised(scores, choices):
+        if kind == "class" and not are_normalised(scores, choices):
             continue
         alike = [g for batch in batches for g in batch if _is_alike(g, target)]
         if kind == "difference":
@@ -127,7 +104,7 @@ def _below(place: _Place) -> Iterator[_Place]:
     """What a node puts together, if it does only that."""
     node, is_weighed = place
     kind, edges = kind_of(node), edges_of(node)
-    reduces = kind in _RESHAPES or (kind in _REDUCES and (len(edges) <= 1 or kind in _SUMS))
+    reduces = kind in RESHAPES or (kind in _REDUCES and (len(edges) <= 1 or kind in _SUMS))
     if not reduces or _compared(node) is not None:
         return
     weighs = is_weighed or (kind in {"Mul", "Div"} and _factor(node, edges) is not None)
@@ -155,13 +132,13 @@ def _compared(node: Node) -> tuple[str, Node, Tensor] | None:
 
 def _logarithm_of_chosen(node: Node) -> tuple[str, Node, Tensor] | None:
     """Of which probability a logarithm is taken, perhaps kept from zero by a little."""
-    inner = _plain(node.next_functions[0][0])
+    inner = plain(node.next_functions[0][0])
     if kind_of(inner) in {"Add", "Clamp", "ClampMin"} and edges_of(inner) == [0]:
-        inner = _plain(inner.next_functions[0][0])
+        inner = plain(inner.next_functions[0][0])
     if kind_of(inner) not in {"Gather", "Index"} or edges_of(inner) != [0]:
         return None
     chosen, scores = _chosen(inner), inner.next_functions[0][0]
-    if chosen is None or kind_of(_plain(scores)) != "Softmax":
+    if chosen is None or kind_of(plain(scores)) != "Softmax":
         return None
     return "class", scores, chosen
 
@@ -194,7 +171,7 @@ def _is_one_number(target: Tensor) -> bool:
 def _likelihood(node: Node, edges: list[int]) -> tuple[str, Node, Tensor] | None:
     """``targets * logarithms``; one-hot targets become the numbers of their classes."""
     scores, target = node.next_functions[edges[0]][0], _factor(node, edges)
-    if kind_of(scores) not in _LOGARITHMS or target is None or list(target.shape) != made(node):
+    if kind_of(scores) not in LOGARITHMS or target is None or list(target.shape) != made(node):
         return None
     target = -target if bool((target <= 0).all()) else target  # its minus may stand before either
     if not bool(((target >= 0) & (target <= 1)).all()):
@@ -238,54 +215,6 @@ def _chosen(node: Node) -> Tensor | None:
     return columns if counted else None
 
 
-def _are_normalised(scores: Node, logsumexps: Iterable[Node]) -> bool:
-    """Whether scores are logarithms of probabilities, or become such in the loss."""
-    within = [_plain(child) for node in logsumexps for child in inputs_of(node)]
-    if any(_plain(scores) is each for each in within) or kind_of(_plain(scores)) == "Softmax":
-        return True
-    return logarithms_of(scores) is not None
-
-
-def logarithms_of(scores: Node) -> Node:
-    """The node of the logarithms of probabilities that scores are made of, one by one; None for none.
-
-    As they are, or weighed by their own probabilities, as in a focal loss.
-    """
-
-    def below(node: Node) -> list[Node]:
-        return inputs_of(node) if kind_of(node) in _ONE_BY_ONE and not _is_log_softmax(node) else []
-
-    found = entire([_plain(scores)], _DEEPEST, below) or []
-    ends = [node for node in found if not below(node)]
-    taken = [end for end in ends if kind_of(end) in _LOGARITHMS or _is_log_softmax(end)]
-    if len(taken) != 1:
-        return None
-    weights = {_plain(child) for child in inputs_of(taken[0])} if kind_of(taken[0]) == "Log" else set()
-    return taken[0] if {*ends} <= {*taken, *weights} else None
-
-
-def values_of(logarithms: Node) -> Tensor | None:
-    """The logarithms themselves, where a node, or what it is made of, has kept them."""
-    kind = kind_of(logarithms)
-    if kind == "Log":
-        given = kept(logarithms, "self")
-        return None if given is None else given.log()
-    if kind != "Sub":
-        return kept(logarithms, "result")
-    summed = next((n for c in inputs_of(logarithms) if kind_of(n := _plain(c)) == "Logsumexp"), None)
-    given, total = kept(summed, "self"), kept(summed, "result")
-    if given is None or total is None or total.dim() != given.dim():
-        return None
-    return given - total
-
-
-def _is_log_softmax(node: Node) -> bool:
-    """Whether a node is a log-softmax that is written out: scores less their log-sum-exp."""
-    return kind_of(node) == "Sub" and any(
-        kind_of(_plain(child)) == "Logsumexp" for child in inputs_of(node)
-    )
-
-
 def _is_alike(given: Tensor, target: Tensor) -> bool:
     """Whether a tensor of a batch may be what a target is."""
     if given.numel() != target.numel() or given.device != target.device or not given.dim():
@@ -317,24 +246,3 @@ def _settled(target: Tensor, scores: Node, alike: Iterable[Tensor]) -> Tensor:
         return whole
     mantissa, exponent = torch.frexp(target)
     return torch.ldexp((mantissa * 2**BITS).round() / 2**BITS, exponent)
-
-
-def result_of(node: Node) -> Tensor | None:
-    """What a node has made, perhaps in another shape before; None where nobody has kept it."""
-    plain = _plain(node)
-    if plain is None:
-        return None
-    found = plain.metadata.get(_Made)
-    if found is not None:
-        output, version = found
-        return output if output._version == version else None  # noqa: SLF001  as above
-    return kept(plain, "result") if kind_of(plain) in _SAVING else None
-
-
-def _plain(node: Node) -> Node:
-    """The node without what only gives another shape to what it makes."""
-    while kind_of(node) in _RESHAPES and edges_of(node) == [0]:
-        if node.metadata.get(_Made) is not None:
-            break
-        node = node.next_functions[0][0]
-    return node
