@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from pytest_dlcheck.run.frames import variables
+
 Hook: TypeAlias = Callable[[nn.Module, str, Any], None]
 Guard: TypeAlias = Callable[[Hook], Hook]
 
@@ -88,6 +90,6 @@ def _place(names: dict[int, str]) -> tuple[str, str | None]:
         file = frame.f_code.co_filename
         if not line and not file.startswith((_TORCH, str(Path(__file__).parent))):
             line = f"{Path(file).name}:{frame.f_lineno}"
-        site = names.get(id(frame.f_locals.get("self")))
+        site = names.get(id(variables(frame).get("self")))
         frame = frame.f_back
     return line, site

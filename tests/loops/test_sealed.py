@@ -20,7 +20,6 @@ from .sealed_healthy import SEALED_HEALTHY
 ADVISED = {
     "network_for_every_epoch",
     "accumulated_and_not_divided",
-    "backward_on_the_last_heads_loss",
     "frozen_backbone_in_train_mode",
     "rows_instead_of_images",
     "quarters_taken_for_images",

@@ -55,7 +55,10 @@ def test_what_was_named_is_named(loop, words, expected):
         pytest.xfail("not told, or by another name")
     run = watched(loop, mistake=True)
     causes = [f.verdict for f in run.failures if not f.because_of][:1]
-    said = [f"{v.check}: {v.because} {v.cause} {[s.finding for s in v.suspects]}" for v in causes]
+    said = [
+        f"{v.check}: {v.because} {v.cause} {[f'{s.site} {s.finding}' for s in v.suspects]}"
+        for v in causes
+    ]
     if loop.__name__ in expected.ADVISED:
         assert not causes
         said = [advice for verdict in run.verdicts for advice in verdict.advice]

@@ -7,11 +7,9 @@ ADVISED = {
     "iris_mlp",
     "mixer_digits",
     "rows_as_sequence",
-    "wine_multitask",
 }
 """Told as advice, by name."""
 UNFOUND = {
-    "coordinate_network",  # inputs shuffled without their targets
     "corridor_reinforce",  # a policy's sign
     "digits_vae",  # a term of the loss that is only logged
     "silu_student",  # an average of another model, which no loader's batch is given to

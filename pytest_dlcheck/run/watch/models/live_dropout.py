@@ -14,6 +14,7 @@ from torch.nn.modules.activation import MultiheadAttention
 from torch.nn.modules.transformer import TransformerEncoder, TransformerEncoderLayer
 from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode, _push_mode
 
+from pytest_dlcheck.run.frames import variables
 from pytest_dlcheck.run.watch.batches.few import Few, first_plain
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard
@@ -189,7 +190,7 @@ def _module_of(frame: FrameType | None, root: nn.Module) -> str:
     """The name of the innermost module in whose method this happens; empty for the root."""
     names = {id(module): name for name, module in root.named_modules()}
     while frame is not None:
-        name: str | None = names.get(id(frame.f_locals.get("self")))
+        name: str | None = names.get(id(variables(frame).get("self")))
         if name is not None:
             return name
         frame = frame.f_back

@@ -2,7 +2,7 @@
 
 A graph cannot tell what was left out of it. Where a loop has put the total together, and propagates a
 part of it, the total is a variable beside that part. Variables are read a few times at most, and only
-where a backward misses something: a function's snapshot of them lives as long as its call.
+where a backward misses something.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
-from typing import Any
 
 from torch import Tensor
 
+from pytest_dlcheck.run.frames import variables
 from pytest_dlcheck.run.graph import Node, edges_of, entire, inputs_of, kind_of
 from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 
@@ -44,7 +44,7 @@ class LeftOut:
         root, frame = losses[0].grad_fn, frame_of_the_loop()
         if len(losses) != 1 or root is None or frame is None:
             return
-        words, others = _beside(root, _variables(frame))
+        words, others = _beside(root, _numbers(frame))
         if before is not None and before[0] == number - 1:
             self._pairs += 1
             self._found[words] += words == before[1] and root._sequence_nr() not in before[2]  # noqa: SLF001  so torch calls it
@@ -55,19 +55,19 @@ class LeftOut:
         return next((w for w, count in self._found.items() if w and count == self._pairs), "")
 
 
-def _variables(frame: FrameType) -> dict[str, Tensor]:
+def _numbers(frame: FrameType) -> dict[str, Tensor]:
     """Those of a function that hold a number with a graph."""
-    known: Mapping[str, Any] = frame.f_locals
+    known = variables(frame)
     if len(known) > VARIABLES:
         return {}
     numbers = {name: each for name, each in known.items() if type(each) is Tensor and not each.dim()}
     return {name: each for name, each in numbers.items() if each.grad_fn is not None}
 
 
-def _beside(root: Node, variables: Mapping[str, Tensor]) -> tuple[str, set[int]]:
+def _beside(root: Node, numbers: Mapping[str, Tensor]) -> tuple[str, set[int]]:
     """The names of a sum and of its term that is propagated, and the numbers of its other nodes."""
-    part = next((name for name, each in variables.items() if each.grad_fn is root), "the loss")
-    for name, total in variables.items():
+    part = next((name for name, each in numbers.items() if each.grad_fn is root), "the loss")
+    for name, total in numbers.items():
         if total.grad_fn is root:
             continue
         nodes = entire([total.grad_fn], NODES, lambda node: () if node is root else _terms(node)) or []
