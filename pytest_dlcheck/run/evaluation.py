@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from statistics import fmean, stdev
+from statistics import fmean
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +20,7 @@ from pytest_dlcheck.run.labels import classes, cross_entropy, logits_of
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.running import Statistics
 from pytest_dlcheck.run.tree import batch_size, copied, detached, map_tensors, tensors
+from pytest_dlcheck.statistics import standard_error
 from pytest_dlcheck.trace import Row
 
 POINTS = 24
@@ -51,7 +51,7 @@ class Score:
     def row(self, **more: Any) -> Row:
         """The numbers, as a row of a fact."""
         count, gain = len(self.gains), fmean(self.gains) if self.gains else None
-        error = stdev(self.gains) / math.sqrt(count) if count > 1 else None
+        error = standard_error(self.gains) if count > 1 else None
         correct = sum(a == b for a, b in zip(self.predicted, self.true, strict=True))
         return Row(
             samples=self.samples,

@@ -70,8 +70,10 @@ def weights_of(rows: list[Rows]) -> Tensor:
         total = torch.zeros(len(index), dtype=torch.int64)
         for tensor in tensors:
             flat = tensor.reshape(len(tensor), -1) if len(tensor) else tensor.reshape(0, 1)
-            pick = torch.linspace(0, max(0, flat.size(1) - 1), min(COLUMNS, flat.size(1))).round().long()
-            total = total * _PRIME + _weighed(flat[:, torch.unique(pick)][index].to("cpu"))
+            if flat.size(1) > COLUMNS:
+                pick = torch.linspace(0, flat.size(1) - 1, COLUMNS).round().long()
+                flat = flat[:, torch.unique(pick)]
+            total = total * _PRIME + _weighed(flat[index].to("cpu"))
         parts.append(total)
     return torch.cat(parts)
 

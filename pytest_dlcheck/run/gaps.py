@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.places import Place, real
+from pytest_dlcheck.run.places import Place, all_finite, real
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.samples import Look
 from pytest_dlcheck.run.tree import tensors, to_device
@@ -21,21 +21,16 @@ _CHANNELS = 16
 def gaps(rig: Rig, found: Look, place: Place) -> dict[str, Scalar]:
     """The facts on one input or target; on gaps, those of the first sample with one, too."""
     values = real(place.values)
-    if not values.is_floating_point():
+    if not values.is_floating_point() or all_finite(values):
         return {"nan_samples": 0, "inf_samples": 0}
     flat = values.reshape(len(values), -1)
     nan, inf = flat.isnan(), flat.isinf()
     bad = nan | inf
-    counts: dict[str, Scalar] = {
-        "nan_samples": int(nan.any(1).sum()),
-        "inf_samples": int(inf.any(1).sum()),
-    }
-    if not bad.any():
-        return counts
     rows = bad.any(1).nonzero().flatten().tolist()
     first = min(rows, key=lambda row: place.indices[row])
     return {
-        **counts,
+        "nan_samples": int(nan.any(1).sum()),
+        "inf_samples": int(inf.any(1).sum()),
         "bad_samples": len(rows),
         "first_bad": place.indices[first],
         "bad_feature": _feature(bad.sum(0), place.values),

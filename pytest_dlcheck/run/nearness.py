@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pytest_dlcheck.run.places import Place, each_once
+from pytest_dlcheck.run.places import Place, all_finite, each_once
 from pytest_dlcheck.trace import Row
 
 NEAR = 1 / 8
@@ -37,8 +37,8 @@ def nearness(ours: Sequence[Place], theirs: Sequence[Place], total: int | None) 
     if few or train.values.shape[1:] != val.values.shape[1:] or train.values[0].numel() < _LEAST:
         return None
     one, other = _spread(len(train.values), _KNOWN), _spread(len(val.values), _ASKED)
-    known, asked = (_features(side) for side in (train.values[one], val.values[other]))
-    if not known.isfinite().all() or not asked.isfinite().all():
+    known, asked = (_features(_of(*side)) for side in ((train.values, one), (val.values, other)))
+    if not all_finite(known) or not all_finite(asked):
         return None
     own = _spread(len(known), _ASKED)
     apart, _ = _nearest(known[own], known, own)
@@ -74,11 +74,15 @@ def _spread(count: int, most: int) -> Tensor:
     return torch.linspace(0, count - 1, min(count, most)).round().long()
 
 
+def _of(values: Tensor, some: Tensor) -> Tensor:
+    return values if len(some) == len(values) else values[some]
+
+
 def _features(values: Tensor) -> Tensor:
     image = values.dim() == 4 and min(values.shape[2:]) > _SMALL  # noqa: PLR2004
     values = F.adaptive_avg_pool2d(values.float(), _SMALL) if image else values.float()
     flat = values.reshape(len(values), -1)
-    return flat[:, _spread(flat.size(1), _FEATURES)]
+    return flat if flat.size(1) <= _FEATURES else flat[:, _spread(flat.size(1), _FEATURES)]
 
 
 def _nearest(some: Tensor, all_of: Tensor, own: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -39,12 +39,12 @@ def generators(root: Any) -> dict[str, Any]:
         if not waiting:
             break
         path, node, depth = waiting.pop(0)
-        if id(node) in seen:
+        if id(node) in seen or isinstance(node, _OPAQUE):
             continue
         seen.add(id(node))
         if _state(node) is not None:
             found[path] = node
-        elif depth < _DEEPEST and not isinstance(node, _OPAQUE):
+        elif depth < _DEEPEST:
             waiting += [(f"{path}.{n}".lstrip("."), part, depth + 1) for n, part in _parts(node)]
     return found
 

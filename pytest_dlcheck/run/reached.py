@@ -12,6 +12,7 @@ from torch import nn
 from pytest_dlcheck.run.fixed_batches import FixedBatches
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.running import Running, Statistics
+from pytest_dlcheck.run.threads import unfollowed
 from pytest_dlcheck.run.tree import detached
 
 CALLS = 16
@@ -71,9 +72,12 @@ class Reached:
 
 def _keeper(one: Running, mine: Found) -> Any:
     def keep(_: nn.Module, args: Any, kwargs: Any) -> None:
-        if len(mine.statistics) < CALLS and (now := one.of_batch((args, kwargs))):
-            mine.statistics.append(now)
-            if not one.own and mine.given is None:
-                mine.given = detached((args, kwargs))
+        if len(mine.statistics) >= CALLS:
+            return
+        with unfollowed():
+            if now := one.of_batch((args, kwargs)):
+                mine.statistics.append(now)
+                if not one.own and mine.given is None:
+                    mine.given = detached((args, kwargs))
 
     return keep

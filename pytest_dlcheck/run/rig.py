@@ -225,11 +225,12 @@ class Rig:
             with same_draws(self.seed):
                 yield
         finally:
-            for module, mode, buffers in modules:
-                if module.training is not mode:  # setting it is slow, and there are hundreds
-                    module.training = mode
-                if buffers:
-                    _put_back(module, buffers)
+            with torch.no_grad():
+                for module, mode, buffers in modules:
+                    if module.training is not mode:  # setting it is slow, and there are hundreds
+                        module.training = mode
+                    if buffers:
+                        _put_back(module, buffers)
             for parameter, gradient in gradients:
                 parameter.grad = gradient
 
@@ -316,7 +317,6 @@ def _held(module: nn.Module) -> dict[str, Tensor]:
     return {name: b.detach().clone() for name, b in own.items() if b is not None} if own else {}
 
 
-@torch.no_grad()
 def _put_back(module: nn.Module, buffers: dict[str, Tensor]) -> None:
     for name, buffer in module._buffers.items():  # noqa: SLF001
         if buffer is not None and name in buffers and buffers[name].shape == buffer.shape:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-_NUMPY_SEEDS = 2**32
+from pytest_dlcheck.run import numpy_draws
 
 
 @contextmanager
@@ -53,8 +53,7 @@ def reseed(seed: int) -> None:
 
 def _seed_python(seed: int) -> None:
     random.seed(seed)
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(seed % _NUMPY_SEEDS)
+    numpy_draws.seed(seed)
 
 
 def _accelerator_awake() -> bool:
@@ -70,37 +69,32 @@ def _accelerator_awake() -> bool:
 def same_draws(seed: int) -> Iterator[None]:
     """Random numbers as after seeding, and the stream outside continued as if nothing was drawn."""
     undo = _random_state()
-    try:
-        reseed(seed)
-        yield
-    finally:
-        for restore, value in undo:
-            restore(value)
+    with numpy_draws.aside():
+        try:
+            reseed(seed)
+            yield
+        finally:
+            for restore, value in undo:
+                restore(value)
 
 
 def random_states() -> list[Any]:
     """Where the generators of python, numpy (where loaded) and torch stand, to see whether any drew."""
-    return [_comparable(value) for _, value in _random_state()]
+    return [*(_comparable(value) for _, value in _random_state()), numpy_draws.standing()]
 
 
 def _comparable(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.numpy().tobytes()
-    if isinstance(value, list):
-        return [_comparable(part) for part in value]
-    if isinstance(value, tuple):  # python's holds 625 numbers in a tuple, which compares as it is
-        return tuple(part.tobytes() if hasattr(part, "tobytes") else part for part in value)
-    return value.tobytes() if hasattr(value, "tobytes") else value
+    return [_comparable(part) for part in value] if isinstance(value, list) else value
 
 
 def _random_state() -> list[tuple[Any, Any]]:
+    """Of all generators but numpy's, what puts it back, and the state."""
     undo: list[tuple[Any, Any]] = [
         (random.setstate, random.getstate()),
         (torch.set_rng_state, torch.get_rng_state()),
     ]
-    if "numpy" in sys.modules:
-        numpy_random = sys.modules["numpy"].random
-        undo.append((numpy_random.set_state, numpy_random.get_state()))
     if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         undo.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
     if torch.backends.mps.is_available():
@@ -109,8 +103,10 @@ def _random_state() -> list[tuple[Any, Any]]:
 
 
 def _global_state() -> list[tuple[Any, Any]]:
+    numpy = sys.modules.get("numpy")
     return [
         *_random_state(),
+        *([(numpy.random.set_state, numpy.random.get_state(legacy=False))] if numpy is not None else ()),
         (torch.set_default_dtype, torch.get_default_dtype()),
         (_set_default_device, _default_device()),
         (torch.set_grad_enabled, torch.is_grad_enabled()),

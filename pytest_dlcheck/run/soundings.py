@@ -128,7 +128,7 @@ class Sounding(Listener):
             axis = _UNIT_DIMS[mask.dim()] if mask.dim() < len(_UNIT_DIMS) else 1
         mask = mask.movedim(axis, 0) if mask.dim() > 1 else mask.reshape(1, -1)
         units = self._units.setdefault(activation.key, _Units(activation.name))
-        counts = mask.sum(list(range(1, mask.dim())))
+        counts = mask.sum(list(range(1, mask.dim())), dtype=_counting(mask))
         if units.counts and units.counts[0].shape != counts.shape:
             return
         units.counts.append(counts)
@@ -244,10 +244,12 @@ def _mean_square(tensor: Tensor) -> Tensor:
 
 
 def _lets_through(activation: Activation) -> Tensor | None:
-    """Where its slope is not flat; None where the function is always steep, or that is not known."""
+    """Where its slope is not flat, as 1 or True; None where it is always steep, or that is not known."""
     y, x = activation.result.detach(), activation.given
     name = activation.name.rstrip("_")
-    if name in {"relu", "clamp", "clamp_min"}:
+    if name == "relu":
+        return y.sign().nan_to_num_(0.0)  # a third of the time of a comparison and its sum
+    if name in {"clamp", "clamp_min"}:
         return y > 0
     if name in _BELOW:
         return None if x is None else x.detach() > _BELOW[name]
@@ -260,6 +262,12 @@ def _lets_through(activation: Activation) -> Tensor | None:
         "hardtanh": lambda: _between(activation),
     }
     return simple[name]() if name in simple else None
+
+
+def _counting(mask: Tensor) -> torch.dtype:
+    """What its ones are counted in: floats as they are, as far as these hold whole numbers exactly."""
+    whole = 1 / torch.finfo(torch.float32).eps
+    return torch.float32 if mask.is_floating_point() and mask.numel() <= whole else torch.int64
 
 
 def _between(activation: Activation) -> Tensor:

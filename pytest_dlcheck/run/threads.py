@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -31,6 +31,11 @@ from pytest_dlcheck.run.tree import tensors
 _is_wrapped: Callable[[Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor  # noqa: SLF001
 _ASKED = frozenset({"size", "dim", "numel", "is_floating_point", "_set_grad_enabled", "__float__"})
 """What gives no tensor, and is asked often."""
+_CONVOLVED = CONVOLUTIONS | TRANSPOSED
+_LAYERS = _CONVOLVED | {"linear"}
+_WEIGHING = _LAYERS | PRODUCTS
+unfollowed: Callable[[], AbstractContextManager[None]] = torch._C.DisableTorchFunction  # noqa: SLF001
+"""For whoever measures inside of a module's call: to follow that takes longer than to measure."""
 
 
 class Thread(NamedTuple):
@@ -179,7 +184,9 @@ class Threads(TorchFunctionMode):
         threads = [self.thread(t) for t in given]
         kept = _kept(name, given, args, options)
         result = func(*args, **options)
-        results = tensors(result) if given else []
+        if not given:
+            return result
+        results = [result] if isinstance(result, Tensor) else tensors(result)
         if results and not any(map(_is_wrapped, results)):
             self._tie(name, (args, options), given, threads, kept, results)
         return result
@@ -190,7 +197,7 @@ class Threads(TorchFunctionMode):
         result = results[0]
         if name in ATTENTIONS:
             self._listener.attended(self._site(), name, call)
-        if weighing := self._weighing(name, call, given, threads, result):
+        if name in _WEIGHING and (weighing := self._weighing(name, call, given, threads, result)):
             self._listener.weighed(weighing)
             base = self._weighed(weighing.thread, weighing.site)
             base = base._replace(axis=_axis(name, result), direct=weighing.site)
@@ -200,8 +207,8 @@ class Threads(TorchFunctionMode):
             base = self._activated(name, call, threads, kept, result)
         else:
             base = self._passed_on(name, given, threads, result)
-        used = [thread.direct for thread in threads if thread.direct]
-        if any(thread.chain for thread in threads):
+        if any([thread.chain for thread in threads]):  # noqa: C419  a list is quicker
+            used = [thread.direct for thread in threads if thread.direct]
             self._listener.ran(name, used, kept=bool(base.direct) and base.direct in used)
         for tensor in results:
             self._known[id(tensor)] = weakref.ref(tensor), base
@@ -256,12 +263,12 @@ class Threads(TorchFunctionMode):
         self, name: str, call: Any, given: list[Tensor], threads: list[Thread], result: Tensor
     ) -> Weighing | None:
         args, options = call
-        if name == "linear" or name in CONVOLUTIONS | TRANSPOSED:
+        if name in _LAYERS:
             x = args[0] if args else options["input"]
             weight = args[1] if len(args) > 1 else options["weight"]
             bias = args[2] if len(args) > 2 else options.get("bias")  # noqa: PLR2004
             rest = (*args[3:], options.get("stride"))
-        elif name in PRODUCTS and len(given) > 1:
+        elif len(given) > 1:
             weight = next((t for t in given if _storage(t) in self._names), None)
             if weight is None:
                 return None
@@ -294,8 +301,9 @@ def followed(model: nn.Module, listener: Listener) -> Iterator[Threads]:
     def leave(module: nn.Module, _: Any, output: Any) -> None:
         threads.modules.pop()
         if module is model:
-            found = [t for t in tensors(output) if t.is_floating_point() and not _is_wrapped(t)]
-            listener.returned([(t, threads.thread(t)) for t in found])
+            with unfollowed():
+                found = [t for t in tensors(output) if t.is_floating_point() and not _is_wrapped(t)]
+                listener.returned([(t, threads.thread(t)) for t in found])
 
     for name, module in model.named_modules():
 
@@ -322,12 +330,17 @@ def is_compiled(model: nn.Module) -> bool:
 
 def _first(threads: list[Thread]) -> Thread:
     """The first that still has its units, or the longest."""
-    return next((thread for thread in threads if thread.feeder), threads[0])
+    for thread in threads:
+        if thread.feeder:
+            return thread
+    return threads[0]
 
 
 def _longest(threads: list[Thread]) -> Thread:
     """The longest way, without what was known of the tensor at its end."""
-    longest = max(threads, key=lambda thread: len(thread.chain))
+    longest = threads[0]
+    for thread in threads[1:]:
+        longest = thread if len(thread.chain) > len(longest.chain) else longest
     return Thread(longest.chain, longest.repeats)
 
 
@@ -366,7 +379,7 @@ def _scale_and_shift(name: str, call: Any) -> tuple[Tensor | None, Tensor | None
 
 
 def _axis(name: str, result: Tensor) -> int:
-    return 1 if name in CONVOLUTIONS | TRANSPOSED else result.dim() - 1
+    return 1 if name in _CONVOLVED else result.dim() - 1
 
 
 def _storage(tensor: Tensor) -> int:

@@ -18,15 +18,16 @@ def map_tensors(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:  # noqa: 
     """The same nest with every tensor changed; what is no tensor stays as it is."""
     if isinstance(tree, Tensor):
         return change(tree)
+    if type(tree) in _PLAIN:
+        return tree
+    if isinstance(tree, (list, tuple)):
+        parts = [map_tensors(v, change) for v in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
     if isinstance(tree, Mapping):
         return _rebuilt_mapping(tree, {k: map_tensors(v, change) for k, v in tree.items()})
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*(map_tensors(v, change) for v in tree))
-    if isinstance(tree, (list, tuple)):
-        return type(tree)(map_tensors(v, change) for v in tree)
     if is_dataclass(tree) and not isinstance(tree, type):
-        parts = {f.name: map_tensors(getattr(tree, f.name), change) for f in fields(tree) if f.init}
-        return replace(tree, **parts)
+        named = {f.name: map_tensors(getattr(tree, f.name), change) for f in fields(tree) if f.init}
+        return replace(tree, **named)
     if isinstance(tree, SimpleNamespace):
         return SimpleNamespace(**{k: map_tensors(v, change) for k, v in vars(tree).items()})
     return tree
@@ -36,12 +37,12 @@ def named_tensors(tree: Any, root: str) -> Iterator[tuple[str, Tensor]]:
     """Every tensor of a nest with its place: ``output``, ``output[1]``, ``output.logits``."""
     if isinstance(tree, Tensor):
         yield root, tree
+    elif isinstance(tree, (list, tuple)):  # before what takes longer to tell
+        for index, value in enumerate(tree):
+            yield from named_tensors(value, f"{root}[{index}]")
     elif isinstance(tree, Mapping):
         for key, value in tree.items():
             yield from named_tensors(value, f"{root}.{key}")
-    elif isinstance(tree, (list, tuple)):
-        for index, value in enumerate(tree):
-            yield from named_tensors(value, f"{root}[{index}]")
     elif is_dataclass(tree) and not isinstance(tree, type):
         for f in fields(tree):
             yield from named_tensors(getattr(tree, f.name), f"{root}.{f.name}")

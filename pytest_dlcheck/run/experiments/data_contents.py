@@ -14,7 +14,7 @@ from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.gaps import gaps
 from pytest_dlcheck.run.interleaving import interleaved
 from pytest_dlcheck.run.mirrored import likeness
-from pytest_dlcheck.run.places import Place, each_once, places, real
+from pytest_dlcheck.run.places import Place, all_finite, each_once, places, real
 from pytest_dlcheck.run.residuals import same_residual
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.samples import Look, look, look_at_val
@@ -90,14 +90,17 @@ def _beside(place: Place, val: dict[str, Place]) -> dict[str, Scalar]:
 
 def _size(place: Place) -> tuple[float, float]:
     numbers = real(place.values).flatten()
-    numbers = numbers[:: max(1, numbers.numel() >> 16)].double().abs()
-    finite = numbers.isfinite()
-    numbers = numbers if bool(finite.all()) else numbers[finite]
+    numbers = numbers[:: max(1, numbers.numel() >> 16)]
+    numbers = numbers if numbers.is_floating_point() else numbers.double()
+    if not all_finite(numbers):
+        numbers = numbers[numbers.isfinite()]
     if not numbers.numel():
         return 0.0, 0.0
     import numpy as np  # its quantile does not sort
 
-    return float(numbers.square().mean().sqrt()), float(np.quantile(numbers.numpy(), 0.9))
+    norm = torch.linalg.vector_norm(numbers, dtype=torch.float64)
+    decile = np.quantile(numbers.abs().numpy(), np.float64(0.9))
+    return float(norm) / len(numbers) ** 0.5, float(decile)
 
 
 # -- training -----------------------------------------------------------------------------------
@@ -158,7 +161,9 @@ def _scale(flat: Tensor, values: Tensor) -> dict[str, Scalar]:
 
 def _sameness(flat: Tensor) -> dict[str, Scalar]:
     same = (flat == flat[:1]).all(0)
-    distinct = {row.tobytes() for row in flat.contiguous().numpy()}
+    together = flat.contiguous().numpy().tobytes()
+    width = len(together) // len(flat)
+    distinct = {together[begin : begin + width] for begin in range(0, len(together), width)}
     return {"constant_features": int(same.sum()), "distinct": len(distinct), "steady": bool(same.all())}
 
 

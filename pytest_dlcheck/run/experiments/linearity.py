@@ -108,7 +108,9 @@ class Linearity(Experiment):
                 raise NotApplicableError("the network has no two layers of weights in a row")
             calibrate(rig.model, rig.call)
             with stirred(rig.model, rig.seed), rig.in_double() as function:
-                bend, exact = _bend(rig, function)
+                bend, exact = _bend(
+                    rig, function, squashed=any(t.before is not None for _, t in walk.ends)
+                )
         chain = [site for site in longest.chain if site in walk.layers]
         doubled = [pair for pair in pairwise(chain) if _replaceable(walk, *pair)]
         yield Row(
@@ -179,8 +181,13 @@ def _narrowest(walk: _Walk, chain: list[str]) -> str:
     return min(chain[:-1], key=lambda site: walk.layers[site].gives, default="")
 
 
-def _bend(rig: Rig, function: Any) -> tuple[float, bool]:
+def _bend(rig: Rig, function: Any, *, squashed: bool) -> tuple[float, bool]:
     """The largest distance from a mixture, relative to the change of outputs; and whether in float64.
+
+    Args:
+        rig: the recipe.
+        function: the call, in double precision.
+        squashed: whether an activation is the last that an output has passed.
 
     Raises:
         CannotTellError: no floating input or embedding, or outputs that do not depend on them.
@@ -188,7 +195,7 @@ def _bend(rig: Rig, function: Any) -> tuple[float, bool]:
     draws = torch.Generator().manual_seed(rig.seed)
     worst, exact = 0.0, True
     for scale in SCALES:
-        mixing = _Mixing(rig, function, draws, scale)
+        mixing = _Mixing(rig, function, draws, scale, squashed=squashed)
         here, there = mixing.outputs(1.0), mixing.outputs(0.0)
         exact = exact and all(t.dtype == torch.float64 for t in here)
         for share in SHARES:
@@ -212,11 +219,28 @@ def _distance(here: Tensor, there: Tensor, between: Tensor, share: float) -> flo
     return gap / change if gap == gap else None  # noqa: PLR0124  NaN tells nothing
 
 
+@contextmanager
+def _returned(model: nn.Module, walk: _Walk) -> Iterator[None]:
+    """Hear what the model returns, and nothing of where that comes from."""
+
+    def leave(_: nn.Module, __: Any, output: Any) -> None:
+        walk.returned([(t, Thread()) for t in tensors(output) if t.is_floating_point()])
+
+    handle = model.register_forward_hook(leave)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 class _Mixing:
     """Calls at ``share`` of the batch and the rest of another input, made from it."""
 
-    def __init__(self, rig: Rig, function: Any, draws: torch.Generator, scale: float) -> None:
+    def __init__(
+        self, rig: Rig, function: Any, draws: torch.Generator, scale: float, *, squashed: bool
+    ) -> None:
         self._rig, self._function, self._draws, self._scale = rig, function, draws, scale
+        self._follow = followed if squashed else _returned
         self._other: dict[Any, Tensor] = {}
         floats = [t for t in tensors(rig.call.inputs) if t.is_floating_point()]
         embeddings = [m for m in rig.model.modules() if isinstance(m, _EMBEDDINGS)]
@@ -234,7 +258,7 @@ class _Mixing:
             return share * tensor + (1 - share) * other.to(tensor)
 
         inputs = map_tensors(self._rig.call.inputs, mix)
-        with self._embeddings(share), followed(self._rig.model, walk):
+        with self._embeddings(share), self._follow(self._rig.model, walk):
             self._function(inputs)
         found = [t if thread.before is None else thread.before for t, thread in walk.ends if t.dim()]
         return [t.detach().clone() for t in found]

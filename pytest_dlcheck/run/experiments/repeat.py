@@ -185,10 +185,10 @@ class _Attributes:
 
     def _held(self) -> dict[tuple[str, str], list[Tensor]]:
         return {
-            (name, attribute): [t.detach().clone() for t in _numbers(value)]
+            (name, attribute): [t.detach().clone() for t in numbers]
             for name, module in self.model.named_modules()
             for attribute, value in _named_parts(module)
-            if _numbers(value)
+            if (numbers := _numbers(value))
         }
 
 

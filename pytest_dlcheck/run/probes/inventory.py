@@ -151,7 +151,7 @@ class _Weigh:
         most = _PART if words.device.type == "cpu" else _PART_ELSEWHERE
         places, room = self._desk(words.device, min(most, words.numel()))
         total: Tensor | None = None
-        for part in torch.split(words, most):
+        for part in torch.split(words, most) if words.numel() > most else (words,):
             count = part.numel()
             weighed = torch.mul(part, places[:count], out=room[:count]).sum()
             total = weighed if total is None else total.mul_(31).add_(weighed)
@@ -173,7 +173,7 @@ def _words_of(tensor: Tensor) -> Tensor:
     flat = torch.view_as_real(flat) if flat.is_complex() else flat
     if flat.is_floating_point():
         flat = flat.view(_BITS[flat.element_size()])
-    if not torch.ops.aten.is_non_overlapping_and_dense(flat):
+    if not flat.is_contiguous() and not torch.ops.aten.is_non_overlapping_and_dense(flat):
         flat = flat.contiguous()
     return _words(flat.as_strided((flat.numel(),), (1,)))
 

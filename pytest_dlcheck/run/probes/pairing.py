@@ -205,6 +205,8 @@ def _shift(step: int, size: int) -> int:
 
 
 def _count(targets: Any) -> int:
+    if isinstance(targets, Tensor):
+        return len(targets) if targets.dim() else 1
     if isinstance(targets, (list, tuple)) and not any(isinstance(t, Tensor) for t in targets):
         return len(targets)
     return batch_size(targets, 0) or 1

@@ -1,0 +1,108 @@
+"""numpy's global generator: drawn from aside to the last number, and seen to draw."""
+
+# ruff: noqa: NPY002  it is the global generator that is tested
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pytest_dlcheck.run import numpy_draws
+
+
+@pytest.fixture(params=["its own", "another kind"], autouse=True)
+def generator(request):
+    held = np.random.get_bit_generator(), np.random.get_state(legacy=False)
+    if request.param == "another kind":
+        np.random.set_bit_generator(np.random.PCG64(5))
+    else:
+        np.random.seed(5)
+    yield
+    np.random.set_bit_generator(held[0])
+    np.random.set_state(held[1])
+
+
+def numbers():
+    return [*np.random.random(3), *np.random.normal(size=3), *np.random.randint(0, 1000, 3)]
+
+
+def nothing():
+    return None
+
+
+def one_normal():
+    return np.random.normal()  # the generator makes two, and keeps one of them
+
+
+def kept_normal():
+    """Uses the one that was kept, and draws nothing."""
+    return np.random.normal()
+
+
+BEFORE = [nothing, numbers, one_normal]
+
+
+@pytest.mark.parametrize("begin", BEFORE)
+@pytest.mark.parametrize("draw", [nothing, numbers, one_normal])
+def test_what_is_drawn_aside_leaves_the_generator_where_it_stood(begin, draw):
+    begin()
+    held = np.random.get_state(legacy=False)
+    expected = numbers()
+    np.random.set_state(held)
+    for _ in range(2):
+        with numpy_draws.aside():
+            numpy_draws.seed(1)
+            draw()
+            with numpy_draws.aside():
+                numpy_draws.seed(2)
+                draw()
+    assert numbers() == expected
+
+
+def test_aside_the_same_numbers_come_after_the_same_seed():
+    found = []
+    for _ in range(3):
+        with numpy_draws.aside():
+            numpy_draws.seed(7)
+            found.append(numbers())
+    np.random.set_bit_generator(np.random.MT19937())
+    np.random.seed(7)
+    assert found == [numbers()] * 3
+
+
+def test_after_an_error_too():
+    held = numpy_draws.standing()
+    with pytest.raises(TypeError), numpy_draws.aside():
+        np.random.normal("none")
+    assert numpy_draws.standing() == held
+
+
+@pytest.mark.parametrize("begin", [*BEFORE, lambda: numpy_draws.seed(3) if _is_own() else None])
+@pytest.mark.parametrize("draw", [numbers, one_normal, np.random.random])
+def test_what_draws_is_seen_and_what_does_not_is_not(begin, draw):
+    begin()
+    stood = numpy_draws.standing()
+    assert numpy_draws.standing() == stood
+    draw()
+    assert numpy_draws.standing() != stood
+
+
+def test_a_normal_number_that_was_kept_is_missed():
+    one_normal()
+    stood = numpy_draws.standing()
+    kept_normal()
+    assert numpy_draws.standing() != stood
+
+
+def _is_own():
+    return isinstance(np.random.get_bit_generator(), np.random.MT19937)
+
+
+def test_it_reads_what_numpy_reads():
+    if not _is_own():
+        pytest.skip("only numpy's own kind is read")
+    np.random.random(7)
+    _, words, place, *_ = np.random.get_state()
+    read = np.frombuffer(numpy_draws.standing(), np.uint32)
+    assert (read[:-1] == words).all()
+    assert read[-1] == place
