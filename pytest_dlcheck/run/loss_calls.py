@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -160,11 +161,16 @@ def operation_of(node: Any) -> tuple[str, Any]:
     for _ in range(_DEEPEST):
         if node is None:
             break
-        name = re.sub(r"Backward\d*$", "", node.name()).lstrip("_")
+        name = _operation_named(node.name())
         if name not in _SHAPING:
             return name, node
         node = node.next_functions[0][0] if node.next_functions else None
     return "", None
+
+
+@lru_cache(maxsize=1024)
+def _operation_named(node: str) -> str:
+    return re.sub(r"Backward\d*$", "", node).lstrip("_")
 
 
 @contextmanager

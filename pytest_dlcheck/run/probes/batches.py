@@ -16,6 +16,9 @@ from pytest_dlcheck.run.scene import Scene
 from pytest_dlcheck.run.tree import first_tensor
 from pytest_dlcheck.trace import Series
 
+SMALL = 1 << 12
+"""Numbers of a batch up to which it is copied, and weighed later with others: that costs less."""
+
 
 class BatchProbe(Probe[Scene]):
     """Fills ``batch_fingerprint``: a number that equal batches share, on sampled steps."""
@@ -24,20 +27,45 @@ class BatchProbe(Probe[Scene]):
 
     def __init__(self) -> None:
         self._buffer, self._is_due = ScalarBuffer(), Due(GRADIENTS)
+        self._copies: list[tuple[int, Tensor]] = []
+        """Not weighed yet."""
 
     def batch(self, step: int, batch: Any) -> None:
         """Weigh a sample of the first tensor."""
         found = first_tensor(batch) if self._is_due(step) else None
         if found is not None and not found.is_nested:  # which has no memory to stride over
+            self._weigh()
             self._buffer.append(step, number_of(fingerprint(found)))
+
+    def copied(self, step: int, copy: Tensor) -> None:
+        """The same of a copy of the first tensor, which nobody writes to."""
+        if self._is_due(step):
+            self._copies.append((step, copy))
 
     def flush(self) -> None:
         """Read back."""
+        self._weigh()
         self._buffer.flush()
+
+    def _weigh(self) -> None:
+        for step, copy in self._copies:
+            self._buffer.append(step, number_of(fingerprint(copy)))
+        self._copies.clear()
 
     def filled(self) -> Mapping[str, Series]:
         """The fingerprints."""
+        self._weigh()
         return {"batch_fingerprint": self._buffer.series()}
+
+
+def copy_of(batch: Any) -> Tensor | None:
+    """A copy of its first tensor, of the same fingerprint; None where that is not small and plain."""
+    found = first_tensor(batch)
+    if found is None or type(found) is not Tensor or found.layout != torch.strided or found.is_nested:
+        return None
+    if not 0 < found.numel() <= SMALL or not found.is_contiguous() or found.is_complex():
+        return None
+    return found.detach().clone()
 
 
 def fingerprint(tensor: Tensor) -> Tensor:

@@ -44,7 +44,11 @@ class LearningRateProbe(Probe[Scene]):
     def before_update(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Read the groups; a rate that is kept in a tensor is read on the CPU only."""
         groups, shown = optimizer.param_groups, self._shown
-        if len(groups) == len(shown):
+        if len(groups) == len(shown) == 1:
+            if groups[0].get("lr") is shown[0]:
+                self._steps.append(step)
+                return
+        elif len(groups) == len(shown):
             for group, rate in zip(groups, shown, strict=True):
                 if group.get("lr") is not rate:
                     break

@@ -92,6 +92,7 @@ class Lull:
     """
 
     __slots__ = (
+        "_applied",
         "_at",
         "_backwards",
         "_exposure",
@@ -109,6 +110,7 @@ class Lull:
         "_steps",
         "_strand",
         "_watcher",
+        "_window",
         "losses",
     )
 
@@ -123,8 +125,12 @@ class Lull:
         self.losses: Sequence[Tensor] = ()
         """Of the backward that goes on."""
         self._at: list[int] = []
-        """At which step the first of these numbers were applied; the others are not yet."""
+        """At which step each of these numbers is applied."""
         self._numbers: list[Tensor | float] = []
+        self._applied = 0
+        """How many of them are already."""
+        self._window = watcher.unpropagated.open is not None
+        """Whether a root was called on what a loader gave, and no backward has followed."""
         self._granted = self._idle = self._exposure.idle_calls(strand.step, watcher.loading)
 
     def batch_is_read(self, loader: object, batch: object) -> None:
@@ -152,7 +158,7 @@ class Lull:
                 else:
                     self._expose(arguments)
                 if watcher.batch_waits:
-                    watcher.batch_waits = False
+                    watcher.batch_waits, self._window = False, True
                     watcher.opens_a_window(self._strand, module, arguments)
             else:
                 watcher.batch_waits = False
@@ -168,8 +174,8 @@ class Lull:
                 watcher.backward_begins(losses)
                 return
             self.losses = losses
-            if watcher.unpropagated.open is not None:
-                watcher.unpropagated.backward_begins()
+            if self._window:
+                self._closes_the_window()
             if watcher.scaling.last is not None:
                 self.losses = watcher.scaling.unscaled(losses)
                 self._strand.is_scaled = self.losses is not losses
@@ -185,6 +191,7 @@ class Lull:
         try:
             for loss in self.losses:
                 self._numbers.append(loss.item() if loss.is_cpu else number_of(loss))
+                self._at.append(self._strand.step)
             self.losses, self._is_open = (), False
             if self._exposure.pending is not None:
                 self._exposure.is_propagated()
@@ -212,12 +219,10 @@ class Lull:
                 self._watcher.wake()
                 self._watcher.gradients_are_complete(optimizer)
                 return
-            if self._watcher.unpropagated.open is not None:  # gradients came by another way
-                self._watcher.unpropagated.backward_begins()
-            step = strand.step
-            while len(self._at) < len(self._numbers):
-                self._at.append(step)
-            self._rates(step, optimizer)
+            if self._window:  # gradients came by another way
+                self._closes_the_window()
+            self._applied = len(self._numbers)
+            self._rates(strand.step, optimizer)
             if self.losses:  # within a backward: a hook steps on what has come
                 strand.reached += 1
             if not (self._model.training and strand.rounding.idle):
@@ -251,9 +256,9 @@ class Lull:
 
     def settle(self) -> int:
         """Hand over what was counted; returns the number of backward passes."""
-        applied, count = self._strand.losses, len(self._at)
-        for step, number in zip(self._at, self._numbers, strict=False):
-            applied.keep(step, number)
+        keep, count = self._strand.losses.keep, self._applied
+        for step, number in zip(self._at[:count], self._numbers[:count], strict=True):
+            keep(step, number)
         self._strand.expect(self._numbers[count:])
         self._exposure.skip(self._granted - self._idle)
         if count := self._watcher.backwards - self._since:
@@ -261,6 +266,10 @@ class Lull:
         if self._is_open:
             self._fate.is_called(with_gradients=True)
         return count
+
+    def _closes_the_window(self) -> None:
+        self._window = False
+        self._watcher.unpropagated.backward_begins()
 
     def _expose(self, arguments: tuple[Any, ...]) -> None:
         exposure, step, loading = self._exposure, self._strand.step, self._watcher.loading

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from pytest_dlcheck.run.freshness import is_untrained
 from pytest_dlcheck.run.observer import Observer
 from pytest_dlcheck.run.probe import Probe
-from pytest_dlcheck.run.probes.batches import BatchProbe
+from pytest_dlcheck.run.probes.batches import BatchProbe, copy_of
 from pytest_dlcheck.run.probes.gradients import GradientProbe
 from pytest_dlcheck.run.probes.inventory import InventoryProbe
 from pytest_dlcheck.run.probes.learning_rate import LearningRateProbe
@@ -49,7 +49,7 @@ from pytest_dlcheck.trial import Trial
 
 GIVEN = 4
 """Steps (count) of which it is told that their gradients were put there by hand: it reads values."""
-FLUSH_EVERY = 128
+FLUSH_EVERY = 256
 """Steps between two readings from the device."""
 
 
@@ -95,7 +95,7 @@ class Strand:
         self.mode_matters = bool(self.sensitive)
         self.normalizes = any(isinstance(m, _NormBase) for m in self.sensitive)
         self.maximize = any(group.get("maximize") for group in optimizer.param_groups)
-        self.losses = LossProbe()
+        self.losses, self._batches = LossProbe(), BatchProbe()
         self._inventory, self.rates, self.rounding = (
             InventoryProbe(),
             LearningRateProbe(),
@@ -104,7 +104,7 @@ class Strand:
         """The latter two hear of every step, as the losses do; others only of those of a schedule."""
         self.probes: list[Probe[Scene]] = [
             self.losses,
-            BatchProbe(),
+            self._batches,
             GradientProbe(),
             UpdateProbe(),
             self.rates,
@@ -201,14 +201,19 @@ class Strand:
 
     def batch(self, arguments: Any, loading: Loading) -> None:
         """The model is called on a batch in order to train."""
+        copy = None
         if self._is_sampled:
             self.was_called = True
-            self.observer.batch(self.step, arguments)
+            copy = copy_of(arguments)
+            if copy is None:
+                self.observer.batch(self.step, arguments)
+            else:
+                self._batches.copied(self.step, copy)
         if self.scene is not None:
             if self.drops.is_open:
                 self.drops.called(arguments, loading)
             training = self.scene.model.training
-            self.exposure.is_called_to_train(self.step, arguments, loading, training=training)
+            self.exposure.is_called_to_train(self.step, arguments, loading, training=training, copy=copy)
             self.fate.is_called(with_gradients=True)
 
     def gradients_are_complete(self, optimizer: torch.optim.Optimizer) -> None:

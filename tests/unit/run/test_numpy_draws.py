@@ -72,7 +72,7 @@ def test_aside_the_same_numbers_come_after_the_same_seed():
 
 def test_after_an_error_too():
     held = numpy_draws.standing()
-    with pytest.raises(TypeError), numpy_draws.aside():
+    with pytest.raises(ValueError, match="none"), numpy_draws.aside():
         np.random.normal("none")
     assert numpy_draws.standing() == held
 

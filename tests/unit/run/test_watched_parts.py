@@ -9,9 +9,12 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from pytest_dlcheck import watch
+from pytest_dlcheck.run.probes.batches import BatchProbe, copy_of
+from pytest_dlcheck.run.watch.batches import prints
 from pytest_dlcheck.run.watch.batches.exposure import Exposure
 from pytest_dlcheck.run.watch.batches.loading import Loading
-from pytest_dlcheck.run.watch.batches.prints import row_prints
+from pytest_dlcheck.run.watch.batches.prints import Prints, row_prints
+from pytest_dlcheck.run.watch.batches.seen import seen_of
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.losses.targets import Targets
 from pytest_dlcheck.run.watch.losses.unpropagated import Unpropagated
@@ -33,11 +36,44 @@ def test_equal_samples_share_a_print_in_any_batch():
     assert len(set(row_prints(rows).tolist())) == 10
 
 
+def test_prints_of_many_batches_are_those_of_each_as_it_was():
+    batches = [torch.rand(10, 3), torch.rand(4, 3), torch.rand(2, 100), torch.arange(6).reshape(3, 2)]
+    alone = [prints.rounded(row_prints(batch)) for batch in batches]
+    together = [Prints.of(batch) for batch in batches]
+    for batch in batches:
+        batch.zero_()
+    prints.weigh(together[:2])
+    prints.read(together[1:])
+    assert [each.numbers for each in together] == alone
+
+
+def test_a_batch_that_is_copied_to_be_weighed_later_has_the_fingerprint_that_it_had():
+    small, large = torch.rand(64, 32), torch.rand(64, 128)
+    probe, alone = BatchProbe(), BatchProbe()
+    for step, batch in enumerate([small, large, small.t(), small]):
+        alone.batch(step, batch)
+        copy = copy_of((batch, large))
+        assert (copy is None) is (batch is not small)
+        probe.batch(step, batch) if copy is None else probe.copied(step, copy)
+    small.zero_()
+    assert probe.filled() == alone.filled()
+
+
+def test_a_copy_is_seen_as_what_it_is_a_copy_of():
+    batch, many = torch.rand(16, 5), torch.rand(4, 100)
+    for given in (batch, many):
+        told = {"training": True, "era": 0, "size": True}
+        seen, by_copy = (seen_of((given,), 1, 0, **told, copy=copy) for copy in (None, given.clone()))
+        assert seen.values() == by_copy.values()
+        assert torch.equal(seen.measured, by_copy.measured)
+
+
 @pytest.mark.parametrize(
     "batch", [torch.tensor(1.0), torch.empty(0, 3), torch.ones(2, dtype=torch.cfloat)]
 )
 def test_what_has_no_samples_has_no_prints(batch):
     assert row_prints(batch) is None
+    assert Prints.of(batch) is None
 
 
 def test_samples_evaluated_after_they_were_trained_on_are_counted():

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from pytest_dlcheck.run.sampling import Due, Schedule
 from pytest_dlcheck.run.watch.batches.eras import Eras
 from pytest_dlcheck.run.watch.batches.loading import Loading
+from pytest_dlcheck.run.watch.batches.prints import Prints, weigh
 from pytest_dlcheck.run.watch.batches.rotation import rotation
-from pytest_dlcheck.run.watch.batches.seen import FEW, Seen, overlap, seen_of, sizes_of
+from pytest_dlcheck.run.watch.batches.seen import FEW, Seen, measured, overlap, seen_of
 from pytest_dlcheck.run.watch.batches.sizes import BATCHES as MEASURED
 from pytest_dlcheck.run.watch.batches.sizes import ratio
 from pytest_dlcheck.trace import Row
@@ -33,6 +34,8 @@ FORMER = 1024
 """Batches remembered that other optimizers trained on before."""
 APART = 3
 """Backward passes (count) around a single evaluation from which on it is no part of a step."""
+TOGETHER = 32
+"""Batches (count) whose samples are weighed together: a few hundred kilobytes until then."""
 BY_CHANCE = 0.5
 """Share of the samples (ratio) that two parts of the same data have in common by chance which two
 trainings must have; those on other data have none."""
@@ -122,6 +125,8 @@ class Exposure:
         self._later: list[Seen] = []
         """Trained on by another optimizer before, or when much was remembered already."""
         self._evaluated: list[Seen] = []
+        self._waiting: list[Prints] = []
+        """Of what was remembered last, not weighed yet."""
         self.pending: Seen | None = None
         """What was called on last, if it is to be remembered when a backward follows."""
         self._in_doubt: Seen | None = None
@@ -136,8 +141,24 @@ class Exposure:
         self.truncated = self.shuffled = 0
         """Samples that an evaluation's loader leaves out, and evaluations in random order."""
 
-    def is_called_to_train(self, step: int, arguments: Any, loading: Loading, *, training: bool) -> None:
-        """The root is called with gradients; whether that trains is known when a backward follows."""
+    def is_called_to_train(
+        self,
+        step: int,
+        arguments: Any,
+        loading: Loading,
+        *,
+        training: bool,
+        copy: Tensor | None = None,
+    ) -> None:
+        """The root is called with gradients; whether that trains is known when a backward follows.
+
+        Args:
+            step: of the optimizer.
+            arguments: what it is called on.
+            loading: how loaders were read.
+            training: whether it is in train mode.
+            copy: of the first tensor, if there is one that nobody writes to.
+        """
         self.pending, self._in_doubt, reading = None, None, self._training
         if self._eras.kept is not None:
             self._eras.trains()
@@ -151,7 +172,7 @@ class Exposure:
             era = self._eras.number
             size = len(self._trained) < MEASURED
             self.pending = seen_of(
-                arguments, step, loading.passes, training=training, era=era, size=size
+                arguments, step, loading.passes, training=training, era=era, size=size, copy=copy
             )
 
     def idle_calls(self, step: int, loading: Loading) -> int:
@@ -217,7 +238,7 @@ class Exposure:
             size = len(self._evaluated) < MEASURED
             seen = seen_of(arguments, step, stream, training=False, phase=event, era=era, size=size)
             if seen is not None:
-                self._evaluated.append(seen)
+                self._remember(seen, self._evaluated)
 
     def validations(self) -> int:
         """Evaluations in a row that are no part of a step."""
@@ -303,7 +324,7 @@ class Exposure:
             - len(in_eval),
             truncated=self.truncated,
             shuffled=self.shuffled,
-            evaluated_size=ratio(sizes_of(self._trained), sizes_of(self.validated())),
+            evaluated_size=ratio(measured(self._trained), measured(self.validated())),
         )
 
     def close(self, *, early: bool) -> None:
@@ -314,8 +335,14 @@ class Exposure:
         self._eras.close()
 
     def _keep(self, seen: Seen) -> None:
-        kept = self._trained if len(self._trained) < BATCHES else self._later
+        self._remember(seen, self._trained if len(self._trained) < BATCHES else self._later)
+
+    def _remember(self, seen: Seen, kept: list[Seen]) -> None:
         kept.append(seen)
+        self._waiting.append(seen.prints)
+        if len(self._waiting) >= TOGETHER:
+            weigh(self._waiting)
+            self._waiting.clear()
 
     def _count(self, event: int, backwards: int, *, is_part: bool) -> None:
         if self._phases and self._phases[-1].event == event:

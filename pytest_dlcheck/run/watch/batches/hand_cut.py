@@ -79,6 +79,8 @@ class HandCut:
         Args:
             trained: what the model is trained on.
         """
+        if not self._rows:
+            return Row(rows=0, again=0, repeats=0, samples=0, distinct=0, trained=0, trained_again=0)
         Seen.read([*self._seen, *trained])
         all_trained = [value for seen in trained for value in seen.values()]
         different = set(all_trained)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.tree import first_tensor
-from pytest_dlcheck.run.watch.batches.prints import rounded, row_prints
-from pytest_dlcheck.run.watch.batches.sizes import size_of
+from pytest_dlcheck.run.watch.batches.prints import Prints, read
+from pytest_dlcheck.run.watch.batches.sizes import numbers_of
 
 FEW = 16
 """Samples (count) of a pass from which on it says anything by itself."""
@@ -31,47 +29,49 @@ class Seen:
         phase: of evaluations in a row.
         era: of the parameters.
         asks_gradient: whether the inputs themselves ask for one.
-        size: how large its numbers are; None where that was not measured.
-        numbers: the prints, read.
+        measured: some of its numbers, by which its size is told; None where it is not asked for.
     """
 
-    prints: Tensor
+    prints: Prints
     step: int
     stream: int
     training: bool
     phase: int = 0
     era: int = 0
     asks_gradient: bool = False
-    size: Tensor | None = field(default=None, compare=False)
-    numbers: list[float] = field(default_factory=list, compare=False)
+    measured: Tensor | None = field(default=None, compare=False)
 
     def values(self) -> list[float]:
         """The prints as numbers."""
-        if not self.numbers:
-            self.numbers.extend(rounded(self.prints))
-        return self.numbers
+        return self.prints.numbers
 
     @staticmethod
     def read(found: Sequence[Seen]) -> None:
         """Read what is on one device at once, instead of waiting for one after the other."""
-        lengths = [len(seen.prints) for seen in found]
-        if len({(seen.prints.device, seen.prints.dtype) for seen in found}) == 1:
-            values = iter(rounded(torch.cat([seen.prints for seen in found])))
-            for seen, length in zip(found, lengths, strict=True):
-                seen.numbers[:] = islice(values, length)
+        read(seen.prints for seen in found)
 
 
 def seen_of(
-    arguments: Any, step: int, stream: int, *, training: bool, era: int, size: bool, phase: int = 0
+    arguments: Any,
+    step: int,
+    stream: int,
+    *,
+    training: bool,
+    era: int,
+    size: bool,
+    phase: int = 0,
+    copy: Tensor | None = None,
 ) -> Seen | None:
     """What a call is given; None where samples cannot be told apart."""
     found = first_tensor(arguments)
-    prints = row_prints(found) if found is not None else None
-    if found is None or prints is None:
+    if found is None:
+        return None
+    prints = Prints.of(found) if copy is None else Prints.of_a_copy(copy)
+    if prints is None:
         return None
     asks_gradient = found.is_leaf and found.requires_grad
-    measured = size_of(found) if size else None
-    return Seen(prints, step, stream, training, phase, era, asks_gradient, measured)
+    numbers = numbers_of(found, copy) if size else None
+    return Seen(prints, step, stream, training, phase, era, asks_gradient, numbers)
 
 
 def overlap(trained: dict[float, int], evaluated: list[Seen]) -> dict[str, int | float | None]:
@@ -97,6 +97,6 @@ def overlap(trained: dict[float, int], evaluated: list[Seen]) -> dict[str, int |
     }
 
 
-def sizes_of(found: Sequence[Seen]) -> list[Tensor]:
-    """How large the numbers of those were that were measured."""
-    return [seen.size for seen in found if seen.size is not None]
+def measured(found: Sequence[Seen]) -> list[Tensor]:
+    """Numbers of those whose sizes are asked for."""
+    return [seen.measured for seen in found if seen.measured is not None]

@@ -57,14 +57,14 @@ class Given:
         self._looked += 1
         for row in {(r.text("kind"), r.text("last")): r for r in rows}.values():
             key = row.text("kind"), row.text("last")
-            before = self._rows.get(key, row)
-            least = {
-                name: min(row.number(name), before.number(name))
-                for name in (*_DISTANCES, _LEAST)
-                if name in row
-            }
             self._seen[key] += 1
-            self._rows[key] = Row(row, **least)
+            before = self._rows.get(key, row)
+            less = {
+                name: before.number(name)
+                for name in (*_DISTANCES, _LEAST)
+                if name in row and before.number(name) < row.number(name)
+            }
+            self._rows[key] = Row(row, **less) if less else row
 
     def rows(self) -> tuple[Row, ...]:
         """What is found in most of them, each with the least distances that were found."""

@@ -32,12 +32,16 @@ SAMPLES = 64
 """Samples that are compared, the first ones."""
 FEATURES = 4096
 """Numbers of a sample that are compared, the first ones."""
+KEPT = 8
+"""Calls whose outputs are kept, a megabyte each at most, to be compared only if their loss does so."""
 FEWEST = 8
 """Samples below which nothing is concluded from how alike they are."""
 
 
 @dataclass
 class _Output:
+    """One of a module's on the first looks and on the last: its rows, or how far apart they are."""
+
     module: weakref.ref[nn.Module]
     keys: frozenset[int]
     early: list[Tensor] = field(default_factory=list)
@@ -127,6 +131,8 @@ class Likeness:
         self._compared |= {name[:2] for name in found.compared if isinstance(name, tuple)}
         is_young = sum(each.looked for each in self._losses.values()) < EARLY
         self._is_idle = not is_young and not any(each.comparing for each in self._losses.values())
+        if self._is_idle:
+            self._outputs.clear()
 
     def rows(self, keys: set[int], trained: set[int]) -> Iterator[Row]:
         """What was seen of the outputs that are compared, where all are of models that are trained.
@@ -141,7 +147,7 @@ class Likeness:
         if not seen or not any(o.keys & keys for o in outputs):
             return
         early, late = (
-            [torch.stack(found).mean(0).tolist() for found in each]
+            [torch.stack(list(map(_apart, found))).mean(0).tolist() for found in each]
             for each in ([o.early for o in outputs], [o.late for o in outputs])
         )
         yield Row(
@@ -170,7 +176,8 @@ class Likeness:
             if known is None or known.module() is not module:
                 owned = frozenset(id(p) for p in module.parameters())
                 known = self._outputs[key] = _Output(weakref.ref(module), owned)
-            known.add(number, _apart(tensor))
+            rows = _rows(tensor)
+            known.add(number, rows.clone() if self._calls <= KEPT else _apart(rows))
             mark(tensor, (*key, self._calls))
 
 
@@ -187,10 +194,20 @@ def _is_usable(tensor: Tensor) -> bool:
     return plain and tensor.requires_grad and FEWEST <= tensor.shape[0] < tensor.numel()
 
 
-def _apart(output: Tensor) -> Tensor:
-    """How far samples are apart: 1 minus the mean cosine of two, and the size of their differences."""
+def _rows(output: Tensor) -> Tensor:
+    return output.detach()[:SAMPLES].flatten(1)[:, :FEATURES]
+
+
+def _apart(rows: Tensor) -> Tensor:
+    """How far samples are apart: 1 minus the mean cosine of two, and the size of their differences.
+
+    Args:
+        rows: the samples, or this already.
+    """
+    if rows.dim() == 1:
+        return rows
     with torch.no_grad():
-        rows = output.detach()[:SAMPLES].flatten(1)[:, :FEATURES].float()
+        rows = rows.float()
         count = len(rows)
         whole = functional.normalize(rows, dim=1).sum(0).square().sum()
         cosine = (whole - count) / (count * (count - 1))

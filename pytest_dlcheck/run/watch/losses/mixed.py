@@ -47,6 +47,8 @@ def _is_of_classes(node: Node) -> bool:
 
 def _row(scores: Node, target: Tensor, batches: Sequence[Sequence[Tensor]]) -> Iterator[Row]:
     view = _view_behind(scores)
+    if view is None:
+        return
     before, after = sizes_before(view), made(view)
     if len(before) < _THREE or len(after) != _TWO or before[1] != after[1]:
         return

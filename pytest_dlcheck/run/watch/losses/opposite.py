@@ -35,7 +35,7 @@ def turned(nodes: Iterable[Node], batch: Sequence[Tensor]) -> str:
     for node in nodes:
         target = kept(node, "target") if type(node).__name__.startswith("NllLoss") else None
         given = None if target is None else next((b for b in batch if _is_flattened(b, target)), None)
-        scores = _shape_before(node)
+        scores = [] if given is None else _shape_before(node)
         if given is not None and scores[:2] == [*reversed(given.shape)] and len(scores) == _PLACES:
             return f"{scores} beside {list(given.shape)}"
     return ""
@@ -47,15 +47,21 @@ def is_its_own(nodes: Iterable[Node]) -> bool:
     Products of features with these same features, ``z @ z.T``, whose diagonal is the right answer.
     """
     for node in nodes:
-        target = kept(node, "target") if type(node).__name__.startswith("NllLoss") else None
+        if not type(node).__name__.startswith("NllLoss") or not _multiplies_its_own(node):
+            continue
+        target = kept(node, "target")
         if target is None or target.dim() != 1 or len(target) < _FEWEST:
             continue
         if torch.equal(target, torch.arange(len(target), device=target.device)):
-            product = _down(next(iter(inputs_of(node)), None), (*_SHAPES, *_SCALES))
-            sides = inputs_of(product) if kind_of(product) in {"Mm", "Bmm"} else []
-            if len(sides) > 1 and _down(sides[0], _SHAPES) is _down(sides[1], _SHAPES):
-                return True
+            return True
     return False
+
+
+def _multiplies_its_own(loss: Node) -> bool:
+    """Whether scores are products of something with itself."""
+    product = _down(next(iter(inputs_of(loss)), None), (*_SHAPES, *_SCALES))
+    sides = inputs_of(product) if kind_of(product) in {"Mm", "Bmm"} else []
+    return len(sides) > 1 and _down(sides[0], _SHAPES) is _down(sides[1], _SHAPES)
 
 
 def among_the_inputs(inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> str:

@@ -5,14 +5,13 @@ Inputs that are shuffled without their targets are told from labels that change 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.graph import Node, kind_of
-from pytest_dlcheck.run.watch.batches.prints import ROWS, rounded, row_prints
+from pytest_dlcheck.run.watch.batches.prints import Prints, read, weigh
 from pytest_dlcheck.run.watch.losses.kept import NONE
 from pytest_dlcheck.run.watch.losses.orders import keeps_order
 from pytest_dlcheck.run.watch.losses.swaps import KNOWN, swaps
@@ -20,37 +19,10 @@ from pytest_dlcheck.run.watch.losses.written import Written
 
 LOOKS = 64
 """Losses that are remembered: the first ones that are looked at."""
-SMALL = 1 << 14
-"""Numbers of a batch up to which they are kept as they are."""
+TOGETHER = 16
+"""Losses whose samples are weighed together."""
 GRAPHS = 2
 """Graphs that are walked to see whether outputs are reordered: a training's are alike."""
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Samples, as they are while they are few numbers: to weigh them costs more than to copy them.
-
-    Attributes:
-        values: shape ``[samples, ...]``.
-        are_weighed: whether they are a number each already.
-    """
-
-    values: Tensor
-    are_weighed: bool
-
-    @classmethod
-    def of(cls, batch: Tensor) -> _Rows | None:
-        """The first of them; None where they cannot be told apart."""
-        plain = batch.layout == torch.strided and not batch.is_nested
-        if plain and batch.numel() <= SMALL:
-            return cls(batch.detach()[:ROWS].clone(), are_weighed=False)
-        prints = row_prints(batch)
-        return None if prints is None else cls(prints, are_weighed=True)
-
-    def numbers(self) -> list[float]:
-        """A number of each, the same where they are."""
-        prints = self.values if self.are_weighed else row_prints(self.values)
-        return [] if prints is None else rounded(prints)
 
 
 @dataclass(frozen=True)
@@ -63,8 +35,8 @@ class Partners:
         are_classes: whether they are whole numbers, one a sample, and each counts as much as any other.
     """
 
-    inputs: _Rows
-    targets: _Rows
+    inputs: Prints
+    targets: Prints
     are_classes: bool
 
 
@@ -78,11 +50,17 @@ class Partnerships:
         """One more."""
         if found is not None and len(self._found) < LOOKS:
             self._found.append(found)
+            if not len(self._found) % TOGETHER:
+                weigh(self._prints(self._found[-TOGETHER:]))
 
     def row(self) -> dict[str, int]:
         """``swappable`` losses that tell, and ``swapped``: of which inputs have others' targets."""
-        told = swaps((f.inputs.numbers(), f.targets.numbers(), f.are_classes) for f in self._found)
+        read(self._prints(self._found))
+        told = swaps((f.inputs.numbers, f.targets.numbers, f.are_classes) for f in self._found)
         return {"swappable": len(told), "swapped": sum(told)}
+
+    def _prints(self, found: Iterable[Partners]) -> Iterator[Prints]:
+        return (prints for each in found for prints in (each.inputs, each.targets))
 
 
 class Couples:
@@ -120,7 +98,7 @@ class Couples:
         if self._walked < GRAPHS:
             self._walked += 1
             self._in_order = keeps_order(nodes[0], count, [each.node for each in by_hand])
-        rows, partners = _Rows.of(given), _Rows.of(target)
+        rows, partners = Prints.of(given), Prints.of(target)
         if rows is None or partners is None or not self._in_order:
             return None
         whole = not target.is_floating_point() and target.numel() == count

@@ -5,6 +5,7 @@ Read from the autograd graph of a few losses, so that a loop pays nothing for it
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections import deque
 from collections.abc import Sequence
@@ -201,6 +202,8 @@ class Targets:
 
 def _is_finite(loss: Tensor) -> bool:
     """Whether what it was made of tells anything; of broken numbers nothing is."""
+    if loss.numel() == 1 and loss.is_floating_point():
+        return math.isfinite(loss.item())  # many times quicker
     return bool(loss.detach().isfinite().all())
 
 

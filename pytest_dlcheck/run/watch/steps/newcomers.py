@@ -63,12 +63,16 @@ class Newcomers:
 
     def look(self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """The optimizer is about to step."""
-        if step and self._is_due(step):
+        if step and self._is_due(step) and self._has_others(model):
             named = dict(model.named_parameters())
             fresh = ((name, p) for name, p in named.items() if id(p) not in self._names)
             new = {name: p for name, p in fresh if p.requires_grad and not nn.parameter.is_lazy(p)}
             if new:
                 self._look(named, new, optimizer)
+
+    def _has_others(self, model: nn.Module) -> bool:
+        parameters = (p for m in model.modules() for p in m._parameters.values())  # noqa: SLF001  quick
+        return any(p is not None and id(p) not in self._names for p in parameters)
 
     def rows(self, stepped: set[int]) -> Iterator[Row]:
         """A row for each that nobody steps, as coverage has them.

@@ -19,27 +19,35 @@ from pytest_dlcheck.run.watch.listener import Listener
 from pytest_dlcheck.run.watch.replacing import replaced
 
 
-class _Inside(threading.local):
-    backward = False
+class _Thread:
+    __slots__ = ("is_inside",)
+
+    def __init__(self) -> None:
+        self.is_inside = False
+
+
+class _Threads(threading.local):
+    def __init__(self) -> None:
+        self.own = _Thread()  # asked for once an event: that is slow
 
 
 @contextmanager
 def tapped(listener: Listener) -> Iterator[None]:
     """Listen; a backward inside another one (checkpointing) is a part of it."""
     original = torch.autograd.backward
-    inside = _Inside()
+    threads = _Threads()
 
     @functools.wraps(original)
     def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
-        if is_dynamo_compiling() or inside.backward:
+        if is_dynamo_compiling() or (thread := threads.own).is_inside:
             original(tensors, *args, **kwargs)
             return
-        inside.backward = True
+        thread.is_inside = True
         try:
             listener.backward_begins((tensors,) if isinstance(tensors, Tensor) else tuple(tensors))
             original(tensors, *args, **kwargs)
         finally:
-            inside.backward = False
+            thread.is_inside = False
         listener.backward_ends()
 
     with replaced(torch.autograd, "backward", backward):

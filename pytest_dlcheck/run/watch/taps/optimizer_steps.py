@@ -38,26 +38,36 @@ def tapped(listener: Listener) -> Iterator[None]:
         after.remove()
 
 
-class _Outermost(threading.local):
-    outermost: torch.optim.Optimizer | None = None
-    is_wrapped = False
+class _Thread:
+    __slots__ = ("is_wrapped", "outermost")
+
+    def __init__(self) -> None:
+        self.outermost: torch.optim.Optimizer | None = None
+        self.is_wrapped = False
+
+
+class _Threads(threading.local):
+    def __init__(self) -> None:
+        self.own = _Thread()  # asked for once an event: that is slow
 
 
 class _Ear:
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._local = _Outermost()
+        self._threads = _Threads()
 
     def before(
         self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> _Arguments | None:
         if is_dynamo_compiling():
             return None
-        local = self._local
-        if local.outermost is not None and self._is_inside_a_step(optimizer):
-            local.is_wrapped = True
+        thread = self._threads.own
+        if thread.outermost is not None and _depth_of(thread.outermost) > (
+            optimizer is thread.outermost
+        ):  # the step that began last still goes on: it may have raised
+            thread.is_wrapped = True
             return None
-        local.outermost, local.is_wrapped = optimizer, False
+        thread.outermost, thread.is_wrapped = optimizer, False
         is_bare = len(args) == 1 and not kwargs  # args[0] is the optimizer
         closure = None if is_bare else kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None or not callable(closure):
@@ -71,17 +81,12 @@ class _Ear:
 
     def after(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
         del args, kwargs
-        if is_dynamo_compiling() or self._local.outermost is not optimizer:
+        if is_dynamo_compiling() or (thread := self._threads.own).outermost is not optimizer:
             return
-        if self._local.is_wrapped and _depth_of(optimizer) > 1:  # the stack is slow to look through
+        if thread.is_wrapped and _depth_of(optimizer) > 1:  # the stack is slow to look through
             return
-        self._local.outermost = None
+        thread.outermost = None
         self._listener.step_ends(optimizer)
-
-    def _is_inside_a_step(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Whether the step that began last in this thread is still going on: it may have raised."""
-        outermost = self._local.outermost
-        return outermost is not None and _depth_of(outermost) > (optimizer is outermost)
 
     def _heard(
         self, closure: Callable[..., Any], optimizer: torch.optim.Optimizer
