@@ -8,6 +8,7 @@ from statistics import median
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
+from pytest_dlcheck.faults.data_scaling import advice_on_noise
 from pytest_dlcheck.faults.readings import Fall, Fit, update_ratio
 from pytest_dlcheck.faults.update import SIZES, flat
 from pytest_dlcheck.trace import Matrix, Row, Series, Trace
@@ -37,7 +38,7 @@ class LossDecreases(Check):
 
     family: ClassVar[Family] = "dynamics"
     reads: ClassVar[frozenset[str]] = frozenset({"loss", "recipe"})
-    glances: ClassVar = SIZES | {"fixed_loss", "learning_rate", "steps"}
+    glances: ClassVar = SIZES | {"fixed_loss", "learning_rate", "steps", "data_scale"}
     shows: ClassVar[Effect | None] = Effect.PROGRESS
     judges_divergence: ClassVar[bool] = True
 
@@ -99,8 +100,7 @@ class LossDecreases(Check):
         warming = len(rates) > 1 and rates[-1] == max(rates) > rates[-2]
         why = "the learning rate is still in its warm-up" if warming else why
         if why:
-            more = [] if trace.trial.kind == "watch" else ["raise steps"]  # a watched loop has its own
-            return self.inconclusive(f"{story}; {why}", measure, advice=more)
+            return self.inconclusive(f"{story}; {why}", measure, advice=advice_on_noise(trace))
         return self._not_falling(story, measure, trace)
 
     def _faded(self, trace: Trace) -> bool:

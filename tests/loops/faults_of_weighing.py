@@ -173,6 +173,20 @@ def teacher_with_gradients():
     _taught(_divergence)
 
 
+def _written_out(student, teacher):
+    chances = teacher.softmax(1)
+    return (chances * (chances.clamp_min(1e-8).log() - student.log_softmax(1))).sum(1).mean()
+
+
+def taught_in_a_written_divergence():
+    _taught(lambda early, late: _written_out(early, late.detach()))
+
+
+@fault(taught_in_a_written_divergence, "targets_are_aligned", words=("into the targets",), advice=True)
+def written_teacher_with_gradients():
+    _taught(_written_out)
+
+
 # -- soft labels --------------------------------------------------------------------------------------
 
 
@@ -228,6 +242,7 @@ QUIET = [
     pays_less,
     taught_by_the_last_exit,
     taught_by_each_other,
+    taught_in_a_written_divergence,
     sure_of_itself,
     smoothed,
     large_but_divided,

@@ -48,9 +48,12 @@ def _taught(nodes: Iterable[Node]) -> Iterator[tuple[Node, Node]]:
         if len(sides) != 2:  # noqa: PLR2004  one of them has no gradients
             continue
         for one, other in (sides, reversed(sides)):
-            teacher, student = _scores(one, "Softmax"), _scores(other, "LogSoftmax")
-            if teacher is not None and student is not None and teacher is not student:
-                yield teacher, student
+            teacher = _scores(one, "Softmax")
+            less = inputs_of(other) if kind_of(other) == "Sub" else []  # its own logarithms, perhaps
+            students = [_scores(each, "LogSoftmax") for each in (other, *less)]
+            for student in students:
+                if None not in {teacher, student} and teacher is not student:
+                    yield teacher, student
 
 
 def _scores(node: Node, kind: str) -> Node:
