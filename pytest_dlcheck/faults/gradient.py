@@ -43,13 +43,24 @@ def broken(
         asked: all that are to be trained.
     """
     found = [row for row in places if is_broken(row, silent, asked)]
-    if not found and is_blocked(traces, silent, asked):
-        return [row for row in places if row.text("state") == "zero"]
+    zero = [row for row in places if row.text("state") == "zero"]
+    by_themselves = zero and not any(row.flag("at_its_own") for row in zero)
+    still = [asked[name] for name in silent if covered(zero, name, silent)]
+    if not found and is_blocked(traces, silent, asked) and (by_themselves or begin_at_zero(still)):
+        return zero
     term = next((told for trace in traces if (told := trace.row("loop").text("left_out"))), "")
     if found or not term:
         return found
     used = [row for row in places if row.text("state") == "absent" and row.integer("called")]
-    return [Row(row, term=term) for row in used if not row.text("copy_of")]
+    moved = [n for n in silent if asked[n].flag("changed")]
+    own = [row for row in used if not any(covers(row, name, silent) for name in moved)]
+    return [Row(row, term=term) for row in own if not row.text("copy_of")]
+
+
+def begin_at_zero(still: Sequence[Row]) -> bool:
+    """Whether there are weights among these parameters, and all of them were zero at the start."""
+    weights = [row for row in still if row.text("shape").count(", ")]
+    return bool(weights) and all(row.flag("zero_at_start") for row in weights)
 
 
 def covers(row: Row, name: str, silent: Mapping[str, str]) -> bool:
@@ -150,8 +161,7 @@ def reason(place: Row, still: Sequence[Row]) -> tuple[str, str]:
         place: the first one without gradient.
         still: the rows of the parameters that stand still.
     """
-    weights = [row for row in still if row.text("shape").count(", ")]
-    if weights and all(row.flag("zero_at_start") for row in weights):
+    if place.text("state") == "zero" and begin_at_zero(still):
         cause = "their weights are initialised to zero: nothing passes them, and no gradient comes back"
         return cause, "initialise them at random, as nn.init.kaiming_normal_ does; zeros are for biases"
     if term := place.text("term"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from pytest_dlcheck.run.frames import variables
 
+MOST = 4096
+"""Parameters that are told of: a model that is built meanwhile has hundreds."""
 Hook: TypeAlias = Callable[[nn.Module, str, Any], None]
 Guard: TypeAlias = Callable[[Hook], Hook]
 
@@ -31,13 +34,13 @@ class Creation:
     """One parameter, as it was registered.
 
     Attributes:
-        parameter: it.
+        parameter: it, as long as it lives.
         name: ``Linear.weight``.
         line: ``file.py:42`` in the user's code; empty where there is none.
         site: the dotted name of the model's module in whose code it happened; None outside of any.
     """
 
-    parameter: nn.Parameter
+    parameter: weakref.ref[nn.Parameter]
     name: str
     line: str
     site: str | None
@@ -70,7 +73,8 @@ class Creations:
     def _note(self, module: nn.Module, name: str, parameter: Any) -> None:
         if isinstance(parameter, nn.Parameter):
             label = f"{type(module).__name__}.{name}"
-            self.found.append(Creation(parameter, label, *_place(self._names)))
+            if len(self.found) < MOST:
+                self.found.append(Creation(weakref.ref(parameter), label, *_place(self._names)))
 
 
 @contextmanager

@@ -24,7 +24,8 @@ _spare: list[Any] = []
 _places: dict[int, tuple[Any, int]] = {}
 """By identity, a generator, and where numpy says that its words lie."""
 _keeping_nothing: dict[int, bytes] = {}
-"""By identity, the words at which no normal number was kept: one is kept, or used, only by drawing."""
+"""By identity, the words at which no normal number was kept: one is kept, or used, only by drawing, or
+where somebody sets a state that was taken before."""
 
 
 @contextmanager
@@ -43,8 +44,19 @@ def aside() -> Iterator[None]:
     finally:
         random.set_bit_generator(own)
         if kept is not None:
-            random.set_state(kept)
+            put_back(kept)
         _spare.append(other)
+
+
+def put_back(state: Any) -> None:
+    """Let numpy's global generator stand as it did, with the normal number that it had kept."""
+    sys.modules["numpy"].random.set_state(state)
+    forget()
+
+
+def forget() -> None:
+    """What the generator keeps is asked anew: somebody may have set a state that was taken before."""
+    _keeping_nothing.clear()
 
 
 def seed(number: int) -> None:

@@ -62,6 +62,18 @@ def few_inputs_at_a_time():
     )
 
 
+def chosen_by_factors():
+    """Zeros and ones that choose a term: of a class, of a margin."""
+
+    def loss(model, x, y):
+        scores = model(x)
+        chosen = F.one_hot(y, 10).float()
+        margins = 1 - scores * (2 * chosen - 1)
+        return -(chosen * scores.log_softmax(1)).mean() + ((margins > 0).float() * margins).mean()
+
+    _trained([part[:1000] for part in digits()], Net(), loss)
+
+
 # -- what actions earned ------------------------------------------------------------------------------
 
 
@@ -107,6 +119,11 @@ def earns_more_than_expected():
 
 def turned_twice():
     _acts(1, weigh=lambda earned, value: -better(earned, value), critic=True)
+
+
+def discounted():
+    """Weights that are turned by a factor of many numbers."""
+    _acts(1, weigh=lambda earned, _: -earned * torch.linspace(1, 0.5, len(earned)))
 
 
 def pays_less():
@@ -168,6 +185,16 @@ def sure_of_itself():
     _taught(lambda early, _: -0.1 * (early.softmax(1) * early.log_softmax(1)).sum(1).mean())
 
 
+def robust():
+    """Two views of a sample by one model, as in TRADES: both sides move."""
+
+    def loss(model, x, y):
+        shaken = model(x + 0.1 * torch.randn_like(x))
+        return F.cross_entropy(model(x), y) + _divergence(shaken, model(x))
+
+    _trained([part[:1000] for part in digits()], Net(), loss)
+
+
 @fault(taught_by_the_last_exit, "targets_are_aligned", words=("into the targets",), advice=True)
 def teacher_with_gradients():
     _taught(_divergence)
@@ -195,6 +222,19 @@ def _smoothed(axis):
         logarithms = model(x).log_softmax(axis)
         soft = torch.full_like(logarithms, 0.01).scatter_(1, y[:, None], 0.91)
         return (-soft * logarithms).sum(1).mean()
+
+    _trained([part[:960] for part in digits()], Net(), loss)
+
+
+def matched():
+    """Samples against samples: each is to find its partner, and each partner its sample."""
+
+    def loss(model, x, _):
+        one, other = (F.normalize(model(x + 0.1 * torch.randn_like(x)), dim=1) for _ in range(2))
+        scores = one @ other.T * 5
+        soft = 0.9 * torch.eye(len(x)) + 0.1 * (other @ other.T).detach().softmax(1)
+        rows, columns = scores.log_softmax(1), scores.log_softmax(0)
+        return -(soft * rows).sum(1).mean() - (soft * columns).sum(0).mean()
 
     _trained([part[:960] for part in digits()], Net(), loss)
 
@@ -236,6 +276,10 @@ QUIET = [
     over_what_is_hidden,
     sure_samples_only,
     few_inputs_at_a_time,
+    chosen_by_factors,
+    discounted,
+    robust,
+    matched,
     earns_more,
     earns_more_than_expected,
     turned_twice,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from collections.abc import Iterable
 
@@ -91,13 +92,13 @@ def _row(leaf: Tensor, place: Place | None, *, optimized: bool) -> Row:
 
 
 def _created(leaf: nn.Parameter, made: list[Creation]) -> Row:
-    known = next((one for one in made if one.parameter is leaf), None)
+    known = next((one for one in made if one.parameter() is leaf), None)
     return Row(
         shape=str(tuple(leaf.shape)),
         numel=leaf.numel(),
         is_parameter=True,
         place=None if known is None or known.site is None else known.site or "model",
-        holder=(known or Creation(leaf, "nn.Parameter", "", None)).told(),
+        holder=(known or Creation(weakref.ref(leaf), "nn.Parameter", "", None)).told(),
         optimized=False,
         created=True,
     )

@@ -94,6 +94,18 @@ def test_a_normal_number_that_was_kept_is_missed():
     assert numpy_draws.standing() != stood
 
 
+def test_a_state_that_was_set_is_kept_where_that_is_asked_for():
+    one_normal()
+    saved = np.random.get_state(legacy=False)
+    expected = np.random.normal()
+    numpy_draws.standing()
+    np.random.set_state(saved)
+    numpy_draws.forget()
+    with numpy_draws.aside():
+        np.random.normal()
+    assert np.random.normal() == expected
+
+
 def _is_own():
     return isinstance(np.random.get_bit_generator(), np.random.MT19937)
 

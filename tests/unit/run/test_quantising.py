@@ -29,7 +29,11 @@ def with_zero_point(values):
     return ((values / scale).round() - 3) * scale
 
 
-@pytest.mark.parametrize("function", [fake(3), fake(8), fake(4, per_row=True), codes, torch.sign])
+def signs(values):
+    return values.sign() * values.abs().mean()
+
+
+@pytest.mark.parametrize("function", [fake(3), fake(8), fake(4, per_row=True), codes, signs])
 def test_rounded(function):
     assert quantises(MANY, function(MANY))
 
@@ -51,6 +55,10 @@ def test_few_numbers_on_a_fine_grid(function):
         lambda x: x.softmax(-1),
         lambda x: x.sum().reshape(1),
         lambda x: x.repeat_interleave(4),
+        lambda x: 2 * x.flatten().cummax(0).values.view_as(x),
+        lambda x: x.mean().expand(x.shape),
+        lambda x: (10 * x).clamp(-1, 1),
+        lambda x: x.clamp(-0.1, 0.1),
     ],
 )
 @pytest.mark.parametrize("values", [MANY, FEW])

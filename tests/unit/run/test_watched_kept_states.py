@@ -76,3 +76,16 @@ def test_others_are_quiet(keep, how):
     run = trained(Kept(nn.GRU(3, 8, batch_first=True), keep), **how)
     assert not kept_in(run)
     assert not run.failures
+
+
+def test_a_stream_beside_a_loader_that_shuffles_is_quiet():
+    model, other = Kept(nn.GRU(3, 8, batch_first=True), detached), nn.Linear(5, 1)
+    optimizer = torch.optim.Adam([*model.parameters(), *other.parameters()], 1e-2)
+    stream = DataLoader(TensorDataset(WALKS, WALKS.sum(1)), 32)
+    mixed = DataLoader(TensorDataset(torch.randn(256, 5)), 32, shuffle=True)
+    with watch() as run:
+        for (x, y), (rows,) in zip(stream, mixed, strict=True):
+            optimizer.zero_grad()
+            ((model(x) - y).pow(2).mean() + (other(rows) - 1).pow(2).mean()).backward()
+            optimizer.step()
+    assert not run.failures

@@ -75,6 +75,28 @@ def a_head_without_a_loss(model, optimizer):
     assert seen.isfinite()
 
 
+def a_sum_for_the_log(model, optimizer):
+    for start in range(0, 320, 16):
+        x = ROWS[start : start + 16]
+        loss = F.cross_entropy(model(x)[0], x[:, :3].argmax(1))
+        logged = loss + 1e-3 * model.body.weight.pow(2).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert logged.isfinite()
+
+
+def a_running_sum(model, optimizer):
+    total = torch.zeros(())
+    for start in range(0, 160, 16):
+        x = ROWS[start : start + 16]
+        loss = F.cross_entropy(model(x)[0], x[:, :3].argmax(1))
+        total = total + loss
+        optimizer.zero_grad()
+        loss.backward(retain_graph=True)
+        optimizer.step()
+
+
 def test_a_term_that_is_propagated_alone_is_the_cause():
     (first, *_) = watched(a_term_alone).failures
     assert first.verdict.check == "gradients_flow"
@@ -83,7 +105,13 @@ def test_a_term_that_is_propagated_alone_is_the_cause():
 
 
 def test_others_are_none():
-    for step in (all_of_it, one_after_the_other, a_head_without_a_loss):
+    for step in (
+        all_of_it,
+        one_after_the_other,
+        a_head_without_a_loss,
+        a_sum_for_the_log,
+        a_running_sum,
+    ):
         run = watched(step)
         assert not run.failures, step
         assert not run.trace.row("loop")["left_out"], step

@@ -1,5 +1,7 @@
 """Layers that every forward builds, calls and drops, told from what is built beside a model."""
 
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -103,6 +105,41 @@ def attacked(model, rows):
 
 def augmented(model, rows):
     return functional.dropout(nn.Linear(20, 20)(rows), 0.1)
+
+
+def mixed(block, hidden):
+    return nn.Linear(24, 24)(torch.ones(len(hidden), 24)) + hidden
+
+
+def fitted(block, hidden):
+    """A layer of its own for every batch, trained within the forward."""
+    layer = nn.Linear(24, 16)
+    for _ in range(3):
+        off = (layer(hidden.detach()) - 1).pow(2).mean()
+        slopes = torch.autograd.grad(off, layer.parameters())
+        with torch.no_grad():
+            for parameter, slope in zip(layer.parameters(), slopes, strict=True):
+                parameter.sub_(0.1 * slope)
+    return layer(hidden).sum(1, keepdim=True) + hidden
+
+
+@pytest.mark.parametrize("around", [mixed, fitted])
+def test_random_and_fitted_layers_may_be_meant(around):
+    assert rows_of(around) == ()
+
+
+def test_what_is_built_is_not_kept_alive():
+    alive = weakref.WeakSet()
+
+    def step(model, rows):
+        delta = nn.ParameterList([nn.Parameter(torch.rand_like(rows) / 50)])
+        alive.add(delta)
+        (model(rows + delta[0]) - 1).pow(2).mean().backward()
+        return rows
+
+    with watch():
+        trained(as_it_is, steps=100, before=step)
+        assert len(alive) <= 1
 
 
 @pytest.mark.parametrize("before", [attacked, augmented])

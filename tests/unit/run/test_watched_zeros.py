@@ -35,12 +35,33 @@ def test_weights_of_zero_are_the_cause():
     assert "initialised to zero" in first.verdict.cause
 
 
-def test_dead_units_are_another():
+def zeroed(gradient):
+    return gradient * 0
+
+
+def test_gradients_that_are_set_to_zero_on_purpose_are_advice():
     model = net()
-    nn.init.constant_(model[2].bias, -100.0)
-    (first, *_) = trained(model).failures
-    assert first.verdict.check == "gradients_flow"
-    assert "dead" in first.verdict.cause
+    for parameter in (*model[0].parameters(), *model[2].parameters()):
+        parameter.register_hook(zeroed)
+    run = trained(model)
+    assert not run.failures
+    assert any("a gradient of exactly 0" in a for v in run.verdicts for a in v.advice)
+
+
+def test_another_cause_is_told_before_weights_of_zero():
+    class Adapted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.adapter = net(), nn.Linear(12, 12)
+            nn.init.zeros_(self.adapter.weight)
+
+        def forward(self, x):
+            with torch.no_grad():
+                shift = self.adapter(x)
+            return self.body(x + shift)
+
+    (first, *_) = trained(Adapted()).failures
+    assert "called under torch.no_grad()" in first.verdict.cause
 
 
 def test_a_last_layer_of_zeros_is_none():

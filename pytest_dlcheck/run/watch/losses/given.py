@@ -141,7 +141,8 @@ def _over_the_batch(each: Written) -> Iterator[Row]:
 
 def _are_distributions(target: Tensor, scores: Tensor) -> bool:
     """Whether each row of the targets sums to 1, and not each column."""
-    if target.shape != scores.shape or not target.is_floating_point():
+    is_square = scores.shape[0] == scores.shape[1]  # samples against samples: both axes may be meant
+    if target.shape != scores.shape or not target.is_floating_point() or is_square:
         return False
     found = distances(target.float())
     return found["rows_off"] < NEAR < found["columns_off"]

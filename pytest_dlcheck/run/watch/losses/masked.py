@@ -7,11 +7,17 @@ from torch import Tensor
 from pytest_dlcheck.run.graph import Node, edges_of, entire, inputs_of, kind_of
 from pytest_dlcheck.run.watch.losses.cuts import made
 from pytest_dlcheck.run.watch.losses.kept import kept
+from pytest_dlcheck.run.watch.losses.outputs import plain
 
 NODES = 64
 """Nodes of a loss that are looked at until its means are found."""
 LEAST = 0.1
 """Share of the places (ratio) from which on the mean is evidently another; chosen."""
+_LOSSES = frozenset(
+    {"Pow", "Abs", "MseLoss", "L1Loss", "SmoothL1Loss", "HuberLoss"}
+    | {"NllLoss", "NllLoss2D", "BinaryCrossEntropyWithLogits"}
+)
+"""What makes a loss of each place; of a logarithm or a margin zeros may choose the term."""
 _PASSES = frozenset({"Add", "Sub", "Neg", "Mul", "Div", "View", "Squeeze"})
 
 
@@ -26,7 +32,9 @@ def averaged_away(root: Node) -> str:
     """
     for node in entire([root], NODES, _below) or ():
         product = inputs_of(node)[0] if kind_of(node) == "Mean" and made(node) == [] else None
-        if kind_of(product) == "Mul" and len(edges := edges_of(product)) == 1:
+        if product is None or kind_of(product) != "Mul" or len(edges := edges_of(product)) != 1:
+            continue
+        if kind_of(plain(product.next_functions[edges[0]][0])) in _LOSSES:
             share = _zeros(kept(product, "self" if edges == [1] else "other"), made(product))
             if share >= LEAST:
                 return f"{share:.0%}"

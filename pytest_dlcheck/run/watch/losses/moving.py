@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from torch import Tensor
 
-from pytest_dlcheck.run.graph import Node, inputs_of, kind_of
+from pytest_dlcheck.run.graph import Node, inputs_of, kind_of, variables, walk
 
 _STEPS = 4
 """Nodes between a product and the softmax on either side of it: views, and divisions by numbers."""
+_NEAR = 64
+"""Nodes behind scores among which their layer's parameter is."""
 _PLAIN = frozenset({"View", "Transpose", "Permute", "Squeeze", "Unsqueeze", "ToCopy", "Clone", "Neg"})
 
 
@@ -31,7 +34,8 @@ def moves(node: Node, target: Tensor | None) -> bool:
 def teachers_move(nodes: Sequence[Node]) -> bool:
     """Whether probabilities, with gradients, weigh the log-probabilities of other scores, and no others.
 
-    So does ``kl_div`` of a teacher that is not detached. Where each side teaches the other, both should
+    So does ``kl_div`` of a teacher that is not detached. Where one layer gives both, as for two views of
+    a sample, or each side teaches the other, both should
     move; and where a side weighs its own logarithms, that is an entropy.
 
     Args:
@@ -52,8 +56,13 @@ def _taught(nodes: Iterable[Node]) -> Iterator[tuple[Node, Node]]:
             less = inputs_of(other) if kind_of(other) == "Sub" else []  # its own logarithms, perhaps
             students = [_scores(each, "LogSoftmax") for each in (other, *less)]
             for student in students:
-                if None not in {teacher, student} and teacher is not student:
+                if None not in {teacher, student} and _last_weight(teacher) is not _last_weight(student):
                     yield teacher, student
+
+
+def _last_weight(scores: Node) -> Tensor | None:
+    """The parameter nearest to some scores: one model that is called twice gives both by one."""
+    return next(variables(islice(walk([scores]), _NEAR)), None)
 
 
 def _scores(node: Node, kind: str) -> Node:

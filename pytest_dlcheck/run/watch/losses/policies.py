@@ -38,7 +38,7 @@ def unlikelier(nodes: Sequence[Node], by_hand: Sequence[Written]) -> str:
         by_hand: what it compares where that is written out.
     """
     found = list(_weighed(nodes[0]))
-    if not found or any(sign < 0 for sign, _ in found):
+    if not found or any(sign <= 0 for sign, _ in found):
         return ""
     weights = torch.cat([weight.flatten().double().cpu() for _, weight in found])
     if len(weights) < FEWEST or not float(weights.std()) > 0:
@@ -63,17 +63,20 @@ def _weighed(root: Node) -> Iterator[tuple[int, Tensor]]:
             if factor is not None and chosen(side):
                 yield sign * _sign_of(side), factor
                 continue
+            if factor is not None and factor.numel() > 1 and bool((factor < 0).any()):
+                sign = 0  # some terms are turned, others not
         if kind_of(node) in _REDUCES | SHAPES or (kind_of(node) == "Mul" and len(edges) == 1):
             waiting += [(child, sign * each) for child, each in below(node)]
 
 
 def _sign_of(side: Node) -> int:
-    """The sign that logarithms get on their way to a product."""
-    sign = 1
-    while kind_of(side) in SHAPES:
-        sign = -sign if kind_of(side) == "Neg" else sign
-        side = inputs_of(side)[0]
-    return sign
+    """The sign that logarithms get on their way to a product; 0 where they do not all get the same."""
+    if kind_of(side) not in SHAPES:
+        return 1
+    signs = {_sign_of(child) for child in inputs_of(side)}
+    if len(signs) != 1:
+        return 0
+    return -signs.pop() if kind_of(side) == "Neg" else signs.pop()
 
 
 def _surprises(nodes: Sequence[Node], by_hand: Sequence[Written]) -> Iterator[Tensor]:

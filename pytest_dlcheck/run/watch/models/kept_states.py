@@ -44,27 +44,38 @@ class _Layer:
         if self.state is None or batch == self.batch:
             return
         self.calls += 1
-        if given is not None and given.device == self.state.device:
+        if given is not None and given.device == self.state.device and bool(given.any()):
             self.kept += torch.equal(given, self.state)
 
 
 class KeptStates:
-    """Hears recurrent layers while all calls are heard, as long as one loader is read that shuffles."""
+    """Hears recurrent layers while all calls are heard, on the batches of one loader that shuffles.
+
+    A model is on such a batch where it is called on tensors of its shapes, and it was the last one read:
+    a stream in its own order may be read beside it.
+    """
 
     def __init__(self) -> None:
         self._layers: MutableMapping[nn.Module, _Layer] = WeakIdKeyDictionary()
         self._reading: weakref.ref[object] | None = None
         self._batch = 0
-        self._is_shuffled = False
+        self._shapes: set[torch.Size] = set()
+        """Of the last batch, where its loader shuffles."""
+        self._is_on_it = False
 
-    def batch_is_read(self, reading: object) -> None:
+    def batch_is_read(self, reading: object, batch: object) -> None:
         """A loader's iterator has given a batch."""
         if self._reading is None or self._reading() is not reading:
-            self._reading, self._is_shuffled = weakref.ref(reading), shuffles(reading)
+            self._reading = weakref.ref(reading)
+            self.forget()
+        self._shapes = {each.shape for each in tensors(batch)[:1]} if shuffles(reading) else set()
         self._batch += 1
 
-    def is_called(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        """Any module is called."""
+    def is_called(self, module: nn.Module, arguments: tuple[Any, ...], *, outermost: bool) -> None:
+        """Any module is called, from outside of any or within one."""
+        if outermost:
+            given = next(iter(tensors(arguments)), None)
+            self._is_on_it = given is not None and given.shape in self._shapes
         if self._hears(module):
             layer = self._layers.setdefault(module, _Layer())
             layer.is_called(next(iter(tensors(arguments[1:])), None), self._batch)
@@ -100,5 +111,5 @@ class KeptStates:
         )
 
     def _hears(self, module: nn.Module) -> bool:
-        trains = self._is_shuffled and torch.is_grad_enabled()
+        trains = self._is_on_it and torch.is_grad_enabled()
         return trains and isinstance(module, nn.RNNBase | nn.RNNCellBase)

@@ -69,7 +69,7 @@ class Outside:
         giver = self.flows.is_called(module, arguments, outermost=outermost)
         self.axes.is_called(module, arguments, outermost=outermost)
         self.entries.is_called(module, outermost=outermost)
-        self.kept_states.is_called(module, arguments)
+        self.kept_states.is_called(module, arguments, outermost=outermost)
         if outermost:
             self._outermost = weakref.ref(module)
             self._giver = None if giver is None else weakref.ref(giver)
@@ -98,7 +98,7 @@ class Outside:
         """A loader's iterator has given a batch."""
         if self.calls.are_all_heard:
             self.axes.batch_is_read(reading, batch)
-            self.kept_states.batch_is_read(reading)
+            self.kept_states.batch_is_read(reading, batch)
 
     def pass_begins(self) -> None:
         """A pass over a loader begins: another model than the trained one may be called."""

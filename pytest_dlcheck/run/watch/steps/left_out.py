@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from types import FrameType
 
 from torch import Tensor
 
-from pytest_dlcheck.run.frames import variables
-from pytest_dlcheck.run.graph import Node, edges_of, entire, inputs_of, kind_of
+from pytest_dlcheck.run import frames
+from pytest_dlcheck.run.graph import Node, edges_of, entire, inputs_of, kind_of, variables, walk
 from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 
 NODES = 64
 """Nodes of a sum: a loss has a few terms."""
+LEAVES = 5_000
+"""Nodes behind its terms that are looked through for parameters."""
 VARIABLES = 256
 """Variables of a function that are looked through at most."""
 _SUMS = frozenset({"Add", "Sub", "Rsub", "Stack", "Sum", "Mean"})
@@ -33,18 +36,19 @@ class LeftOut:
         self._found: Counter[str] = Counter()
         self._pairs = 0
 
-    def look(self, number: int, losses: Sequence[Tensor]) -> None:
+    def look(self, number: int, losses: Sequence[Tensor], missing: set[int]) -> None:
         """A backward begins that misses something.
 
         Args:
             number: how many came before it.
             losses: what it is called on.
+            missing: the parameters, by identity, that optimizers step and it does not reach.
         """
         before, self._open = self._open, None
         root, frame = losses[0].grad_fn, frame_of_the_loop()
         if len(losses) != 1 or root is None or frame is None:
             return
-        words, others = _beside(root, _numbers(frame))
+        words, others = _beside(root, _numbers(frame), missing)
         if before is not None and before[0] == number - 1:
             self._pairs += 1
             self._found[words] += words == before[1] and root._sequence_nr() not in before[2]  # noqa: SLF001  so torch calls it
@@ -57,24 +61,32 @@ class LeftOut:
 
 def _numbers(frame: FrameType) -> dict[str, Tensor]:
     """Those of a function that hold a number with a graph."""
-    known = variables(frame)
+    known = frames.variables(frame)
     if len(known) > VARIABLES:
         return {}
     numbers = {name: each for name, each in known.items() if type(each) is Tensor and not each.dim()}
     return {name: each for name, each in numbers.items() if each.grad_fn is not None}
 
 
-def _beside(root: Node, numbers: Mapping[str, Tensor]) -> tuple[str, set[int]]:
-    """The names of a sum and of its term that is propagated, and the numbers of its other nodes."""
+def _beside(root: Node, numbers: Mapping[str, Tensor], missing: set[int]) -> tuple[str, set[int]]:
+    """The names of a sum and of its term that is propagated, and the numbers of its other nodes.
+
+    The other terms reach some of what is missing.
+    """
     part = next((name for name, each in numbers.items() if each.grad_fn is root), "the loss")
     for name, total in numbers.items():
         if total.grad_fn is root:
             continue
         nodes = entire([total.grad_fn], NODES, lambda node: () if node is root else _terms(node)) or []
         others = [node for node in nodes if node is not root]
-        if root in nodes and any(not list(_terms(node)) for node in others):
+        ends = [node for node in others if not list(_terms(node))]
+        if root in nodes and any(id(leaf) in missing for leaf in _leaves_behind(ends)):
             return f"{part} of {name}", {node._sequence_nr() for node in others}  # noqa: SLF001  as above
     return "", set()
+
+
+def _leaves_behind(nodes: Sequence[Node]) -> Iterator[Tensor]:
+    return variables(islice(walk(nodes), LEAVES))
 
 
 def _terms(node: Node) -> Iterator[Node]:

@@ -15,13 +15,16 @@ from pytest_dlcheck.trace import Row
 
 MOST = 64
 """Parameters that are told of."""
+INITIALISED = 2
+"""Changes in place (count) that initialise a parameter: a layer's own, and one by hand."""
 
 
 class MadeAnew:
-    """Listens to what is built from one looked-at backward to the next, where the first reached such.
+    """Listens to what is built between two backward passes, where the first of them reached such.
 
-    Told is what was built within a forward of a trained model, as in the step before: what somebody
-    builds outside of it, to attack its inputs or to train it in an inner loop, is not.
+    Told is what was built within a forward of a trained model, is shaped as what the step before had
+    built, and was not changed since: what somebody trains in an inner loop is no such layer. Nor are
+    random layers that the data enter as they are and leave in the same shape, as augmentations are.
 
     Args:
         guard: stands before what torch calls.
@@ -40,26 +43,35 @@ class MadeAnew:
         modules: Iterable[nn.Module],
         optimizers: Iterable[torch.optim.Optimizer],
         models: Sequence[nn.Module],
-    ) -> None:
-        """A backward begins that is looked at.
+    ) -> list[nn.Parameter]:
+        """A backward begins that is looked at, and so is the one after it; or it is that one.
 
         Args:
             others: the parameters that it reaches and nobody steps.
             modules: all that live.
             optimizers: all that live.
             models: what is trained.
+
+        Returns:
+            Those that were made in a forward of these models since the backward before.
         """
         held = {id(p) for optimizer in optimizers for p in parameters_of(optimizer)}
         held.update(id(p) for m in modules for p in m._parameters.values())  # noqa: SLF001  its own
         of_nothing = [p for p in others if id(p) not in held]
-        if self._open is not None:
-            again = {id(p) for p in of_nothing if p.shape in self._shapes}
-            made = [one for one in self._open.found if one.site is not None]
-            self._rows = tuple(_row(one) for one in made[:MOST] if id(one.parameter) in again)
-            self.close()
-        elif of_nothing and not self._rows and not self._compilation.is_at_work:
-            self._shapes = {p.shape for p in of_nothing}
-            self._open = Creations(models, self._guard)
+        if self._open is None:
+            if of_nothing and not self._rows and not self._compilation.is_at_work:
+                self._shapes = {p.shape for p in of_nothing}
+                self._open = Creations(models, self._guard)
+            return []
+        again = {id(p) for p in of_nothing if p.shape in self._shapes and p._version <= INITIALISED}  # noqa: SLF001
+        made = [(one, one.parameter()) for one in self._open.found if one.site is not None]
+        self.close()
+        self._rows = tuple(_row(one, p) for one, p in made[:MOST] if p is not None and id(p) in again)
+        return [p for _, p in made[:MOST] if p is not None and id(p) in again]
+
+    def forget(self) -> None:
+        """They may be meant so."""
+        self._rows = ()
 
     def close(self) -> None:
         """Listen no more."""
@@ -72,10 +84,15 @@ class MadeAnew:
         return (Row(known=known, fresh=len(self._rows)), *self._rows) if self._rows else ()
 
 
-def _row(made: Creation) -> Row:
+def keep_shape(parameters: Iterable[nn.Parameter]) -> bool:
+    """Whether all layers of these weights give as many features, or channels, as they are given."""
+    return all(p.shape[0] == p.shape[1] for p in parameters if p.dim() > 1)
+
+
+def _row(made: Creation, parameter: nn.Parameter) -> Row:
     return Row(
-        shape=str(tuple(made.parameter.shape)),
-        numel=made.parameter.numel(),
+        shape=str(tuple(parameter.shape)),
+        numel=parameter.numel(),
         is_parameter=True,
         place=made.site or "model",
         holder=made.told(),

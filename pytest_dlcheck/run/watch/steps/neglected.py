@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard
+from pytest_dlcheck.run.watch.losses.woven import met
 from pytest_dlcheck.run.watch.models.flows import Flows
 from pytest_dlcheck.run.watch.models.visits import Visits
 from pytest_dlcheck.run.watch.scene import census
 from pytest_dlcheck.run.watch.steps.bystanders import Bystanders
 from pytest_dlcheck.run.watch.steps.leaves import leaves_of
 from pytest_dlcheck.run.watch.steps.left_out import LeftOut
-from pytest_dlcheck.run.watch.steps.made_anew import MadeAnew
+from pytest_dlcheck.run.watch.steps.made_anew import MadeAnew, keep_shape
 from pytest_dlcheck.run.watch.steps.outsiders import Outsiders
 from pytest_dlcheck.run.watch.steps.unstepped import Unstepped
 from pytest_dlcheck.run.watch.strand import Strand
@@ -61,8 +63,9 @@ class Neglected:
             return
         stepped: set[int] = set().union(*(strand.keys for strand in self._strands))
         leaves = leaves_of(losses)
-        if not stepped.issubset(map(id, leaves)):
-            self.left_out.look(number, losses)
+        missing = stepped.difference(map(id, leaves))
+        if missing:
+            self.left_out.look(number, losses, missing)
         others, scene = self.outsiders.look(leaves, stepped), self._strands[-1].scene
         if any(id(leaf) not in stepped for leaf in leaves):
             modules, optimizers = census()
@@ -71,9 +74,20 @@ class Neglected:
             if scene is not None:
                 self.outsiders.note(others, modules, optimizers, scene.model)
                 self.outsiders.tie(losses, stepped)
-                models = [s.scene.model for s in self._strands if s.scene is not None]
-                self._made_anew.look(others, modules, optimizers, models)
+                self._look_for_new_ones(number, losses, (others, modules, optimizers), stepped)
+        elif number - 1 in LOOKS:
+            self._made_anew.close()
         self._unstepped.look(stepped, lambda: census()[1])
+
+    def _look_for_new_ones(
+        self, number: int, losses: Sequence[Tensor], living: tuple[Any, Any, Any], stepped: set[int]
+    ) -> None:
+        if not {number - 1, number + 1} & {*LOOKS}:
+            return
+        models = [s.scene.model for s in self._strands if s.scene is not None]
+        made = self._made_anew.look(*living, models)
+        if made and keep_shape(made) and not met(losses, stepped, set(map(id, made))):
+            self._made_anew.forget()
 
     def step_ends(self, steps: int) -> None:
         """So many steps were taken: it is time to look."""

@@ -97,9 +97,9 @@ def _place(name: str, module: nn.Module, visits: Visits, flows: Flows) -> Row:
 
 
 def _still(name: str, module: nn.Module, visits: Visits) -> Row:
-    """A module whose gradients are zero."""
+    """A module whose own gradients are zero: whether on purpose is not known."""
     calls, _ = _calls(module, visits)
-    return Row(site=name, state="zero", type=type(module).__name__, called=calls)
+    return Row(site=name, state="zero", type=type(module).__name__, called=calls, at_its_own=True)
 
 
 def _consumers(flow: Flow) -> str:
