@@ -68,14 +68,15 @@ class KeptStates:
         if self._reading is None or self._reading() is not reading:
             self._reading = weakref.ref(reading)
             self.forget()
-        self._shapes = {each.shape for each in tensors(batch)[:1]} if shuffles(reading) else set()
+        given = tensors(batch)[:1] if shuffles(reading) else []
+        self._shapes = {each.shape for each in given if not each.is_nested}
         self._batch += 1
 
     def is_called(self, module: nn.Module, arguments: tuple[Any, ...], *, outermost: bool) -> None:
         """Any module is called, from outside of any or within one."""
         if outermost:
-            given = next(iter(tensors(arguments)), None)
-            self._is_on_it = given is not None and given.shape in self._shapes
+            first = [each.shape for each in tensors(arguments)[:1] if not each.is_nested]
+            self._is_on_it = not self._shapes.isdisjoint(first)
         if self._hears(module):
             layer = self._layers.setdefault(module, _Layer())
             layer.is_called(next(iter(tensors(arguments[1:])), None), self._batch)
@@ -87,7 +88,8 @@ class KeptStates:
         layer = self._layers.setdefault(module, _Layer())
         outputs = output if isinstance(output, tuple) else (output,)
         given = tensors(outputs if isinstance(module, nn.RNNCellBase) else outputs[1:])
-        is_small = bool(given) and given[0].layout == torch.strided and given[0].nbytes <= LARGEST
+        is_plain = bool(given) and given[0].layout == torch.strided and not given[0].is_nested
+        is_small = is_plain and given[0].nbytes <= LARGEST
         layer.state = given[0].detach().clone() if is_small else None
         layer.batch = self._batch
 
