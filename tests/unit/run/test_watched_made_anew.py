@@ -128,6 +128,15 @@ def test_random_and_fitted_layers_may_be_meant(around):
     assert rows_of(around) == ()
 
 
+def test_what_some_forwards_build_is_not_made_in_every_one():
+    passes = iter(range(100))
+
+    def around(block, hidden):
+        return nn.Linear(24, 16)(hidden).sum(1, keepdim=True) + hidden if next(passes) % 2 else hidden
+
+    assert rows_of(around, steps=40) == ()
+
+
 def test_what_is_built_is_not_kept_alive():
     alive = weakref.WeakSet()
 

@@ -43,14 +43,17 @@ class MadeAnew:
         modules: Iterable[nn.Module],
         optimizers: Iterable[torch.optim.Optimizer],
         models: Sequence[nn.Module],
+        *,
+        is_first: bool,
     ) -> list[nn.Parameter]:
-        """A backward begins that is looked at, and so is the one after it; or it is that one.
+        """A backward begins that is looked at.
 
         Args:
             others: the parameters that it reaches and nobody steps.
             modules: all that live.
             optimizers: all that live.
             models: what is trained.
+            is_first: whether the one after it is looked at too; else the one before it was.
 
         Returns:
             Those that were made in a forward of these models since the backward before.
@@ -58,10 +61,10 @@ class MadeAnew:
         held = {id(p) for optimizer in optimizers for p in parameters_of(optimizer)}
         held.update(id(p) for m in modules for p in m._parameters.values())  # noqa: SLF001  its own
         of_nothing = [p for p in others if id(p) not in held]
-        if self._open is None:
-            if of_nothing and not self._rows and not self._compilation.is_at_work:
-                self._shapes = {p.shape for p in of_nothing}
-                self._open = Creations(models, self._guard)
+        if is_first and of_nothing and not self._rows and not self._compilation.is_at_work:
+            self._shapes = {p.shape for p in of_nothing}
+            self._open = Creations(models, self._guard)
+        if is_first or self._open is None:
             return []
         again = {id(p) for p in of_nothing if p.shape in self._shapes and p._version <= INITIALISED}  # noqa: SLF001
         made = [(one, one.parameter()) for one in self._open.found if one.site is not None]

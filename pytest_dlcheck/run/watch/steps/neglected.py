@@ -75,17 +75,15 @@ class Neglected:
                 self.outsiders.note(others, modules, optimizers, scene.model)
                 self.outsiders.tie(losses, stepped)
                 self._look_for_new_ones(number, losses, (others, modules, optimizers), stepped)
-        elif number - 1 in LOOKS:
+        if number + 1 not in LOOKS:
             self._made_anew.close()
         self._unstepped.look(stepped, lambda: census()[1])
 
     def _look_for_new_ones(
         self, number: int, losses: Sequence[Tensor], living: tuple[Any, Any, Any], stepped: set[int]
     ) -> None:
-        if not {number - 1, number + 1} & {*LOOKS}:
-            return
         models = [s.scene.model for s in self._strands if s.scene is not None]
-        made = self._made_anew.look(*living, models)
+        made = self._made_anew.look(*living, models, is_first=number + 1 in LOOKS)
         if made and keep_shape(made) and not met(losses, stepped, set(map(id, made))):
             self._made_anew.forget()
 
