@@ -50,10 +50,7 @@ def is_watched_for(check: Check, traces: Sequence[Trace]) -> bool:
 
 def serves(check: Check, trace: Trace) -> bool:
     """Whether a watched trace holds, or says that it lacks, all that a check reads."""
-    if check.family in _OTHER:
-        return False
-    told = (trace.channels, trace.facts, trace.unobserved, trace.inapplicable)
-    if not all(any(name in part for part in told) for name in check.reads):
+    if check.family in _OTHER or not check.reads <= _named_in(trace):
         return False
     return all(trial.kind in SHOWN for trial in check.trials(Terms()))
 

@@ -19,6 +19,13 @@ class TwoHeads(nn.Module):
         return self.kind(seen), self.place(seen)
 
 
+def losses(model, until=320):
+    for start in range(0, until, 16):
+        x = ROWS[start : start + 16]
+        kind, place = model(x)
+        yield F.cross_entropy(kind, x[:, :3].argmax(1)), F.mse_loss(place, x[:, 3:5])
+
+
 def watched(step):
     model = TwoHeads()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
@@ -28,11 +35,8 @@ def watched(step):
 
 
 def a_term_alone(model, optimizer):
-    for start in range(0, 320, 16):
-        x = ROWS[start : start + 16]
-        kind, place = model(x)
-        of_kind = F.cross_entropy(kind, x[:, :3].argmax(1))
-        total = of_kind + 2 * F.mse_loss(place, x[:, 3:5])
+    for of_kind, of_place in losses(model):
+        total = of_kind + 2 * of_place
         optimizer.zero_grad()
         of_kind.backward()
         optimizer.step()
@@ -40,22 +44,15 @@ def a_term_alone(model, optimizer):
 
 
 def all_of_it(model, optimizer):
-    for start in range(0, 320, 16):
-        x = ROWS[start : start + 16]
-        kind, place = model(x)
-        of_kind = F.cross_entropy(kind, x[:, :3].argmax(1))
-        total = of_kind + 2 * F.mse_loss(place, x[:, 3:5])
+    for of_kind, of_place in losses(model):
+        total = of_kind + 2 * of_place
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
 
 
 def one_after_the_other(model, optimizer):
-    for start in range(0, 320, 16):
-        x = ROWS[start : start + 16]
-        kind, place = model(x)
-        of_kind = F.cross_entropy(kind, x[:, :3].argmax(1))
-        of_place = F.mse_loss(place, x[:, 3:5])
+    for of_kind, of_place in losses(model):
         total = of_kind + of_place
         optimizer.zero_grad()
         of_kind.backward(retain_graph=True)
@@ -65,9 +62,7 @@ def one_after_the_other(model, optimizer):
 
 
 def a_head_without_a_loss(model, optimizer):
-    for start in range(0, 320, 16):
-        x = ROWS[start : start + 16]
-        loss = F.cross_entropy(model(x)[0], x[:, :3].argmax(1))
+    for loss, _ in losses(model):
         seen = loss.detach() + 1
         optimizer.zero_grad()
         loss.backward()
@@ -76,9 +71,7 @@ def a_head_without_a_loss(model, optimizer):
 
 
 def a_sum_for_the_log(model, optimizer):
-    for start in range(0, 320, 16):
-        x = ROWS[start : start + 16]
-        loss = F.cross_entropy(model(x)[0], x[:, :3].argmax(1))
+    for loss, _ in losses(model):
         logged = loss + 1e-3 * model.body.weight.pow(2).sum()
         optimizer.zero_grad()
         loss.backward()
@@ -88,9 +81,7 @@ def a_sum_for_the_log(model, optimizer):
 
 def a_running_sum(model, optimizer):
     total = torch.zeros(())
-    for start in range(0, 160, 16):
-        x = ROWS[start : start + 16]
-        loss = F.cross_entropy(model(x)[0], x[:, :3].argmax(1))
+    for loss, _ in losses(model, until=160):
         total = total + loss
         optimizer.zero_grad()
         loss.backward(retain_graph=True)

@@ -53,7 +53,7 @@ def places(scene: Scene, norms: object, visits: Visits, flows: Flows) -> tuple[R
     """
     fates = _fates(norms)
     rows = [Row(site="loss", state="connected", parameters=len(scene.parameters))]
-    if _are_all_zero(norms):
+    if set(fates.values()) == {"zero"}:
         return (*rows, Row(site="", state="zero", type=type(scene.model).__name__, called=1))
     done: list[str] = []
     for name, module in _modules(scene):
@@ -122,13 +122,6 @@ def _is_left(name: str, parameter: nn.Parameter, norms: object) -> bool:
     return len(found) > 1 and len(set(found)) == 1
 
 
-def _are_all_zero(norms: object) -> bool:
-    """Whether gradients arrived, and all of them in all recorded steps were 0."""
-    found = norms.values if isinstance(norms, Matrix) else ()
-    values = [value for row in found for value in row if value is not None]
-    return bool(values) and not any(values)
-
-
 def _fates(norms: object) -> dict[str, str]:
     """Of each parameter that had a gradient in any recorded step: ``flows``, or ``zero`` in all."""
     if not isinstance(norms, Matrix):
@@ -139,6 +132,4 @@ def _fates(norms: object) -> dict[str, str]:
 
 def _reached(norms: object) -> set[str]:
     """The parameters that had a gradient in any recorded step."""
-    if not isinstance(norms, Matrix):
-        return set()
-    return {site for site, values in norms.columns() if any(value is not None for value in values)}
+    return set(_fates(norms))
