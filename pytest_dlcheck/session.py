@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pytest_dlcheck.baseline import NO_BASELINE, Baseline
-from pytest_dlcheck.check import Check, Evidence, default_selection, registry
-from pytest_dlcheck.diagnosis import Diagnosis, diagnose_verdicts, needed
+from pytest_dlcheck.check import Check, default_selection, registry
+from pytest_dlcheck.diagnosis import Diagnosis, diagnose_verdicts
 from pytest_dlcheck.finding import Finding, TrialSummary
-from pytest_dlcheck.loops import is_watched_for, judged_as_seen, judged_loop, serves, twins_of
+from pytest_dlcheck.judging import Obtain, judged
+from pytest_dlcheck.loops import twins_of
 from pytest_dlcheck.plan import ALWAYS, PlannedTrial, needs, plan
 from pytest_dlcheck.policy import Policy
 from pytest_dlcheck.recipe import Recipe, RecipeError, brings_a_loop
-from pytest_dlcheck.seeds import with_seeds
 from pytest_dlcheck.trace import Ending, Trace
 from pytest_dlcheck.trial import BENCHES, Terms, Trial
 from pytest_dlcheck.verdict import Outcome, Verdict
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 Factory = Callable[[], Any]
 Progress = Callable[[str, Trial, int, float], None]
 """Told ``(recipe, trial, step, loss)`` now and then while a trial runs."""
-Obtain = Callable[[Trial], Trace]
-"""Gives the trace of a trial, which is run if it has not been."""
 Runner = Callable[[PlannedTrial, float | None, Callable[[int, float], None] | None], Trace]
 """Runs a trial elsewhere, given its time limit in seconds and whom to tell ``(step, loss)``."""
 
@@ -247,97 +245,6 @@ class Examination:
             return None
         tell, name = self.progress, self.subject.name
         return lambda step, loss: tell(name, trial, step, loss)
-
-
-def judged(check: Check, traces: Iterable[Trace], obtain: Obtain, terms: Terms) -> Verdict:
-    """The verdict of a check, with the second look that it may ask for.
-
-    Args:
-        check: who judges.
-        traces: those of the trials that it asks for.
-        obtain: gives the trace of a further trial.
-        terms: the policy: where the recipe has a loop of its own, what that shows stands for an
-            inspection too.
-    """
-    traces = tuple(traces)
-    if is_watched_for(check, traces):
-        runs = tuple(map(obtain, terms.train()))
-        if serves(check, runs[0]):
-            return judged_loop(check, runs, obtain)
-        traces = tuple({trace.trial: trace for trace in (*traces, *runs)}.values())
-    evidence = Evidence(traces)
-    verdict = check.judge(evidence)
-    while further := _unseen(check.look_again(verdict, evidence), evidence):
-        evidence = Evidence((*evidence.traces, *map(obtain, further)))
-        verdict = check.judge(evidence)
-    return with_seeds(check, verdict, evidence)
-
-
-def _unseen(trials: Iterable[Trial], evidence: Evidence) -> tuple[Trial, ...]:
-    seen = {trace.trial for trace in evidence.traces}
-    return tuple(trial for trial in trials if trial not in seen)
-
-
-def judge_again(
-    recipe: str, asked: Mapping[str, Any], traces: Iterable[Trace], checks: Mapping[str, Check]
-) -> tuple[Finding, ...]:
-    """Judge stored traces, for example with other thresholds; nothing is run.
-
-    Args:
-        recipe: the recipe's name.
-        asked: what :meth:`Examination.asked` wrote.
-        traces: the recipe's traces.
-        checks: the checks by name.
-    """
-    stored = {trace.trial: trace for trace in traces}
-    stored |= {twin.trial: twin for trace in stored.values() for twin in twins_of(trace)}
-    if asked["terms"] is None:
-        return ()
-    terms = Terms(**asked["terms"])
-
-    def obtain(trial: Trial) -> Trace:
-        missing = Ending("killed", message="the journal ends before this trial")
-        return stored.get(trial) or Trace(trial, missing)
-
-    policy = Policy.from_json(asked.get("policy", {}))
-    known = [checks[name].under(policy, NO_BASELINE) for name in asked["checks"] if name in checks]
-    verdicts = [judged(check, map(obtain, check.trials(terms)), obtain, terms) for check in known]
-    diagnosis = diagnose_verdicts(verdicts)
-    summaries = tuple(TrialSummary.of(trace) for trace in stored.values())
-    return tuple(
-        Finding(
-            recipe=recipe,
-            verdict=verdict,
-            because_of=diagnosis.explained_by.get(verdict.check, ""),
-            trials=summaries if index == 0 else (),
-        )
-        for index, verdict in enumerate(verdicts)
-    )
-
-
-def judge_watched(name: str, trace: Trace) -> tuple[Finding, ...]:
-    """Judge a loop that was watched, by every check that needs nothing but what was seen.
-
-    There is no second look at a loop that is not ours to run: a failure that would want another trial
-    to be sure is inconclusive.
-
-    Args:
-        name: what was trained.
-        trace: what was seen.
-    """
-    checks = [check for check in registry().values() if serves(check, trace)]
-    verdicts = [judged_as_seen(check, Evidence((trace,))) for check in checks]
-    diagnosis = diagnose_verdicts(verdicts)
-    summary = TrialSummary.of(trace)
-    return tuple(
-        Finding(
-            recipe=name,
-            verdict=needed(verdict, verdicts),
-            because_of=diagnosis.explained_by.get(verdict.check, ""),
-            trials=(summary,) if index == 0 else (),
-        )
-        for index, verdict in enumerate(verdicts)
-    )
 
 
 def watcher(stop_after: int | None = None) -> Watcher:

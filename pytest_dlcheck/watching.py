@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pytest_dlcheck.by_hand import CheckFailedError, Rules
 from pytest_dlcheck.check import select
 from pytest_dlcheck.finding import Finding, ruled
+from pytest_dlcheck.judging import judge_watched
 from pytest_dlcheck.policy import Policy
 from pytest_dlcheck.reports.text import failures_text, findings_text
-from pytest_dlcheck.session import all_checks, judge_watched, watcher
+from pytest_dlcheck.session import all_checks, watcher
 from pytest_dlcheck.trace import Trace
 from pytest_dlcheck.verdict import Outcome, Verdict
 

@@ -13,13 +13,13 @@ import click
 from pytest_dlcheck.check import Check, registry, unknown
 from pytest_dlcheck.cli.look import wants_colour
 from pytest_dlcheck.finding import Finding
+from pytest_dlcheck.judging import judge_again
 from pytest_dlcheck.reports import journal, terminal
 from pytest_dlcheck.reports import kinds as rendering
 from pytest_dlcheck.reports.annotations import commands_here
 from pytest_dlcheck.reports.contents import Contents
 from pytest_dlcheck.reports.errors import ReportError
 from pytest_dlcheck.reports.kinds import Request
-from pytest_dlcheck.session import judge_again
 
 
 @click.command()

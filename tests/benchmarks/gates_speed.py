@@ -17,7 +17,7 @@ import numpy as np
 from pytest_dlcheck.baseline import Baseline, Past
 from pytest_dlcheck.check import Check, example_trace
 from pytest_dlcheck.checks.throughput import Throughput
-from pytest_dlcheck.session import judged
+from pytest_dlcheck.judging import judged
 from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Outcome, Verdict

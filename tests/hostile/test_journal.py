@@ -12,8 +12,8 @@ import pytest
 
 from pytest_dlcheck.check import example_trace, registry
 from pytest_dlcheck.finding import Finding
+from pytest_dlcheck.judging import judge_again
 from pytest_dlcheck.reports.journal import Journal, JournalError, read
-from pytest_dlcheck.session import judge_again
 from pytest_dlcheck.trace import Series
 from pytest_dlcheck.trial import Terms
 from pytest_dlcheck.verdict import Measure, Outcome, Verdict

@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from pytest_dlcheck import Recipe
 from pytest_dlcheck.baseline import NO_BASELINE, Baseline, Past
 from pytest_dlcheck.check import registry
+from pytest_dlcheck.judging import judge_again
 from pytest_dlcheck.policy import merge
-from pytest_dlcheck.session import Examination, Subject, judge_again, split
+from pytest_dlcheck.session import Examination, Subject, split
 from pytest_dlcheck.trace import Trace
 from pytest_dlcheck.verdict import Outcome
 

@@ -10,8 +10,8 @@ from pytest_dlcheck.baseline import NO_BASELINE, Baseline, Past
 from pytest_dlcheck.check import example_trace
 from pytest_dlcheck.checks.peak_memory import PeakMemory
 from pytest_dlcheck.checks.throughput import Throughput
+from pytest_dlcheck.judging import judged
 from pytest_dlcheck.policy import merge
-from pytest_dlcheck.session import judged
 from pytest_dlcheck.trace import Ending, Row, Series
 from pytest_dlcheck.trial import Terms
 from pytest_dlcheck.verdict import Outcome
