@@ -33,7 +33,8 @@ class SamplesStayApart(Check):
 
     **What it cannot see.** Batches that are changed before the model, or that have as many samples as
     steps; cells that are called step by step; views that mix samples (``targets_are_aligned`` advises on
-    some); anything in compiled code. ``batch_independence`` tries a recipe's model instead.
+    some); states where a data set ignores the number it is asked for, so that it may read on in its own
+    order; anything in compiled code. ``batch_independence`` tries a recipe's model instead.
 
     **Source.** The PyTorch documentation of ``torch.nn.LSTM`` (``batch_first``), and of
     ``torch.nn.functional.softmax``, whose implicit axis is the first of three.

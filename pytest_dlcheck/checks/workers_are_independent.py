@@ -33,6 +33,9 @@ class WorkersAreIndependent(Check):
     and does not once that is put back. A generator that nothing seeds is advice, as is reading that
     seeds by the index.
 
+    A map-style data set that ignores the number it is asked for, and reads on, may begin anew with each
+    epoch.
+
     **What it cannot see.** Streams (iterable data sets, whose workers may also repeat each other's
     samples), draws that only some samples make, or what only happens later in an epoch.
 
@@ -92,13 +95,14 @@ class WorkersAreIndependent(Check):
         draws = max(1, row.integer("draws"))
         if row.integer("workers_agree") / draws >= self.agree and row.integer("workers") > 1:
             yield faults.workers_alike(row, self.agree)
-        if row.integer("epochs_agree") / draws >= self.agree:
+        reads_all = row.flag("goes_on")  # a stream that every epoch reads from its beginning
+        if not reads_all and row.integer("epochs_agree") / draws >= self.agree:
             yield faults.epochs_alike(row, self.agree)
 
     def _advice(self, row: Row) -> Iterator[str]:
         if row.text("seeded_by_reading"):
             yield faults.seeded_by_reading(row)
-        if row.flag("random") and not row.flag("reproducible"):
+        if row.flag("random") and not row.flag("reproducible") and not row.flag("goes_on"):
             yield faults.not_reproducible(row)
 
     @classmethod
@@ -108,6 +112,8 @@ class WorkersAreIndependent(Check):
         yield Example(
             "coin flips", (_trace(distinct=2, workers_agree=13, epochs_agree=11, chance=0.49),)
         )
+        stream = _trace(goes_on=True, reproducible=False, epochs_agree=24)
+        yield Example("a stream, anew in every epoch", (stream,))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
@@ -119,6 +125,8 @@ class WorkersAreIndependent(Check):
         yield Example("workers seeded by their id", (_trace(epochs_agree=24, init_fn=True),), ("data",))
         seeded = Row(random=False, workers=0, seeded_alike="numpy.random", several=True)
         yield Example("seeded by reading", (_of(seeded),), ("data",))
+        stream = _trace(goes_on=True, reproducible=False, workers_agree=24)
+        yield Example("one stream in every worker", (stream,), ("data",))
         yield Example("edited in place", (_of(Row(random=True, edited="dataset.x")),), ("data",))
 
 

@@ -13,6 +13,7 @@ _OWN = (
 _INIT = (
     "seed by the worker: np.random.seed(torch.initial_seed() % 2**32), not by a constant or its id alone"
 )
+_SHARED = "give each worker its own part of the stream: torch.utils.data.get_worker_info().id"
 _GLOBAL = "draw from a generator of your own there: torch.Generator().manual_seed(index)"
 
 
@@ -110,10 +111,14 @@ def _cause(row: Row) -> str:
             f"the data set keeps {own}, made before the workers start: each gets a copy in the same "
             "state"
         )
+    if row.flag("goes_on"):
+        return "each worker reads a copy of the data set on from the same place: samples come twice"
     if row.flag("init_fn"):
         return "worker_init_fn seeds every worker, or every epoch, alike"
     return "the workers start with one state of a generator that the loader does not seed"
 
 
 def _remedy(row: Row) -> str:
+    if row.flag("goes_on"):
+        return _SHARED
     return _INIT if row.flag("init_fn") and not row.flag("own_draws") else _OWN

@@ -47,7 +47,7 @@ def ratios(trace: Trace) -> dict[str, list[float]]:
     found = {}
     for name in weights_of(trace):
         columns = zip(updates.steps, updates.column(name), sizes.column(name), strict=True)
-        decay = decays[name] if decoupled else 0.0
+        decay = decays[name] if decoupled and not math.isnan(decays[name]) else 0.0
         ratios = [
             math.sqrt(max(0.0, (u / w) ** 2 - (rate * decay) ** 2))
             for step, u, w in columns
@@ -62,6 +62,11 @@ def sizes_of(ratios: Mapping[str, list[float]]) -> tuple[float, float]:
     """The typical update over weight, and the typical largest one among the first steps."""
     typical = median(median(values) for values in ratios.values())
     return typical, median(max(values[:EARLY]) for values in ratios.values())
+
+
+def quickest_of(ratios: Mapping[str, list[float]]) -> float:
+    """The update over weight, the median over its steps, of what moves most."""
+    return max(median(values) for values in ratios.values())
 
 
 def rates_of(trace: Trace) -> tuple[tuple[int, ...], tuple[float, ...]]:

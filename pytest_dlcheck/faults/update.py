@@ -16,6 +16,7 @@ from pytest_dlcheck.faults.steps import (
     gradient_ratio,
     growth,
     progress,
+    quickest_of,
     ratios,
     sizes_of,
     strongest_decay,
@@ -134,7 +135,8 @@ def oddities(trace: Trace, least: float, most: float) -> Iterable[str]:
     typical, early = sizes_of(found)
     covered = progress(trace)
     flat = covered is not None and abs(covered) < _FLAT
-    if typical < (_SLOW if flat else 1) * least:
+    small = typical if flat else quickest_of(found)  # behind gates of zero, most layers wait at first
+    if small < (_SLOW if flat else 1) * least:
         yield f"steps are small ({typical:.1e} of the weights): is the learning rate too low?"
     curved = trace.row("recipe").text("optimizer") == "LBFGS"  # it knows how far to go
     if early > most and not curved:

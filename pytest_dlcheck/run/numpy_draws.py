@@ -1,13 +1,14 @@
 """numpy's global generator: drawn from aside, and seen to draw, without copying it.
 
 numpy's ``get_state`` and ``set_state`` copy 624 words one by one, 70 us each time, and a trial draws
-aside dozens of times. Another bit generator is put in the place of numpy's own meanwhile, which is left
-as it stands; only a normal number that numpy has kept for the next draw has to be put back by itself.
+aside dozens of times. The words are copied in memory instead; only a normal number that numpy has kept
+for the next draw has to be put back by itself. The generator stays the same one, as others may share it.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +20,6 @@ _MOST = 8
 """Generators whose place in memory is remembered."""
 _SEEDS = 2**32
 
-_spare: list[Any] = []
-"""Generators to be drawn from aside, when nobody does."""
 _places: dict[int, tuple[Any, int]] = {}
 """By identity, a generator, and where numpy says that its words lie."""
 _keeping_nothing: dict[int, bytes] = {}
@@ -30,22 +29,45 @@ where somebody sets a state that was taken before."""
 
 @contextmanager
 def aside() -> Iterator[None]:
-    """Draws are made from another generator, and numpy's own goes on afterwards where it stood."""
+    """Whatever is drawn meanwhile, numpy's own generator goes on afterwards where it stood."""
     if "numpy" not in sys.modules:
         yield
         return
     random = sys.modules["numpy"].random
     own = random.get_bit_generator()
-    kept = None if _words(random, own) else random.get_state(legacy=False)
-    other = _spare.pop() if _spare else random.MT19937(0)
-    random.set_bit_generator(other)
+    words = _words(random, own)
+    kept = None if words else random.get_state(legacy=False)
     try:
         yield
     finally:
-        random.set_bit_generator(own)
-        if kept is not None:
+        random.set_bit_generator(own)  # keeps no normal number then
+        if words is None:
             put_back(kept)
-        _spare.append(other)
+        else:
+            ctypes.memmove(_place(own), words, _BYTES)
+            _keeping_nothing[id(own)] = words
+
+
+@contextmanager
+def states_are_heard() -> Iterator[None]:
+    """Where somebody sets a state by ``numpy.random.set_state``, it may come with a kept number."""
+    random = sys.modules["numpy"].random if "numpy" in sys.modules else None
+    if random is None:
+        yield
+        return
+    original = random.set_state
+
+    @functools.wraps(original)
+    def set_state(state: Any) -> None:
+        original(state)
+        forget()
+
+    random.set_state = set_state
+    try:
+        yield
+    finally:
+        if random.set_state is set_state:
+            random.set_state = original
 
 
 def put_back(state: Any) -> None:
@@ -64,8 +86,12 @@ def seed(number: int) -> None:
     if "numpy" not in sys.modules:
         return
     random = sys.modules["numpy"].random
-    random.seed(number % _SEEDS)
     bits = random.get_bit_generator()
+    if isinstance(bits, random.MT19937):
+        random.seed(number % _SEEDS)
+    else:
+        bits.state = type(bits)(number % _SEEDS).state
+        random.set_bit_generator(bits)  # keeps no normal number then
     if (now := _read(random, bits)) is not None:
         _keeping_nothing[id(bits)] = now
 
@@ -96,9 +122,14 @@ def _read(random: Any, bits: Any) -> bytes | None:
     """The words of one of numpy's Mersenne Twisters; None of another generator."""
     if type(bits) is not random.MT19937:
         return None
+    return ctypes.string_at(_place(bits), _BYTES)
+
+
+def _place(bits: Any) -> int:
+    """Where the words of a generator lie in memory."""
     if id(bits) not in _places:
         if len(_places) >= _MOST:
             _places.clear()
             _keeping_nothing.clear()
         _places[id(bits)] = bits, bits.ctypes.state_address
-    return ctypes.string_at(_places[id(bits)][1], _BYTES)
+    return _places[id(bits)][1]

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytest_dlcheck.run import numpy_draws
+
 _DEEPEST = 6
 _NODES = 2_000
 _ELEMENTS = 32
@@ -135,8 +137,13 @@ def _state(node: Any) -> Restore | None:
         bits, inner = node.bit_generator, node.bit_generator.state
         return lambda: setattr(bits, "state", inner)
     if isinstance(node, numpy.random.RandomState):
-        legacy = node.get_state()
-        return lambda: node.set_state(legacy)
+        stood = node.get_state(legacy=False)
+
+        def restore() -> None:
+            node.set_state(stood)
+            numpy_draws.forget()  # it may be numpy's own
+
+        return restore
     return None
 
 

@@ -23,7 +23,7 @@ def seeded(seed: int) -> Iterator[None]:
     undo = _global_state()
     try:
         seed_everything(seed)
-        with torch.enable_grad():
+        with torch.enable_grad(), numpy_draws.states_are_heard():
             yield
     finally:
         for restore, value in undo:

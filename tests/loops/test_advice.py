@@ -9,6 +9,7 @@ from . import (
     faults_of_pairs,
     faults_of_teachers,
     faults_of_weighing,
+    rarer,
     unusual,
 )
 from .test_loops import watched
@@ -31,6 +32,7 @@ SILENT = [
         for loop in faults_of_weighing.QUIET
         for words in ("the mean is over all", "wrong sign", "into the targets")
     ),
+    *rarer.UNTOLD,
     *unusual.UNTOLD,
 ]
 

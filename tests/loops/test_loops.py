@@ -37,6 +37,7 @@ from . import (
     healthy,
     measured,
     neighbours,
+    rarer,
     tutorials,
     unusual,
 )
@@ -79,6 +80,7 @@ QUIET += [
     *faults_of_scales.QUIET,
     *faults_of_weighing.QUIET,
     *faults_of_weighing.COSTS,
+    *rarer.QUIET,
     *unusual.QUIET,
 ]
 TWINS = dict.fromkeys(case.twin for case in CASES)

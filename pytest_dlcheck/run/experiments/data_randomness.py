@@ -19,6 +19,7 @@ from pytest_dlcheck.run.samples import is_map_style, parts_of
 from pytest_dlcheck.run.seeding import reseed, same_draws
 from pytest_dlcheck.run.stored import edited
 from pytest_dlcheck.run.tree import named_tensors
+from pytest_dlcheck.run.unindexed import ignores_its_numbers
 from pytest_dlcheck.trace import Row, Scalar
 
 _REPEATS = (6, 24)
@@ -96,6 +97,7 @@ def _here(loader: DataLoader[Any]) -> tuple[dict[str, Scalar], float]:
         "global_draws": first == again and first != elsewhere,
         "own_draws": own,
         "own_generators": ", ".join(moved) or None,
+        "goes_on": first != again and ignores_its_numbers(loader.dataset),
         "reproducible": first == again and after_first == after_again,
         "seeded_by_reading": ", ".join(names) or None,
         "seeded_alike": ", ".join(constant) or None,

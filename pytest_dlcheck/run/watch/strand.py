@@ -138,7 +138,7 @@ class Strand:
         those among the former whose gradients were put there by another way, the first few."""
         self.was_called = False
         """Whether its model was called in order to train."""
-        self._model_keys = {id(p) for p in scene.model.parameters()}
+        self.model_keys = {id(p) for p in scene.model.parameters()}
         self.was_fresh = False
         """Whether it was untrained where it was in eval mode from the first step on."""
         for loss in losses:
@@ -158,7 +158,7 @@ class Strand:
         """Whether modules were replaced, and this optimizer is a new one."""
         if self.scene is None or self.owners.know(optimizer):
             return False
-        return {id(p) for p in self.scene.model.parameters()} != self._model_keys
+        return {id(p) for p in self.scene.model.parameters()} != self.model_keys
 
     def is_missed_by(self, optimizer: torch.optim.Optimizer) -> None:
         """A scheduler has stepped for an optimizer that does not step; it may be one of these."""
@@ -344,11 +344,11 @@ class Strand:
 
     def steps_others(self) -> bool:
         """Whether its optimizer steps parameters that are not of its model."""
-        return not self.keys <= self._model_keys
+        return not self.keys <= self.model_keys
 
     def all_keys(self) -> set[int]:
         """What it steps, and what belongs to its model besides."""
-        return self.keys | self._model_keys
+        return self.keys | self.model_keys
 
     def owns(self, module: nn.Module) -> bool:
         """Whether a module holds, or is part of, what is trained here."""

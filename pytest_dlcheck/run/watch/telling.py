@@ -207,7 +207,7 @@ def _loop_row(watcher: Watcher, strand: Strand) -> Row:
         **strand.clips.row(),
         most_steps=max(other.step for other in watcher.strands),
         loader_batches=watcher.loading.batches,
-        loader_passes=watcher.loading.passes,
+        loader_passes=watcher.loading.begun,
         loader_length=watcher.loading.longest,
         never_stepped="" if watcher.overlooked else ", ".join(watcher.neglected.idle_optimizers()),
         unstepped="" if watcher.overlooked else ", ".join(watcher.neglected.unstepped()),
@@ -240,8 +240,14 @@ def _loop_row(watcher: Watcher, strand: Strand) -> Row:
         directions=strand.directions,
         wasted=strand.reach.wasted,
         all_waste=len(watcher.strands) > 1
-        and all(2 * s.reach.wasted >= s.step > 0 for s in watcher.strands),
+        and all(2 * s.reach.wasted >= s.step > 0 for s in watcher.strands)
+        and not _are_of_one_model(watcher.strands),
     )
+
+
+def _are_of_one_model(strands: Sequence[Strand]) -> bool:
+    """Whether one model, called as a whole, holds what all step: nothing in it can be detached."""
+    return all(s.was_called and s.model_keys == strands[0].model_keys for s in strands)
 
 
 def _unheard(watcher: Watcher, strand: Strand) -> dict[str, str | int]:

@@ -93,9 +93,10 @@ def by_torch(_):
 
 def recipe_of(draw, workers=2, **options):
     model = nn.Linear(4, 2)
+    data = draw if isinstance(draw, Dataset) else Augmented(draw)
     return Recipe(
         model=model,
-        train_data=DataLoader(Augmented(draw), 8, shuffle=True, num_workers=workers, **options),
+        train_data=DataLoader(data, 8, shuffle=True, num_workers=workers, **options),
         loss=nn.CrossEntropyLoss(),
         optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
     )
@@ -231,3 +232,33 @@ class Counted(Stored):
 def test_what_is_counted_beside_unseeded_draws_is_no_edit_of_the_data(verdict_on):
     verdict = verdict_on(stored(np.asarray, copied, lambda _: Counted()))
     assert verdict.outcome is Outcome.PASSED, verdict.because
+
+
+class Stream(Dataset):
+    """Reads on, whatever number it is asked for; each worker its own part where there are any."""
+
+    def __init__(self, shares):
+        self.shares, self.place = shares, 0
+
+    def __len__(self):
+        return 64
+
+    def __getitem__(self, index):
+        worker = torch.utils.data.get_worker_info()
+        first, step = (worker.id, worker.num_workers) if worker and self.shares else (0, 1)
+        self.place += 1
+        return X[(first + step * self.place) % 64], self.place % 2
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stream_that_is_shared_among_workers_is_no_fault(verdict_on, workers):
+    verdict = verdict_on(lambda: recipe_of(Stream(shares=True), workers))
+    assert verdict.outcome is not Outcome.FAILED
+    assert not verdict.advice
+
+
+def test_a_stream_that_every_worker_reads_is_one(verdict_on):
+    verdict = verdict_on(lambda: recipe_of(Stream(shares=False), 2))
+    assert verdict.outcome is Outcome.FAILED
+    assert "samples come twice" in verdict.cause
+    assert "get_worker_info" in verdict.remedy

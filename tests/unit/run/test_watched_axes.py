@@ -18,15 +18,20 @@ Y = (X.mean((1, 2)) > 0).long()
 class Reader(nn.Module):
     """Classifies sequences by a layer that may take their axes as it likes."""
 
-    def __init__(self, layer, *, turns=False):
+    def __init__(self, layer, *, turns=False, names=False):
         super().__init__()
-        self.layer, self.turns = layer, turns
+        self.layer, self.turns, self.names = layer, turns, names
         self.head = nn.LazyLinear(2)
 
     def forward(self, x):
         given = x.transpose(0, 1) if self.turns else x
         attends = isinstance(self.layer, nn.MultiheadAttention)
-        out = self.layer(given, given, given) if attends else self.layer(given)
+        if self.names:
+            out = self.layer(
+                **dict.fromkeys(("query", "key", "value") if attends else ("input",), given)
+            )
+        else:
+            out = self.layer(given, given, given) if attends else self.layer(given)
         out = out[0] if isinstance(out, tuple) else out
         return self.head((out.transpose(0, 1) if self.turns else out).mean(1))
 
@@ -70,6 +75,14 @@ def test_a_layer_is_to_be_given_the_axes_that_it_takes(kind, turns):
     assert "batch_first" in verdict.cause
 
 
+@pytest.mark.parametrize("kind", ["lstm", "gru", "attention"])
+def test_so_is_one_that_is_given_them_by_name(kind):
+    right, wrong = (Reader(LAYERS[kind](first), names=True) for first in (True, False))
+    assert failures(right) == []
+    (verdict,) = failures(wrong)
+    assert "batch_first" in verdict.cause
+
+
 def test_a_softmax_is_to_be_within_samples():
     assert failures(Pooled(1)) == []
     (verdict,) = failures(Pooled(0))
@@ -80,3 +93,8 @@ def test_where_it_cannot_be_told_which_axis_is_which_nothing_is_said():
     square = torch.randn(6 * N, N, WIDTH)
     assert failures(Reader(nn.LSTM(WIDTH, 3)), (square, Y)) == []
     assert failures(Reader(nn.LSTM(WIDTH, 3)), give=lambda x: x.flip(1)[:, 1:]) == []
+
+
+def test_no_hook_of_all_modules_is_left_behind():
+    failures(Reader(nn.GRU(WIDTH, 3, batch_first=True)))
+    assert not torch.nn.modules.module._has_any_global_hook()  # noqa: SLF001  torch asks so itself

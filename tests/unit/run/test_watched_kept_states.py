@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from pytest_dlcheck import watch
 
@@ -13,14 +13,32 @@ WALKS = torch.randn(256, 6, 3, generator=torch.Generator().manual_seed(5))
 class Kept(nn.Module):
     """A recurrent net that goes on from where it ended."""
 
-    def __init__(self, layer, keep):
+    def __init__(self, layer, keep, call=lambda layer, x, state: layer(x, state)):
         super().__init__()
         self.layer, self.head, self.keep, self.state = layer, nn.Linear(8, 3), keep, None
+        self.call = call
 
     def forward(self, x):
-        out, state = self.layer(x, self.state)
+        out, state = self.call(self.layer, x, self.state)
         self.state = self.keep(state)
         return self.head(out[:, -1])
+
+
+class Stream(Dataset):
+    """Lanes of one long walk, read on whatever number is asked for."""
+
+    def __init__(self, lanes):
+        self.lanes, self.place = WALKS.reshape(lanes, -1, 6, 3), 0
+
+    def __len__(self):
+        return len(WALKS)
+
+    def __getitem__(self, index):
+        lanes, steps = self.lanes.shape[:2]
+        lane, step = self.place % lanes, self.place // lanes
+        self.place += 1
+        walk = self.lanes[lane, step % steps]
+        return walk, walk.sum(0)
 
 
 def detached(state):
@@ -35,8 +53,8 @@ def dropped(state):
     return None
 
 
-def trained(model, *, shuffle=True, chunks=1, reset=False):
-    data = TensorDataset(WALKS, WALKS.sum(1))
+def trained(model, *, shuffle=True, chunks=1, reset=False, data=None):
+    data = data or TensorDataset(WALKS, WALKS.sum(1))
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     with watch() as run:
         for x, y in DataLoader(data, 32, shuffle=shuffle, drop_last=True):
@@ -76,6 +94,24 @@ def test_others_are_quiet(keep, how):
     run = trained(Kept(nn.GRU(3, 8, batch_first=True), keep), **how)
     assert not kept_in(run)
     assert not run.failures
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda layer, x, state: layer(x, hx=state),
+        lambda layer, x, state: layer(input=x, hx=state),
+    ],
+)
+def test_a_state_that_is_given_by_its_name_fails_too(call):
+    run = trained(Kept(nn.GRU(3, 8, batch_first=True), detached, call))
+    (fault,) = [f for f in run.failures if not f.because_of]
+    assert "hidden state is carried" in fault.verdict.cause
+    assert not trained(Kept(nn.GRU(3, 8, batch_first=True), dropped, call)).failures
+
+
+def test_a_data_set_that_reads_on_whatever_it_is_asked_for_is_quiet():
+    assert not trained(Kept(nn.GRU(3, 8, batch_first=True), detached), data=Stream(32)).failures
 
 
 def test_a_stream_beside_a_loader_that_shuffles_is_quiet():

@@ -22,7 +22,7 @@ class Ears:
     def enters(self, module, arguments, *, outermost):
         pass
 
-    def leaves(self, module, arguments, output):
+    def leaves(self, module, arguments, named, output):
         pass
 
 

@@ -6,11 +6,18 @@ import weakref
 
 from torch.utils.data import RandomSampler
 
+from pytest_dlcheck.run.unindexed import ignores_its_numbers
+
 
 def shuffles(iterator: object) -> bool:
-    """Whether a loader's iterator draws each sample once, in random order."""
+    """Whether a loader's iterator draws each sample once, in random order.
+
+    A data set that ignores the numbers it is asked for goes on in its own order.
+    """
     sampler = getattr(getattr(iterator, "_index_sampler", None), "sampler", None)
-    return type(sampler) is RandomSampler and not sampler.replacement
+    if type(sampler) is not RandomSampler or sampler.replacement:
+        return False
+    return not ignores_its_numbers(getattr(iterator, "_dataset", None))
 
 
 class Loading:
@@ -18,7 +25,8 @@ class Loading:
 
     Attributes:
         batches: batches read.
-        passes: iterators that gave at least one batch.
+        passes: turns of iterators: one that gives a batch after another has given one begins its next.
+        begun: iterators that gave at least one batch; two that are read side by side are two.
         longest: batches that the longest of them has.
         length: batches of the pass that is read now, 0 where it is not known.
         source: which data set this pass is over, by its identity.
@@ -27,10 +35,12 @@ class Loading:
     """
 
     def __init__(self) -> None:
-        self.batches = self.passes = self.longest = self.length = self.left_out = 0
+        self.batches = self.passes = self.begun = 0
+        self.longest = self.length = self.left_out = 0
         self.source = 0
         self.is_shuffled = False
         self._last: weakref.ref[object] | None = None
+        self._known: weakref.WeakSet[object] = weakref.WeakSet()
 
     def reads_on(self, iterator: object) -> bool:
         """Whether another batch of the pass that goes on was given; only then it is counted here."""
@@ -45,6 +55,9 @@ class Loading:
         if is_first:
             self._last = weakref.ref(iterator)
             self.passes += 1
+            if iterator not in self._known:
+                self._known.add(iterator)
+                self.begun += 1
             self.source = id(getattr(iterator, "_dataset", None))
             self._look_at_the_order(iterator)
             try:

@@ -8,6 +8,7 @@ from itertools import islice
 from torch import Tensor
 
 from pytest_dlcheck.run.graph import Node, inputs_of, kind_of, variables, walk
+from pytest_dlcheck.run.watch.losses.priors import is_prior
 
 _STEPS = 4
 """Nodes between a product and the softmax on either side of it: views, and divisions by numbers."""
@@ -39,15 +40,40 @@ def teachers_move(nodes: Sequence[Node]) -> bool:
     move; and where a side weighs its own logarithms, that is an entropy.
 
     Args:
-        nodes: those next to the loss.
+        nodes: those next to the loss, its own first.
     """
-    pairs = set(_taught(nodes))
-    return any((student, teacher) not in pairs for teacher, student in pairs)
+    found = list(_taught(nodes))
+    pairs = {pair for _, pair in found if None not in pair}
+    one_way = [(teacher, student) for teacher, student in pairs if (student, teacher) not in pairs]
+    weighing = {node for node, _ in found}
+    return any(not is_prior(nodes[0], weighing, *pair) for pair in one_way)
 
 
-def _taught(nodes: Iterable[Node]) -> Iterator[tuple[Node, Node]]:
-    """The scores of the teachers and of their students."""
+def target_moves(root: Node, node: Node) -> bool:
+    """Whether the targets should not move with the outputs.
+
+    Those should whose prior the outputs are, and two results of one layer, as of two views of a sample;
+    not a target that is worked out from another result.
+
+    Args:
+        root: the node of the loss.
+        node: of one of torch's losses, whose targets move.
+    """
+    outputs, target = inputs_of(node)[:2]
+    if _way(outputs) == _way(target):
+        return False
+    student, teacher = _scores(outputs, "LogSoftmax"), _scores(target, "Softmax")
+    return not is_prior(root, {node}, teacher or _viewed(target), student or _viewed(outputs))
+
+
+def _taught(nodes: Iterable[Node]) -> Iterator[tuple[Node, tuple[Node, Node]]]:
+    """Products of probabilities and logarithms: the scores of the teachers and of their students.
+
+    Those of an entropy have no student, which is None.
+    """
     for node in nodes:
+        if kind_of(node) == "Xlogy":  # as kl_div has the teacher's entropy
+            yield node, (_scores(inputs_of(node)[0], "Softmax"), None)
         sides = inputs_of(node) if kind_of(node) == "Mul" else []
         if len(sides) != 2:  # noqa: PLR2004  one of them has no gradients
             continue
@@ -56,13 +82,25 @@ def _taught(nodes: Iterable[Node]) -> Iterator[tuple[Node, Node]]:
             less = inputs_of(other) if kind_of(other) == "Sub" else []  # its own logarithms, perhaps
             students = [_scores(each, "LogSoftmax") for each in (other, *less)]
             for student in students:
-                if None not in {teacher, student} and _last_weight(teacher) is not _last_weight(student):
-                    yield teacher, student
+                if None in {teacher, student}:
+                    continue
+                is_own = _last_weight(teacher) is _last_weight(student)
+                yield node, (teacher, None if is_own else student)
 
 
 def _last_weight(scores: Node) -> Tensor | None:
     """The parameter nearest to some scores: one model that is called twice gives both by one."""
     return next(variables(islice(walk([scores]), _NEAR)), None)
+
+
+def _way(scores: Node) -> tuple[list[str], int]:
+    """What was done to the result of the nearest layer, and its parameter's identity."""
+    kinds: list[str] = []
+    for node in islice(walk([scores]), _NEAR):
+        if (variable := getattr(node, "variable", None)) is not None:
+            return kinds, id(variable)
+        kinds.append(kind_of(node))
+    return kinds, id(scores)
 
 
 def _scores(node: Node, kind: str) -> Node:
@@ -73,7 +111,11 @@ def _scores(node: Node, kind: str) -> Node:
         node = inputs_of(node)[0] if kind_of(node) in _PLAIN else None
     if node is None or kind_of(node) != kind:
         return None
-    scores = inputs_of(node)[0]
+    return _viewed(inputs_of(node)[0])
+
+
+def _viewed(scores: Node) -> Node:
+    """What was viewed, or divided by a number."""
     while kind_of(scores) in {*_PLAIN, "Div", "Mul"} and len(inputs_of(scores)) == 1:
         scores = inputs_of(scores)[0]
     return scores

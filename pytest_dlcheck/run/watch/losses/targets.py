@@ -31,7 +31,7 @@ from pytest_dlcheck.run.watch.losses.given import what_is_given, what_is_written
 from pytest_dlcheck.run.watch.losses.kept import MEAN, kept
 from pytest_dlcheck.run.watch.losses.masked import averaged_away
 from pytest_dlcheck.run.watch.losses.mixed import what_is_mixed
-from pytest_dlcheck.run.watch.losses.moving import moves, teachers_move
+from pytest_dlcheck.run.watch.losses.moving import moves, target_moves, teachers_move
 from pytest_dlcheck.run.watch.losses.opposite import among_the_inputs, is_its_own, turned
 from pytest_dlcheck.run.watch.losses.orders import pairing
 from pytest_dlcheck.run.watch.losses.outputs import made_here
@@ -165,7 +165,8 @@ class Targets:
         partners = self._couples.look(nodes, inputs, further, still, by_hand=by_hand)
         return Compared(
             aligned=aligned,
-            moving=any(moving) or teachers_move(nodes),
+            moving=any(m and target_moves(nodes[0], n) for n, m in zip(nodes, moving, strict=True))
+            or teachers_move(nodes),
             undivided=undivided,
             age=age,
             paired=paired,

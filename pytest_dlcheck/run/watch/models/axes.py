@@ -7,7 +7,7 @@ judgement.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch.utils.data import default_collate
 from pytest_dlcheck.run.graph import Node, entire, roots
 from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.run.watch.losses.kept import kept, signed
+from pytest_dlcheck.run.watch.models.arguments import argument
 from pytest_dlcheck.trace import Row
 
 LOOKS = 4
@@ -65,15 +66,28 @@ class Axes:
         stacks = getattr(reading, "_collate_fn", None) is default_collate
         self._batch = tuple(found[0].shape) if stacks and found and found[0].dim() > 1 else None
 
-    def is_called(self, module: nn.Module, arguments: tuple[Any, ...], *, outermost: bool) -> None:
-        """Any module is called, from outside of any or within one."""
+    def is_called(self, arguments: tuple[Any, ...]) -> None:
+        """A module is called from outside of any."""
         if self._batch is None or not torch.is_grad_enabled():
             return
-        if outermost:
-            given = next(iter(tensors(arguments)), None)
-            self._called = self._batch if given is not None and given.shape == self._batch else None
-        elif self._called is not None and isinstance(module, nn.RNNBase | nn.MultiheadAttention):
-            self._note(module, arguments[0], self._called)
+        given = next(iter(tensors(arguments)), None)
+        self._called = self._batch if given is not None and given.shape == self._batch else None
+
+    def returns(
+        self,
+        module: nn.Module,
+        arguments: tuple[Any, ...],
+        named: Mapping[str, Any],
+        *,
+        outermost: bool,
+    ) -> None:
+        """Any module has returned; what it was given by name is known only now."""
+        if outermost or self._called is None or not torch.is_grad_enabled():
+            return
+        if isinstance(module, nn.RNNBase):
+            self._note(module, argument(arguments, named, 0, "input"), self._called)
+        elif isinstance(module, nn.MultiheadAttention):
+            self._note(module, argument(arguments, named, 0, "query"), self._called)
 
     def backward_begins(self, losses: Sequence[Tensor]) -> None:
         """Look for softmaxes over the samples in the graph of a loss that has a target for each."""

@@ -7,7 +7,7 @@ be heard what its layers are given. Samples in random order have nothing to do w
 from __future__ import annotations
 
 import weakref
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.run.watch.batches.loading import shuffles
+from pytest_dlcheck.run.watch.models.arguments import argument
 from pytest_dlcheck.trace import Row
 
 LARGEST = 1 << 22
@@ -39,8 +40,8 @@ class _Layer:
     calls: int = 0
     kept: int = 0
 
-    def is_called(self, given: Tensor | None, batch: int) -> None:
-        """It is given a state, or none, while this batch is the last that was read."""
+    def was_called(self, given: Tensor | None, batch: int) -> None:
+        """It was given a state, or none, while this batch is the last that was read."""
         if self.state is None or batch == self.batch:
             return
         self.calls += 1
@@ -72,20 +73,20 @@ class KeptStates:
         self._shapes = {each.shape for each in given if not each.is_nested}
         self._batch += 1
 
-    def is_called(self, module: nn.Module, arguments: tuple[Any, ...], *, outermost: bool) -> None:
-        """Any module is called, from outside of any or within one."""
-        if outermost:
-            first = [each.shape for each in tensors(arguments)[:1] if not each.is_nested]
-            self._is_on_it = not self._shapes.isdisjoint(first)
-        if self._hears(module):
-            layer = self._layers.setdefault(module, _Layer())
-            layer.is_called(next(iter(tensors(arguments[1:])), None), self._batch)
+    def is_called(self, arguments: tuple[Any, ...]) -> None:
+        """A module is called from outside of any."""
+        first = [each.shape for each in tensors(arguments)[:1] if not each.is_nested]
+        self._is_on_it = not self._shapes.isdisjoint(first)
 
-    def returns(self, module: nn.Module, output: object) -> None:
-        """Any module has returned."""
+    def returns(
+        self, module: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any], output: object
+    ) -> None:
+        """Any module has returned; what it was given by name is known only now."""
         if not self._hears(module):
             return
         layer = self._layers.setdefault(module, _Layer())
+        state = argument(arguments, named, 1, "hx")
+        layer.was_called(next(iter(tensors(state)), None), self._batch)
         outputs = output if isinstance(output, tuple) else (output,)
         given = tensors(outputs if isinstance(module, nn.RNNCellBase) else outputs[1:])
         is_plain = bool(given) and given[0].layout == torch.strided and not given[0].is_nested

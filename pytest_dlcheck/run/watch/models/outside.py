@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 import torch
@@ -67,19 +67,22 @@ class Outside:
         """Any module is called while all are heard."""
         self.visits.add(module, arguments, outermost=outermost)
         giver = self.flows.is_called(module, arguments, outermost=outermost)
-        self.axes.is_called(module, arguments, outermost=outermost)
         self.entries.is_called(module, outermost=outermost)
-        self.kept_states.is_called(module, arguments, outermost=outermost)
         if outermost:
+            self.axes.is_called(arguments)
+            self.kept_states.is_called(arguments)
             self._outermost = weakref.ref(module)
             self._giver = None if giver is None else weakref.ref(giver)
 
-    def leaves(self, module: nn.Module, arguments: tuple[Any, ...], output: object) -> None:
+    def leaves(
+        self, module: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any], output: object
+    ) -> None:
         """Any module has returned while all are heard."""
         outermost = self._outermost is not None and self._outermost() is module
         self.flows.returns(module, arguments, output, outermost=outermost)
         self.entries.returns(module, arguments, output)
-        self.kept_states.returns(module, output)
+        self.axes.returns(module, arguments, named, outermost=outermost)
+        self.kept_states.returns(module, arguments, named, output)
         if outermost:
             self.visits.returns(module, output)
             giver = None if self._giver is None else self._giver()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 from torch.jit import ScriptModule
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
@@ -28,8 +29,14 @@ class Visited(Protocol):
     def enters(self, module: nn.Module, arguments: tuple[Any, ...], *, outermost: bool) -> None:
         """It is called, from outside of any module or within one."""
 
-    def leaves(self, module: nn.Module, arguments: tuple[Any, ...], output: object) -> None:
-        """It has returned; nothing where it has raised."""
+    def leaves(
+        self, module: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any], output: object
+    ) -> None:
+        """It has returned what it makes of arguments, some given by their names; not where it raised."""
+
+
+_named: dict[int, bool] = getattr(torch.nn.modules.module, "_global_forward_hooks_with_kwargs", {})
+"""Global hooks that torch tells what is given by name; it keeps their ids when they are removed."""
 
 
 class _Depth(threading.local):
@@ -62,13 +69,16 @@ class Calls:
         if not self._everywhere:
             self._everywhere = [
                 register_module_forward_pre_hook(self._guard(self._enters)),
-                register_module_forward_hook(self._guard(self._leaves), always_call=True),
+                register_module_forward_hook(
+                    self._guard(self._leaves), with_kwargs=True, always_call=True
+                ),
             ]
 
     def listen_to_the_followed(self) -> None:
         """Hear the calls of the followed modules only."""
         for handle in self._everywhere:
             handle.remove()
+            _named.pop(handle.id, None)
         self._everywhere = []
         self.forget_open_calls()
 
@@ -117,10 +127,11 @@ class Calls:
             self._listener.called(module, args)
         self._visited.enters(module, args, outermost=depth == 0)
 
-    def _leaves(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
+    def _leaves(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> None:
+        """A module returns; where it raises, torch leaves out what is given by name."""
         if not is_beyond_hearing():
             self._local.depth = max(0, self._local.depth - 1)
-            self._visited.leaves(module, args, output)
+            self._visited.leaves(module, args, rest[0] if len(rest) > 1 else {}, rest[-1])
 
 
 class _Ear:
