@@ -8,6 +8,8 @@ from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults.axes import along_the_samples, carried_over, kept_within, over_the_samples
+from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.faults.meeting import advice_on, met
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict
@@ -31,10 +33,15 @@ class SamplesStayApart(Check):
     more losses, and all that were looked at, a softmax is over an axis of so many as there are samples,
     the first, that no other axis has, while each sample has a target.
 
-    **What it cannot see.** Batches that are changed before the model, or that have as many samples as
-    steps; cells that are called step by step; views that mix samples (``targets_are_aligned`` advises on
-    some); states where a data set ignores the number it is asked for, so that it may read on in its own
-    order; anything in compiled code. ``batch_independence`` tries a recipe's model instead.
+    After the watch a copy of each trained model is tried, in eval mode, on some samples of one of its
+    first batches, where a loader has stacked them or the loss has one target for each: it fails where a
+    sample's output changes with the others by a view or reshape in the model, or by a layer of
+    sequences without ``batch_first=True``. A mean, a deviation or a softmax over the samples is advice.
+
+    **What it cannot see.** Cells that are called step by step; states where a data set ignores the
+    number it is asked for, so that it may read on in its own order; models that are large, compiled,
+    have hooks of their own, or hold more than tensors and settings, so that a copy is not tried.
+    ``batch_independence`` tries a recipe's model whatever it does.
 
     **Source.** The PyTorch documentation of ``torch.nn.LSTM`` (``batch_first``), and of
     ``torch.nn.functional.softmax``, whose implicit axis is the first of three.
@@ -42,7 +49,7 @@ class SamplesStayApart(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop"})
-    glances: ClassVar[frozenset[str]] = frozenset({"axes", "comparisons"})
+    glances: ClassVar[frozenset[str]] = frozenset({"axes", "comparisons", "meetings"})
     shows: ClassVar[Effect | None] = Effect.INDEPENDENCE
     leads_to: ClassVar[frozenset[Effect]] = frozenset(
         {Effect.FITTING, Effect.PROGRESS, Effect.LEARNING, Effect.GENERALIZATION}
@@ -65,18 +72,26 @@ class SamplesStayApart(Check):
         bound = max(self.often, self.most * losses.integer("looked"))
         if losses.integer("carried") >= bound:
             return self.failed_by(carried_over(losses, bound))
-        if not rows:
-            return self.not_applicable("no layer of sequences was called on a loader's own batch")
-        turned = [row for row in rows if self._is_turned(row)]
-        for row in (row for row in turned if row.text("kind") == "layer"):
-            return self.failed_by(along_the_samples(row))
-        for row in (row for row in turned if row.text("kind") == "state"):
-            return self.failed_by(kept_within(row))
-        for row in turned:
-            return self.failed_by(over_the_samples(row))
+        tried = trace.rows("meetings")
+        if not rows and not tried:
+            return self.not_applicable("no model was called on a batch whose samples' axis is known")
+        if fault := self._fault(rows) or met(tried):
+            return self.failed_by(fault)
         measure = Measure("layers along the samples", 0, "count", 0)
         layers = sum(row.text("kind") == "layer" for row in rows)
-        return self.passed(f"0 of {layers} layers of sequences run along the samples (0 may)", measure)
+        return self.passed(
+            f"0 of {layers} layers of sequences run along the samples (0 may)",
+            measure,
+            advice=list(advice_on(tried)),
+        )
+
+    def _fault(self, rows: tuple[Row, ...]) -> Fault | None:
+        turned = [row for row in rows if self._is_turned(row)]
+        stories = {"layer": along_the_samples, "state": kept_within, "softmax": over_the_samples}
+        found = (
+            tell(row) for kind, tell in stories.items() for row in turned if row.text("kind") == kind
+        )
+        return next(found, None)
 
     def _is_turned(self, row: Row) -> bool:
         return row.integer("turned") == row.integer("calls") >= self.often

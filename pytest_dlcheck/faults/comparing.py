@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.faults.overwritten import one_sample
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.verdict import Measure, Suspect
 
@@ -214,6 +215,7 @@ BY_NAME: Mapping[str, Callable[[Row, float], Fault]] = {
     "its_own": its_own,
     "foreseen": foreseen,
     "advantage": advantage,
+    "one_sample": one_sample,
 }
 """Faults by the name under which the losses that show them are counted."""
 ADVICE: Mapping[str, Callable[[Row], str]] = {

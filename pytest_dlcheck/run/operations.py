@@ -116,6 +116,11 @@ class _Recorder(TorchFunctionMode):
         return result
 
 
+def line_of_caller() -> str:
+    """The line of the user's code from which a torch function mode was asked."""
+    return _line(sys._getframe(2))  # noqa: SLF001  the cheapest way to the caller's line
+
+
 def _line(frame: FrameType | None) -> str:
     while frame is not None:
         if not frame.f_code.co_filename.startswith(_NOT_THEIRS):

@@ -3,6 +3,7 @@
 import pytest
 
 from . import (
+    faults_of_axes,
     faults_of_clipping,
     faults_of_hand_cut,
     faults_of_order,
@@ -34,6 +35,7 @@ SILENT = [
     ),
     *rarer.UNTOLD,
     *unusual.UNTOLD,
+    *faults_of_axes.UNTOLD,
 ]
 
 

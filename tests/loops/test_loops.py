@@ -13,18 +13,22 @@ from pytest_dlcheck import watch
 from pytest_dlcheck.verdict import Outcome
 
 from . import (
+    faults_of_axes,
     faults_of_classes,
     faults_of_clipping,
     faults_of_copies,
     faults_of_data,
     faults_of_flows,
     faults_of_folds,
+    faults_of_foresight,
     faults_of_hand_cut,
     faults_of_losses,
     faults_of_memory,
+    faults_of_opponents,
     faults_of_optimizers,
     faults_of_order,
     faults_of_pairs,
+    faults_of_references,
     faults_of_replaced_parts,
     faults_of_resets,
     faults_of_scales,
@@ -81,6 +85,10 @@ QUIET += [
     *faults_of_weighing.QUIET,
     *faults_of_weighing.COSTS,
     *rarer.QUIET,
+    *faults_of_axes.QUIET,
+    *faults_of_foresight.QUIET,
+    *faults_of_opponents.QUIET,
+    *faults_of_references.QUIET,
     *unusual.QUIET,
 ]
 TWINS = dict.fromkeys(case.twin for case in CASES)

@@ -138,6 +138,7 @@ class _Trial:
             position=worst.position,
             earliest=worst.earliest,
             positions=len(leaks),
+            leaking=sum(leak.change > leak.bound for leak in leaks),
             steps=steps,
             one_ahead=leaking and self.one_ahead(tensor, worst.position, steps, self.layers(guilty)),
             sees_past=self.sees(tensor, slice(0, middle), middle, steps) if asked else None,

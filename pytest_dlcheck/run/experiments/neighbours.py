@@ -325,6 +325,7 @@ def _described(guilty: ModuleCall | None) -> dict[str, Any]:
         "culprit": guilty.name,
         "culprit_type": type(module).__name__,
         "culprit_training": module.training,
+        "culprit_input": str(list(guilty.inputs[0].shape)) if guilty.inputs else "",
         "batch_first": getattr(module, "batch_first", None),
         "softmax_dim": getattr(module, "dim", None) if "Softmax" in type(module).__name__ else None,
         "keeps_no_statistics": getattr(module, "track_running_stats", None) is False,

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pytest_dlcheck.run.as_called import forward_of, nest_of
 from pytest_dlcheck.run.custom_functions import custom_functions
 from pytest_dlcheck.run.experiments import all_experiments
 from pytest_dlcheck.run.first_pass import FirstPass
@@ -86,9 +87,9 @@ def _as_called(rig: Rig, loop: Callable[[], None], *, has_data: bool) -> Rig | N
         if not calls:
             return None
         args, kwargs = calls[0]
-        data = [copied(detached(_nest(args, kwargs)))]
+        data = [copied(detached(nest_of(args, kwargs)))]
         still = replace(
-            recipe, train=None, train_data=data, val_data=None, forward=_forward(args, kwargs)
+            recipe, train=None, train_data=data, val_data=None, forward=forward_of(args, kwargs)
         )
     called = Rig(still, str(rig.device), rig.seed)
     called.open()
@@ -117,23 +118,6 @@ def _first_call(model: nn.Module, loop: Callable[[], None]) -> list[_Arguments]:
     finally:
         handle.remove()
     return calls
-
-
-def _nest(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    if kwargs:
-        return {"args": list(args), **kwargs} if args else kwargs
-    return args[0] if len(args) == 1 else args
-
-
-def _forward(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[nn.Module, Any], Any]:
-    """Calls a model with such a nest, as it was called."""
-    if kwargs:
-        return lambda model, nest: model(
-            *nest.get("args", ()), **{name: value for name, value in nest.items() if name != "args"}
-        )
-    if len(args) == 1:
-        return lambda model, nest: model(nest)
-    return lambda model, nest: model(*nest)
 
 
 def _first_pass(rig: Rig) -> FirstPass:

@@ -36,6 +36,7 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     )
     record.facts["loop"] = (_loop_row(watcher, strand),)
     record.facts["phases"] = _phases(watcher, strand)
+    record.facts |= watcher.last_found.get(id(strand), {})
     record.facts["exposure"] = (strand.exposure.row(strand.exposure_of_copies),)
     record.facts["comparisons"] = (Row(strand.comparisons.row(), **_taught(watcher, strand)),)
     if rows := strand.comparisons.given.rows():
@@ -78,8 +79,7 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
         record.facts["new_classes"] = watcher.classes_never_trained()
     record.facts["recipe"] = (_recipe_row(strand, others),)
     record.facts["steps"] = (Row(asked=strand.step, skipped_by_scaler=0),)
-    trial = Trial("watch", steps=strand.step)
-    return record.trace(trial, _ending(record), watcher.seconds)
+    return record.trace(Trial("watch", steps=strand.step), _ending(record), watcher.seconds)
 
 
 def _phases(watcher: Watcher, strand: Strand) -> tuple[Row, ...]:

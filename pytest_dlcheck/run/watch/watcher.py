@@ -33,12 +33,14 @@ from pytest_dlcheck.run.watch.lull import QUICK, Lull
 from pytest_dlcheck.run.watch.meeting import Meeting
 from pytest_dlcheck.run.watch.models.aside import Aside
 from pytest_dlcheck.run.watch.models.evaluations import Evaluations
+from pytest_dlcheck.run.watch.models.first_calls import FirstCalls
 from pytest_dlcheck.run.watch.models.modes import Drifts
 from pytest_dlcheck.run.watch.models.moment import Moment
 from pytest_dlcheck.run.watch.models.outside import Outside
 from pytest_dlcheck.run.watch.models.own_functions import OwnFunctions
 from pytest_dlcheck.run.watch.models.restored import Restored
 from pytest_dlcheck.run.watch.models.scores import Scores
+from pytest_dlcheck.run.watch.models.trying import tried
 from pytest_dlcheck.run.watch.models.unheard import Told
 from pytest_dlcheck.run.watch.roster import Roster
 from pytest_dlcheck.run.watch.scene import parameters_of
@@ -94,6 +96,9 @@ class Watcher:
         self.loading, self.graphs = Loading(), Graphs()
         self._targets = Targets(self._guard, self.evaluations.answers)
         self.taught, self.likeness = Taught(), Likeness(self._guard)
+        self._first_calls = FirstCalls(self._guard)
+        self.last_found: dict[int, dict[str, tuple[Row, ...]]] = {}
+        """What is told where the watch ends, as by copies of models, by the strand's identity."""
         self._company = Company(Meeting.of_this_process())
         self.unheard: tuple[Told, ...] = ()
         self._losses: Sequence[Tensor] = ()
@@ -174,6 +179,7 @@ class Watcher:
         if self.taught.is_due(self.backwards):
             self.taught.look(losses, [s.keys for s in self.strands if s.scene is not None])
         self.graphs.backward_begins(self.backwards, losses)
+        self._first_calls.backward_begins(losses)
 
     def backward_ends(self) -> None:
         """Find out whom it reached."""
@@ -226,6 +232,7 @@ class Watcher:
         if not strand.is_alone:
             others = [each.reach for each in self.strands if each is not strand]
             strand.reach.steps(self.backwards, others)
+        self._outside.pushes.steps(strand)
         strand.step_ends(optimizer)
         strand.last_event = self.event
         if self.restored.taken:
@@ -291,6 +298,7 @@ class Watcher:
             self.new_classes.open.add(batch)
         self._outside.batch_is_read(loader, batch)
         self._targets.batch_is_read(batch, loader)
+        self._first_calls.batch_is_read(loader, batch)
         self.evaluations.answers.batch_is_read(batch)
 
     def classes_never_trained(self) -> tuple[Row, ...]:
@@ -322,6 +330,7 @@ class Watcher:
         for strand in self.strands:
             if strand.scene is not None and strand.scene.model is module:
                 strand.batch(arguments, self.loading)
+                self._first_calls.is_called(module)
                 if from_loader:
                     self.opens_a_window(strand, module, arguments)
 
@@ -412,6 +421,10 @@ class Watcher:
         stepped: set[int] = set().union(*(strand.keys for strand in self.strands))
         self.unheard = tuple(self._outside.unheard.told(stepped))
         for strand in self.strands:
+            found = {"pushes": self._outside.pushes.rows(strand.keys)}
+            if strand.scene is not None and not (self.fault or self._outside.hears_compiled_code):
+                found |= tried(strand.scene.model, self._first_calls.of(strand.scene.model))
+            self.last_found[id(strand)] = found
             strand.close(self._outside, early=False)
 
 

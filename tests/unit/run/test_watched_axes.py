@@ -92,9 +92,13 @@ def test_a_softmax_is_to_be_within_samples():
 def test_where_it_cannot_be_told_which_axis_is_which_nothing_is_said():
     square = torch.randn(6 * N, N, WIDTH)
     assert failures(Reader(nn.LSTM(WIDTH, 3)), (square, Y)) == []
-    assert failures(Reader(nn.LSTM(WIDTH, 3)), give=lambda x: x.flip(1)[:, 1:]) == []
 
 
 def test_no_hook_of_all_modules_is_left_behind():
     failures(Reader(nn.GRU(WIDTH, 3, batch_first=True)))
     assert not torch.nn.modules.module._has_any_global_hook()  # noqa: SLF001  torch asks so itself
+
+
+def test_a_batch_that_was_changed_is_known_by_the_targets_of_its_samples():
+    (verdict,) = failures(Reader(nn.LSTM(WIDTH, 3)), give=lambda x: x.flip(1)[:, 1:])
+    assert "batch_first" in verdict.cause

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -38,6 +38,7 @@ from pytest_dlcheck.run.watch.losses.outputs import made_here
 from pytest_dlcheck.run.watch.losses.padding import counted
 from pytest_dlcheck.run.watch.losses.partners import Couples
 from pytest_dlcheck.run.watch.losses.policies import unlikelier
+from pytest_dlcheck.run.watch.losses.same_rows import are_one
 from pytest_dlcheck.run.watch.losses.written import weightless, written
 from pytest_dlcheck.run.watch.models.answers import Answers
 from pytest_dlcheck.run.watch.models.once import Once
@@ -71,6 +72,7 @@ class Targets:
         self._further: list[Tensor] = []
         """What models were called on besides."""
         self._couples, self._carried = Couples(), Carried()
+        self._model: Callable[[], nn.Module | None] = lambda: None
         self._labels: Tensor | None = None
         self.compares_labels = False
         """Whether what a loader gives as labels was seen to be what a loss compares."""
@@ -90,6 +92,7 @@ class Targets:
         """A root is called with gradients."""
         if self._backwards >= self.next:
             Once(module, self._guard(self._gives))
+            self._model = weakref.ref(module)
             self._carried.is_called(tensors(arguments))
             given = [tensor for tensor in tensors(arguments) if is_plain(tensor)]
             self._inputs = [*self._inputs, *given[:1]][-KEPT:]
@@ -160,6 +163,7 @@ class Targets:
             "unlikelier": unlikelier(nodes, by_hand),
             "carried": self._carried.taken(),
             "partly": _partly(inputs, still),
+            "one_sample": are_one(self._model(), inputs, further, still),
             "weightless": "0" if weightless(nodes[0]) else "",
         }
         partners = self._couples.look(nodes, inputs, further, still, by_hand=by_hand)

@@ -13,6 +13,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.listener import Listener
+from pytest_dlcheck.run.watch.losses.pushes import Pushes
 from pytest_dlcheck.run.watch.models.axes import Axes
 from pytest_dlcheck.run.watch.models.entries import Entries
 from pytest_dlcheck.run.watch.models.flows import Flows
@@ -48,7 +49,7 @@ class Outside:
     ) -> None:
         self._strands, self._compilation = strands, compilation
         self.visits, self.flows, self.unheard, self.axes = Visits(), Flows(), Unheard(), Axes()
-        self.entries, self.kept_states = Entries(), KeptStates()
+        self.entries, self.kept_states, self.pushes = Entries(), KeptStates(), Pushes(guard)
         self._outermost: weakref.ref[nn.Module] | None = None
         self._giver: weakref.ref[nn.Module] | None = None
         self.calls = Calls(listener, self, guard)
@@ -87,6 +88,7 @@ class Outside:
             self.visits.returns(module, output)
             giver = None if self._giver is None else self._giver()
             self.unheard.returns(module, giver, arguments, output)
+            self.pushes.returns(module, giver, arguments, output)
             self._outermost = None
 
     def backward_begins(self, losses: Sequence[Tensor]) -> None:
@@ -94,6 +96,7 @@ class Outside:
         if self.calls.are_all_heard:
             self.unheard.backward_begins(losses)
             self.axes.backward_begins(losses)
+            self.pushes.backward_begins(losses)
         self.calls.forget_open_calls()
         self.entries.forget_open_calls()
 
@@ -119,6 +122,11 @@ class Outside:
         stepped = {id(p) for p in parameters_of(optimizer)}
         whole = [m for m in self.called() if stepped <= {id(p) for p in m.parameters()}]
         return [part for module in whole for part in module.modules()] or census()[0]
+
+    @property
+    def hears_compiled_code(self) -> bool:
+        """Whether compiled code may have run."""
+        return self._compilation.is_at_work
 
     def called(self) -> list[nn.Module]:
         """The modules that were called from outside of any other, and live."""

@@ -1,0 +1,28 @@
+"""Places of a sequence that see the next ones, which they are to tell, in a watched loop: as a fault."""
+
+from __future__ import annotations
+
+from pytest_dlcheck.faults import causal
+from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.trace import Row, Trace
+
+
+def seen_ahead(trace: Trace) -> Fault | None:
+    """A model whose targets are the next steps, and whose outputs change with these, place by place."""
+    for row in trace.rows("foresight"):
+        if _leaks(row) and row.flag("in_place") and row.integer("leaking") == row.integer("positions"):
+            return causal.leak(row)
+    return None
+
+
+def is_meant(trace: Trace) -> bool:
+    """Whether a copy of the model was tried, and nothing shows a place of its outputs its own target.
+
+    Either no output changes with later steps, or all do by one thing that is made of the whole sequence.
+    """
+    rows = trace.rows("foresight")
+    return bool(rows) and all(not _leaks(row) or row.get("in_place") is False for row in rows)
+
+
+def _leaks(row: Row) -> bool:
+    return row.number("change") > row.number("bound")

@@ -1,0 +1,62 @@
+"""Samples of a batch that are all the same, while their targets differ. No judgement."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+FEWEST = 8
+"""Samples (count) that are not the same by chance."""
+_TWO = 2
+
+
+def are_one(
+    model: nn.Module | None,
+    inputs: Sequence[Tensor],
+    further: Sequence[Tensor],
+    targets: Sequence[Tensor],
+) -> str:
+    """What a model is called on, in words, where all its samples are one; empty where they are not.
+
+    Not where the one sample is of zeros and ones, as a constant state is, nor where the model may be
+    given more than is known, by which its samples differ.
+
+    Args:
+        model: which was called last.
+        inputs: the first tensors that models were called on.
+        further: what they were called on besides.
+        targets: what the loss has kept.
+    """
+    if len(inputs) != 1 or further or model is None or not _are_same(inputs[0]):
+        return ""
+    given = inputs[0].detach()
+    if bool(((given[0] == 0) | (given[0] == 1)).all()) or len(torch.unique(given[0])) < _TWO:
+        return ""
+    if not any(_differ(target, len(given)) for target in targets) or not _takes_one(model):
+        return ""
+    return str(list(given.shape))
+
+
+def _are_same(given: Tensor) -> bool:
+    """Whether each row is the first; real numbers, as words are often the same where they begin."""
+    if not given.is_floating_point() or given.dim() < _TWO or len(given) < FEWEST:
+        return False
+    rows = given.detach()
+    return bool((rows[1] == rows[0]).all()) and bool((rows == rows[:1]).all())
+
+
+def _differ(target: Tensor, samples: int) -> bool:
+    """Whether there is a target for each sample, and it is not always the same."""
+    if not target.dim() or len(target) != samples:
+        return False
+    return bool((target.detach() != target.detach()[:1]).any())
+
+
+def _takes_one(model: nn.Module) -> bool:
+    try:
+        return len(inspect.signature(model.forward).parameters) == 1
+    except (TypeError, ValueError):
+        return False

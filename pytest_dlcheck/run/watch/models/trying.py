@@ -1,0 +1,114 @@
+"""Where a watch ends, copies of the trained models are tried on what these were called on.
+
+Whether samples of a batch meet, and places of a sequence see those after them, as the experiments of a
+recipe find it out. The models themselves are not called. No judgement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import redirect_stdout, suppress
+from io import StringIO
+from typing import Any
+
+import torch
+from torch import distributed, nn
+
+from pytest_dlcheck.recipe import Recipe
+from pytest_dlcheck.run import numpy_draws
+from pytest_dlcheck.run.as_called import forward_of, nest_of
+from pytest_dlcheck.run.experiments.future import Future
+from pytest_dlcheck.run.experiments.neighbours import Neighbours
+from pytest_dlcheck.run.inspection import conduct
+from pytest_dlcheck.run.record import Record
+from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.seeding import same_draws
+from pytest_dlcheck.run.tree import batch_size, map_tensors, named_tensors, take, tensors
+from pytest_dlcheck.run.watch.models.alignment import uses_in_place
+from pytest_dlcheck.run.watch.models.first_calls import Call
+from pytest_dlcheck.run.watch.models.standing_copies import standing_copy
+from pytest_dlcheck.trace import Row
+
+SEED = 0
+SAMPLES = 7
+"""Samples that a model is tried on, at most: as many as the experiments take."""
+WORK = 1 << 32
+"""Parameters times numbers of these samples (count) above which a model is not tried: some seconds."""
+
+
+def tried(model: nn.Module, call: Call | None) -> dict[str, tuple[Row, ...]]:
+    """The facts ``meetings`` and ``foresight``; none where a model is left alone.
+
+    Args:
+        model: as it is where the watch ends.
+        call: what it was called on.
+    """
+    if call is None or (distributed.is_available() and distributed.is_initialized()):
+        return {}
+    numpy_draws.forget()  # a loop goes on to the last number
+    with same_draws(SEED), torch.enable_grad(), redirect_stdout(StringIO()):
+        return {
+            "meetings": tuple(_meetings(model, call)),
+            "foresight": tuple(_foresight(model, call)),
+        }
+
+
+def _meetings(model: nn.Module, call: Call) -> Iterator[Row]:
+    if not (call.from_loader or call.has_a_target_each):
+        return
+    rig = _rig(model, call, batch_dim=0)
+    record = Record()
+    if rig is None:
+        return
+    conduct(Neighbours(), rig, record)
+    first = tensors((call.args, call.kwargs))[0]
+    for row in record.facts.get("neighbours", ()):
+        yield Row(row, given=str(list(first.shape)), from_loader=call.from_loader)
+
+
+def _foresight(model: nn.Module, call: Call) -> Iterator[Row]:
+    if call.steps is None:
+        return
+    rig = _rig(model, call, batch_dim=1 - call.steps, causal=call.steps)
+    record = Record()
+    if rig is None:
+        return
+    conduct(Future(), rig, record)
+    names = [name for name, _ in named_tensors(rig.call.inputs, "input")]
+    for row in record.facts.get("future", ()):
+        if row.text("input") == names[call.timed]:
+            yield Row(row, in_place=_is_in_place(rig, row, call.steps))
+
+
+def _is_in_place(rig: Rig, row: Row, axis: int) -> bool | None:
+    """Whether what the culprit gives at a place is used at that place; None where it is not known."""
+    if row.get("culprit") is None:
+        return None
+    with suppress(Exception), rig.undisturbed(training=False), torch.no_grad():
+        return uses_in_place(rig, row, axis)
+    return None
+
+
+def _rig(model: nn.Module, call: Call, batch_dim: int, causal: int | None = None) -> Rig | None:
+    given: Any = nest_of(call.args, call.kwargs)
+    size = batch_size(given, batch_dim)
+    numbers = sum(t.numel() for t in tensors(given)) * min(1.0, SAMPLES / (size or 1))
+    if numbers * sum(p.numel() for p in model.parameters()) > WORK:
+        return None
+    still = standing_copy(model)
+    if still is None:
+        return None
+    place = next((p.device for p in still.parameters()), torch.device("cpu"))
+    if size is not None and size > SAMPLES:
+        with suppress(Exception):
+            given = take(given, torch.linspace(0, size - 1, SAMPLES).round().long(), batch_dim)
+    recipe = Recipe(
+        model=still,
+        train_data=[map_tensors(given, lambda tensor: tensor.to(place))],
+        forward=forward_of(call.args, call.kwargs),
+        batch_dim=batch_dim,
+        causal=causal,
+    )
+    rig = Rig(recipe, str(place), SEED)
+    rig.open()
+    return rig
