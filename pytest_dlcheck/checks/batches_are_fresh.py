@@ -9,6 +9,7 @@ from statistics import median_low
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
+from pytest_dlcheck.faults import slices
 from pytest_dlcheck.faults.data_edits import edited_again
 from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
@@ -28,19 +29,22 @@ class BatchesAreFresh(Check):
     at every one of them, or where no more than half as many batches differ as would if each first batch
     were drawn by lot. One batch that was read once may be meant (overfitting a batch): advice, and so
     is a loader of several batches that is begun anew at every step, or for a batch that is then used
-    for several. It fails, too, where reading samples edits what the data set has stored of them, in two
+    for several. Rows that are cut by hand from a tensor, always the same ones, while most are never
+    used, fail where validations lie exactly one pass over all rows apart; elsewhere they are advice. It
+    fails, too, where reading samples edits what the data set has stored of them, in two
     passes, and the second change begins where the first has ended: noise that adds up, or a scaling
     that is done again. Rows of the arrays that it keeps are compared before and after a read.
 
     **What it cannot see.** Which samples are in a batch; data that is no tensor argument of the model;
-    edits in a loader's workers, by a loop that reads without a loader, or of whole arrays at once.
+    slices that are copied, as to another device, or cut once before the loop, which may be meant; edits
+    in a loader's workers, by a loop that reads without a loader, or of whole arrays at once.
 
     **Source.** PyTorch forum threads on ``next(iter(loader))``.
     """
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop", "batch_fingerprint"})
-    glances: ClassVar[frozenset[str]] = frozenset({"edited"})
+    glances: ClassVar[frozenset[str]] = frozenset({"edited", "slices"})
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION, Effect.LEARNING})
     judges_divergence: ClassVar[bool] = True
@@ -67,6 +71,13 @@ class BatchesAreFresh(Check):
         restarts = length > 1 and read >= self.enough and passes >= self.anew * read
         if seen < self.enough:
             return self.inconclusive(f"only {seen} steps were recorded, {self.enough} are needed")
+        by_hand = [
+            part
+            for part in trace.rows("slices")
+            if slices.is_one(part, row.integer("steps"), self.enough)
+        ]
+        if by_hand and distinct == 1 and (fault := slices.same_rows(by_hand[0], row.integer("steps"))):
+            return self.failed_by(fault)
         at_each_step = read >= self.anew * row.integer("steps")
         by_lot = length * (1 - (1 - 1 / max(1, length)) ** seen)
         few = max(1, int(by_lot / 2)) if at_each_step else 1
@@ -80,7 +91,7 @@ class BatchesAreFresh(Check):
                 cause="the data loader is begun anew at every step: next(iter(loader)) inside the loop",
                 remedy="iterate over the loader: for batch in loader",
             )
-        advice = []
+        advice = [slices.advice(part) for part in by_hand if distinct == 1]
         if distinct == 1 and length > 1 and row.integer("fresh_batches"):
             advice.append(f"every step sees the same batch, of {length} that the loader has")
         elif restarts and (turns := _in_a_row(trace.series("batch_fingerprint"))) > 1:
@@ -109,6 +120,9 @@ class BatchesAreFresh(Check):
         yield Example("next(iter(loader))", (_example([1.0] * 20, 20, 20),), ("data",))
         seeded = _example([i // 5 for i in range(20)], 20, 20)
         yield Example("next(iter(loader)) of a loader with a seed", (seeded,), ("data",))
+        cut = Row(looked=20, rows=50, of=1000, asked=0, stop=20, stops=3)
+        row = Row(loader_length=0, loader_batches=0, loader_passes=0, steps=60, fresh_batches=0)
+        yield Example("the first rows", (_example([1.0] * 20, 0, 0, loop=row, slices=cut),), ("data",))
         adds_up = Row(
             name="Faces.images", rows=64, passes=2, given=True, drift=0.02, first=1.0, size=0.1
         )
@@ -130,4 +144,4 @@ def _example(prints: list[float], batches: int, passes: int, **more: Row) -> Tra
     read = {"loader_batches": batches, "loader_passes": passes, "fresh_batches": batches}
     row = Row(read, steps=20, loader_length=16)
     series = Series(tuple(range(len(prints))), tuple(prints))
-    return example_trace(Terms().watch(), loop=row, batch_fingerprint=series, **more)
+    return example_trace(Terms().watch(), **{"loop": row, "batch_fingerprint": series, **more})

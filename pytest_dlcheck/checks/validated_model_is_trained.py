@@ -12,7 +12,9 @@ from pytest_dlcheck.faults.choosing import advice_on_choices, chosen_among_one
 from pytest_dlcheck.faults.restoring import initial_statistics
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
-from pytest_dlcheck.verdict import Verdict
+from pytest_dlcheck.verdict import Outcome, Verdict
+
+NONE = Outcome.NOT_APPLICABLE
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,14 @@ class ValidatedModelIsTrained(Check):
     steps apart, count as validations where ``often`` or more of them are on the input of the first: it
     fails where the copy's weights are evidently a fresh draw and the trained model is never called
     without gradients before its last step. Otherwise a copy that stands still may be a reference: that
-    is advice, where it is untrained, or evaluated on the same input alone. It fails, too, where
-    ``answers`` or more are chosen by ``argmax`` or ``max`` along the axis of the classes, of outputs
-    that have one class in every call; where the model gives other outputs besides, that is advice. And
-    it fails where all batch norms of a validated copy have the mean 0 and the variance 1 of the
-    beginning, though its parameters follow a trained model whose statistics have moved.
+    is advice, where it is untrained, or evaluated on the same input alone. One evaluation is enough of
+    copies that are first evaluated after the training: it fails where all have the weights that a
+    training of ``late`` or more steps began with, and the trained model was never asked; where its
+    weights were taken, it is advice. It fails, too, where ``answers`` or more are chosen by
+    ``argmax`` or ``max`` along the axis of the classes, of outputs that have one class in every call;
+    where the model gives other outputs besides, that is advice. And it fails where all batch norms of a
+    validated copy have the mean 0 and the variance 1 of the beginning, though its parameters follow a
+    trained model whose statistics have moved.
 
     **What it cannot see.** Averages kept as lists of tensors, and which model is saved; what is chosen
     by other libraries, and in compiled code; copies that no loader's batches are given to and that are
@@ -56,6 +61,9 @@ class ValidatedModelIsTrained(Check):
     """Validations (count) that show whether it follows."""
     apart: int = 8
     """Steps (count) between them, in which a trained model moves."""
+    late: int = 64
+    """Steps (count) of a training after which a copy is evaluated once; chosen, so that an average that
+    begins after a warm-up, or is updated now and then, has begun."""
     answers: int = 16
     """Answers (count) chosen among one from which on it is no accident; chosen."""
 
@@ -68,25 +76,34 @@ class ValidatedModelIsTrained(Check):
         trace = evidence.the("watch")
         if not trace.row("loop").integer("steps"):
             return self.not_applicable("nothing was trained here: no optimizer stepped")
-        unset = [row for row in trace.rows("evaluated_twins") if row.integer("unset_statistics")]
+        unset = [r for r in trace.rows("evaluated_twins") if r.integer("unset_statistics")]
+        unset = [row for row in unset if not row.flag("is_late")]
         if unset:
             return self.failed_by(initial_statistics(unset[0]))
         one = [r for r in trace.rows("chosen_among_one") if r.integer("answers") >= self.answers]
         for row in one:
             if row.flag("is_alone"):
                 return self.failed_by(chosen_among_one(row, self.answers))
-        advice, twins = [advice_on_choices(row) for row in one], trace.rows("evaluated_twins")
+        advice, rows = [advice_on_choices(row) for row in one], trace.rows("evaluated_twins")
+        twins = [row for row in rows if not row.flag("is_late")]
+        stood = [row for row in rows if row.flag("is_late") and self._stood_still(row)]
+        advice += copies.still_late(rows, stood)
+        still = [twin for twin in twins if self._stands_still(twin)]
+        late = copies.never_updated_late(rows, stood, self.late)
+        if fault := late or copies.never_updated(twins, still, self.often, self.apart):
+            return self.failed_by(fault)
         if not twins and not advice:
             return self.not_applicable("no copy of the trained model is validated")
-        still = [twin for twin in twins if self._stands_still(twin)]
-        if fault := copies.never_updated(twins, still, self.often, self.apart):
-            return self.failed_by(fault)
         advice += copies.still_copies(still, self.often)
         return self.passed(copies.story(twins, still, self.apart), copies.measure(still), advice=advice)
 
     def _stands_still(self, twin: Row) -> bool:
         often = max(twin.integer("validations"), twin.integer("again")) >= self.often
         return often and twin.integer("steps_between") >= self.apart and not twin.flag("moved")
+
+    def _stood_still(self, twin: Row) -> bool:
+        as_before = twin.flag("was_copy") or twin.flag("was_fresh")
+        return as_before and twin.integer("steps_between") >= self.late and not twin.flag("moved")
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:
@@ -96,6 +113,8 @@ class ValidatedModelIsTrained(Check):
         again = {"validations": 0, "again": 3, "was_fresh": True}
         yield Example("evaluated beside the trained", (_example(**again, own_calls=True),))
         yield Example("pretrained", (_example(validations=0, again=3, was_copy=True),))
+        late = {"validations": 0, "steps_between": 480, "was_copy": True, "is_late": True}
+        yield Example("a reference at the end", (_example(**late, own_answers=True),), (), NONE)
         yield Example("one of several outputs", (_chosen(is_alone=False),))
 
     @classmethod
@@ -105,6 +124,8 @@ class ValidatedModelIsTrained(Check):
         again = _example(validations=0, again=3, was_fresh=True)
         yield Example("never updated, data cut by hand", (again,), ("AveragedModel",))
         yield Example("the argmax of one output", (_chosen(),), ("Net",))
+        once = _example(validations=0, steps_between=480, was_copy=True, is_late=True)
+        yield Example("evaluated once, at the end", (once,), ("AveragedModel",))
         average = _example(moved=True, unset_statistics=3)
         yield Example("an average without its statistics", (average,), ("AveragedModel",))
 

@@ -52,6 +52,52 @@ def never_updated(twins: Sequence[Row], still: Sequence[Row], often: int, apart:
     return None
 
 
+def never_updated_late(late: Sequence[Row], still: Sequence[Row], apart: int) -> Fault | None:
+    """Nothing but copies is evaluated, first after the training, and all are as before it.
+
+    Args:
+        late: all copies that are evaluated so.
+        still: those that are as they were when the training began.
+        apart: steps in which an average has begun to follow.
+    """
+    if not still or len(still) < len(late):
+        return None
+    twin = still[0]
+    if twin.flag("own_answers") or twin.flag("own_weights"):
+        return None
+    steps = twin.integer("steps_between")
+    return Fault(
+        because=(
+            f"{len(still)} of {len(late)} copies that are evaluated after the training stand still over "
+            f"{apart} steps or more (0 should, unless the trained model is evaluated too)"
+        ),
+        measures=(Measure("evaluated copies that stand still", len(still), "count", 0),),
+        suspects=(
+            Suspect(
+                twin.text("model"),
+                f"stands still over {steps} steps and is evaluated after them, with the weights that "
+                "the training began with; the trained model is never evaluated",
+            ),
+        ),
+        cause=(
+            "the evaluated copy, a moving average perhaps, is never updated, or from itself or another "
+            "model that does not train"
+        ),
+        remedy=_REMEDY,
+    )
+
+
+def still_late(late: Sequence[Row], still: Sequence[Row]) -> Iterator[str]:
+    """Advice on such copies, where the weights of the trained model were taken."""
+    for twin in still if len(still) == len(late) else ():
+        if twin.flag("own_weights") and not twin.flag("own_answers"):
+            yield (
+                f"{twin.text('model')} is evaluated after {twin.integer('steps_between')} steps with "
+                "the weights that the training began with, and the trained model is not: an average is "
+                "to be updated from the trained model; unless it is a reference that stays as it is"
+            )
+
+
 def still_copies(still: Sequence[Row], often: int) -> Iterator[str]:
     """Advice on copies that stand still, and may be meant to."""
     for twin in still:

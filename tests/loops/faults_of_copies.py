@@ -106,6 +106,18 @@ def copied_now_and_then():
     _averaged(follow, model=Flat())
 
 
+def average_of_a_head_alone():
+    """Most of its parameters are frozen, and those of the copy are as they were."""
+    model = nn.Sequential(nn.Flatten(), mlp(64, *[64] * 6, 10))
+    for parameter in list(model.parameters())[:-1]:
+        parameter.requires_grad_(False)
+    _averaged(
+        _mix,
+        model=model,
+        make=lambda model: torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-2),
+    )
+
+
 def frozen_reference_of_another_size():
     train, test = loaders()
     model, reference = Net(), mlp(64, 16, 10)
@@ -128,6 +140,7 @@ QUIET = [
     average_that_is_slow_of_a_model_that_is_too,
     average_of_all_steps,
     copied_now_and_then,
+    average_of_a_head_alone,
     frozen_reference_of_another_size,
 ]
 """None of them may raise an alarm."""

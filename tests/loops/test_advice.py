@@ -5,7 +5,10 @@ import pytest
 from . import (
     faults_of_axes,
     faults_of_clipping,
+    faults_of_guessing,
     faults_of_hand_cut,
+    faults_of_late_copies,
+    faults_of_one_slice,
     faults_of_order,
     faults_of_pairs,
     faults_of_teachers,
@@ -27,6 +30,10 @@ SILENT = [
     ),
     *((loop, "an average is to be updated") for loop in faults_of_hand_cut.UNTOLD),
     *((loop, "to be synchronised") for loop in faults_of_hand_cut.UNTOLD),
+    *((loop, "one batch for ever") for loop in faults_of_one_slice.UNTOLD),
+    *((loop, "guessing") for loop in faults_of_guessing.UNTOLD),
+    *((loop, "every sample the same") for loop in faults_of_guessing.UNTOLD),
+    *((loop, "the training began with") for loop in faults_of_late_copies.QUIET),
     *((loop, "steps in a row") for loop in faults_of_order.QUIET),
     *(
         (loop, words)

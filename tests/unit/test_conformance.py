@@ -127,7 +127,7 @@ VERBS = frozenset(
     {
         *("is", "are", "has", "have", "stays", "stay", "holds", "does", "do", "keeps", "keep", "moves"),
         *("flows", "flow", "updates", "update", "fits", "learns", "overfits", "decreases"),
-        *("covers", "uses", "starts", "generalizes", "persists", "passes", "trains"),
+        *("beats", "covers", "uses", "starts", "generalizes", "persists", "passes", "trains"),
         *("reproduces",),
     }
 )

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from pytest_dlcheck.run.freshness import is_untrained
+from pytest_dlcheck.run.watch.models.following import Sample
 
 if TYPE_CHECKING:
     from pytest_dlcheck.run.watch.strand import Strand
@@ -39,6 +40,10 @@ class Fate:
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self.settings = _settings(optimizer)
         self.is_fresh = _is_fresh(model)
+        stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        own = enumerate(model.parameters())
+        self.began = Sample.of(model, [place for place, p in own if id(p) in stepped])
+        """Some of the parameters that are stepped as they were."""
         self._parameters = [weakref.ref(p) for p in model.parameters()]
         self._open = 0
         self.is_asked = self.is_gone = False
@@ -57,9 +62,14 @@ class Fate:
         self.is_gone = self.is_gone or all(parameter() is None for parameter in self._parameters)
 
     @property
+    def is_open(self) -> bool:
+        """Whether it was called with gradients and nothing was propagated since."""
+        return self._open > 0
+
+    @property
     def is_used(self) -> bool:
         """Whether something was asked of it that does not train it, during or after its training."""
-        return self.is_asked or self._open > 0
+        return self.is_asked or self.is_open
 
 
 def discarded(strands: Sequence[Strand]) -> tuple[int, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -24,6 +24,7 @@ from pytest_dlcheck.run.probes.updates import UpdateProbe
 from pytest_dlcheck.run.sampling import GRADIENTS, Due
 from pytest_dlcheck.run.watch.batches.exposure import Exposure
 from pytest_dlcheck.run.watch.batches.loading import Loading
+from pytest_dlcheck.run.watch.batches.slices import Slices
 from pytest_dlcheck.run.watch.discarded import Fate
 from pytest_dlcheck.run.watch.losses.compared import Comparisons
 from pytest_dlcheck.run.watch.models.axes import Axes
@@ -90,7 +91,7 @@ class Strand:
         self.parts, self.drops = Parts(), Drops(list(parameters_of(optimizer)))
         self.shapes = [p.shape for p in scene.model.parameters()]
         self.exposure = Exposure(list(parameters_of(optimizer)))
-        self.exposure_of_copies = Exposure()
+        self.exposure_of_copies, self.slices = Exposure(), Slices()
         self.sensitive = sensitive(scene.model)
         self.mode_matters = bool(self.sensitive)
         self.normalizes = any(isinstance(m, _NormBase) for m in self.sensitive)
@@ -349,6 +350,13 @@ class Strand:
     def all_keys(self) -> set[int]:
         """What it steps, and what belongs to its model besides."""
         return self.keys | self.model_keys
+
+    def is_in(self, state: Mapping[str, object]) -> bool:
+        """Whether weights that were taken are those of its model, or some of them."""
+        if self.scene is None:
+            return False
+        own = {p.data_ptr() for p in self.scene.model.parameters() if type(p) is nn.Parameter}
+        return any(type(t) is Tensor and t.numel() > 0 and t.data_ptr() in own for t in state.values())
 
     def owns(self, module: nn.Module) -> bool:
         """Whether a module holds, or is part of, what is trained here."""

@@ -43,8 +43,7 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
         record.facts["loss_soundness"] = rows
     else:
         record.inapplicable["loss_soundness"] = "no loss that wants logits or log-probabilities was seen"
-    if order := strand.comparisons.order.row():
-        record.facts["data_order"] = (order,)
+    record.facts.update(strand.comparisons.facts())
     if rows := watcher.own_functions.rows if strand is watcher.strands[0] else ():
         record.facts["custom_backward"] = rows
     else:
@@ -52,12 +51,15 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     record.facts["schedule"] = (strand.schedules.row(),)
     if strand.ranks is not None:
         record.facts["ranks"] = (strand.ranks,)
-    own = strand.exposure.validations()
     trained = set().union(*(each.keys for each in watcher.strands))
     record.facts["evaluated_twins"] = watcher.evaluations.twins.rows(
-        strand.shapes, trained, own, strand.last_event, asked=watcher.evaluations.has_asked(strand)
+        strand,
+        trained,
+        own_validations=strand.exposure.validations(),
+        **watcher.evaluations.asked_of(strand),
     )
     record.facts["likeness"] = tuple(watcher.likeness.rows(strand.keys, trained))
+    record.facts["slices"] = (strand.slices.row(),)
     record.facts["hand_cut"] = (watcher.evaluations.hand_cut(strand),)
     record.facts["restored"] = watcher.restored.rows(strand.keys)
     record.facts["unloaded"] = watcher.restored.unloaded.rows(strand.keys, trained)

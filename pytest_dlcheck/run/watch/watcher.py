@@ -192,7 +192,7 @@ class Watcher:
             if not strand.is_alone:
                 strand.reach.backward_ends(self.backwards)
             if self._compared is not None:
-                strand.comparisons.add(self._compared)
+                strand.comparisons.add(self._compared, strand.step)
         if not self.strands:
             self.by_hand.backward_ends()
         if not reached:
@@ -319,6 +319,9 @@ class Watcher:
             self.scores.called(module, to_train=trains)
         if self._outside.calls.are_all_heard:
             self._outside.is_called(module, with_gradients=trains)
+        for strand in self.strands:
+            if strand.slices.is_open and strand.scene is not None:
+                strand.slices.sees(arguments, strand.step, trains=trains, from_loader=from_loader)
         if not trains:
             now = Moment(self.event, self.steps, self.backwards)
             loading = self.loading if from_loader else None
@@ -359,8 +362,7 @@ class Watcher:
 
     def weights_are_taken(self, state: Mapping[str, object]) -> None:
         """They may be meant to be kept."""
-        for strand in self.strands:
-            strand.fate.is_called(with_gradients=False)
+        self.evaluations.weights_are_taken(state)
         self.restored.is_taken(state, self.steps)
 
     def weights_are_loaded(self, module: nn.Module, state: Mapping[str, object]) -> None:

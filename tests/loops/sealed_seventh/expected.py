@@ -13,8 +13,6 @@ ADVISED = {
 """Told as advice, by name."""
 UNFOUND = {
     "concrete_strength_split",  # The test split is cut from data that is used whole: told, in other words.
-    "vit_learning_rate",  # The loss settles at that of guessing.
-    "ema_of_ema",  # The average follows itself, and is evaluated once, at the end.
     "reinforce_cartpole",  # The sign of a policy's loss, without a critic.
 }
 """Not told, or by another name."""

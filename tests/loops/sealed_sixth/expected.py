@@ -14,7 +14,6 @@ ADVISED = {
 }
 """Told as advice, by name."""
 UNFOUND = {
-    "load_forecast_tcn",  # The batch is cut as X[:batch_size] in every step.
     "rent_embeddings",  # Model and optimizer are built anew in each epoch: told, in other words.
     "label_names_per_split",  # Each split numbers its names anew: told, in other words.
     "digits_denoiser_ema",  # The average follows an untrained copy: told, in other words.

@@ -61,6 +61,19 @@ def test_a_copy_is_heard_that_is_set_aside(aside):
 def test_one_that_is_first_set_aside_in_the_middle_is_heard_too():
     (row,) = trained(lambda one: one.eval()(X))
     assert row.integer("again") == 3
+    assert row.integer("steps_between") == 24
+    assert row.flag("was_copy")
+
+
+def test_one_that_was_made_in_the_middle_is_none_of_the_beginning():
+    made = []
+
+    def after(one):
+        made.append(made[0] if made else copy.deepcopy(one))
+        made[-1].eval()(X)
+
+    (row,) = trained(after, make=lambda model: model)
+    assert row.integer("steps_between") == 18
     assert not row.flag("was_copy")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from pytest_dlcheck.run.watch.batches.class_order import ClassOrder, Labels
 from pytest_dlcheck.run.watch.losses.given import Given
+from pytest_dlcheck.run.watch.losses.guessing import Guess, Guesses
 from pytest_dlcheck.run.watch.losses.orders import Pairing, Pairings
 from pytest_dlcheck.run.watch.losses.partners import Partners, Partnerships
 from pytest_dlcheck.trace import Row
@@ -46,6 +47,7 @@ class Compared:
             its targets differ; ``weightless``, where a term is multiplied by zero; and
             ``partly``, of targets for some rows of the inputs only, as of the nodes of a graph.
         partners: which of its targets stands beside which input, where that is told.
+        guess: what its scores and labels say beside guessing, where it has such.
     """
 
     aligned: bool | None
@@ -59,6 +61,7 @@ class Compared:
     exponential: bool = False
     told: Mapping[str, str] = field(default_factory=dict)
     partners: Partners | None = None
+    guess: Guess | None = None
 
 
 class Comparisons:
@@ -69,10 +72,11 @@ class Comparisons:
         self._ages: Counter[int] = Counter()
         self._words: dict[str, str] = {}
         self.given, self._pairings, self._partnerships = Given(), Pairings(), Partnerships()
-        self.order = ClassOrder()
+        self.order, self.guesses = ClassOrder(), Guesses()
 
-    def add(self, found: Compared) -> None:
-        """One more."""
+    def add(self, found: Compared, step: int = 0) -> None:
+        """One more, before this step."""
+        self.guesses.add(found.guess, step)
         self.given.add(found.given)
         self._pairings.add(found.pairing)
         self._partnerships.add(found.partners)
@@ -90,6 +94,11 @@ class Comparisons:
             self._words[name] = words or self._words.get(name, "")
         if found.aligned is False:
             self._ages[found.age] += 1
+
+    def facts(self) -> dict[str, tuple[Row, ...]]:
+        """What is told of the labels, where there is something to tell."""
+        found = {"guesses": self.guesses.row(), "data_order": self.order.row()}
+        return {name: (row,) for name, row in found.items() if row is not None}
 
     def row(self) -> Row:
         """The counts."""

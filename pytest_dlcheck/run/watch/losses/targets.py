@@ -28,6 +28,7 @@ from pytest_dlcheck.run.watch.losses.compared import Compared
 from pytest_dlcheck.run.watch.losses.crossed import crossed
 from pytest_dlcheck.run.watch.losses.cuts import cut_apart
 from pytest_dlcheck.run.watch.losses.given import what_is_given, what_is_written
+from pytest_dlcheck.run.watch.losses.guessing import guess_of
 from pytest_dlcheck.run.watch.losses.kept import MEAN, kept
 from pytest_dlcheck.run.watch.losses.masked import averaged_away
 from pytest_dlcheck.run.watch.losses.mixed import what_is_mixed
@@ -180,6 +181,7 @@ class Targets:
             exponential=curved,
             told=told,
             partners=partners,
+            guess=guess_of(nodes, losses[0]),
         )
 
     def _cut(self, inputs: list[Tensor]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -43,6 +43,8 @@ class Evaluations:
         self.answers = Answers(guard)
         self._asked: dict[Strand, int] = {}
         """Their steps at which their models, or parts of these, were first called so."""
+        self._taken: set[Strand] = set()
+        """Those whose weights were taken."""
         self._hand_cut: defaultdict[Strand, HandCut] = defaultdict(HandCut)
         self.scores, self.live_dropout = Scores(guard, compilation), LiveDropout(guard, compilation)
 
@@ -99,9 +101,21 @@ class Evaluations:
         for cut in self._hand_cut.values():
             cut.end()
 
-    def has_asked(self, strand: Strand) -> bool:
-        """Whether its model was called so before its last step."""
-        return self._asked.get(strand, strand.step) < strand.step
+    def weights_are_taken(self, state: Mapping[str, object]) -> None:
+        """Somebody may evaluate them where nobody hears it."""
+        for strand in self._strands:
+            strand.fate.is_called(with_gradients=False)
+            if strand not in self._taken and strand.is_in(state):
+                self._taken.add(strand)
+
+    def asked_of(self, strand: Strand) -> dict[str, bool]:
+        """What was asked of its model before its last step, and of all that look as it at any time."""
+        since, alike = self._asked.get(strand), [s for s in self._strands if s.shapes == strand.shapes]
+        return {
+            "own_calls": since is not None and since < strand.step,
+            "own_answers": any(s in self._asked or s.fate.is_open for s in alike),
+            "own_weights": any(s in self._taken for s in alike),
+        }
 
     def copy_is_called(
         self, module: nn.Module, arguments: tuple[Any, ...], now: Moment, *, from_loader: bool

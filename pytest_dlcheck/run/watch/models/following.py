@@ -5,6 +5,7 @@ No judgement.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,18 +27,29 @@ the 0.9999 that is usual for the longest trainings."""
 
 @dataclass(frozen=True)
 class Sample:
-    """A part of a model's parameters as they were."""
+    """A part of a model's parameters as they were.
+
+    Attributes:
+        parts: of a few of them.
+        among: the places of those that they were chosen from; empty for all.
+    """
 
     parts: tuple[Tensor, ...]
+    among: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, model: nn.Module) -> Sample:
-        """What they are now."""
-        return cls(tuple(sample_of(p).clone() for p in _witnesses(model)))
+    def of(cls, model: nn.Module, among: Sequence[int] = ()) -> Sample:
+        """What they are now.
+
+        Args:
+            model: whose.
+            among: the places of parameters that a training moves: others say nothing of a copy.
+        """
+        return cls(tuple(sample_of(p).clone() for p in _witnesses(model, among)), tuple(among))
 
     def equals(self, model: nn.Module) -> bool:
         """Whether they are the same to the bit."""
-        now = [sample_of(p) for p in _witnesses(model)]
+        now = [sample_of(p) for p in _witnesses(model, self.among)]
         return all(torch.equal(a, b) for a, b in zip(now, self.parts, strict=False))
 
     def change(self, model: nn.Module) -> float:
@@ -45,7 +57,7 @@ class Sample:
 
         An average that follows itself in place, ``a.mul_(d).add_(a, alpha=1 - d)``, shrinks by a factor.
         """
-        now = [sample_of(p) for p in _witnesses(model)]
+        now = [sample_of(p) for p in _witnesses(model, self.among)]
         changes = [_apart(a.float(), b.float()) for a, b in zip(now, self.parts, strict=False)]
         return max(changes, default=0.0)
 
@@ -90,6 +102,7 @@ def _apart(now: Tensor, before: Tensor) -> float:
     return float((now - along * before).norm()) / size
 
 
-def _witnesses(model: nn.Module) -> list[nn.Parameter]:
-    every = [p for p in model.parameters() if p.numel()]
+def _witnesses(model: nn.Module, among: Sequence[int]) -> list[nn.Parameter]:
+    every = list(model.parameters())
+    every = [p for p in ([every[place] for place in among] or every) if p.numel()]
     return every[:: max(1, len(every) // WITNESSES)][:WITNESSES]

@@ -15,7 +15,7 @@ from pytest_dlcheck.run.watch.batches.few import Few, first_plain
 from pytest_dlcheck.run.watch.models.following import Sample, has_moved, is_fresh
 from pytest_dlcheck.run.watch.models.moment import Moment
 from pytest_dlcheck.run.watch.strand import Strand
-from pytest_dlcheck.trace import Row
+from pytest_dlcheck.trace import Row, Scalar
 
 MODELS = 8
 """Models that are followed."""
@@ -169,24 +169,21 @@ class Twins:
         twin.is_called(model, arguments, now, step, from_loader=from_loader)
         return twin.shapes if twin.moved else ()
 
-    def rows(
-        self, shapes: Sequence[torch.Size], stepped: set[int], own: int, until: int, *, asked: bool
-    ) -> tuple[Row, ...]:
-        """What was seen of those that look like a trained model.
+    def rows(self, strand: Strand, stepped: set[int], **told: Scalar) -> tuple[Row, ...]:
+        """What was seen of those that look like a trained model; late is what is first called after it.
 
         Args:
-            shapes: of its parameters.
+            strand: the training of that model.
             stepped: the parameters, by identity, that optimizers step.
-            own: validations of the trained model itself.
-            until: the number of the last event of its training: what comes later is another story.
-            asked: whether the trained model was called without gradients before its last step.
+            told: what is told of the trained model beside each of them.
         """
+        until = strand.last_event
         heard = [
             twin
             for twin in self._known.values()
-            if twin.shapes == list(shapes)
-            and (twin.validations or twin.again)
-            and 0 <= twin.since < until
+            if twin.shapes == strand.shapes
+            and (twin.since >= until or twin.validations or twin.again)
+            and twin.since >= 0
             and not twin.keys & stepped
         ]
         one_of_each = {twin.keys: twin for twin in reversed(heard)}  # a model, and one that holds it
@@ -199,9 +196,9 @@ class Twins:
                 moved=twin.moved,
                 was_copy=twin.was_copy,
                 was_fresh=bool(twin.is_fresh),
-                own_validations=own,
-                own_calls=asked,
                 unset_statistics=twin.unset,
+                is_late=twin.since >= until,
+                **told,
             )
             for twin in reversed(one_of_each.values())
         )
@@ -221,13 +218,17 @@ class Twins:
 def _begin(model: nn.Module, steps: int, strands: Sequence[Strand]) -> _Twin:
     parameters = list(model.parameters())
     shapes = [p.shape for p in parameters]
-    keys, sample = frozenset(map(id, parameters)), Sample.of(model)
-    twin = _Twin(weakref.ref(model), type(model).__name__, keys, shapes, sample, steps)
+    keys, name = frozenset(map(id, parameters)), type(model).__name__
     for strand in strands:
         if strand.shapes == shapes and (own := _model_of(strand)) is not None:
-            twin.trained, twin.then = strand, Sample.of(own)
-            break
-    return twin
+            began = strand.fate.began
+            before, then = (Sample.of(one, began.among) for one in (model, own))
+            twin = _Twin(weakref.ref(model), name, keys, shapes, before, steps, strand, then)
+            if strand.step and not has_moved(model, began, own, began, strand.step):
+                twin.was_copy, twin.before, twin.then = True, began, began
+                twin.steps = steps - strand.step
+            return twin
+    return _Twin(weakref.ref(model), name, keys, shapes, Sample.of(model), steps)
 
 
 def _model_of(strand: Strand | None) -> nn.Module | None:

@@ -1,0 +1,175 @@
+"""What a classifier's loss says beside guessing: how outputs differ from sample to sample, and labels.
+
+Read from the graphs of a few losses, where torch's own have kept scores and labels. No judgement.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pytest_dlcheck.run.graph import Node, kind_of
+from pytest_dlcheck.run.watch.losses.kept import MEAN, NONE, kept, signed
+from pytest_dlcheck.trace import Row
+
+SAMPLES = 64
+"""Samples of a batch that are compared, evenly taken."""
+SCORES = 4096
+"""Scores of a sample that are compared, the first ones."""
+LABELS = 4096
+"""Labels of a batch that are counted, evenly taken."""
+LATE = 4
+"""Losses looked at by which it is told how a training ends: so many are looked at in a row."""
+SAME = 1e-3
+"""Standard deviation of a score over the samples (logits, or logarithms of probabilities) up to which
+all samples have the same: what it tells of labels is less than a millionth of a nat. Where nothing has
+broken, networks on a plateau, of hard problems or random labels, had 0.02 and more."""
+_PAIR = 2
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One loss of classes, or of yes and no.
+
+    Attributes:
+        apart: the largest standard deviation of a score over the samples, in nats.
+        differ: whether the labels of these samples do.
+        labels: how much each label weighs, by its number.
+        count: of labels.
+        whole: whether the loss is the mean of what is compared here, and nothing besides.
+        value: the loss.
+    """
+
+    apart: float
+    differ: bool
+    labels: Counter[int]
+    count: int
+    whole: bool
+    value: float
+
+
+def guess_of(nodes: Sequence[Node], loss: Tensor) -> Guess | None:
+    """What is told of a loss that has one such part; None where it has none, or several.
+
+    Args:
+        nodes: of its graph, those next to it.
+        loss: that is propagated.
+    """
+    found = [node for node in nodes if kind_of(node).startswith(("NllLoss", "BinaryCrossEntropy"))]
+    if len(found) != 1 or loss.numel() != 1:
+        return None
+    node = found[0]
+    scores, target = kept(node, "self"), kept(node, "target")
+    if scores is None or target is None or scores.dim() == 0 or len(scores) < _PAIR:
+        return None
+    if _is_weighed_by_others(node, nodes) or len(scores) != len(target) or not scores.numel():
+        return None
+    of_classes = kind_of(node).startswith("NllLoss")
+    if of_classes and (scores.dim() < _PAIR or _numbers_its_samples(scores, target)):
+        return None
+    with torch.no_grad():
+        some = scores[:: max(1, len(scores) // SAMPLES)][:SAMPLES].flatten(1 - (scores.dim() == 1))
+        rows = target[:: max(1, len(target) // SAMPLES)][:SAMPLES].flatten(1 - (target.dim() == 1))
+        apart = some.reshape(len(some), -1)[:, :SCORES].float().std(0).max()
+        differ = (rows != rows[:1]).any()
+        labels, count = _counted(node, target, of_classes=of_classes)
+        value = float(loss)
+        own = _own(node, scores, target) if of_classes else None
+        whole = node is nodes[0] and (own is None or math.isclose(own, value, rel_tol=1e-3))
+        return Guess(float(apart), bool(differ), labels, count, whole, value)
+
+
+def entropy(labels: Counter[int]) -> float:
+    """Of a distribution of labels, in nats: the loss of whoever knows how often each comes."""
+    total = labels.total()
+    shares = [weight / total for weight in labels.values() if weight > 0] if total else []
+    return -sum(share * math.log(share) for share in shares)
+
+
+class Guesses:
+    """Those of one optimizer's losses, in order."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[int, Guess]] = []
+
+    def add(self, found: Guess | None, step: int) -> None:
+        """One more, before this step."""
+        if found is not None and math.isfinite(found.apart):
+            self._found.append((step, found))
+
+    def row(self) -> Row | None:
+        """What is told by those whose labels differ; None where they are too few."""
+        found = [(step, guess) for step, guess in self._found if guess.differ]
+        if len(found) < _PAIR * LATE:
+            return None
+        since = len(found)
+        while since and found[since - 1][1].apart <= SAME:
+            since -= 1
+        labels: Counter[int] = Counter()
+        for _, guess in found:
+            labels.update(guess.labels)
+        count = sum(guess.count for _, guess in found)
+        apart = [guess.apart for _, guess in found]
+        return Row(
+            looked=len(found),
+            labels=len([label for label in labels.values() if label > 0]),
+            counted=count,
+            entropy=entropy(labels),
+            apart=max(apart[-LATE:]),
+            apart_before=max(apart[:since], default=0.0),
+            same=len(found) - since,
+            same_since=found[since][0] if since < len(found) else None,
+            whole=all(guess.whole for _, guess in found),
+        )
+
+
+def _is_weighed_by_others(node: Node, nodes: Sequence[Node]) -> bool:
+    """Whether each sample's loss is multiplied by something else, as by what an action has earned.
+
+    A focal loss weighs by what the loss itself is.
+    """
+    if getattr(node, "_saved_reduction", None) != NONE:
+        return False
+    kinds = {kind_of(other) for other in nodes}
+    return "Mul" in kinds and not ("Pow" in kinds and kinds & {"Exp", "Sigmoid"})
+
+
+def _numbers_its_samples(scores: Tensor, target: Tensor) -> bool:
+    """Whether each sample is a class of its own, as where its partner is to be found in the batch."""
+    flat = target.reshape(-1)
+    if len(flat) > scores.size(1) or len(flat) != len(scores):
+        return False
+    return torch.equal(flat - flat[0], torch.arange(len(flat), device=flat.device))
+
+
+def _counted(node: Node, target: Tensor, *, of_classes: bool) -> tuple[Counter[int], int]:
+    """How much each label weighs, and how many labels there are; none where that cannot be told."""
+    flat = target.reshape(-1)
+    flat = flat[:: max(1, len(flat) // LABELS)]
+    if not of_classes:
+        plain = kept(node, "weight") is None and kept(node, "pos_weight") is None
+        alone = target.dim() == 1 or target[0].numel() == 1
+        hard = bool(((flat == 0) | (flat == 1)).all())
+        if not (plain and alone and hard):
+            return Counter(), 0
+        ones = int(flat.sum())
+        return Counter({0: len(flat) - ones, 1: ones}), len(flat)
+    flat = flat[flat != signed(node._saved_ignore_index)]  # noqa: SLF001  so torch calls what a node keeps
+    if kept(node, "weight") is not None:
+        return Counter(), 0
+    found, times = torch.unique(flat, return_counts=True)
+    return Counter(dict(zip(found.tolist(), times.tolist(), strict=True))), len(flat)
+
+
+def _own(node: Node, scores: Tensor, target: Tensor) -> float | None:
+    """The mean loss by what is kept; None where torch has not taken a plain mean."""
+    if getattr(node, "_saved_reduction", None) != MEAN or kept(node, "weight") is not None:
+        return math.nan
+    heard = target != signed(node._saved_ignore_index)  # noqa: SLF001  as above
+    values = scores.gather(1, target.clamp_min(0).unsqueeze(1)).squeeze(1)[heard]
+    return -float(values.float().mean())
