@@ -94,6 +94,11 @@ class ScalarBuffer:
         self._steps.append(step)
         self._pending.append(value)
 
+    def extend(self, steps: Sequence[int], values: Sequence[Tensor | float]) -> None:
+        """Keep one at each of several steps."""
+        self._steps += steps
+        self._pending += values
+
     def flush(self) -> None:
         """Read back."""
         self._kept.extend(self._steps, _read_back(self._pending))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -61,6 +61,15 @@ class LearningRateProbe(Probe[Scene]):
         for rate in rates:
             if _on_host(rate) and rate >= 0:  # reading a tensor elsewhere would wait for its device
                 self._rates.lift(step, float(rate))
+
+    @property
+    def shown(self) -> Sequence[Any]:
+        """The rates that the groups showed last; none where not all were plain numbers."""
+        return self._shown
+
+    def stay(self, steps: Sequence[int]) -> None:
+        """The groups show the same at these steps."""
+        self._steps += steps
 
     def flush(self) -> None:
         """Note the rate that has not changed."""

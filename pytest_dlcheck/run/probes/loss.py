@@ -20,6 +20,8 @@ class LossProbe(Probe[Scene]):
         self._buffer = ScalarBuffer()
         self.keep = self._buffer.append
         """Told ``(step, loss)``, where :func:`number_of` has been asked already."""
+        self.keep_several = self._buffer.extend
+        """The same of several at once."""
 
     def loss(self, step: int, loss: Tensor) -> None:
         """Keep the loss; reading it waits for nothing."""

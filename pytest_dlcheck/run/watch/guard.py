@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ParamSpec, cast
 
 from pytest_dlcheck.run.watch.listener import Listener
+from pytest_dlcheck.run.watch.plain import Plain
 
 P = ParamSpec("P")
 _PACKAGE = Path(__file__).parents[2]
@@ -60,15 +61,21 @@ class Guard:
         """Remember it, where it is the first."""
         self.fault = self.fault or _told(error)
 
-    def shield(self, listener: object, **others: Callable[..., None]) -> Shield:
+    def shield(
+        self,
+        listener: object,
+        aware: Callable[[str, Callable[..., None]], Callable[..., None]],
+        **others: Callable[..., None],
+    ) -> Shield:
         """A listener, each of whose methods is guarded.
 
         Args:
             listener: hears all events, by methods of their names, but
+            aware: makes of an event's name, and of what hears it, what hears it instead.
             others: hear those that they are named after.
         """
         methods = {name: others.get(name) or getattr(listener, name) for name in _HEARD}
-        return Shield(self, methods)
+        return Shield(self, {name: aware(name, method) for name, method in methods.items()})
 
 
 class Shield:
@@ -77,10 +84,14 @@ class Shield:
     Args:
         guard: stands before
         methods: which hear the events that they are named after.
+
+    Attributes:
+        quick: hears plain steps, while a lull lasts.
     """
 
     def __init__(self, guard: Guard, methods: Mapping[str, Callable[..., None]]) -> None:
         self._methods = {name: guard(method) for name, method in methods.items()}
+        self.quick: Plain | None = None
         self.restore()
 
     def divert(self, methods: Mapping[str, Callable[..., None]]) -> None:
@@ -89,6 +100,7 @@ class Shield:
 
     def restore(self) -> None:
         """Let them be heard as in the beginning."""
+        self.quick = None
         vars(self).update(self._methods)
 
     @property

@@ -9,9 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from pytest_dlcheck.run.watch.plain import Plain
+
 
 class Listener(Protocol):
-    """Hears what a loop does, in the order and in the thread in which it does it."""
+    """Hears what a loop does, in the order and in the thread in which it does it.
+
+    Attributes:
+        quick: hears plain steps, while there is nothing else to hear.
+    """
+
+    quick: Plain | None
 
     def called(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """A module is called, from outside of any other; the arguments are the positional ones."""

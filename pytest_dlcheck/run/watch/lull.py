@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.probe import number_of
-from pytest_dlcheck.run.watch.batches.loading import Loading
-from pytest_dlcheck.run.watch.batches.new_classes import NewClasses
-from pytest_dlcheck.run.watch.losses.unpropagated import Unpropagated
-from pytest_dlcheck.run.watch.models.restored import Restored
-from pytest_dlcheck.run.watch.models.scores import Scores
-from pytest_dlcheck.run.watch.steps.graphs import Graphs
-from pytest_dlcheck.run.watch.steps.scaling import Scaling
+from pytest_dlcheck.run.watch.plain import Plain
 from pytest_dlcheck.run.watch.strand import Strand
+from pytest_dlcheck.run.watch.waking import Waking
 
 QUICK = (
     "batch_is_read",
@@ -30,58 +25,12 @@ QUICK = (
 """The events of a step, which a lull hears instead of the watcher."""
 
 
-class Waking(Protocol):
-    """What sleeps meanwhile, and is told of all that is no part of a lull."""
-
-    steps: int
-    backwards: int
-    event: int
-    batch_waits: bool
-    at_each_step: Callable[[Strand], None] | None
-    loading: Loading
-    new_classes: NewClasses
-    graphs: Graphs
-    scaling: Scaling
-    restored: Restored
-    unpropagated: Unpropagated
-
-    @property
-    def scores(self) -> Scores:
-        """May ask for the results of calls."""
-
-    def wake(self) -> None:
-        """The lull is over."""
-
-    def fails(self, error: Exception) -> None:
-        """Something was wrong in the lull itself."""
-
-    def opens_a_window(self, strand: Strand, module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        """What a loader has just given is given to a root."""
-
-    def batch_is_read(self, loader: object, batch: object) -> None:
-        """A pass begins, or one goes on whose labels are looked at."""
-
-    def called(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        """A root is called."""
-
-    def backward_begins(self, losses: Sequence[Tensor]) -> None:
-        """Several losses, or one of several numbers, are propagated."""
-
-    def step_begins(self, optimizer: torch.optim.Optimizer) -> None:
-        """Another optimizer steps, with a closure."""
-
-    def gradients_are_complete(self, optimizer: torch.optim.Optimizer) -> None:
-        """Another optimizer steps, without one."""
-
-    def step_ends(self, optimizer: torch.optim.Optimizer) -> None:
-        """A step has come that somebody looks at."""
-
-
-class Lull:
+class Lull(Plain):
     """Hears the steps of one strand between two looks, as long as the loop does what it did before.
 
-    Flat, and guarded by itself: every call of a function counts, where each meets a cold cache. What it
-    counts for others it hands over at its end, by :meth:`settle`. The parameters it never touches.
+    Guarded by itself, and flat. What it counts for others it hands over by :meth:`catch_up`, whenever
+    one of them is told of anything else, and by :meth:`settle` in the end. The parameters it never
+    touches.
 
     Args:
         strand: what trains.
@@ -92,54 +41,102 @@ class Lull:
     """
 
     __slots__ = (
-        "_applied",
-        "_at",
         "_backwards",
         "_exposure",
         "_fate",
         "_granted",
-        "_idle",
-        "_is_open",
-        "_model",
-        "_numbers",
-        "_owner",
         "_rates",
         "_schedules",
         "_scores",
         "_since",
-        "_steps",
         "_strand",
+        "_told",
         "_watcher",
         "_window",
-        "losses",
     )
 
     def __init__(
         self, strand: Strand, model: nn.Module, watcher: Waking, *, steps: int, backwards: int
     ) -> None:
-        self._strand, self._model, self._watcher = strand, model, watcher
-        self._steps, self._backwards, self._since = steps, backwards, watcher.backwards
-        self._owner, self._exposure, self._schedules = strand.owner, strand.exposure, strand.schedules
-        self._scores, self._rates = watcher.scores, strand.rates.before_update
-        self._fate, self._is_open = strand.fate, False
-        self.losses: Sequence[Tensor] = ()
-        """Of the backward that goes on."""
-        self._at: list[int] = []
-        """At which step each of these numbers is applied."""
-        self._numbers: list[Tensor | float] = []
-        self._applied = 0
-        """How many of them are already."""
+        super().__init__(model, strand.owner, steps=strand.step, backwards=watcher.backwards)
+        self._strand, self._watcher = strand, watcher
+        self._until, self._backwards, self._since = steps, backwards, watcher.backwards
+        self._exposure, self._schedules, self._fate = strand.exposure, strand.schedules, strand.fate
+        self._scores, self._rates = watcher.scores, strand.rates
+        self._told = self.steps, self.backwards
+        """What the others know of."""
         self._window = watcher.unpropagated.open is not None
         """Whether a root was called on what a loader gave, and no backward has followed."""
-        self._granted = self._idle = self._exposure.idle_calls(strand.step, watcher.loading)
+        self._granted = self.idle = self._left = self._exposure.idle_calls(strand.step, watcher.loading)
+        self._look_around()
+
+    # -- attention ----------------------------------------------------------------------------
+
+    def attend(self) -> None:
+        """Something else was heard: the next events are no plain ones, up to the end of a step."""
+        self.catch_up()
+        self.is_plain, self._attends = False, True
+
+    def catch_up(self) -> None:
+        """Tell the others of the plain steps."""
+        told, now = self._told, (self.steps, self.backwards)
+        if told == now:
+            return
+        self._told, count = now, self.steps - told[0]
+        watcher, strand = self._watcher, self._strand
+        watcher.backwards = self.backwards
+        if count:
+            self._rates.stay(range(told[0], self.steps))
+            watcher.steps += count
+            watcher.event += count
+            strand.step, strand.last_event = self.steps, watcher.event
+
+    def _look_around(self) -> None:
+        """A step has ended: is the next one plain, as far as can be told?"""
+        watcher = self._watcher
+        self._attends = False
+        self._shown = self._rates.shown
+        self._following = min(self._backwards, max(watcher.graphs.next, self.backwards))
+        self.is_plain = (
+            not self._window
+            and not self.losses
+            and not watcher.batch_waits
+            and not self._schedules.since_last
+            and watcher.scaling.last is None
+            and not self._scores.curious
+            and self.backwards < self._following
+            and self._exposure.pending is None
+            and self._exposure.is_steady
+            and not watcher.restored.taken
+            and watcher.at_each_step is None
+            and self._strand.rounding.idle
+        )
+
+    def _is_late(self) -> None:
+        self._watcher.backward_ends()
+
+    def _is_followed(self) -> None:
+        if self.backwards >= self._backwards:
+            self._watcher.wake()
+
+    def _steps_otherwise(self, optimizer: torch.optim.Optimizer) -> None:
+        self.gradients_are_complete(optimizer)
+        self.step_ends(optimizer)
+
+    def _fails(self, error: Exception) -> None:
+        self._watcher.fails(error)
+
+    # -- event by event -----------------------------------------------------------------------
 
     def batch_is_read(self, loader: object, batch: object) -> None:
         """The next call is given it, most likely."""
         try:
             watcher = self._watcher
+            self.is_plain = False
             if watcher.new_classes.open is None and watcher.loading.reads_on(loader):
                 watcher.batch_waits = True
             else:
+                self.catch_up()
                 watcher.batch_is_read(loader, batch)
         except Exception as error:  # noqa: BLE001  as in the guard
             self._watcher.fails(error)
@@ -147,14 +144,15 @@ class Lull:
     def called(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """A module is called from outside of any other."""
         try:
+            self.catch_up()
             watcher = self._watcher
             if self._scores.curious or not torch.is_grad_enabled():
                 watcher.wake()
                 watcher.called(module, arguments)
-            elif module is self._model:
+            elif module is self.model:
                 self._is_open = True
-                if self._idle:
-                    self._idle -= 1
+                if self.idle:
+                    self.idle -= 1
                 else:
                     self._expose(arguments)
                 if watcher.batch_waits:
@@ -168,6 +166,7 @@ class Lull:
     def backward_begins(self, losses: Sequence[Tensor]) -> None:
         """One loss is expected, of one number."""
         try:
+            self.catch_up()
             watcher = self._watcher
             if len(losses) != 1 or losses[0].dim():
                 watcher.wake()
@@ -191,21 +190,22 @@ class Lull:
         try:
             for loss in self.losses:
                 self._numbers.append(loss.item() if loss.is_cpu else number_of(loss))
-                self._at.append(self._strand.step)
-            self.losses, self._is_open = (), False
+                self._at.append(self.steps)
+            self.losses, self._is_open, self._left = (), False, self.idle
             if self._exposure.pending is not None:
                 self._exposure.is_propagated()
-            watcher = self._watcher
-            watcher.backwards += 1
-            if watcher.backwards >= self._backwards:
-                watcher.wake()
+            self.backwards += 1
+            self.catch_up()
+            if self.backwards >= self._backwards:
+                self._watcher.wake()
         except Exception as error:  # noqa: BLE001  as in the guard
             self._watcher.fails(error)
 
     def step_begins(self, optimizer: torch.optim.Optimizer) -> None:
         """The strand's is expected."""
         try:
-            if self._owner() is not optimizer:
+            self.is_plain = False
+            if self.owner() is not optimizer:
                 self._watcher.wake()
                 self._watcher.step_begins(optimizer)
         except Exception as error:  # noqa: BLE001  as in the guard
@@ -214,18 +214,19 @@ class Lull:
     def gradients_are_complete(self, optimizer: torch.optim.Optimizer) -> None:
         """The losses are this step's."""
         try:
-            strand = self._strand
-            if self._owner() is not optimizer:
+            self.catch_up()
+            self.is_plain, strand = False, self._strand
+            if self.owner() is not optimizer:
                 self._watcher.wake()
                 self._watcher.gradients_are_complete(optimizer)
                 return
             if self._window:  # gradients came by another way
                 self._closes_the_window()
             self._applied = len(self._numbers)
-            self._rates(strand.step, optimizer)
+            self._rates.before_update(strand.step, optimizer)
             if self.losses:  # within a backward: a hook steps on what has come
                 strand.reached += 1
-            if not (self._model.training and strand.rounding.idle):
+            if not (self.model.training and strand.rounding.idle):
                 strand.note_oddities(optimizer)
         except Exception as error:  # noqa: BLE001  as in the guard
             self._watcher.fails(error)
@@ -235,14 +236,15 @@ class Lull:
         try:
             watcher, strand = self._watcher, self._strand
             step = strand.step + 1
-            if step >= self._steps:
+            if step >= self._until:
                 watcher.wake()
                 watcher.step_ends(optimizer)
                 return
             watcher.steps += 1
             watcher.event += 1
-            strand.step, strand.last_event = step, watcher.event
-            training = self._model.training
+            self.steps = strand.step = step
+            strand.last_event, self._told = watcher.event, (step, self.backwards)
+            training = self.model.training
             if not (training and self._exposure.is_steady):
                 self._exposure.is_stepped(training=training)
             if self._schedules.since_last:
@@ -251,19 +253,22 @@ class Lull:
                 watcher.restored.stepped()
             if watcher.at_each_step is not None:
                 watcher.at_each_step(strand)
+            self._look_around()
         except Exception as error:  # noqa: BLE001  as in the guard
             self._watcher.fails(error)
 
+    # -- the end ------------------------------------------------------------------------------
+
     def settle(self) -> int:
         """Hand over what was counted; returns the number of backward passes."""
-        keep, count = self._strand.losses.keep, self._applied
-        for step, number in zip(self._at[:count], self._numbers[:count], strict=True):
-            keep(step, number)
+        self.catch_up()
+        self.is_plain, self._is_over, count = False, True, self._applied
+        self._strand.losses.keep_several(self._at[:count], self._numbers[:count])
         self._strand.expect(self._numbers[count:])
-        self._exposure.skip(self._granted - self._idle)
+        self._exposure.skip(self._granted - self.idle)
         if count := self._watcher.backwards - self._since:
             self._fate.is_propagated()
-        if self._is_open:
+        if self._is_open or self.idle != self._left:
             self._fate.is_called(with_gradients=True)
         return count
 
@@ -273,6 +278,7 @@ class Lull:
 
     def _expose(self, arguments: tuple[Any, ...]) -> None:
         exposure, step, loading = self._exposure, self._strand.step, self._watcher.loading
+        self.is_plain = False
         exposure.skip(self._granted)
-        exposure.is_called_to_train(step, arguments, loading, training=self._model.training)
-        self._granted = self._idle = exposure.idle_calls(step, loading)
+        exposure.is_called_to_train(step, arguments, loading, training=self.model.training)
+        self._granted = self.idle = self._left = exposure.idle_calls(step, loading)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import weakref
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
 
 from pytest_dlcheck.run.freshness import is_untrained
@@ -35,11 +33,12 @@ from pytest_dlcheck.run.watch.models.modes import sensitive
 from pytest_dlcheck.run.watch.models.visits import Visits
 from pytest_dlcheck.run.watch.ranks import Rank
 from pytest_dlcheck.run.watch.scene import Scene, parameters_of
+from pytest_dlcheck.run.watch.steps.applied import Applied
 from pytest_dlcheck.run.watch.steps.clips import Clips
 from pytest_dlcheck.run.watch.steps.drops import Drops
 from pytest_dlcheck.run.watch.steps.gradients import Gradients
 from pytest_dlcheck.run.watch.steps.newcomers import Newcomers
-from pytest_dlcheck.run.watch.steps.owners import Owners
+from pytest_dlcheck.run.watch.steps.owned import Owned
 from pytest_dlcheck.run.watch.steps.parts import Parts
 from pytest_dlcheck.run.watch.steps.reach import coverage, places
 from pytest_dlcheck.run.watch.steps.schedules import Schedules
@@ -48,8 +47,6 @@ from pytest_dlcheck.run.watch.steps.tangle import Reach
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.trial import Trial
 
-GIVEN = 4
-"""Steps (count) of which it is told that their gradients were put there by hand: it reads values."""
 FLUSH_EVERY = 256
 """Steps between two readings from the device."""
 
@@ -64,7 +61,7 @@ class Heard(Protocol):
     kept_states: KeptStates
 
 
-class Strand:
+class Strand(Applied, Owned):
     """What one optimizer trains, from its first step on.
 
     It keeps the model, but not the optimizer: with the optimizer's end it ends too.
@@ -81,15 +78,12 @@ class Strand:
         optimizer: torch.optim.Optimizer,
         losses: Sequence[Tensor | float],
     ) -> None:
-        self.scene: Scene | None = scene
-        self.name = f"{type(scene.model).__name__}, {type(optimizer).__name__}"
-        self.keys = {id(p) for p in parameters_of(optimizer)}
-        self.owner = weakref.ref(optimizer)
-        self.owners, self._groups = Owners(optimizer), 0
+        Applied.__init__(self)
+        Owned.__init__(self, scene, optimizer)
+        self._groups = 0
         self.gradients = Gradients(list(parameters_of(optimizer)))
         self.gradients.backwards = len(losses)
         self.parts, self.drops = Parts(), Drops(list(parameters_of(optimizer)))
-        self.shapes = [p.shape for p in scene.model.parameters()]
         self.exposure = Exposure(list(parameters_of(optimizer)))
         self.exposure_of_copies, self.slices = Exposure(), Slices()
         self.sensitive = sensitive(scene.model)
@@ -123,23 +117,16 @@ class Strand:
         self.is_replicated = False
         self.step = 0
         self.first_event = self.last_event = 0
-        self.kept_gradients, self.repeated = Tally(), Tally()
-        self.without_gradients, self.in_eval = Tally(), Tally()
-        self.micro_batches: Counter[int] = Counter()
+        self.in_eval = Tally()
         self.clips = Clips()
         self.shared_losses = self.fresh_batches = 0
         self.is_scaled = False
         self.is_alone = self.is_looked_at = True
         """Looked at are the steps of a schedule; where there are several strands, all of them."""
-        self.looked = 0
         self.reached = self.reached_in_company = 0
         """Backward passes seen to reach it, and those of them while other strands were known."""
-        self.unreached = self.untouched = self.given = 0
-        """Steps looked at that no backward came before, those that apply what backward has left, and
-        those among the former whose gradients were put there by another way, the first few."""
         self.was_called = False
         """Whether its model was called in order to train."""
-        self.model_keys = {id(p) for p in scene.model.parameters()}
         self.was_fresh = False
         """Whether it was untrained where it was in eval mode from the first step on."""
         for loss in losses:
@@ -148,23 +135,12 @@ class Strand:
 
     # -- events -------------------------------------------------------------------------------
 
-    def taken_over(self, optimizer: torch.optim.Optimizer, keys: set[int]) -> None:
-        """Another optimizer steps parameters of this one: a new one, or one in turn with it."""
-        self.owner = weakref.ref(optimizer)
-        self.keys |= keys
-        if self.owners.take_over(optimizer):
+    def taken_over(self, optimizer: torch.optim.Optimizer, keys: set[int]) -> bool:
+        """Another optimizer steps parameters of this one; the samples before are another training's."""
+        is_new = super().taken_over(optimizer, keys)
+        if is_new:
             self.exposure.forget()
-
-    def is_of_another_model(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Whether modules were replaced, and this optimizer is a new one."""
-        if self.scene is None or self.owners.know(optimizer):
-            return False
-        return {id(p) for p in self.scene.model.parameters()} != self.model_keys
-
-    def is_missed_by(self, optimizer: torch.optim.Optimizer) -> None:
-        """A scheduler has stepped for an optimizer that does not step; it may be one of these."""
-        if self.scene is not None and any(id(p) in self.keys for p in parameters_of(optimizer)):
-            self.owners.schedule_steps(optimizer, self.owner())
+        return is_new
 
     def backward_begins(self, strands: Sequence[Strand], *, scaled: bool) -> None:
         """Some backward begins, of a loss that a gradient scaler has scaled or not."""
@@ -226,8 +202,9 @@ class Strand:
             if len(optimizer.param_groups) != self._groups:
                 self._groups = len(optimizer.param_groups)
                 self.keys.update(map(id, parameters_of(optimizer)))
-            self._look(step, gradients)
-            self._look_for_newcomers(step, optimizer)
+            self.look(step, gradients, self.owners)
+            if self.scene is not None:
+                self.newcomers.look(step, self.scene.model, optimizer)
             self.parts.applied(optimizer)
             self.drops.applied(gradients)
         for loss in self._pending:
@@ -252,27 +229,6 @@ class Strand:
             self.in_eval.add(step)
             if not step:
                 self.was_fresh = any(map(is_untrained, self.scene.model.parameters()))
-
-    def _look(self, step: int, gradients: Gradients) -> None:
-        self.looked += 1
-        if step and not gradients.was_reset and gradients.backwards and not self.owners.changed:
-            self.kept_gradients.add(step)
-        self.owners.changed = False
-        if not gradients.backwards:
-            self.unreached += 1
-            if step and gradients.are_unchanged():
-                self.repeated.add(step)
-            elif self.given < GIVEN:
-                self.given += gradients.are_given()
-        elif gradients.are_absent():
-            self.without_gradients.add(step)
-        elif gradients.are_unchanged():
-            self.untouched += 1
-        self.micro_batches[gradients.backwards] += 1
-
-    def _look_for_newcomers(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        if self.scene is not None:
-            self.newcomers.look(step, self.scene.model, optimizer)
 
     def step_ends(self, optimizer: torch.optim.Optimizer) -> None:
         """The optimizer has stepped."""
@@ -342,22 +298,3 @@ class Strand:
             self.opposed, self.directions = self.reach.opposed(), self.reach.compared()
             self.reach.close()
             self.gradients = Gradients([])
-
-    def steps_others(self) -> bool:
-        """Whether its optimizer steps parameters that are not of its model."""
-        return not self.keys <= self.model_keys
-
-    def all_keys(self) -> set[int]:
-        """What it steps, and what belongs to its model besides."""
-        return self.keys | self.model_keys
-
-    def is_in(self, state: Mapping[str, object]) -> bool:
-        """Whether weights that were taken are those of its model, or some of them."""
-        if self.scene is None:
-            return False
-        own = {p.data_ptr() for p in self.scene.model.parameters() if type(p) is nn.Parameter}
-        return any(type(t) is Tensor and t.numel() > 0 and t.data_ptr() in own for t in state.values())
-
-    def owns(self, module: nn.Module) -> bool:
-        """Whether a module holds, or is part of, what is trained here."""
-        return any(id(p) in self.keys for p in module.parameters())

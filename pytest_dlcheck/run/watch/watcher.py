@@ -5,112 +5,33 @@ What happens at every step is a handful of comparisons here; what costs more wai
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from time import perf_counter
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
 from pytest_dlcheck.run.probe import number_of
-from pytest_dlcheck.run.watch.batches.edits import Edits
-from pytest_dlcheck.run.watch.batches.loading import Loading
-from pytest_dlcheck.run.watch.batches.new_classes import NewClasses
-from pytest_dlcheck.run.watch.company import Company
-from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.ending import EnoughSeen
-from pytest_dlcheck.run.watch.guard import Guard
-from pytest_dlcheck.run.watch.losses.compared import Compared
-from pytest_dlcheck.run.watch.losses.likeness import Likeness
-from pytest_dlcheck.run.watch.losses.targets import Targets
-from pytest_dlcheck.run.watch.losses.taught import Taught
-from pytest_dlcheck.run.watch.losses.unpropagated import Unpropagated
-from pytest_dlcheck.run.watch.lull import QUICK, Lull
-from pytest_dlcheck.run.watch.meeting import Meeting
-from pytest_dlcheck.run.watch.models.aside import Aside
-from pytest_dlcheck.run.watch.models.evaluations import Evaluations
-from pytest_dlcheck.run.watch.models.first_calls import FirstCalls
-from pytest_dlcheck.run.watch.models.modes import Drifts
-from pytest_dlcheck.run.watch.models.moment import Moment
-from pytest_dlcheck.run.watch.models.outside import Outside
-from pytest_dlcheck.run.watch.models.own_functions import OwnFunctions
-from pytest_dlcheck.run.watch.models.restored import Restored
-from pytest_dlcheck.run.watch.models.scores import Scores
-from pytest_dlcheck.run.watch.models.trying import tried
-from pytest_dlcheck.run.watch.models.unheard import Told
-from pytest_dlcheck.run.watch.roster import Roster
+from pytest_dlcheck.run.watch.forwards import Forwards
 from pytest_dlcheck.run.watch.scene import parameters_of
-from pytest_dlcheck.run.watch.steps.by_hand import ByHand
-from pytest_dlcheck.run.watch.steps.graphs import Graphs
-from pytest_dlcheck.run.watch.steps.leaves import Leaves
-from pytest_dlcheck.run.watch.steps.neglected import Neglected
-from pytest_dlcheck.run.watch.steps.scaling import Scaling
 from pytest_dlcheck.run.watch.strand import Strand
 from pytest_dlcheck.run.watch.taps import tapped
 from pytest_dlcheck.run.watch.telling import trace_of, trace_of_fault, trace_of_nothing
-from pytest_dlcheck.trace import Row, Trace
+from pytest_dlcheck.trace import Trace
 
 SETTLED = 8
 """Steps (count) after which an optimizer's parameters are no longer those it began with."""
 
 
-class Watcher:
+class Watcher(Forwards):
     """Watches whatever trains inside :meth:`watching`; :meth:`traces` tells of it.
 
     Args:
         stop_after: optimizer steps after which the loop is ended, and with it the watch.
     """
-
-    def __init__(self, stop_after: int | None = None) -> None:
-        self._most, self._guard = stop_after or sys.maxsize, Guard(self._is_lost)
-        self.at_each_step: Callable[[Strand], None] | None = None
-        """Told at the end of every step whose it was."""
-        self.steps = self.backwards = self.event = 0
-        self.overlooked = 0
-        """Steps of optimizers that were one too many to follow."""
-        self._roster = Roster()
-        self.strands = self._roster.strands
-        compilation = Compilation()
-        self.own_functions = OwnFunctions(compilation, self._guard)
-        self._drifts = Drifts()
-        self.evaluations = Evaluations(self.strands, self._drifts, self._guard, compilation)
-        self.edits, self.new_classes = Edits(), NewClasses()
-        self.scaling, self.restored = Scaling(), Restored()
-        self._heard = self._guard.shield(
-            self,
-            loss_is_scaled=self.scaling.scales,
-            samples_are_wanted=self.edits.begin,
-            samples_are_fetched=self.edits.end,
-            chosen_among_one=self.scores.chosen_among_one,
-            weights_were_loaded=self.restored.unloaded.is_loaded,
-        )
-        self._outside = Outside(self.strands, self._heard.listener, self._guard, compilation)
-        self._aside = Aside(self.strands, self._outside.calls, self.evaluations.twins, compilation)
-        heard = self._outside.visits, self._outside.flows
-        self.neglected = Neglected(self.strands, *heard, self._guard, compilation)
-        self.unpropagated, self.by_hand = Unpropagated(), ByHand(Leaves())
-        self.loading, self.graphs = Loading(), Graphs()
-        self._targets = Targets(self._guard, self.evaluations.answers)
-        self.taught, self.likeness = Taught(), Likeness(self._guard)
-        self._first_calls = FirstCalls(self._guard)
-        self.last_found: dict[int, dict[str, tuple[Row, ...]]] = {}
-        """What is told where the watch ends, as by copies of models, by the strand's identity."""
-        self._company = Company(Meeting.of_this_process())
-        self.unheard: tuple[Told, ...] = ()
-        self._losses: Sequence[Tensor] = ()
-        self._compared: Compared | None = None
-        self._lull: Lull | None = None
-        self.batch_waits = False
-        self._began = perf_counter()
-        self.seconds = 0.0
-        self.was_ended = False
-        """Whether the loop was ended by the watch, not by itself, and"""
-        self.was_cut_short = False
-        """whether that, or an exception, has ended it."""
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -138,14 +59,6 @@ class Watcher:
             except Exception as error:  # noqa: BLE001  as with everything else of the watch
                 self._guard.notes(error)
         return (("not watched", trace_of_fault(self)),)
-
-    @property
-    def fault(self) -> str:
-        """What went wrong in the watch itself, and where; empty while nothing has."""
-        return self._guard.fault
-
-    def _is_lost(self) -> None:
-        """The watch has failed; the loop goes on."""
 
     def _all_traces(self) -> tuple[tuple[str, Trace], ...]:
         if not self.strands:
@@ -285,90 +198,6 @@ class Watcher:
         self._outside.calls.listen_everywhere()
         return strand
 
-    # -- forward ------------------------------------------------------------------------------
-
-    def batch_is_read(self, loader: object, batch: object) -> None:
-        """The next forward is given it, most likely."""
-        self.batch_waits = True
-        if self.loading.read(loader):
-            self.wake()
-            self._outside.pass_begins()
-            self.new_classes.pass_begins(loader, self.loading.length, self.steps)
-        if self.new_classes.open is not None:
-            self.new_classes.open.add(batch)
-        self._outside.batch_is_read(loader, batch)
-        self._targets.batch_is_read(batch, loader)
-        self._first_calls.batch_is_read(loader, batch)
-        self.evaluations.answers.batch_is_read(batch)
-
-    def classes_never_trained(self) -> tuple[Row, ...]:
-        """Of a validation, where what loaders give second is what losses compare."""
-        return self.new_classes.rows(self.steps) if self._targets.compares_labels else ()
-
-    @property
-    def scores(self) -> Scores:
-        """What is chosen from outputs."""
-        return self.evaluations.scores
-
-    def called(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        """It trains, or is evaluated."""
-        self.event += 1
-        from_loader, self.batch_waits = self.batch_waits, False
-        trains = torch.is_grad_enabled()
-        if self.scores.curious or not trains:
-            self.scores.called(module, to_train=trains)
-        if self._outside.calls.are_all_heard:
-            self._outside.is_called(module, with_gradients=trains)
-        for strand in self.strands:
-            if strand.slices.is_open and strand.scene is not None:
-                strand.slices.sees(arguments, strand.step, trains=trains, from_loader=from_loader)
-        if not trains:
-            now = Moment(self.event, self.steps, self.backwards)
-            loading = self.loading if from_loader else None
-            self.evaluations.called(module, arguments, loading, now)
-            self.new_classes.is_evaluated(loading)
-            return
-        self._targets.is_called(module, arguments)
-        self.likeness.called(module, self.backwards)
-        for strand in self.strands:
-            if strand.scene is not None and strand.scene.model is module:
-                strand.batch(arguments, self.loading)
-                self._first_calls.is_called(module)
-                if from_loader:
-                    self.opens_a_window(strand, module, arguments)
-
-    def called_aside(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        """A copy may be evaluated."""
-        if module.training or torch.is_grad_enabled():
-            return
-        twins = self.evaluations.twins
-        if twins.is_part_of_a_step(module, self.backwards):
-            if twins.is_a_teacher(module):
-                self._aside.forget(module)
-        else:
-            now = Moment(self.event, self.steps, self.backwards)
-            self.evaluations.copy_is_called(module, arguments, now, from_loader=False)
-
-    def is_set_aside(self, module: nn.Module) -> None:
-        """It may be a copy that is to be evaluated."""
-        self._aside.add(module)
-
-    def opens_a_window(self, strand: Strand, module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        """Something fresh from a loader was given to a root: a backward may follow, or more of it."""
-        strand.fresh_batches += 1
-        if not _asks_for_its_gradient(arguments):
-            drifts, is_off = self._drifts.of(module), not module.training
-            self.unpropagated.called(self.event, strand.step, in_train_mode=drifts, in_eval_mode=is_off)
-
-    def weights_are_taken(self, state: Mapping[str, object]) -> None:
-        """They may be meant to be kept."""
-        self.evaluations.weights_are_taken(state)
-        self.restored.is_taken(state, self.steps)
-
-    def weights_are_loaded(self, module: nn.Module, state: Mapping[str, object]) -> None:
-        """Are they what was meant to be kept?"""
-        self.restored.is_loaded(module, state, self.steps)
-
     # -- now and then, and the end ------------------------------------------------------------
 
     def _rest(self, strand: Strand) -> None:
@@ -382,8 +211,8 @@ class Watcher:
             return
         self._targets.skip(0)
         self._compared = None
-        self._lull = Lull(strand, strand.scene.model, self, steps=steps, backwards=until)
-        self._heard.divert({name: getattr(self._lull, name) for name in QUICK})
+        model = strand.scene.model
+        self._resting.begin(self._heard, strand, model, self, steps=steps, backwards=until)
 
     def _until(self, strand: Strand) -> int:
         """After how many of a strand's steps something is due again."""
@@ -391,9 +220,8 @@ class Watcher:
 
     def wake(self) -> None:
         """Hear everything again."""
-        lull, self._lull = self._lull, None
+        lull = self._resting.end()
         if lull is not None:
-            self._heard.restore()
             self._losses = lull.losses
             self._targets.skip(lull.settle())
 
@@ -412,24 +240,3 @@ class Watcher:
             partial(self._company.meet, self.strands),
         ):
             self._guard.attempt(close)
-
-    def _let_go(self) -> None:
-        self.evaluations.end()
-        self.neglected.end()
-        self.by_hand.close()
-        self.evaluations.teachers.close(self.steps)
-        self.seconds = perf_counter() - self._began
-        self.own_functions.differentiate()
-        stepped: set[int] = set().union(*(strand.keys for strand in self.strands))
-        self.unheard = tuple(self._outside.unheard.told(stepped))
-        for strand in self.strands:
-            found = {"pushes": self._outside.pushes.rows(strand.keys)}
-            if strand.scene is not None and not (self.fault or self._outside.hears_compiled_code):
-                found |= tried(strand.scene.model, self._first_calls.of(strand.scene.model))
-            self.last_found[id(strand)] = found
-            strand.close(self._outside, early=False)
-
-
-def _asks_for_its_gradient(arguments: tuple[Any, ...]) -> bool:
-    """As an attack on the inputs does, or a picture of what a model looks at."""
-    return bool(arguments) and getattr(arguments[0], "requires_grad", False) is True

@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 from pytest_dlcheck import watch
 from pytest_dlcheck.run.watch.batches.exposure import Exposure
 from pytest_dlcheck.run.watch.lull import Lull
+from pytest_dlcheck.run.watch.plain import Plain
 from pytest_dlcheck.run.watch.watcher import Watcher
 
 STEPS = 150
@@ -115,7 +117,64 @@ def bfloat16():
         optimizer.step()
 
 
-LOOPS = [epochs, accumulation, closures, another_optimizer, several_losses, bfloat16]
+def interrupted():
+    """Plain steps, between which weights are kept and loaded, rates changed, and the model evaluated."""
+    model, kept = net(), {}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+    for step in range(STEPS):
+        if step % 35 == 30:
+            kept = model.state_dict()
+        if step == 120:
+            model.load_state_dict(kept)
+        if step % 40 == 39:
+            schedule.step()
+        if step % 45 == 44:
+            optimizer.param_groups[0]["lr"] = 0.03
+        if step % 29 == 28:
+            with torch.no_grad():
+                model(torch.randn(8, 4))
+        if step % 31 == 30:
+            model(torch.randn(8, 4))
+        optimizer.zero_grad()
+        F.cross_entropy(model(torch.randn(8, 4)), torch.randint(2, (8,))).backward()
+        if step % 3 == 0:
+            nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+
+
+class Checkpointed(nn.Module):
+    """Called again within its backward, which calls another."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.last(checkpoint(self.first, x, use_reentrant=True))
+
+
+def checkpoints():
+    """A backward within a backward is a part of it."""
+    model = Checkpointed()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        x = torch.randn(8, 4, requires_grad=True)
+        F.cross_entropy(model(x), torch.randint(2, (8,))).backward()
+        optimizer.step()
+
+
+LOOPS = [
+    epochs,
+    accumulation,
+    closures,
+    another_optimizer,
+    several_losses,
+    bfloat16,
+    interrupted,
+    checkpoints,
+]
 
 
 def told(loop):
@@ -146,6 +205,37 @@ def test_nothing_else_is_told_than_by_a_watch_that_never_rests(monkeypatch, loop
         patch.setattr(Watcher, "_rest", lambda *_: None)
         restless = told(loop)
     assert rested == restless
+
+
+def test_plain_steps_are_heard_in_one_go(monkeypatch):
+    heard = []
+    stepped = Plain.has_stepped
+    monkeypatch.setattr(Plain, "has_stepped", lambda plain, o: heard.append(1) or stepped(plain, o))
+    told(accumulation)
+    assert len(heard) > STEPS / 4
+
+
+def test_backward_that_raises_in_a_lull_leaves_the_watch_as_it_was():
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def fails(_):
+        raise FloatingPointError("on purpose")
+
+    with watch() as run:
+        for step in range(STEPS):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(torch.randn(8, 4)), torch.randint(2, (8,)))
+            if step in {70, 101}:
+                loss.register_hook(fails)
+                with pytest.raises(FloatingPointError):
+                    loss.backward()
+            else:
+                loss.backward()
+            optimizer.step()
+    assert not run.fault
+    assert run.trace.row("loop").integer("backwards") == STEPS - 2
+    assert len(run.trace.series("loss")) == STEPS - 2
 
 
 def test_a_fault_in_a_lull_does_not_reach_the_loop(monkeypatch):

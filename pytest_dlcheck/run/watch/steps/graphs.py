@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pytest_dlcheck.run.sampling import GRADIENTS
 
-FOLLOWED = 64
+FOLLOWED = 32
 """Losses in a row whose graphs are followed; later sampled ones."""
 LIVE = 4096
 """Losses whose graphs are followed to their end."""

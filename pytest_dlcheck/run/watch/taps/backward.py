@@ -42,7 +42,15 @@ def tapped(listener: Listener) -> Iterator[None]:
         if is_dynamo_compiling() or (thread := threads.own).is_inside:
             original(tensors, *args, **kwargs)
             return
-        thread.is_inside = True
+        quick, thread.is_inside = listener.quick, True
+        if quick is not None and quick.is_plain and isinstance(tensors, Tensor) and not tensors.dim():
+            quick.is_plain, quick.losses = False, (tensors,)
+            try:
+                original(tensors, *args, **kwargs)
+            finally:
+                thread.is_inside = False
+            quick.has_propagated(tensors)
+            return
         try:
             listener.backward_begins((tensors,) if isinstance(tensors, Tensor) else tuple(tensors))
             original(tensors, *args, **kwargs)

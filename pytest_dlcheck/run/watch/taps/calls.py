@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.compiler import is_dynamo_compiling
 from torch.jit import ScriptModule
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils.hooks import RemovableHandle
@@ -141,6 +142,11 @@ class _Ear:
         self._module, self._listener = weakref.ref(module), listener
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if is_dynamo_compiling():
+            return
+        quick = self._listener.quick
+        if quick is not None and quick.is_plain and quick.is_idle_of(module):
+            return
         if not is_beyond_hearing() and self._module() is module:
             self._listener.called(module, args)
 

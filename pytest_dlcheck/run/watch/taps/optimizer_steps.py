@@ -69,6 +69,9 @@ class _Ear:
             return None
         thread.outermost, thread.is_wrapped = optimizer, False
         is_bare = len(args) == 1 and not kwargs  # args[0] is the optimizer
+        quick = self._listener.quick
+        if quick is not None and is_bare and quick.is_plain and quick.owner() is optimizer:
+            return None
         closure = None if is_bare else kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None or not callable(closure):
             self._listener.gradients_are_complete(optimizer)
@@ -86,7 +89,11 @@ class _Ear:
         if thread.is_wrapped and _depth_of(optimizer) > 1:  # the stack is slow to look through
             return
         thread.outermost = None
-        self._listener.step_ends(optimizer)
+        quick = self._listener.quick
+        if quick is not None and quick.is_plain and quick.owner() is optimizer:
+            quick.has_stepped(optimizer)
+        else:
+            self._listener.step_ends(optimizer)
 
     def _heard(
         self, closure: Callable[..., Any], optimizer: torch.optim.Optimizer

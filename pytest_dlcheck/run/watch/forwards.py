@@ -1,0 +1,99 @@
+"""What a watcher hears before a backward: batches, calls of models, and weights taken and loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from pytest_dlcheck.run.watch.ensemble import Ensemble
+from pytest_dlcheck.run.watch.models.moment import Moment
+from pytest_dlcheck.run.watch.strand import Strand
+
+
+class Forwards(Ensemble):
+    """Sorts calls: trainings and evaluations, of which model, on whose batch."""
+
+    def batch_is_read(self, loader: object, batch: object) -> None:
+        """The next forward is given it, most likely."""
+        self.batch_waits = True
+        if self.loading.read(loader):
+            self.wake()
+            self._outside.pass_begins()
+            self.new_classes.pass_begins(loader, self.loading.length, self.steps)
+        if self.new_classes.open is not None:
+            self.new_classes.open.add(batch)
+        self._outside.batch_is_read(loader, batch)
+        self._targets.batch_is_read(batch, loader)
+        self._first_calls.batch_is_read(loader, batch)
+        self.evaluations.answers.batch_is_read(batch)
+
+    def called(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        """It trains, or is evaluated."""
+        self.event += 1
+        from_loader, self.batch_waits = self.batch_waits, False
+        trains = torch.is_grad_enabled()
+        if self.scores.curious or not trains:
+            self.scores.called(module, to_train=trains)
+        if self._outside.calls.are_all_heard:
+            self._outside.is_called(module, with_gradients=trains)
+        for strand in self.strands:
+            if strand.slices.is_open and strand.scene is not None:
+                strand.slices.sees(arguments, strand.step, trains=trains, from_loader=from_loader)
+        if not trains:
+            now = Moment(self.event, self.steps, self.backwards)
+            loading = self.loading if from_loader else None
+            self.evaluations.called(module, arguments, loading, now)
+            self.new_classes.is_evaluated(loading)
+            return
+        self._targets.is_called(module, arguments)
+        self.likeness.called(module, self.backwards)
+        for strand in self.strands:
+            if strand.scene is not None and strand.scene.model is module:
+                strand.batch(arguments, self.loading)
+                self._first_calls.is_called(module)
+                if from_loader:
+                    self.opens_a_window(strand, module, arguments)
+
+    def called_aside(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        """A copy may be evaluated."""
+        if module.training or torch.is_grad_enabled():
+            return
+        twins = self.evaluations.twins
+        if twins.is_part_of_a_step(module, self.backwards):
+            if twins.is_a_teacher(module):
+                self._aside.forget(module)
+        else:
+            now = Moment(self.event, self.steps, self.backwards)
+            self.evaluations.copy_is_called(module, arguments, now, from_loader=False)
+
+    def is_set_aside(self, module: nn.Module) -> None:
+        """It may be a copy that is to be evaluated."""
+        self._aside.add(module)
+
+    def opens_a_window(self, strand: Strand, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        """Something fresh from a loader was given to a root: a backward may follow, or more of it."""
+        strand.fresh_batches += 1
+        if not _asks_for_its_gradient(arguments):
+            drifts, is_off = self._drifts.of(module), not module.training
+            self.unpropagated.called(self.event, strand.step, in_train_mode=drifts, in_eval_mode=is_off)
+
+    def weights_are_taken(self, state: Mapping[str, object]) -> None:
+        """They may be meant to be kept."""
+        self.evaluations.weights_are_taken(state)
+        self.restored.is_taken(state, self.steps)
+
+    def weights_are_loaded(self, module: nn.Module, state: Mapping[str, object]) -> None:
+        """Are they what was meant to be kept?"""
+        self.restored.is_loaded(module, state, self.steps)
+
+    def wake(self) -> None:
+        """Hear everything, if a lull hears it instead."""
+        raise NotImplementedError
+
+
+def _asks_for_its_gradient(arguments: tuple[Any, ...]) -> bool:
+    """As an attack on the inputs does, or a picture of what a model looks at."""
+    return bool(arguments) and getattr(arguments[0], "requires_grad", False) is True
