@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.drawing import told_to_draw
+from pytest_dlcheck.run.known_losses import best_answers
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.tree import detached, map_tensors, tensors
 
@@ -92,8 +93,11 @@ def attainable(rig: Rig, batch: Any) -> Attainable:
     def loss(values: Any) -> Tensor:
         return rig.objective.loss_of_outputs(values, targets)
 
-    lowest = _least(loss, outputs, groups)
-    one_for_all = _least(loss, outputs, torch.zeros_like(groups))
+    known = best_answers(rig.recipe.loss, outputs, targets)
+    lowest, one_for_all = (
+        (known and _at(loss, known(alike))) or _least(loss, outputs, alike)
+        for alike in (groups, torch.zeros_like(groups))
+    )
     return Attainable(
         floor=lowest.counted or 0.0,
         uninformed=one_for_all.counted,
@@ -113,6 +117,16 @@ class _Least:
     def counted(self) -> float | None:
         """What progress can be counted to: no likelihood, and none that ran away."""
         return self.value if 0 <= self.value < math.inf else None
+
+
+def _at(loss: Callable[[Any], Tensor], best: Tensor) -> _Least | None:
+    """The loss of outputs that no others better; None where it cannot be asked like this."""
+    try:
+        with torch.no_grad():
+            value = float(loss(best))
+    except Exception:  # noqa: BLE001  a hook of the user's may want a graph
+        return None
+    return _Least(value, is_reached=True) if math.isfinite(value) else None
 
 
 def _least(loss: Callable[[Any], Tensor], outputs: Any, groups: Tensor) -> _Least:

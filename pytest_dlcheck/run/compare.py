@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.errors import CannotTellError
-from pytest_dlcheck.run.probe import read_in_bulk
 from pytest_dlcheck.run.tree import named_tensors
 
-_STIR = 0.02
-"""Standard deviation given to parameters that are next to zero: a usual one of an initialisation."""
-_TINY = 1e-3
-"""Largest value of a parameter that is next to zero, as the scales of residual branches begin."""
 _DOUBLE_BOUND = 1e-6
 """Above the float32 rounding of models that compute in float32 in part, far below any real leak."""
 
@@ -64,31 +58,6 @@ def float_outputs(outputs: Any) -> dict[str, Tensor]:
         if bool(tensor.isnan().any()):
             raise CannotTellError(f"{place} holds NaN: nothing can be compared")
     return found
-
-
-@contextmanager
-def stirred(model: nn.Module, seed: int) -> Iterator[None]:
-    """Give trainable parameters that are next to zero small random values meanwhile.
-
-    What an architecture connects does not depend on its weights; heads and residual branches that are
-    initialised to zero, or scaled by 1e-6, would hide it.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    still = {p: p.detach().clone() for p in _tiny([p for p in model.parameters() if p.requires_grad])}
-    try:
-        for parameter in still:
-            noise = torch.randn(parameter.shape, generator=generator) * _STIR
-            parameter.data.copy_(noise)
-        yield
-    finally:
-        for parameter, values in still.items():
-            parameter.data.copy_(values)
-
-
-def _tiny(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
-    held = [p for p in parameters if p.numel()]
-    largest = read_in_bulk([torch.linalg.vector_norm(p.detach(), torch.inf) for p in held])
-    return [p for p, size in zip(held, largest, strict=True) if size <= _TINY]
 
 
 def calibrate(model: nn.Module, call: Callable[[], object]) -> None:

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from pytest_dlcheck.run.crossing import Crossing, rolled
 from pytest_dlcheck.run.errors import NotApplicableError
+from pytest_dlcheck.run.known_losses import by_samples
 from pytest_dlcheck.run.labels import classes, cross_entropy, logits_of
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.running import Statistics
@@ -87,7 +88,8 @@ def score(rig: Rig, batches: Sequence[Any], crossing: Crossing | None, *, gains:
             if not gains:
                 continue
             if crossing is None:
-                found.gains += _gains(rig.objective.loss_of_outputs, outputs, targets, chunk)
+                loss_of = rig.objective.loss_of_outputs
+                found.gains += _gains(loss_of, outputs, targets, chunk, rig.recipe.loss)
             elif cross_entropy(outputs, targets) is not None:
                 found.gains += _gains(_stand_in, outputs, targets, chunk)
             elif (size := crossing.size(batch)) > 1:
@@ -228,12 +230,19 @@ def _stand_in(outputs: Any, targets: Any) -> Tensor:
     return value
 
 
-def _gains(ask: Callable[[Any, Any], Tensor], outputs: Any, targets: Any, chunk: int) -> list[float]:
+def _gains(
+    ask: Callable[[Any, Any], Tensor], outputs: Any, targets: Any, chunk: int, known: Any = None
+) -> list[float]:
     size = _size(targets)
     if targets is None or size < 2:  # noqa: PLR2004  a single sample has no other
         return []
     shifts = sorted({max(1, size // 2), max(1, size // 3)})
     others = [rolled(targets, shift, size) for shift in shifts]
+
+    each = [by_samples(known, outputs, goal) for goal in (targets, *others)]
+    rows = [one for one in each if one is not None]
+    if len(rows) == len(each):
+        return _of_chunks(torch.stack(rows), min(chunk, size))
 
     def loss(out: Any, goal: Any) -> Tensor:
         return ask(out, goal).detach().reshape(())
@@ -247,7 +256,17 @@ def _gains(ask: Callable[[Any, Any], Tensor], outputs: Any, targets: Any, chunk:
         torch.stack([loss(copied(some) if whole else some, goal) for goal in goals])
         for some, *goals in pieces
     ]
-    return [fmean(wrong) - right for right, *wrong in torch.stack(losses).tolist()]
+    return _less_own(torch.stack(losses))
+
+
+def _of_chunks(rows: Tensor, count: int) -> list[float]:
+    """Where the loss of some samples is the mean of theirs: of each chunk, as :func:`_pieces` cuts."""
+    chunks = rows.size(1) // count
+    return _less_own(rows[:, : chunks * count].reshape(len(rows), chunks, count).mean(2).T)
+
+
+def _less_own(losses: Tensor) -> list[float]:
+    return [fmean(wrong) - right for right, *wrong in losses.tolist()]
 
 
 def _pieces(trees: tuple[Any, ...], size: int, count: int) -> Iterator[tuple[Any, ...]]:

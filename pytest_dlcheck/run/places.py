@@ -39,8 +39,16 @@ def places(rig: Rig, found: Look) -> list[Place]:
     """The inputs and targets, sample by sample, where their shapes agree; padded ones by the first.
 
     Of samples that lie end to end, only targets: what is as long as the batch beside them (offsets,
-    lengths) says where a sample stands, not what it is.
+    lengths) says where a sample stands, not what it is. What a trial keeps looking at is put together
+    once, for all who ask: they change nothing in it.
     """
+    if all(found is not kept for kept in rig.stream.looks.values()):
+        return _places(rig, found)
+    known: list[Place] = rig.once(f"the places of look {id(found)}", lambda: _places(rig, found))
+    return known
+
+
+def _places(rig: Rig, found: Look) -> list[Place]:
     dim = rig.recipe.batch_dim or 0
     parted = [_lie_end_to_end(chunk.batch, dim) for chunk in found.chunks]
     gathered: dict[str, list[tuple[int, bool, Tensor]]] = {}

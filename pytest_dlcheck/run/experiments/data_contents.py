@@ -96,11 +96,10 @@ def _size(place: Place) -> tuple[float, float]:
         numbers = numbers[numbers.isfinite()]
     if not numbers.numel():
         return 0.0, 0.0
-    import numpy as np  # its quantile does not sort
-
     norm = torch.linalg.vector_norm(numbers, dtype=torch.float64)
-    decile = np.quantile(numbers.abs().numpy(), np.float64(0.9))
-    return float(norm) / len(numbers) ** 0.5, float(decile)
+    sizes, decile = numbers.abs().numpy(), round(0.9 * (len(numbers) - 1))
+    sizes.partition(decile)  # an eighth of the time of numpy's quantile, which looks for NaN, too
+    return float(norm) / len(numbers) ** 0.5, float(sizes[decile])
 
 
 # -- training -----------------------------------------------------------------------------------

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.compare import float_outputs, relative_change, stirred, tolerance
+from pytest_dlcheck.run.compare import float_outputs, relative_change, tolerance
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.operations import Operation, mixes, operations
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.scoring import Scoring, scorings
 from pytest_dlcheck.run.seeding import same_draws
+from pytest_dlcheck.run.stirring import stirred
 from pytest_dlcheck.run.tree import batch_size, map_tensors, named_tensors, take
 from pytest_dlcheck.run.witness import Agrees, ModuleCall, culprit
 from pytest_dlcheck.trace import Row
@@ -43,7 +44,7 @@ class Future(Experiment):
             axis = rig.recipe.causal
             if axis is None and not any(s.is_known for s in scored):
                 raise NotApplicableError(_UNDECLARED)
-            with stirred(rig.model, rig.seed), rig.in_double() as function:
+            with stirred(rig), rig.in_double() as function:
                 rows = list(_Trial(rig, function, 1 if axis is None else axis, scored).rows())
         if axis is None and not any(row.flag("next_token") or _copies(row) for row in rows):
             raise NotApplicableError(_UNDECLARED)

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.compare import calibrate, stirred
+from pytest_dlcheck.run.compare import calibrate
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.functions import CONVOLUTIONS, DROPS, SHAPES
 from pytest_dlcheck.run.objective import Call
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.soundings import COMPILED
+from pytest_dlcheck.run.stirring import stirred
 from pytest_dlcheck.run.threads import Listener, Thread, Weighing, followed, is_compiled
 from pytest_dlcheck.run.tree import map_tensors, take, tensors
 from pytest_dlcheck.trace import Row
@@ -107,7 +108,7 @@ class Linearity(Experiment):
             if len(longest.chain) < _LEAST:
                 raise NotApplicableError("the network has no two layers of weights in a row")
             calibrate(rig.model, rig.call)
-            with stirred(rig.model, rig.seed), rig.in_double() as function:
+            with stirred(rig), rig.in_double() as function:
                 bend, exact = _bend(
                     rig, function, squashed=any(t.before is not None for _, t in walk.ends)
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -129,11 +130,9 @@ def _sizes(warning: str) -> str:
 
 def _squares(one: Tensor, other: Tensor) -> bool:
     """Whether broadcasting pairs every sample with every other, rather than repeating one side."""
-    try:
-        together = torch.broadcast_tensors(one, other)[0].numel()  # type: ignore[no-untyped-call]
-    except RuntimeError:
-        return False
-    return int(together) > max(one.numel(), other.numel())
+    axes = [{a, b} - {1} for a, b in zip_longest(one.shape[::-1], other.shape[::-1], fillvalue=1)]
+    fits = all(len(lengths) <= 1 for lengths in axes)  # asked of torch, a misfit costs a stack trace
+    return fits and math.prod(n for axis in axes for n in axis) > max(one.numel(), other.numel())
 
 
 # -- loss functions of torch, as they were called ----------------------------------------------

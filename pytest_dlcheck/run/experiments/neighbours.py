@@ -14,7 +14,6 @@ from pytest_dlcheck.run.compare import (
     calibrate,
     float_outputs,
     relative_change,
-    stirred,
     tolerance,
 )
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
@@ -22,6 +21,7 @@ from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.operations import Operation, mixing, operations
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.seeding import same_draws
+from pytest_dlcheck.run.stirring import stirred
 from pytest_dlcheck.run.tree import batch_size, copied, map_tensors, take, tensors
 from pytest_dlcheck.run.witness import ModuleCall, culprit
 from pytest_dlcheck.trace import Row
@@ -73,7 +73,7 @@ class Neighbours(Experiment):
             raise NotApplicableError("samples do not stand alone (batch_dim=None)")
         with (
             rig.undisturbed(training=False),
-            stirred(rig.model, rig.seed),
+            stirred(rig),
             rig.in_double() as function,
         ):
             return [_Trial(rig, function, rig.input_batch_dim or 0).row()]

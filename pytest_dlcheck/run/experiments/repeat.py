@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.compare import relative_change, stirred
+from pytest_dlcheck.run.compare import relative_change
 from pytest_dlcheck.run.errors import CannotTellError
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.operations import Operation, operations
@@ -19,6 +19,7 @@ from pytest_dlcheck.run.own_draws import held, of_model, standing
 from pytest_dlcheck.run.randomness import effect, limit
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.seeding import random_states, same_draws
+from pytest_dlcheck.run.stirring import stirred
 from pytest_dlcheck.run.tree import batch_size, named_tensors, take, tensors
 from pytest_dlcheck.run.witness import witnessed
 from pytest_dlcheck.trace import Row
@@ -46,7 +47,7 @@ class Repeat(Experiment):
         """The row."""
         with (
             rig.undisturbed(training=False),
-            stirred(rig.model, rig.seed),  # a branch that starts at zero would hide what happens in it
+            stirred(rig),  # a branch that starts at zero would hide what happens in it
             rig.autocast(),
             torch.no_grad(),
         ):
@@ -76,6 +77,16 @@ class _Trial:
             self.draws = (random_states(), standing(self.own)) != before
             return outputs
 
+    def first(self) -> Any:
+        """The outputs of a few samples, or of all: a model may insist on one batch size."""
+        try:
+            return self.call()
+        except Exception:
+            if self.inputs is (whole := self.rig.call.inputs):
+                raise
+            self.inputs = whole
+            return self.call()
+
     def redrawn(self, one: dict[str, Tensor]) -> tuple[float, str, float]:
         """The outputs under other draws, until they differ from those under the first."""
         worst, began = _worst(one, self.call(self.other)), perf_counter()
@@ -87,7 +98,7 @@ class _Trial:
         return worst
 
     def row(self) -> Row:
-        one = dict(named_tensors(self.call(), "output"))
+        one = dict(named_tensors(self.first(), "output"))
         if not one:
             raise CannotTellError("the model gives no tensor that could be compared")
         state = _Attributes(self.rig.model)
@@ -208,13 +219,7 @@ def _few(rig: Rig) -> Any:
     size = None if dim is None else batch_size(inputs, dim)
     if dim is None or size is None or size <= _SAMPLES:
         return inputs
-    few = take(inputs, torch.linspace(0, size - 1, _SAMPLES).round().long(), dim)
-    try:
-        with same_draws(rig.seed):
-            rig.call(few)
-    except Exception:  # noqa: BLE001  a model may insist on one batch size
-        return inputs
-    return few
+    return take(inputs, torch.linspace(0, size - 1, _SAMPLES).round().long(), dim)
 
 
 def _names(model: nn.Module, call: Callable[[], object]) -> list[str]:

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.compare import stirred
 from pytest_dlcheck.run.dropping import dropped
 from pytest_dlcheck.run.entry import Entry, entry
 from pytest_dlcheck.run.errors import CannotTellError
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.influence import Influence, Unused, is_flags
 from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.stirring import stirred
 from pytest_dlcheck.run.tree import batch_size, take
 from pytest_dlcheck.trace import Row
 
@@ -45,7 +45,7 @@ class Usage(Experiment):
 
     def run(self, rig: Rig) -> Iterable[Row]:
         """The rows."""
-        with rig.undisturbed(training=False), stirred(rig.model, rig.seed):
+        with rig.undisturbed(training=False), stirred(rig):
             whole = entry(rig)
             if not list(whole.named()):
                 raise CannotTellError("the model is called without a tensor")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.probe import Probe
+from pytest_dlcheck.run.probe import Probe, read_in_bulk
 from pytest_dlcheck.run.sampling import GRADIENTS, Due
 from pytest_dlcheck.run.scene import Scene
 from pytest_dlcheck.trace import Row
@@ -15,6 +16,8 @@ from pytest_dlcheck.trial import Trial
 
 _PART, _PART_ELSEWHERE = 1 << 16, 1 << 20
 """Words that are fingerprinted at once: on the CPU so many that they stay in its cache."""
+_SMALL, _FEW = 1 << 12, 32
+"""Words up to which a tensor is fingerprinted together with others, and how many of them at a time."""
 _WORD = 8
 """Bytes of a word."""
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -23,19 +26,19 @@ _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 class InventoryProbe(Probe[Scene]):
     """Fills the facts ``parameters``, ``buffers`` and ``modules``.
 
-    ``changed`` compares a fingerprint of every bit at the trial's two ends, so that nothing is copied.
+    ``changed`` compares a fingerprint of every bit at the trial's two ends, so that nothing is copied;
+    it is None where nothing is trained.
     What a training thaws and then changes was frozen for a while only, and is told as trained.
     """
 
     channels = frozenset({"parameters", "buffers", "modules"})
 
     def begin(self, scene: Scene, trial: Trial) -> None:
-        """Fingerprint everything."""
-        del trial
+        """Fingerprint everything that may be trained."""
         self._scene = scene
         self._modes = {name: m.training for name, m in scene.model.named_modules()}
         self._frozen = {name: _all_frozen(m) for name, m in scene.model.named_modules()}
-        self._before = _fingerprints(scene)
+        self._before = {} if trial.kind == "inspect" else _fingerprints(scene)
         self._alive = {name: p.detach().any() for name, p in scene.parameters.items()}
         self._trainable = {name: p.requires_grad for name, p in scene.parameters.items()}
         self._still = {name: p for name, p in scene.parameters.items() if not p.requires_grad}
@@ -51,11 +54,16 @@ class InventoryProbe(Probe[Scene]):
     def end(self) -> None:
         """Fingerprint everything again."""
         self._look_for_thawed()
-        self._after = _fingerprints(self._scene)
+        self._after = _fingerprints(self._scene) if self._before else {}
         self._buffers_after = dict(self._scene.model.named_buffers())
 
     def filled(self) -> Mapping[str, tuple[Row, ...]]:
         """The facts."""
+        names = [name for name in self._before if name in self._after]
+        ends = ([prints[name] for name in names] for prints in (self._before, self._after))
+        before, after = map(read_in_bulk, ends)
+        self._changes = {n: a != b for n, a, b in zip(names, before, after, strict=True)}
+        self._lives = dict(zip(self._alive, read_in_bulk(list(self._alive.values())), strict=True))
         return {
             "parameters": tuple(self._parameter_row(n, p) for n, p in self._scene.parameters.items()),
             "buffers": tuple(self._buffer_row(name) for name in self._buffers_after),
@@ -81,8 +89,7 @@ class InventoryProbe(Probe[Scene]):
         return name in self._thawed and bool(self._changed(name))
 
     def _changed(self, name: str) -> bool | None:
-        before, after = self._before.get(name), self._after.get(name)
-        return None if before is None or after is None else bool((before != after).item())
+        return self._changes.get(name)
 
     def _parameter_row(self, name: str, parameter: nn.Parameter) -> Row:
         groups = [
@@ -100,7 +107,7 @@ class InventoryProbe(Probe[Scene]):
             declared_frozen=self._scene.is_frozen(name),
             optimizers=len(groups),
             weight_decay=float(groups[0].get("weight_decay") or 0.0) if groups else None,
-            zero_at_start=not self._alive[name].item(),
+            zero_at_start=not self._lives[name],
             changed=self._changed(name),
         )
 
@@ -133,8 +140,17 @@ def _all_frozen(module: nn.Module) -> bool:
 
 def _fingerprints(scene: Scene) -> dict[str, Tensor]:
     buffers = {n: b for n, b in scene.model.named_buffers() if not b.is_sparse}
+    words = {n: _words_of(t) for n, t in (*scene.parameters.items(), *buffers.items())}
+    alike: dict[torch.device, list[str]] = {}
+    for name, flat in words.items():
+        if flat.numel() <= _SMALL:
+            alike.setdefault(flat.device, []).append(name)
+    few = [some[i : i + _FEW] for some in alike.values() for i in range(0, len(some), _FEW)]
     weigh = _Weigh()
-    return {name: weigh(t) for name, t in (*scene.parameters.items(), *buffers.items())}
+    found = {name: weigh(flat) for name, flat in words.items() if flat.numel() > _SMALL}
+    for names in few:
+        found |= zip(names, weigh.together([words[name] for name in names]), strict=True)
+    return found
 
 
 class _Weigh:
@@ -143,9 +159,17 @@ class _Weigh:
     def __init__(self) -> None:
         self._desks: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
-    def __call__(self, tensor: Tensor) -> Tensor:
+    def together(self, several: list[Tensor]) -> tuple[Tensor, ...]:
+        """The same of small ones on one device, each weighed by places of its own."""
+        lengths = [words.numel() for words in several]
+        places, _ = self._desk(several[0].device, max(lengths))
+        weighed = torch.cat(several) * torch.cat([places[:length] for length in lengths])
+        sums = torch.cat([weighed.new_zeros(1), weighed.cumsum(0)])
+        ends = torch.tensor([0, *accumulate(lengths)], device=sums.device)
+        return sums[ends].diff().unbind()
+
+    def __call__(self, words: Tensor) -> Tensor:
         """A number that all bits and their places go into: int64 of shape ``[]``."""
-        words = _words_of(tensor)
         # Summed at once, the CPU would widen a copy of the whole tensor first; one room serves all
         # parts, because the allocator does not reliably use those again that are freed.
         most = _PART if words.device.type == "cpu" else _PART_ELSEWHERE
