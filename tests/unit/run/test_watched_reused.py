@@ -14,7 +14,7 @@ class Ears:
     """Hears calls, as a listener and as what is visited."""
 
     def __init__(self):
-        self.heard = []
+        self.heard, self.quick = [], None
 
     def called(self, module, arguments):
         self.heard.append(module)
