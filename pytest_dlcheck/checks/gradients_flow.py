@@ -98,7 +98,7 @@ class GradientsFlow(Check):
             "0 are cut off",
             Measure("parameters cut off", 0, "count", 0),
             advice=(
-                *filter(None, map(faults.advice, places)),
+                *filter(None, (faults.advice(place, silent, asked) for place in places)),
                 *depth.drops_much(evidence.the("train"), self.most_dropped),
             ),
         )

@@ -188,8 +188,14 @@ def _remedy(row: Row) -> str:
     )
 
 
-def advice(row: Row) -> str:
-    """What to say of a place without gradient that is no sure fault; empty where it is right."""
+def advice(row: Row, silent: Mapping[str, str], asked: Mapping[str, Row]) -> str:
+    """What to say of a place without gradient that is no sure fault; empty where it is right.
+
+    Args:
+        row: the place.
+        silent: the parameters without gradient.
+        asked: all that are to be trained.
+    """
     site, what = row.text("site"), row.text("type")
     if row.text("copy_of"):
         return f"{site} is a copy of {row.text('copy_of')} without gradients: freeze it"
@@ -199,10 +205,11 @@ def advice(row: Row) -> str:
         return f"{site} ({what}) has a gradient of exactly 0 in all steps: nothing depends on it yet"
     if not site:
         return f"no parameter of {what} received a gradient in any step that was looked at"
-    return _unused(row)
+    return _unused(row, moved=any(asked[n].flag("changed") for n in silent if covers(row, n, silent)))
 
 
-def _unused(row: Row) -> str:
+def _unused(row: Row, *, moved: bool) -> str:
+    """Advice on a module without gradients, unless something else has moved its parameters."""
     site, what = row.text("site"), row.text("type")
     if row.flag("aside"):
         return (
@@ -211,4 +218,4 @@ def _unused(row: Row) -> str:
         )
     if row.get("called") == 0:
         return f"{site} ({what}) is never called in the forward: remove it, or freeze it"
-    return f"{site} ({what}) receives no gradient: the loss does not use it"
+    return "" if moved else f"{site} ({what}) receives no gradient: the loss does not use it"

@@ -25,7 +25,7 @@ def epochs_as_batches(trace: Trace) -> Fault | None:
     if schedule.integer("schedulers") != 1 or schedule.integer("steps") < _PER_BATCH * steps:
         return None
     name, horizon = schedule.text("name"), schedule.integer("horizon")
-    if name == "CosineAnnealingLR":
+    if name == "CosineAnnealingLR" and not schedule.integer("named"):
         waves = steps / horizon if horizon else 0
         if not 0 < horizon < length or waves < _WAVES:
             return None

@@ -190,6 +190,20 @@ def reset_in_two_places():
     read(reset)
 
 
+def reset_through_data_after_each_step():
+    train, test = loaders()
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(2):
+        model.train()
+        for x, y in train:
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+            for p in model.parameters():
+                p.grad.data.zero_()
+        evaluate(model, test)
+
+
 def two_optimizers_share_a_model_in_turn():
     train, test = loaders()
     model = Reader()
@@ -368,6 +382,7 @@ def rows_of_a_window_in_one_loader():
 
 QUIET = [
     reset_in_two_places,
+    reset_through_data_after_each_step,
     two_optimizers_share_a_model_in_turn,
     a_group_of_rate_zero_is_not_reset,
     frozen_after_it_was_trained,

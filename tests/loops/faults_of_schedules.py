@@ -190,7 +190,39 @@ def rate_lowered_now_and_then():
     evaluate(model, test)
 
 
+def rate_of_an_epoch_that_is_named_at_its_start():
+    train, test = loaders()
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    scheduler = lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.3)
+    for epoch in range(4):
+        scheduler.step(epoch)
+        model.train()
+        for x, y in train:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        evaluate(model, test)
+
+
+def rate_of_a_part_of_an_epoch_named_before_each_step():
+    train, test = loaders(16)
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    scheduler = lr_scheduler.CosineAnnealingLR(optimizer, T_max=4)
+    for epoch in range(4):
+        model.train()
+        for i, (x, y) in enumerate(train):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            scheduler.step(epoch=epoch + i / len(train))
+            optimizer.step()
+        evaluate(model, test)
+
+
 QUIET = [
+    rate_of_an_epoch_that_is_named_at_its_start,
+    rate_of_a_part_of_an_epoch_named_before_each_step,
     cycle_of_batches,
     cycle_of_epochs,
     warm_then_linear,

@@ -131,6 +131,8 @@ def test_a_fault_is_the_first_cause_and_named(case):
     assert any(word in said for word in case.words), said
 
 
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
+@pytest.mark.filterwarnings("ignore:The epoch parameter in `scheduler.step")
 @pytest.mark.parametrize("loop", [*dict.fromkeys([*QUIET, *TWINS])])
 def test_a_healthy_loop_raises_no_alarm(loop):
     assert alarms(watched(loop)) == []

@@ -68,8 +68,8 @@ class Listener(Protocol):
     def samples_are_fetched(self, fetcher: object, index: object, batch: object) -> None:
         """It has read them, and put them together."""
 
-    def schedule_steps(self, scheduler: LRScheduler) -> None:
-        """A learning rate scheduler has stepped."""
+    def schedule_steps(self, scheduler: LRScheduler, *, is_named: bool) -> None:
+        """A learning rate scheduler has stepped, to an epoch that was named or to the next."""
 
     def called_aside(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """A module is called that is followed aside, from inside of others, too."""

@@ -58,7 +58,7 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
         own_validations=strand.exposure.validations(),
         **watcher.evaluations.asked_of(strand),
     )
-    record.facts["likeness"] = tuple(watcher.likeness.rows(strand.keys, trained))
+    record.facts["likeness"] = tuple(watcher.likeness.rows(strand.keys, trained, id(strand)))
     record.facts["slices"] = (strand.slices.row(),)
     record.facts["hand_cut"] = (watcher.evaluations.hand_cut(strand),)
     record.facts["restored"] = watcher.restored.rows(strand.keys)

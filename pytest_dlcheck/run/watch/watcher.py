@@ -87,7 +87,7 @@ class Watcher(Forwards):
         for strand in self.strands:
             if strand.scene is not None:
                 strand.backward_begins(self.strands, scaled=scaled)
-        self.likeness.backward_begins(losses)
+        self.likeness.backward_begins(losses, self.backwards)
         self._compared = self._targets.look(losses)
         if self.taught.is_due(self.backwards):
             self.taught.look(losses, [s.keys for s in self.strands if s.scene is not None])
@@ -145,6 +145,7 @@ class Watcher(Forwards):
         if not strand.is_alone:
             others = [each.reach for each in self.strands if each is not strand]
             strand.reach.steps(self.backwards, others)
+            self.likeness.steps(id(strand), strand.reach.applied)
         self._outside.pushes.steps(strand)
         strand.step_ends(optimizer)
         strand.last_event = self.event
@@ -167,10 +168,10 @@ class Watcher(Forwards):
             self.unpropagated.backward_begins()
         return self.strand_of(optimizer)
 
-    def schedule_steps(self, scheduler: LRScheduler) -> None:
+    def schedule_steps(self, scheduler: LRScheduler, *, is_named: bool) -> None:
         """Tell the strand, or keep it for one to come."""
         schedules, pending = self._roster.schedules_of(scheduler.optimizer)
-        schedules.steps(scheduler, pending=pending)
+        schedules.steps(scheduler, pending=pending, is_named=is_named)
 
     def strand_of(self, optimizer: torch.optim.Optimizer) -> Strand | None:
         """Whose step it is; None where it is one too many to follow."""

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from pytest_dlcheck import watch
 from pytest_dlcheck.run.watch.losses.between import between, mark
+from pytest_dlcheck.verdict import Outcome
 
 WEIGHT = torch.randn(8, 4, requires_grad=True)
 FIXED = torch.randn(8, 4)
@@ -95,3 +96,93 @@ def test_outputs_of_parts_are_compared_where_the_model_gives_a_loss(stops):
     assert (row.integer("looked") > 8) is not stops
     hooks = [[*m._forward_hooks, *m._forward_pre_hooks] for m in model.modules()]  # noqa: SLF001
     assert not any(hooks)
+
+
+def of_one_another(loss):
+    first = WEIGHT * 2.0
+    mark(first, 0)
+    second = first.tanh() * 3.0
+    mark(second, 1)
+    other = WEIGHT * 5.0
+    mark(other, 2)
+    return between(loss(first, second, other)).attracts
+
+
+def test_an_answer_held_against_what_it_is_given_does_not_attract():
+    assert not of_one_another(lambda a, b, _: (b - a).abs().mean())
+    assert not of_one_another(lambda a, b, _: F.mse_loss(a, b))
+    assert of_one_another(lambda _, b, c: F.mse_loss(b, c))
+    assert of_one_another(lambda a, b, c: F.mse_loss(a, b) + F.mse_loss(b, c))
+
+
+def verdicts(optimizers, *turns, steps=60):
+    """Of the check, by training; each optimizer in turn steps on its own loss, or all on one."""
+    made = [torch.optim.Adam(own, 3e-3) for own in optimizers]
+    with watch() as run:
+        for _ in range(steps):
+            for place, loss in enumerate(turns):
+                stepping = made if len(turns) == 1 else [made[place]]
+                for optimizer in stepping:
+                    optimizer.zero_grad()
+                loss().backward()
+                for optimizer in stepping:
+                    optimizer.step()
+    return [verdict for verdict in run.verdicts if verdict.check == "outputs_stay_apart"]
+
+
+def test_a_critic_that_gives_back_is_not_told_of_its_makers_loss():
+    torch.manual_seed(0)
+    maker = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 20))
+    judge = nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 20))
+    real = torch.randn(32, 20) * torch.linspace(0.1, 2, 20)
+
+    def makes():
+        made = maker(torch.randn(32, 8))
+        return (judge(made) - made).abs().mean()
+
+    def judges():
+        made = maker(torch.randn(32, 8)).detach()
+        return (judge(real) - real).abs().mean() - 0.1 * (judge(made) - made).abs().mean()
+
+    own = maker.parameters(), judge.parameters()
+    made, judged = verdicts(own, makes, judges)
+    assert not {made.outcome, judged.outcome} & {Outcome.FAILED, Outcome.ERRORED}
+    assert judged.outcome is Outcome.NOT_APPLICABLE
+    assert not judged.advice
+    assert not any("detach" in advice for advice in made.advice)
+
+
+def test_all_that_step_on_one_loss_are_told_of_it():
+    torch.manual_seed(0)
+    encoder, predictor = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 8)), nn.Linear(8, 8)
+
+    def loss():
+        x = torch.randn(32, 4)
+        one, other = encoder(x), encoder(x + 0.1 * torch.randn(32, 4))
+        return F.mse_loss(predictor(one), other) + F.mse_loss(predictor(other), one)
+
+    found = verdicts((encoder.parameters(), predictor.parameters()), loss)
+    assert len(found) == 2
+    for verdict in found:
+        said = [*verdict.advice, *(suspect.finding for suspect in verdict.suspects)]
+        assert any("distances between outputs of the model" in each for each in said)
+
+
+@pytest.mark.parametrize("begins_at_zero", [True, False])
+def test_outputs_that_become_alike_are_told_and_a_head_that_begins_at_zero_is_not(begins_at_zero):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 10))
+    if begins_at_zero:
+        nn.init.zeros_(model[2].weight)
+        nn.init.zeros_(model[2].bias)
+    centres = torch.randn(10, 20)
+
+    def loss():
+        y = torch.randint(0, 10, (16,))
+        x = 1 + 0.05 * centres[y] + 0.02 * torch.randn(16, 20)
+        out, near = model(x), model(x + 0.01 * torch.randn_like(x))
+        near = F.kl_div(near.log_softmax(1), model(x).softmax(1), reduction="sum") / 16
+        return near + (F.cross_entropy(out, y) if begins_at_zero else F.mse_loss(out, model(x.flip(0))))
+
+    (found,) = verdicts([model.parameters()], loss, steps=16 if begins_at_zero else 100)
+    assert any("become alike" in advice for advice in found.advice) is not begins_at_zero

@@ -45,6 +45,37 @@ def test_inputs_that_are_reordered_too_are_none():
     assert paired(nn.Linear(5, 4)(X[ORDER]), Y[ORDER], called=X[ORDER]).permuted is None
 
 
+@pytest.mark.parametrize("column", [False, True])
+@pytest.mark.parametrize("further", [False, True])
+def test_classes_that_a_generator_is_given_are_no_tokens(column, further):
+    classes = torch.randint(0, 9, (20,))
+    asked = classes.unsqueeze(1) if column else classes
+    noise = torch.randn(20, 9)
+    out = nn.Embedding(9, 9)(asked).reshape(20, 9) * noise
+    called = {"inputs": [noise], "further": [asked]} if further else {"inputs": [asked]}
+    loss = F.cross_entropy(out, classes)
+    assert not pairing(loss.grad_fn, [], targets=[classes], aligned=None, **called).copied
+    twice = pairing(loss.grad_fn, [], [asked, noise], [classes, classes], aligned=None)
+    assert not twice.copied
+
+
+def test_tokens_are_found_beside_what_a_model_is_called_on_first():
+    text, memory = torch.randint(0, 9, (4, 8)), torch.randn(4, 8, 9)
+    loss = F.cross_entropy((nn.Embedding(9, 9)(text) + memory).flatten(0, 1), text.flatten())
+    assert pairing(loss.grad_fn, [], [memory], [text.flatten()], further=[text], aligned=None).copied
+
+
+def test_words_in_a_row_are_those_that_a_decoder_is_to_say():
+    words = list(torch.randint(0, 9, (5, 20)))
+    loss = F.cross_entropy(nn.Embedding(9, 9)(words[0]), words[0])
+
+    def of(called, targets):
+        return pairing(loss.grad_fn, [], called, targets, aligned=None).copied
+
+    assert of(words, words)
+    assert not of(words[:-1], words[1:])
+
+
 def test_tokens_are_told_from_those_that_follow():
     text = torch.randint(0, 9, (4, 8))
     out = nn.Embedding(9, 9)(text).flatten(0, 1)

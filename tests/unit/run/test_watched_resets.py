@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from pytest_dlcheck import watch
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.steps.drops import Drops
 from pytest_dlcheck.run.watch.steps.gradients import Gradients
@@ -157,3 +158,40 @@ def test_a_second_look_at_the_same_samples_serves_something():
 def test_clipped_gradients_are_still_those_of_the_last_backward():
     row = dropped(halves, after=lambda model: nn.utils.clip_grad_norm_(model.parameters(), 1e-3))
     assert row["drop_micro_batches"] == 3
+
+
+def kept(reset, steps=40):
+    """Steps at which gradients of the one before are still there, ``reset(model)`` after each."""
+    model = two_layers()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    gradients, count = Gradients(list(model.parameters())), 0
+    for step in range(steps):
+        gradients.backward_begins()
+        count += not gradients.was_reset
+        model(torch.rand(6, 4)).square().mean().backward()
+        gradients.backward_ends()
+        optimizer.step()
+        gradients.step_ends()
+        reset(model, step)
+    return count
+
+
+@pytest.mark.parametrize("way", [by_setting_none, in_place, without_a_sign])
+def test_resets_of_any_way_are_seen_as_long_as_they_go_on(way):
+    assert kept(lambda model, _: way(model)) == 0
+
+
+def test_resets_that_are_missing_are_counted_also_where_others_leave_no_sign():
+    assert kept(lambda *_: None) == 39
+    assert kept(lambda model, step: without_a_sign(model) if step % 4 == 0 else None) == 29
+
+
+def test_updates_by_hand_may_reset_through_data_for_ever():
+    with watch() as run:
+        weight = torch.randn(4, 1, requires_grad=True)
+        for _ in range(60):
+            x = torch.randn(16, 4)
+            (x @ weight - x.sum(1, keepdim=True)).square().mean().backward()
+            weight.data -= 0.01 * weight.grad.data
+            weight.grad.data.zero_()
+    assert not run.failures

@@ -6,18 +6,22 @@ is kept alive. No judgement.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from math import prod
 from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from pytest_dlcheck.run.graph import inner_first, inputs_of, roots
+from pytest_dlcheck.run.graph import inner_first, inputs_of, roots, walk
 from pytest_dlcheck.run.watch.losses.kept import kept
 from pytest_dlcheck.run.watch.losses.signs import pushes_apart
 
 NODES = 256
 """Nodes between a loss and outputs; where there are more, it is too much to tell."""
+WHOLE = 4096
+"""Nodes of a model that are walked from what it gives to what it was called on: a deep one's."""
 
 _COMPARING = (
     *("MulBackward", "MmBackward", "BmmBackward", "DotBackward", "CdistBackward", "EuclideanDist"),
@@ -58,8 +62,8 @@ class Between:
         compared: the outputs that are held against each other, as they were marked.
         is_all: whether that is all there is: nothing fixed enters but numbers, classes, and a weight for
             each pair.
-        attracts: whether these are distances only, with gradients on both sides, and nothing pushes
-            apart.
+        attracts: whether these are distances only, with gradients on both sides, nothing pushes
+            apart, and not every side is an answer to the other.
     """
 
     compared: frozenset[object]
@@ -82,6 +86,7 @@ def between(loss: Tensor) -> Between:
     sides: dict[Any, frozenset[Side]] = {}
     compared: set[Side] = set()
     subtracted: set[Side] = set()
+    pairs: list[tuple[frozenset[Side], frozenset[Side]]] = []
     attracts = is_all = True
     for node in order:
         name, marked = type(node).__name__, node.metadata.get(_Mark)
@@ -93,6 +98,7 @@ def between(loss: Tensor) -> Between:
         present = [side for side in given if side]
         if len(present) > 1 and _are_several(node) and _compares(name, *present[:2]):
             (subtracted if name.startswith("Sub") else compared).update(*present)
+            pairs.append((present[0], present[1]))
         attracts &= _attracts(node, name)
         fixed = _fixed(node, name)
         attracts &= fixed is None
@@ -100,9 +106,28 @@ def between(loss: Tensor) -> Between:
     if any(map(_takes_size, order)):
         compared |= subtracted
     is_all &= bool(compared)
-    made = {node for node in order if node.metadata.get(_Mark) is not None}
-    attracts = is_all and attracts and not pushes_apart(order, made)
+    made = {node: node.metadata[_Mark] for node in order if node.metadata.get(_Mark) is not None}
+    attracts = is_all and attracts and not pushes_apart(order, set(made))
+    attracts = attracts and not _are_answers_to_themselves(pairs, made)
     return Between(frozenset(side[0] for side in compared), is_all, attracts)
+
+
+def _are_answers_to_themselves(
+    pairs: list[tuple[frozenset[Side], frozenset[Side]]], made: Mapping[Any, object]
+) -> bool:
+    """Whether in each pair one side is computed from the other: to give it back is no collapse."""
+    behind = {name: {made[each] for each in _above(node) if each in made} for node, name in made.items()}
+
+    def is_of(one: frozenset[Side], other: frozenset[Side]) -> bool:
+        names = {side[0] for side in other}
+        return any(names & behind[side[0]] for side in one)
+
+    return bool(pairs) and all(is_of(one, other) or is_of(other, one) for one, other in pairs)
+
+
+def _above(output: Any) -> Iterator[Any]:
+    """What an output is made of, itself left out."""
+    return islice(walk([output]), 1, WHOLE)
 
 
 def _compares(name: str, one: frozenset[Side], other: frozenset[Side]) -> bool:

@@ -18,7 +18,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from pytest_dlcheck.run.sampling import Schedule
 from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.run.watch.guard import Guard
-from pytest_dlcheck.run.watch.losses.between import between, mark
+from pytest_dlcheck.run.watch.losses.between import Between, between, mark
 from pytest_dlcheck.run.watch.models.once import Once
 from pytest_dlcheck.trace import Row
 
@@ -58,12 +58,22 @@ class _Output:
 
 
 @dataclass
-class _Losses:
-    """Losses looked at, those that do nothing but compare outputs, and that only draw them together."""
+class _Loss:
+    """A loss that was looked at.
 
-    looked: int = 0
-    comparing: int = 0
-    attracting: int = 0
+    Attributes:
+        models: that were called for it, by identity.
+        found: what it makes of their outputs.
+        steppers: the trainings that were seen to step on its gradients.
+    """
+
+    models: frozenset[int]
+    found: Between
+    steppers: set[int] = field(default_factory=set)
+
+    def compared(self) -> set[tuple[int, int]]:
+        """The outputs that it holds against each other."""
+        return {name[:2] for name in self.found.compared if isinstance(name, tuple)}
 
 
 class Likeness:
@@ -76,7 +86,6 @@ class Likeness:
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
         self._outputs: dict[tuple[int, int], _Output] = {}
-        self._compared: set[tuple[int, int]] = set()
         self._is_idle = self._waits = False
         self._calls = 0
         self._within: list[Once] = []
@@ -84,8 +93,8 @@ class Likeness:
         """Models that give a loss and nothing else: it is their parts' outputs that are compared."""
         self._roots: set[int] = set()
         """Models that were called since the last backward, by identity."""
-        self._losses: dict[frozenset[int], _Losses] = {}
-        """By the models that were called for them."""
+        self._losses: dict[int, _Loss] = {}
+        """By the numbers of their backward passes, counted from 1."""
 
     def called(self, module: nn.Module, number: int) -> None:
         """A module is called in order to train, before the backward of that number."""
@@ -115,51 +124,63 @@ class Likeness:
         while self._within:
             self._within.pop().cancel()
 
-    def backward_begins(self, losses: Sequence[Tensor]) -> None:
-        """A backward of these losses."""
+    def backward_begins(self, losses: Sequence[Tensor], number: int) -> None:
+        """A backward of these losses, after so many others."""
         roots, self._roots = frozenset(self._roots), set()
         if not self._waits:
             return
         self._waits = False
         if len(losses) != 1 or losses[0].grad_fn is None:
             return
-        found = between(losses[0])
-        seen = self._losses.setdefault(roots, _Losses())
-        seen.looked += 1
-        seen.comparing += found.is_all
-        seen.attracting += found.attracts
-        self._compared |= {name[:2] for name in found.compared if isinstance(name, tuple)}
-        is_young = sum(each.looked for each in self._losses.values()) < EARLY
-        self._is_idle = not is_young and not any(each.comparing for each in self._losses.values())
+        self._losses[number + 1] = _Loss(roots, between(losses[0]))
+        is_young = len(self._losses) < EARLY
+        self._is_idle = not is_young and not any(each.found.is_all for each in self._losses.values())
         if self._is_idle:
             self._outputs.clear()
 
-    def rows(self, keys: set[int], trained: set[int]) -> Iterator[Row]:
+    def steps(self, training: int, applied: frozenset[int]) -> None:
+        """A training, by its identity, applies what the backward passes of these numbers have left."""
+        for number in applied & self._losses.keys():
+            self._losses[number].steppers.add(training)
+
+    def rows(self, keys: set[int], trained: set[int], training: int) -> Iterator[Row]:
         """What was seen of the outputs that are compared, where all are of models that are trained.
 
         Args:
             keys: parameters, by identity; some of the outputs must be theirs.
             trained: all that are trained.
+            training: the one that steps them, by its identity.
         """
-        outputs = [o for key, o in self._outputs.items() if key in self._compared]
-        losses = [each for each in self._losses.values() if each.comparing]
+        losses = self._losses_of(training)
+        compared = set().union(*(each.compared() for each in losses))
+        outputs = [o for key, o in self._outputs.items() if key in compared]
         seen = losses and all(o.keys & trained and o.early and o.late for o in outputs)
         if not seen or not any(o.keys & keys for o in outputs):
             return
+        begun = [_begun(o.early) for o in outputs]
+        if not all(begun):
+            return
         early, late = (
             [torch.stack(list(map(_apart, found))).mean(0).tolist() for found in each]
-            for each in ([o.early for o in outputs], [o.late for o in outputs])
+            for each in (begun, [o.late for o in outputs])
         )
         yield Row(
-            looked=sum(each.looked for each in losses),
-            comparing=sum(each.comparing for each in losses),
-            attracting=sum(each.attracting for each in losses),
+            looked=len(losses),
+            comparing=sum(each.found.is_all for each in losses),
+            attracting=sum(each.found.attracts for each in losses),
             outputs=len(outputs),
             apart=max(one[0] for one in late),
             apart_before=max(one[0] for one in early),
             left=max(_left(a, b) for a, b in zip(early, late, strict=True)),
             size_left=max(b[1] / max(a[1], 1e-12) for a, b in zip(early, late, strict=True)),
         )
+
+    def _losses_of(self, training: int) -> list[_Loss]:
+        """Those of a training, all where it is not known, of models that some of them compare."""
+        every = list(self._losses.values())
+        own = [each for each in every if training in each.steppers] or every
+        comparing = {each.models for each in own if each.found.is_all}
+        return [each for each in own if each.models in comparing]
 
     def _given(self, module: nn.Module, number: int, output: object) -> None:
         self._waits = True
@@ -181,9 +202,14 @@ class Likeness:
             mark(tensor, (*key, self._calls))
 
 
+def _begun(early: Sequence[Tensor]) -> list[Tensor]:
+    """The first of an output without those of zeros, which point nowhere: a head may begin at zero."""
+    return [found for found in map(_apart, early) if found[2]]
+
+
 def _left(early: Sequence[float], late: Sequence[float]) -> float:
     """The share that is left of what tells samples apart: of the angle between them, and of its size."""
-    angle, size = (now / max(before, 1e-12) for before, now in zip(early, late, strict=True))
+    angle, size = (now / max(before, 1e-12) for before, now in zip(early[:2], late[:2], strict=True))
     return angle * min(1.0, size)
 
 
@@ -199,7 +225,7 @@ def _rows(output: Tensor) -> Tensor:
 
 
 def _apart(rows: Tensor) -> Tensor:
-    """How far samples are apart: 1 minus the mean cosine of two, and the size of their differences.
+    """How far samples are apart: 1 minus the mean cosine of two, the size of their differences, theirs.
 
     Args:
         rows: the samples, or this already.
@@ -211,4 +237,4 @@ def _apart(rows: Tensor) -> Tensor:
         count = len(rows)
         whole = functional.normalize(rows, dim=1).sum(0).square().sum()
         cosine = (whole - count) / (count * (count - 1))
-        return torch.stack([1 - cosine, rows.std(0).norm()])
+        return torch.stack([(1 - cosine).clamp(min=0), rows.std(0).norm(), rows.norm()])

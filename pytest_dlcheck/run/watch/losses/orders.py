@@ -63,7 +63,7 @@ def pairing(
         choosing: nodes that are known to choose a score of each sample.
     """
     with torch.no_grad():
-        words = [each for each in further if any(_are_equal_words(each, kept) for kept in targets)]
+        words = [each for each in further if any(_are_copies(each, kept) for kept in targets)]
         copied = _are_copied(inputs, targets) or any(is_looked_up(root, each) for each in words)
         foreseen = foresees(root, [*inputs, *further], targets)
         pairs = [(batch, kept) for batch in batches for kept in targets] if aligned is None else []
@@ -125,8 +125,18 @@ def _are_copied(inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> bool:
     of the one before; that of the last call, the first or the last of a sum, is given to none.
     """
     words = [kept for kept in targets if _is_whole(kept)]
-    found = [any(_are_equal_words(called, kept) for called in inputs) for kept in words]
-    return any(found) if len(inputs) <= 1 else bool(found) and found[0] and found[-1]
+    if len(inputs) <= 1:
+        return any(_are_copies(called, kept) for called in inputs for kept in words)
+    if not words:
+        return False
+    ends = words[0], words[-1]
+    same = _are_copies if _are_equal_words(*ends) else _are_equal_words
+    return all(any(same(called, end) for called in inputs) for end in ends)
+
+
+def _are_copies(given: Tensor, compared: Tensor) -> bool:
+    """Whether both are the same words; one number a sample is its class, which a model may be given."""
+    return given.dim() > 1 and given[0].numel() > 1 and _are_equal_words(given, compared)
 
 
 def _is_whole(numbers: Tensor) -> bool:

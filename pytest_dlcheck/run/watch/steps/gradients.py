@@ -12,7 +12,7 @@ from torch import Tensor, nn
 WITNESSES = 8
 """Parameters looked at for all: an optimizer resets all of its gradients or none."""
 VALUES_READ = 4
-"""How often a doubt is settled by reading values, which waits for the device."""
+"""How often values are read in doubt, which waits for the device, where none are found to be zero."""
 
 
 class Held(NamedTuple):
@@ -61,6 +61,7 @@ class Gradients:
         self._witnesses = trained[::stride][: WITNESSES + 1]
         self._held: list[Held | None] = [None] * len(self._witnesses)
         self._read = 0
+        self._leaves_no_sign = False
         self.backwards = 0
         """Backward passes that reached them since they were reset, or since the last step."""
         self.was_reset = True
@@ -137,10 +138,13 @@ class Gradients:
         pairs = [(p, held) for p, held in zip(self._witnesses, self._held, strict=True) if held]
         if any(not held.is_that_of(parameter) for parameter, held in pairs):
             return True
-        if not pairs or self.was_reset or self._read >= VALUES_READ:
+        may_read = self._leaves_no_sign or self._read < VALUES_READ
+        if not pairs or self.was_reset or not may_read:
             return False
         self._read += 1
-        return not any(bool(p.grad.any()) for p, _ in pairs if p.grad is not None)
+        is_zero = not any(bool(p.grad.any()) for p, _ in pairs if p.grad is not None)
+        self._leaves_no_sign |= is_zero
+        return is_zero
 
     def _hold(self) -> None:
         self._held = [Held.of(parameter) for parameter in self._witnesses]

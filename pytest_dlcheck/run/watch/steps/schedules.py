@@ -33,17 +33,26 @@ class Schedules:
         """Steps of the optimizer that a scheduler's step came before, after the backward."""
         self.before_first = self.since_last = 0
         """Steps of schedulers before the optimizer's first, and since its last."""
+        self.named = 0
+        """Steps of schedulers that were told to which epoch."""
         self._has_stepped = False
 
-    def steps(self, scheduler: Any, *, pending: bool) -> None:
-        """A scheduler has stepped; pending are gradients that the optimizer has not applied yet."""
+    def steps(self, scheduler: Any, *, pending: bool, is_named: bool = False) -> None:
+        """A scheduler has stepped.
+
+        Args:
+            scheduler: which.
+            pending: whether there are gradients that the optimizer has not applied yet.
+            is_named: whether it was told to which epoch: that one's rate is set, and none is skipped.
+        """
         known = self._known.get(id(scheduler))
         if known is None or known.scheduler() is not scheduler:
             name, horizon = type(scheduler).__name__, _horizon(scheduler)
             known = self._known[id(scheduler)] = _Schedule(weakref.ref(scheduler), name, horizon)
         known.steps += 1
-        self._is_between = pending
-        self.before_first += not self._has_stepped
+        self.named += is_named
+        self._is_between = pending and not is_named
+        self.before_first += not (self._has_stepped or is_named)
         self.since_last += 1
 
     def backward_begins(self) -> None:
@@ -65,6 +74,7 @@ class Schedules:
             horizon=most.horizon if most else None,
             steps=most.steps if most else 0,
             schedulers=len(self._known),
+            named=self.named,
             early=self.early,
             before_first=self.before_first,
             since_last=self.since_last,

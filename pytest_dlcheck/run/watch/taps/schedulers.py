@@ -32,7 +32,8 @@ def tapped(listener: Listener) -> Iterator[None]:
             finally:
                 inside.step = is_part
             if not is_part and not getattr(self, "_is_initial", False):
-                listener.schedule_steps(self)
+                epoch = args[0] if args else kwargs.get("epoch")
+                listener.schedule_steps(self, is_named=epoch is not None)
 
         return step
 
