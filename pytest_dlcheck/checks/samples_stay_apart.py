@@ -17,7 +17,7 @@ from pytest_dlcheck.verdict import Measure, Verdict
 
 @dataclass(frozen=True)
 class SamplesStayApart(Check):
-    """In a watched loop, layers do not run along the axis of the samples.
+    """In a watched loop, neither layers nor views run along the axis of the samples.
 
     **Why it matters.** An LSTM without ``batch_first=True`` that is given ``[samples, steps, features]``
     takes the samples of a batch for steps of one sequence. It trains, and scores by what else is in the
@@ -29,14 +29,15 @@ class SamplesStayApart(Check):
     steps as there are samples, and, in the samples' place, as many as another axis of the batch has. It
     fails, too, where in ``often`` or more losses, and ``most`` of those looked at, a model is given a
     state that it has given for the batch before, though the loader shuffles, or a recurrent layer within
-    it is so on each further batch; and where in ``often`` or
-    more losses, and all that were looked at, a softmax is over an axis of so many as there are samples,
-    the first, that no other axis has, while each sample has a target.
+    it is so on each further batch; and where in ``often`` or more losses, and all that were looked at, a
+    softmax is over an axis of so many as there are samples, the first, that no other axis has, while
+    each sample has a target.
 
     After the watch a copy of each trained model is tried, in eval mode, on some samples of one of its
-    first batches, where a loader has stacked them or the loss has one target for each: it fails where a
-    sample's output changes with the others by a view or reshape in the model, or by a layer of
-    sequences without ``batch_first=True``. A mean, a deviation or a softmax over the samples is advice.
+    first batches: it fails where a loader has stacked them and a sample's output changes with the others
+    by a view or reshape in the model, or by a layer of sequences without ``batch_first=True``. A mean, a
+    deviation or a softmax over the samples is advice, and so is all of it where the samples are known
+    only by their targets, one for each: nodes of a graph and steps of one recording have these too.
 
     **What it cannot see.** Cells that are called step by step; states where a data set ignores the
     number it is asked for, so that it may read on in its own order; models that are large, compiled,

@@ -34,9 +34,10 @@ class ValidatedModelIsTrained(Check):
     fails where the copy's weights are evidently a fresh draw and the trained model is never called
     without gradients before its last step. Otherwise a copy that stands still may be a reference: that
     is advice, where it is untrained, or evaluated on the same input alone. One evaluation is enough of
-    copies that are first evaluated after the training: it fails where all have the weights that a
-    training of ``late`` or more steps began with, and the trained model was never asked; where its
-    weights were taken, it is advice. It fails, too, where ``answers`` or more are chosen by
+    copies that are first evaluated after the training, where all have the weights that a training of
+    ``late`` or more steps began with, and the trained model was never asked: of an ``AveragedModel``, or
+    a copy that was written to again and again, it fails; elsewhere, and where the trained weights were
+    taken, it is advice. It fails, too, where ``answers`` or more are chosen by
     ``argmax`` or ``max`` along the axis of the classes, of outputs that have one class in every call;
     where the model gives other outputs besides, that is advice. And it fails where all batch norms of a
     validated copy have the mean 0 and the variance 1 of the beginning, though its parameters follow a
@@ -114,7 +115,8 @@ class ValidatedModelIsTrained(Check):
         yield Example("evaluated beside the trained", (_example(**again, own_calls=True),))
         yield Example("pretrained", (_example(validations=0, again=3, was_copy=True),))
         late = {"validations": 0, "steps_between": 480, "was_copy": True, "is_late": True}
-        yield Example("a reference at the end", (_example(**late, own_answers=True),), (), NONE)
+        yield Example("beside the trained at the end", (_example(**late, own_answers=True),), (), NONE)
+        yield Example("a reference at the end", (_example(**late),))
         yield Example("one of several outputs", (_chosen(is_alone=False),))
 
     @classmethod
@@ -124,7 +126,8 @@ class ValidatedModelIsTrained(Check):
         again = _example(validations=0, again=3, was_fresh=True)
         yield Example("never updated, data cut by hand", (again,), ("AveragedModel",))
         yield Example("the argmax of one output", (_chosen(),), ("Net",))
-        once = _example(validations=0, steps_between=480, was_copy=True, is_late=True)
+        late = {"validations": 0, "steps_between": 480, "was_copy": True, "is_late": True}
+        once = _example(**late, is_average=True)
         yield Example("evaluated once, at the end", (once,), ("AveragedModel",))
         average = _example(moved=True, unset_statistics=3)
         yield Example("an average without its statistics", (average,), ("AveragedModel",))

@@ -53,7 +53,7 @@ def never_updated(twins: Sequence[Row], still: Sequence[Row], often: int, apart:
 
 
 def never_updated_late(late: Sequence[Row], still: Sequence[Row], apart: int) -> Fault | None:
-    """Nothing but copies is evaluated, first after the training, and all are as before it.
+    """Nothing but averages is evaluated, first after the training, and all are as before it.
 
     Args:
         late: all copies that are evaluated so.
@@ -63,7 +63,7 @@ def never_updated_late(late: Sequence[Row], still: Sequence[Row], apart: int) ->
     if not still or len(still) < len(late):
         return None
     twin = still[0]
-    if twin.flag("own_answers") or twin.flag("own_weights"):
+    if twin.flag("own_answers") or twin.flag("own_weights") or not twin.flag("is_average"):
         return None
     steps = twin.integer("steps_between")
     return Fault(
@@ -88,9 +88,10 @@ def never_updated_late(late: Sequence[Row], still: Sequence[Row], apart: int) ->
 
 
 def still_late(late: Sequence[Row], still: Sequence[Row]) -> Iterator[str]:
-    """Advice on such copies, where the weights of the trained model were taken."""
+    """Advice on such copies, where they may be references, or the trained model's weights were taken."""
     for twin in still if len(still) == len(late) else ():
-        if twin.flag("own_weights") and not twin.flag("own_answers"):
+        is_told = twin.flag("is_average") and not twin.flag("own_weights")
+        if not twin.flag("own_answers") and not is_told:
             yield (
                 f"{twin.text('model')} is evaluated after {twin.integer('steps_between')} steps with "
                 "the weights that the training began with, and the trained model is not: an average is "

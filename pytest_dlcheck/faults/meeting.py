@@ -16,22 +16,27 @@ _SEQUENCES = 3
 
 
 def met(rows: tuple[Row, ...]) -> Fault | None:
-    """By a view, or by a layer of sequences that takes samples for steps."""
-    for row in filter(_meet, rows):
-        if _sizes(row, "given")[2:] and (row.text("operation") in _VIEWS or _is_turned(row)):
-            return mixing.mixed(row)
-    return None
+    """By a view, or a layer of sequences that takes samples for steps, where a loader stacked them."""
+    found = (mixing.mixed(row) for row in filter(_are_mixed, rows) if row.flag("from_loader"))
+    return next(found, None)
 
 
 def advice_on(rows: tuple[Row, ...]) -> Iterator[str]:
-    """By what may be meant."""
+    """By what may be meant; so may all where rows are samples only by having a target each: nodes do."""
     for row in filter(_meet, rows):
+        if _are_mixed(row) and not row.flag("from_loader"):
+            told = mixing.mixed(row)
+            yield f"{told.because}; {told.cause}: unless the rows are no samples, {told.remedy}"
         if row.text("operation") in _OF_MANY and "BatchNorm" not in row.text("culprit_type"):
             output, place = row.text("output"), f"{row.text('operation')} ({row.text('line')})"
             yield (
                 f"{output} of a sample depends on its neighbours in the batch, in eval mode too, by "
                 f"{place}: name another axis, unless it is meant"
             )
+
+
+def _are_mixed(row: Row) -> bool:
+    return bool(_sizes(row, "given")[2:]) and (row.text("operation") in _VIEWS or _is_turned(row))
 
 
 def _meet(row: Row) -> bool:

@@ -55,7 +55,7 @@ def sequences_transposed():
     _fit(Recurrent(lambda x: x.transpose(0, 1), batch_first=False))
 
 
-@fault(sequences, "samples_stay_apart", words=("batch_first=False",))
+@fault(sequences, "samples_stay_apart", words=("batch_first",), advice=True)
 def along_the_batch_of_batches_cut_by_hand():
     _fit(Recurrent(lambda x: x, batch_first=False), by_hand=True)
 
@@ -82,7 +82,7 @@ def encoded():
     _fit(Encoded(batch_first=True), by_hand=True)
 
 
-@fault(encoded, "samples_stay_apart", words=("batch_first=False",))
+@fault(encoded, "samples_stay_apart", words=("batch_first",), advice=True)
 def attention_along_the_batch_cut_by_hand():
     _fit(Encoded(batch_first=False), by_hand=True)
 
@@ -115,7 +115,27 @@ def normalised_over_the_batch_by_hand():
     _fit(Flat(lambda x: x.flatten(1), axis=0))
 
 
+@fault(encoded, "samples_stay_apart", words=("batch_first=False",))
+def attention_along_the_batch():
+    _fit(Encoded(batch_first=False))
+
+
 # -- healthy neighbours ---------------------------------------------------------------------------
+
+
+class Recording(nn.Module):
+    """One recording of several sensors: an LSTM along time, on purpose, and one answer a step."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.head = nn.LSTM(FEATURES, 16), nn.Linear(16, CLASSES)
+
+    def forward(self, x):
+        return self.head(self.rnn(x)[0].mean(1))
+
+
+def steps_of_one_recording():
+    _fit(Recording(), by_hand=True)
 
 
 class Heads(nn.Module):
@@ -197,7 +217,13 @@ def nodes_of_a_graph():
         optimizer.step()
 
 
-QUIET = [heads_by_views, attention_among_samples, counts_its_calls, nodes_of_a_graph]
+QUIET = [
+    steps_of_one_recording,
+    heads_by_views,
+    attention_among_samples,
+    counts_its_calls,
+    nodes_of_a_graph,
+]
 """None of them may raise an alarm."""
 UNTOLD = [(loop, "name another axis") for loop in QUIET]
 """Nor be given this advice."""

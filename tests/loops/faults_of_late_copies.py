@@ -118,6 +118,20 @@ def average_never_updated_of_a_model_that_is_kept():
     assert kept
 
 
+@fault(
+    average_scored_at_the_end,
+    "validated_model_is_trained",
+    words=("weights that the training began with",),
+    advice=True,
+)
+def average_forgotten():
+    """Nobody can tell it from a reference, whose score the training was to beat."""
+    model = flat_net()
+    average = Average(model)
+    _trained(model)
+    _score(average.module)
+
+
 # -- healthy neighbours ---------------------------------------------------------------------------
 
 

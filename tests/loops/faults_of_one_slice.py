@@ -43,7 +43,7 @@ def slices_that_move_on():
     _epochs(lambda data, i: data[i : i + SIZE], validate=True)
 
 
-@fault(slices_that_move_on, "batches_are_fresh", words=("the index does not move on",))
+@fault(slices_that_move_on, "batches_are_fresh", words=("one batch for ever",), advice=True)
 def slices_of_the_first_rows():
     _epochs(lambda data, _: data[:SIZE], validate=True)
 
@@ -53,7 +53,7 @@ def slices_of_the_first_rows_without_validation():
     _epochs(lambda data, _: data[:SIZE], validate=False)
 
 
-@fault(slices_that_move_on, "batches_are_fresh", words=("the index does not move on",))
+@fault(slices_that_move_on, "batches_are_fresh", words=("one batch for ever",), advice=True)
 def batches_made_before_of_which_the_first_is_used():
     """Rows are put together to batches once; a loader gives the validation."""
     rows, target = diabetes()

@@ -41,7 +41,7 @@ class Forwards(Ensemble):
             self._outside.is_called(module, with_gradients=trains)
         for strand in self.strands:
             if strand.slices.is_open and strand.scene is not None:
-                strand.slices.sees(arguments, strand.step, trains=trains, from_loader=from_loader)
+                strand.slices.sees(arguments, trains=trains, from_loader=from_loader)
         if not trains:
             now = Moment(self.event, self.steps, self.backwards)
             loading = self.loading if from_loader else None

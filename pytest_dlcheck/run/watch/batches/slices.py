@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -12,8 +12,8 @@ from torch import Tensor
 from pytest_dlcheck.run.tree import first_tensor
 from pytest_dlcheck.trace import Row
 
-STOPS = 64
-"""Steps (count) at which the model is asked about other data, that are remembered: the first ones."""
+ASKED = 64
+"""Questions about other rows of the same data (count) that are remembered: the last ones."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,15 @@ class Slices:
         self._first: _Slice | None = None
         self._last: weakref.ref[Tensor] | None = None
         self._asked: list[tuple[int, int]] = []
-        self._stops: list[int] = []
         self._looked = 0
         self.is_open = True
         """Whether it is, until now."""
 
-    def sees(self, arguments: Any, step: int, *, trains: bool, from_loader: bool) -> None:
+    def sees(self, arguments: Any, *, trains: bool, from_loader: bool) -> None:
         """A module is called from outside.
 
         Args:
             arguments: on what.
-            step: of the optimizer.
             trains: whether with gradients.
             from_loader: whether on a batch fresh from a loader.
         """
@@ -75,12 +73,14 @@ class Slices:
         found = None if from_loader else _Slice.of(given)
         if trains:
             self._trains(given, found)
-        elif self._first is not None and found != self._first:
-            if (not self._stops or self._stops[-1] != step) and len(self._stops) < STOPS:
-                self._stops.append(step)
-            if found is not None and found.memory == self._first.memory:
-                self._asked.append((found.begin, found.end))
-                self._asked = self._asked[-STOPS:]
+        elif self._is_of_the_same(found):
+            self._asked = [*self._asked, (found.begin, found.end)][-ASKED:]
+
+    def _is_of_the_same(self, found: _Slice | None) -> TypeGuard[_Slice]:
+        """Whether other rows of the same data are asked about."""
+        if self._first is None or found is None:
+            return False
+        return found != self._first and found.memory == self._first.memory
 
     def _trains(self, given: Tensor | None, found: _Slice | None) -> None:
         is_anew = self._last is None or self._last() is not given
@@ -94,15 +94,12 @@ class Slices:
         """What was seen, in numbers."""
         first = self._first
         if first is None or not self.is_open:
-            return Row(looked=0, rows=0, of=0, asked=0, stop=0, stops=0)
-        gaps = {b - a for a, b in zip([0, *self._stops], self._stops, strict=False)}
+            return Row(looked=0, rows=0, of=0, asked=0)
         return Row(
             looked=self._looked,
             rows=(first.end - first.begin) // first.row,
             of=first.rows,
             asked=_covered(self._asked) // first.row,
-            stop=gaps.pop() if len(gaps) == 1 else 0,
-            stops=len(self._stops),
         )
 
 

@@ -39,7 +39,7 @@ from pytest_dlcheck.run.watch.losses.outputs import made_here
 from pytest_dlcheck.run.watch.losses.padding import counted
 from pytest_dlcheck.run.watch.losses.partners import Couples
 from pytest_dlcheck.run.watch.losses.policies import unlikelier
-from pytest_dlcheck.run.watch.losses.same_rows import are_one
+from pytest_dlcheck.run.watch.losses.same_rows import SameRows
 from pytest_dlcheck.run.watch.losses.written import weightless, written
 from pytest_dlcheck.run.watch.models.answers import Answers
 from pytest_dlcheck.run.watch.models.once import Once
@@ -72,7 +72,7 @@ class Targets:
         self._inputs: list[Tensor] = []
         self._further: list[Tensor] = []
         """What models were called on besides."""
-        self._couples, self._carried = Couples(), Carried()
+        self._couples, self._carried, self._same = Couples(), Carried(), SameRows()
         self._model: Callable[[], nn.Module | None] = lambda: None
         self._labels: Tensor | None = None
         self.compares_labels = False
@@ -105,6 +105,7 @@ class Targets:
         for tensor in found[:KEPT]:
             made_here(tensor)
         self._carried.gives(found)
+        self._same.gives(found)
         if self._labels is not None:
             self._answers.trained(output, self._labels)
 
@@ -164,7 +165,9 @@ class Targets:
             "unlikelier": unlikelier(nodes, by_hand),
             "carried": self._carried.taken(),
             "partly": _partly(inputs, still),
-            "one_sample": are_one(self._model(), inputs, further, still),
+            "one_sample": self._same.told(
+                self._model(), inputs, further, still, loaded=self._has_loaded(inputs)
+            ),
             "weightless": "0" if weightless(nodes[0]) else "",
         }
         partners = self._couples.look(nodes, inputs, further, still, by_hand=by_hand)
@@ -183,6 +186,11 @@ class Targets:
             partners=partners,
             guess=guess_of(nodes, losses[0]),
         )
+
+    def _has_loaded(self, inputs: list[Tensor]) -> bool:
+        """Whether a loader gave what looks like what the model was called on."""
+        shapes = {given.shape for given in inputs}
+        return any(batch[0].shape in shapes for batch in self._batches if batch)
 
     def _cut(self, inputs: list[Tensor]) -> str:
         """Where the model is called on a batch that was viewed with other rows than samples."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import AveragedModel
 
 from pytest_dlcheck.run.watch.batches.few import Few, first_plain
 from pytest_dlcheck.run.watch.models.following import Sample, has_moved, is_fresh
@@ -19,6 +20,9 @@ from pytest_dlcheck.trace import Row, Scalar
 
 MODELS = 8
 """Models that are followed."""
+WRITTEN = 16
+"""Changes in place (count) of every parameter that make an average: a copy has none, one that was
+initialised and loaded a few."""
 APART = 3
 """Steps of the trained model (count) between two rows of calls from which on they are no part of a step,
 as a teacher's targets are."""
@@ -60,6 +64,8 @@ class _Twin:
     moved: bool = False
     is_fresh: bool | None = None
     """Whether its weights look as drawn, in all that tell; None before it was looked at."""
+    is_average: bool = False
+    """Whether it is torch's own, or its parameters were written to, again and again."""
     unset: int = 0
     """Its batch norms with the statistics of the beginning, where it has moved, and all are so."""
 
@@ -198,6 +204,7 @@ class Twins:
                 was_fresh=bool(twin.is_fresh),
                 unset_statistics=twin.unset,
                 is_late=twin.since >= until,
+                is_average=twin.is_average,
                 **told,
             )
             for twin in reversed(one_of_each.values())
@@ -227,8 +234,15 @@ def _begin(model: nn.Module, steps: int, strands: Sequence[Strand]) -> _Twin:
             if strand.step and not has_moved(model, began, own, began, strand.step):
                 twin.was_copy, twin.before, twin.then = True, began, began
                 twin.steps = steps - strand.step
+            twin.is_average = isinstance(model, AveragedModel) or _is_written(parameters)
             return twin
     return _Twin(weakref.ref(model), name, keys, shapes, Sample.of(model), steps)
+
+
+def _is_written(parameters: Sequence[nn.Parameter]) -> bool:
+    """Whether each was changed in place more often than an initialisation, or loading, does."""
+    counted = [p._version for p in parameters if not p.is_inference()]  # noqa: SLF001  public only by name
+    return bool(counted) and min(counted) >= WRITTEN
 
 
 def _model_of(strand: Strand | None) -> nn.Module | None:
