@@ -122,9 +122,11 @@ class Ensemble:
         self.own_functions.differentiate()
         stepped: set[int] = set().union(*(strand.keys for strand in self.strands))
         self.unheard = tuple(self._outside.unheard.told(stepped))
+        has_raised = self.was_cut_short and not self.was_ended
+        is_odd = bool(self.fault) or has_raised or self._outside.hears_compiled_code
         for strand in self.strands:
             found = {"pushes": self._outside.pushes.rows(strand.keys)}
-            if strand.scene is not None and not (self.fault or self._outside.hears_compiled_code):
+            if strand.scene is not None and not is_odd:
                 found |= tried(strand.scene.model, self._first_calls.of(strand.scene.model))
             self.last_found[id(strand)] = found
             strand.close(self._outside, early=False)

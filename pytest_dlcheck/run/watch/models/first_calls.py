@@ -36,6 +36,7 @@ STEPS = 4
 _EQUAL = 1e-5
 """Relative difference up to which targets that were worked out are what they were worked out from."""
 _TWO = 2
+_WORDS = (type(None), bool, int, float, complex, str, torch.dtype, torch.device, torch.Size)
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class FirstCalls:
 
     def _returns(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         found = tensors((args, kwargs))
-        if not found or not all(map(is_plain, found)):
+        if not found or not all(map(is_plain, found)) or not _is_bare((args, kwargs)):
             return
         if sum(tensor.numel() for tensor in found) > LARGEST:
             return
@@ -119,6 +120,15 @@ class FirstCalls:
     def of(self, model: nn.Module) -> Call | None:
         """The call that was kept of a model, if any."""
         return self._found.get(model)
+
+
+def _is_bare(given: Any) -> bool:
+    """Whether it is tensors, numbers and words in plain nests: copied, they share nothing."""
+    if type(given) is dict:
+        return all(type(key) in _WORDS and _is_bare(value) for key, value in given.items())
+    if type(given) in {list, tuple}:
+        return all(map(_is_bare, given))
+    return type(given) in {*_WORDS, Tensor, nn.Parameter}
 
 
 def _are_of_each(given: Tensor, target: Tensor) -> bool:

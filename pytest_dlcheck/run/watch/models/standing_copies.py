@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.watch.compiling import is_beyond_hearing
+from pytest_dlcheck.run.watch.models.effects import has_effects
 
 _ATOMS = (
     *(type(None), bool, int, float, complex, str, bytes, range, slice, type(Ellipsis), type, enum.Enum),
@@ -33,9 +34,9 @@ def standing_copy(model: nn.Module) -> nn.Module | None:
     """A copy that shares nothing that a call may change; None where that is not certain.
 
     So it is where modules have no hooks, and hold tensors, numbers, words and settings, but no trainers,
-    data sets or other things of a life of their own.
+    data sets or other things of a life of their own, and where nothing that they do goes further.
     """
-    if is_beyond_hearing() or not all(map(_is_plain, model.modules())):
+    if is_beyond_hearing() or not all(map(_is_plain, model.modules())) or has_effects(model):
         return None
     try:
         return copy.deepcopy(model)

@@ -6,9 +6,9 @@ recipe find it out. The models themselves are not called. No judgement.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
-from contextlib import redirect_stdout, suppress
-from io import StringIO
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -46,11 +46,17 @@ def tried(model: nn.Module, call: Call | None) -> dict[str, tuple[Row, ...]]:
     if call is None or (distributed.is_available() and distributed.is_initialized()):
         return {}
     numpy_draws.forget()  # a loop goes on to the last number
-    with same_draws(SEED), torch.enable_grad(), redirect_stdout(StringIO()):
-        return {
-            "meetings": tuple(_meetings(model, call)),
-            "foresight": tuple(_foresight(model, call)),
-        }
+    with same_draws(SEED), torch.enable_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return {
+                "meetings": tuple(_meetings(model, call)),
+                "foresight": tuple(_foresight(model, call)),
+            }
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001  a model may end a test or a process, not for us
+            return {}
 
 
 def _meetings(model: nn.Module, call: Call) -> Iterator[Row]:
