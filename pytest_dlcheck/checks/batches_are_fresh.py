@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
-from statistics import median_low
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults import slices
 from pytest_dlcheck.faults.data_edits import edited_again
+from pytest_dlcheck.faults.repeats import in_a_row
+from pytest_dlcheck.faults.weighting import never_drawn, weighs_classes
 from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Suspect, Verdict
@@ -33,6 +33,9 @@ class BatchesAreFresh(Check):
     used, are advice too. It fails, besides, where reading samples edits what the data set has stored of
     them, in two passes, and the second change begins where the first has ended: noise that adds up, or
     a scaling that is done again. Rows of the arrays that it keeps are compared before and after a read.
+    And it fails where a ``WeightedRandomSampler`` has fewer than a tenth as many weights as there are
+    samples, and they differ: one per class, while it wants one per sample. Others that leave out many
+    are advice.
 
     **What it cannot see.** Which samples are in a batch; data that is no tensor argument of the model;
     slices that are copied, as to another device, or cut once before the loop, which may be meant; edits
@@ -43,7 +46,7 @@ class BatchesAreFresh(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop", "batch_fingerprint"})
-    glances: ClassVar[frozenset[str]] = frozenset({"edited", "slices"})
+    glances: ClassVar[frozenset[str]] = frozenset({"edited", "slices", "weighted_draws"})
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION, Effect.LEARNING})
     judges_divergence: ClassVar[bool] = True
@@ -62,6 +65,9 @@ class BatchesAreFresh(Check):
         trace = evidence.the("watch")
         if fault := next(edited_again(trace.rows("edited")), None):
             return self.failed_by(fault, Effect.STABILITY, Effect.PROGRESS)
+        weighted = trace.row("weighted_draws")
+        if fault := weighs_classes(weighted):
+            return self.failed_by(fault)
         row, prints = trace.row("loop"), trace.series("batch_fingerprint").values
         seen, distinct = len(prints), len(set(prints))
         length, read, passes = (row.integer(f"loader_{k}") for k in ("length", "batches", "passes"))
@@ -89,9 +95,10 @@ class BatchesAreFresh(Check):
                 remedy="iterate over the loader: for batch in loader",
             )
         advice = [slices.advice(part) for part in by_hand if distinct == 1]
+        advice += filter(None, [never_drawn(weighted)])
         if distinct == 1 and length > 1 and row.integer("fresh_batches"):
             advice.append(f"every step sees the same batch, of {length} that the loader has")
-        elif restarts and (turns := _in_a_row(trace.series("batch_fingerprint"))) > 1:
+        elif restarts and (turns := in_a_row(trace.series("batch_fingerprint"))) > 1:
             advice.append(
                 f"a batch is used for {turns} steps in a row, and the loader, of {length} batches, "
                 "is begun anew for the next: only first batches are used"
@@ -125,16 +132,9 @@ class BatchesAreFresh(Check):
         )
         noisy = _example([float(i) for i in range(20)], 20, 2, edited=adds_up)
         yield Example("noise added in place", (noisy,), ("data",))
-
-
-def _in_a_row(prints: Series) -> int:
-    """For how many steps in a row a batch is used, as a rule; the first and last rows may be cut."""
-    rows = [1]
-    for (step, one), (following, other) in pairwise(zip(prints.steps, prints.values, strict=True)):
-        if following != step + 1:
-            break
-        rows = [*rows[:-1], rows[-1] + 1] if one == other else [*rows, 1]
-    return int(median_low(rows[1:-1] or rows))
+        few = Row(weights=10, weighted=10, weighted_samples=1000, uneven=True, weighted_by="a sampler")
+        drawn = _example([float(i) for i in range(20)], 20, 2, weighted_draws=few)
+        yield Example("a weight per class", (drawn,), ("data",))
 
 
 def _example(prints: list[float], batches: int, passes: int, **more: Row) -> Trace:

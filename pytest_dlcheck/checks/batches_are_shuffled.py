@@ -9,6 +9,7 @@ from typing import Any
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
 from pytest_dlcheck.faults import data_order as faults
 from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.faults.weighting import never_drawn, weighs_classes
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict
@@ -28,7 +29,8 @@ class BatchesAreShuffled(Check):
     labels in them is held against that of a random order (one-sided: too alike), whose standard error
     follows from the labels' frequencies. Fails only if it is both beyond chance and large, where the
     loader takes the data as they come; batches that a batch sampler of your own puts together are
-    advice, as is an order that repeats in every epoch, and a series in time. On a watched loop: the
+    advice, as is an order that repeats in every epoch, and a series in time. A sampler with a weight per
+    class in place of one per sample fails: the other samples are never drawn. On a watched loop: the
     classes that a loader gives in the data set's own order, where each comes in one run in every pass.
 
     **What it cannot see.** Streams (iterable data sets), whose order is their own, targets that are not
@@ -87,6 +89,7 @@ class BatchesAreShuffled(Check):
         )
 
     def _faults(self, row: Row) -> Iterator[Fault]:
+        yield from filter(None, [weighs_classes(row)])
         if row.integer("epoch_batches") >= 4 and row.integer("distinct_batches") == 1:  # noqa: PLR2004  not two
             yield faults.one_batch(row, 2)
         single = row.number("excess") >= self.single and row.number("errors") >= self.errors
@@ -109,6 +112,7 @@ class BatchesAreShuffled(Check):
         return row.number("one_way") >= self.one_way and row.number("rank_correlation") >= self.one_way
 
     def _advice(self, row: Row) -> Iterator[str]:
+        yield from filter(None, [never_drawn(row)])
         beyond = row.number("errors") >= self.errors and row.number("excess") >= self.slight
         series = row.number("neighbour_correlation") >= self.near and not self._sorted(row)
         if series or (beyond and (row.flag("own_batches") or not self._by_class(row))):

@@ -14,6 +14,7 @@ from pytest_dlcheck.faults.frozen import (
     frozen_parameters,
     matches_nothing,
     moved,
+    only_said,
     unmatched,
     wasted,
 )
@@ -36,7 +37,8 @@ class FrozenStayFrozen(Check):
     hand, like a target network's moving average, is no finding. Running statistics of frozen modules,
     declared or not, fail where the module was in eval mode when the training began; in a module that
     began in train mode, which is common and often meant, they are advice. A pattern that matches nothing
-    is a failure: it protects nothing.
+    is a failure: it protects nothing. So is ``module.requires_grad = False``, an attribute that nothing
+    reads, where all parameters in that module train on; a class that has such a flag is let be.
 
     **What it cannot see.** A parameter that is changed and put back within the trial.
 
@@ -45,7 +47,7 @@ class FrozenStayFrozen(Check):
 
     family: ClassVar = "dynamics"
     reads: ClassVar = frozenset({"parameters"})
-    glances: ClassVar = frozenset({"buffers", "gradient_norm", "frozen_patterns"})
+    glances: ClassVar = frozenset({"buffers", "gradient_norm", "frozen_patterns", "frozen_flags"})
     shows: ClassVar = None
     leads_to: ClassVar = frozenset[Effect]()
     judges_divergence: ClassVar = True
@@ -58,6 +60,8 @@ class FrozenStayFrozen(Check):
         """Patterns, then parameters, then buffers."""
         frozen, suspects, advice = 0, dict[str, Suspect](), dict[str, None]()
         for trace in evidence.of("train"):
+            if fault := only_said(trace):
+                return self.failed_by(fault)
             idle = [row for row in trace.rows("frozen_patterns") if matches_nothing(row)]
             suspects |= {row.text("pattern"): unmatched(row) for row in idle}
             found = frozen_parameters(trace)
@@ -115,6 +119,9 @@ class FrozenStayFrozen(Check):
         yield Example("still trains", (_example(moved),), ("body.weight",))
         statistics = Row(name="bn.running_mean", module="BatchNorm2d", owner_training=False)
         drifted = Row(statistics, owner_frozen=True, declared_frozen=True, changed=True)
+        said = Row(name="body", type="Sequential", parameters=2, changed=2)
+        trained = _example(_parameter("body.weight", trains=True, declared=False), flags=[said])
+        yield Example("an attribute of a module", (trained,), ("body",))
         still = _parameter("body.weight", trains=False)
         yield Example("train() undoes eval()", (_example(still, drifted),), ("bn.running_mean",))
 
@@ -129,7 +136,7 @@ def _parameter(name: str, *, trains: bool, changed: bool = False, declared: bool
     )
 
 
-def _example(*rows: Row) -> Trace:
+def _example(*rows: Row, flags: Iterable[Row] = ()) -> Trace:
     names = tuple(row.text("name") for row in rows if "requires_grad" in row)
     values = tuple(0.5 if row.flag("requires_grad") else None for row in rows if "requires_grad" in row)
     return example_trace(
@@ -137,4 +144,5 @@ def _example(*rows: Row) -> Trace:
         buffers=[row for row in rows if "owner_training" in row],
         frozen_patterns=Row(pattern="body", parameters=1, buffers=0, nearest="body"),
         gradient_norm=Matrix((0,), names, (values,)),
+        frozen_flags=tuple(flags),
     )

@@ -14,6 +14,7 @@ from pytest_dlcheck.faults.pacing import (
     pacing_advice,
     rates_as_factors,
 )
+from pytest_dlcheck.faults.plateau import wrong_way, wrong_way_advice
 from pytest_dlcheck.faults.stepping import epochs_as_batches
 from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
@@ -37,7 +38,9 @@ class ScheduleIsSane(Check):
     first epochs, ``rest`` of the steps, have no rate at all. A warm-up that is far from its goal is
     advice, and so is a length that may fit by chance: the loop was ended, or had a single epoch. A
     scheduler that sets the rate of an optimizer that another one has replaced fails too, and so does a
-    ``LambdaLR`` under which the largest rate is the square of the optimizer's own.
+    ``LambdaLR`` under which the largest rate is the square of the optimizer's own. And so does a
+    ``ReduceLROnPlateau`` that cuts the rate while what it is told improves: shares of the samples just
+    evaluated that rise under ``min``, the training loss, or one beside it, that falls under ``max``.
 
     **What it cannot see.** Schedules of what is not the learning rate, and rates kept in tensors on an
     accelerator.
@@ -48,7 +51,9 @@ class ScheduleIsSane(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"learning_rate"})
-    glances: ClassVar[frozenset[str]] = frozenset({"loop", "schedule", "recipe", "optimizer_groups"})
+    glances: ClassVar[frozenset[str]] = frozenset(
+        {"loop", "schedule", "recipe", "optimizer_groups", "plateaus", "loss"}
+    )
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.UPDATES, Effect.PROGRESS})
     judges_divergence: ClassVar[bool] = True
 
@@ -74,6 +79,7 @@ class ScheduleIsSane(Check):
         trace = evidence.the("watch")
         fault = epochs_as_batches(trace) or batches_as_epochs(trace)
         fault = fault or of_another_optimizer(trace, self.several) or rates_as_factors(trace)
+        fault = fault or wrong_way(trace)
         if fault := fault or begins_with_nothing(trace, self.rest):
             return self.failed_by(fault)
         peak = max(rates)
@@ -96,7 +102,7 @@ class ScheduleIsSane(Check):
             )
         if rates[-1] == peak > rates[0] and rates[-1] > rates[-2]:
             return self.inconclusive(f"{story}; it is still in its warm-up, watch more steps", measure)
-        return self.passed(story, measure, advice=list(pacing_advice(trace)))
+        return self.passed(story, measure, advice=[*pacing_advice(trace), *wrong_way_advice(trace)])
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:
@@ -125,8 +131,12 @@ class ScheduleIsSane(Check):
             optimizer_groups=Row(optimizer=0, lr=9e-6, initial_lr=3e-3),
         )
         yield Example("a rate as a factor", (squared,), ("LambdaLR",))
+        told = [Row(mode="min", number=i / 10, step=8 * i, cut=i > 1, of=20) for i in range(3, 10)]
+        loss = Series(tuple(range(72)), tuple(2 - i / 40 for i in range(72)))
+        cut = _example([0.1 * 0.9 ** (i // 8) for i in range(72)], plateaus=told, loss=loss)
+        yield Example("an accuracy under min", (cut,), ("ReduceLROnPlateau",))
 
 
-def _example(rates: list[float], **facts: Row) -> Trace:
+def _example(rates: list[float], **facts: Row | list[Row] | Series) -> Trace:
     series = Series(tuple(range(len(rates))), tuple(rates))
     return example_trace(Terms().watch(), learning_rate=series, **facts)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row, Trace
-from pytest_dlcheck.verdict import Suspect
+from pytest_dlcheck.verdict import Measure, Suspect
 
 
 def matches_nothing(row: Row) -> bool:
@@ -17,6 +18,29 @@ def unmatched(row: Row) -> Suspect:
     """A pattern that protects nothing."""
     near = f"did you mean {row.text('nearest')!r}?" if row.text("nearest") else "correct the name"
     return Suspect(row.text("pattern"), "matches 0 parameters or buffers", near)
+
+
+def only_said(trace: Trace) -> Fault | None:
+    """An attribute of a module says that it does not require grad, and all that is in it trains."""
+    rows = [row for row in trace.rows("frozen_flags") if row.integer("changed")]
+    if not rows:
+        return None
+    changed, count = (sum(row.integer(key) for row in rows) for key in ("changed", "parameters"))
+    names = [row.text("name") or "model" for row in rows]
+    remedy = f"call {names[0]}.requires_grad_(False), the method with an underscore"
+    return Fault(
+        because=(
+            f"{names[0]}.requires_grad is False, and {changed} of {count} parameters in it changed "
+            "(0 expected)"
+        ),
+        measures=(Measure("parameters changed in modules said to be frozen", changed, "count", 0),),
+        suspects=[
+            Suspect(name, f"{row.text('type')} with an attribute requires_grad = False", remedy)
+            for name, row in zip(names, rows, strict=True)
+        ],
+        cause="requires_grad = False on a module sets an attribute that nothing reads",
+        remedy=remedy,
+    )
 
 
 def frozen_parameters(trace: Trace) -> list[Row]:

@@ -21,6 +21,7 @@ from . import (
     faults_of_flows,
     faults_of_folds,
     faults_of_foresight,
+    faults_of_frozen_flags,
     faults_of_guessing,
     faults_of_hand_cut,
     faults_of_late_copies,
@@ -31,6 +32,7 @@ from . import (
     faults_of_optimizers,
     faults_of_order,
     faults_of_pairs,
+    faults_of_plateaus,
     faults_of_references,
     faults_of_replaced_parts,
     faults_of_resets,
@@ -40,6 +42,7 @@ from . import (
     faults_of_teachers,
     faults_of_validation,
     faults_of_weighing,
+    faults_of_weighted_draws,
     faults_of_written_losses,
     healthy,
     measured,
@@ -63,6 +66,9 @@ ADDED = (
     faults_of_losses,
     faults_of_flows,
     faults_of_memory,
+    faults_of_frozen_flags,
+    faults_of_weighted_draws,
+    faults_of_plateaus,
 )
 """Importing them adds their cases to CASES."""
 
@@ -93,6 +99,9 @@ QUIET += [
     *rarer.QUIET,
     *faults_of_axes.QUIET,
     *faults_of_foresight.QUIET,
+    *faults_of_frozen_flags.QUIET,
+    *faults_of_plateaus.QUIET,
+    *faults_of_weighted_draws.QUIET,
     *faults_of_opponents.QUIET,
     *faults_of_references.QUIET,
     *unusual.QUIET,

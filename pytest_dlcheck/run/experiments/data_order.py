@@ -20,6 +20,7 @@ from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.samples import is_map_style, look, parts_of
 from pytest_dlcheck.run.scalar_targets import Labels, labels_of
 from pytest_dlcheck.run.seeding import same_draws
+from pytest_dlcheck.run.weighted import weighted_draws
 from pytest_dlcheck.trace import Row, Scalar
 
 _COMPARED = 4_096
@@ -107,6 +108,7 @@ def _sampler(loader: Any) -> dict[str, Scalar]:
         "own_batches": not plain,
         "told_epochs": hasattr(sampler, "set_epoch"),
         "claims": getattr(sampler, "shuffle", None) is True,
+        **weighted_draws(loader.batch_sampler or loader.sampler, loader.dataset),
     }
 
 

@@ -140,7 +140,12 @@ def _all_frozen(module: nn.Module) -> bool:
 
 def _fingerprints(scene: Scene) -> dict[str, Tensor]:
     buffers = {n: b for n, b in scene.model.named_buffers() if not b.is_sparse}
-    words = {n: _words_of(t) for n, t in (*scene.parameters.items(), *buffers.items())}
+    return weighed({**scene.parameters, **buffers})
+
+
+def weighed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A fingerprint of every bit of each tensor, where it is: int64 of shape ``[]``."""
+    words = {n: _words_of(t) for n, t in tensors.items()}
     alike: dict[torch.device, list[str]] = {}
     for name, flat in words.items():
         if flat.numel() <= _SMALL:

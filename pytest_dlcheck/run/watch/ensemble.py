@@ -36,6 +36,7 @@ from pytest_dlcheck.run.watch.steps.by_hand import ByHand
 from pytest_dlcheck.run.watch.steps.graphs import Graphs
 from pytest_dlcheck.run.watch.steps.leaves import Leaves
 from pytest_dlcheck.run.watch.steps.neglected import Neglected
+from pytest_dlcheck.run.watch.steps.plateaus import Judged
 from pytest_dlcheck.run.watch.steps.scaling import Scaling
 from pytest_dlcheck.run.watch.strand import Strand
 from pytest_dlcheck.trace import Row
@@ -80,6 +81,7 @@ class Ensemble:
         self.unpropagated, self.by_hand = Unpropagated(), ByHand(Leaves())
         self.loading, self.graphs = Loading(), Graphs()
         self._targets = Targets(self._guard, self.evaluations.answers)
+        self.judged = Judged()
         self.taught, self.likeness = Taught(), Likeness(self._guard)
         self._first_calls = FirstCalls(self._guard)
         self.last_found: dict[int, dict[str, tuple[Row, ...]]] = {}

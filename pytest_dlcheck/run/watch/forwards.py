@@ -47,6 +47,7 @@ class Forwards(Ensemble):
             loading = self.loading if from_loader else None
             self.evaluations.called(module, arguments, loading, now)
             self.new_classes.is_evaluated(loading)
+            self.judged.called(module, arguments, loading.source if loading else 0, self.steps)
             return
         self._targets.is_called(module, arguments)
         self.likeness.called(module, self.backwards)
@@ -76,6 +77,7 @@ class Forwards(Ensemble):
     def opens_a_window(self, strand: Strand, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """Something fresh from a loader was given to a root: a backward may follow, or more of it."""
         strand.fresh_batches += 1
+        strand.weighting.add(self.loading)
         if not _asks_for_its_gradient(arguments):
             drifts, is_off = self._drifts.of(module), not module.training
             self.unpropagated.called(self.event, strand.step, in_train_mode=drifts, in_eval_mode=is_off)

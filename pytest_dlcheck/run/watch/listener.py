@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, SupportsFloat
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from pytest_dlcheck.run.watch.plain import Plain
 
@@ -70,6 +70,9 @@ class Listener(Protocol):
 
     def schedule_steps(self, scheduler: LRScheduler, *, is_named: bool) -> None:
         """A learning rate scheduler has stepped, to an epoch that was named or to the next."""
+
+    def plateau_steps(self, scheduler: ReduceLROnPlateau, metrics: SupportsFloat) -> None:
+        """One that waits for a plateau was told this."""
 
     def called_aside(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """A module is called that is followed aside, from inside of others, too."""

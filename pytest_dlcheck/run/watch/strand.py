@@ -13,6 +13,7 @@ from pytest_dlcheck.run.freshness import is_untrained
 from pytest_dlcheck.run.observer import Observer
 from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.run.probes.batches import BatchProbe, copy_of
+from pytest_dlcheck.run.probes.frozen_flags import FrozenFlagProbe
 from pytest_dlcheck.run.probes.gradients import GradientProbe
 from pytest_dlcheck.run.probes.inventory import InventoryProbe
 from pytest_dlcheck.run.probes.learning_rate import LearningRateProbe
@@ -23,6 +24,7 @@ from pytest_dlcheck.run.sampling import GRADIENTS, Due
 from pytest_dlcheck.run.watch.batches.exposure import Exposure
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.batches.slices import Slices
+from pytest_dlcheck.run.watch.batches.weighting import Weighting
 from pytest_dlcheck.run.watch.discarded import Fate
 from pytest_dlcheck.run.watch.losses.compared import Comparisons
 from pytest_dlcheck.run.watch.models.axes import Axes
@@ -40,6 +42,7 @@ from pytest_dlcheck.run.watch.steps.gradients import Gradients
 from pytest_dlcheck.run.watch.steps.newcomers import Newcomers
 from pytest_dlcheck.run.watch.steps.owned import Owned
 from pytest_dlcheck.run.watch.steps.parts import Parts
+from pytest_dlcheck.run.watch.steps.plateaus import Plateaus
 from pytest_dlcheck.run.watch.steps.reach import coverage, places
 from pytest_dlcheck.run.watch.steps.schedules import Schedules
 from pytest_dlcheck.run.watch.steps.tally import Tally
@@ -85,7 +88,7 @@ class Strand(Applied, Owned):
         self.gradients.backwards = len(losses)
         self.parts, self.drops = Parts(), Drops(list(parameters_of(optimizer)))
         self.exposure = Exposure(list(parameters_of(optimizer)))
-        self.exposure_of_copies, self.slices = Exposure(), Slices()
+        self.exposure_of_copies, self.slices, self.weighting = Exposure(), Slices(), Weighting()
         self.sensitive = sensitive(scene.model)
         self.mode_matters = bool(self.sensitive)
         self.normalizes = any(isinstance(m, _NormBase) for m in self.sensitive)
@@ -98,20 +101,15 @@ class Strand(Applied, Owned):
         )
         """The latter two hear of every step, as the losses do; others only of those of a schedule."""
         self.probes: list[Probe[Scene]] = [
-            self.losses,
-            self._batches,
-            GradientProbe(),
-            UpdateProbe(),
-            self.rates,
-            self.rounding,
-            self._inventory,
+            *(self.losses, self._batches, GradientProbe(), UpdateProbe()),
+            *(self.rates, self.rounding, self._inventory, FrozenFlagProbe()),
         ]
         self.observer = Observer(self.probes)
         self.observer.begin(scene, Trial("watch"))
         self._sampling, self._is_sampled = Due(GRADIENTS), True
         self.newcomers, self.fate = Newcomers(scene.model), Fate(scene.model, optimizer)
         self.reach = Reach(self.gradients)
-        self.schedules, self.comparisons = Schedules(), Comparisons()
+        self.schedules, self.plateaus, self.comparisons = Schedules(), Plateaus(), Comparisons()
         self.rank: Rank | None = None
         self.ranks: Row | None = None
         self.is_replicated = False

@@ -48,7 +48,7 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
         record.facts["custom_backward"] = rows
     else:
         record.inapplicable["custom_backward"] = "no autograd Function of one's own was heard"
-    record.facts["schedule"] = (strand.schedules.row(),)
+    record.facts |= {"schedule": (strand.schedules.row(),), "plateaus": strand.plateaus.rows()}
     if strand.ranks is not None:
         record.facts["ranks"] = (strand.ranks,)
     trained = set().union(*(each.keys for each in watcher.strands))
@@ -60,6 +60,7 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     )
     record.facts["likeness"] = tuple(watcher.likeness.rows(strand.keys, trained, id(strand)))
     record.facts["slices"] = (strand.slices.row(),)
+    record.facts["weighted_draws"] = strand.weighting.rows()
     record.facts["hand_cut"] = (watcher.evaluations.hand_cut(strand),)
     record.facts["restored"] = watcher.restored.rows(strand.keys)
     record.facts["unloaded"] = watcher.restored.unloaded.rows(strand.keys, trained)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import SupportsFloat
 
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from pytest_dlcheck.run.probe import number_of
 from pytest_dlcheck.run.watch.ending import EnoughSeen
@@ -172,6 +173,13 @@ class Watcher(Forwards):
         """Tell the strand, or keep it for one to come."""
         schedules, pending = self._roster.schedules_of(scheduler.optimizer)
         schedules.steps(scheduler, pending=pending, is_named=is_named)
+
+    def plateau_steps(self, scheduler: ReduceLROnPlateau, metrics: SupportsFloat) -> None:
+        """Tell the strand; one that has not stepped yet has learned nothing."""
+        strand = self._roster.known(scheduler.optimizer)
+        if strand is not None:
+            samples = self.judged.sizes(self.steps)
+            strand.plateaus.steps(scheduler, float(metrics), strand.step, samples)
 
     def strand_of(self, optimizer: torch.optim.Optimizer) -> Strand | None:
         """Whose step it is; None where it is one too many to follow."""

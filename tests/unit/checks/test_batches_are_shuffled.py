@@ -12,7 +12,9 @@ from torch.utils.data import (
     IterableDataset,
     Sampler,
     SequentialSampler,
+    SubsetRandomSampler,
     TensorDataset,
+    WeightedRandomSampler,
 )
 
 from pytest_dlcheck.recipe import Recipe
@@ -58,6 +60,58 @@ class PerClass(Sampler):
         for _ in range(25):
             pair = torch.randperm(5)[:2].tolist()
             yield [int(i) for c in pair for i in (c == Y).nonzero().flatten()[torch.randperm(40)[:8]]]
+
+
+CLASS_WEIGHTS = 1 / torch.bincount(Y)
+
+
+def test_a_weight_per_class_fails_as_the_other_samples_are_never_drawn(verdict_on):
+    sampler = WeightedRandomSampler(CLASS_WEIGHTS, N)
+    verdict = verdict_on(lambda: recipe_of(DataLoader(MIXED, 32, sampler=sampler)))
+    assert verdict.failed
+    assert "a weight for each sample" in verdict.cause
+    assert "395 of them" in verdict.because
+
+
+def test_a_data_set_that_is_asked_for_classes_may_have_a_weight_for_each(verdict_on):
+    class OneOf(Dataset):
+        def __len__(self):
+            return N
+
+        def __getitem__(self, label):
+            of_class = (label == Y).nonzero().flatten()
+            return MIXED[of_class[torch.randint(len(of_class), ())]]
+
+    sampler = WeightedRandomSampler(CLASS_WEIGHTS, N)
+    verdict = verdict_on(lambda: recipe_of(DataLoader(OneOf(), 32, sampler=sampler)))
+    assert not verdict.failed, verdict.because
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        lambda: WeightedRandomSampler(CLASS_WEIGHTS[Y], N),
+        lambda: WeightedRandomSampler(CLASS_WEIGHTS[Y], N // 2, replacement=False),
+        lambda: SubsetRandomSampler(range(40)),
+    ],
+    ids=["a weight per sample", "without replacement", "a subset"],
+)
+def test_a_weight_per_sample_and_a_subset_pass_without_advice(verdict_on, sampler):
+    verdict = verdict_on(lambda: recipe_of(DataLoader(MIXED, 8, sampler=sampler())))
+    assert verdict.outcome is Outcome.PASSED
+    assert verdict.advice == ()
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [CLASS_WEIGHTS[Y][:300], (torch.arange(N) < 20).float(), torch.ones(20)],
+    ids=["the last samples held out", "a few labelled", "a small part"],
+)
+def test_weights_that_may_leave_out_samples_on_purpose_are_advice(verdict_on, weights):
+    sampler = WeightedRandomSampler(weights, N)
+    verdict = verdict_on(lambda: recipe_of(DataLoader(MIXED, 32, sampler=sampler)))
+    assert verdict.outcome is Outcome.PASSED
+    assert "can never be drawn" in verdict.advice[0]
 
 
 def test_sorted_by_label_fails_naming_the_sampler(verdict_on):

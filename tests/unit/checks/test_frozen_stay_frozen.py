@@ -197,6 +197,28 @@ def test_requires_grad_is_what_it_was_when_training_began(verdict_on):
     assert verdict.outcome is Outcome.NOT_APPLICABLE
 
 
+def test_a_body_that_an_attribute_calls_frozen_and_that_trains_fails(verdict_on):
+    def build():
+        model = Transfer(flag=False)
+        model.body.requires_grad = False
+        return recipe_of(model, frozen=())
+
+    verdict = verdict_on(build)
+
+    assert verdict.failed
+    assert verdict.sites == ("body",)
+    assert "4 of 4 parameters" in verdict.because
+
+
+def test_an_attribute_beside_frozen_parameters_is_no_fault(verdict_on):
+    def build():
+        model = Transfer()
+        model.body.requires_grad = False
+        return recipe_of(model, frozen=())
+
+    assert verdict_on(build).outcome is Outcome.PASSED
+
+
 def test_nothing_frozen_is_not_applicable(verdict_on):
     verdict = verdict_on(lambda: recipe_of(Transfer(flag=False, eval_mode=False), frozen=()))
 

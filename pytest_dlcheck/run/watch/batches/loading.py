@@ -7,6 +7,8 @@ import weakref
 from torch.utils.data import RandomSampler
 
 from pytest_dlcheck.run.unindexed import ignores_its_numbers
+from pytest_dlcheck.run.weighted import weighted_draws
+from pytest_dlcheck.trace import Scalar
 
 
 def shuffles(iterator: object) -> bool:
@@ -32,6 +34,7 @@ class Loading:
         source: which data set this pass is over, by its identity.
         is_shuffled: whether the pass that is read now draws its samples in random order.
         left_out: samples that this pass leaves out at its end, for want of a whole batch.
+        weighted: by which weights this pass draws its samples; empty where it does not.
     """
 
     def __init__(self) -> None:
@@ -39,6 +42,7 @@ class Loading:
         self.longest = self.length = self.left_out = 0
         self.source = 0
         self.is_shuffled = False
+        self.weighted: dict[str, Scalar] = {}
         self._last: weakref.ref[object] | None = None
         self._known: weakref.WeakSet[object] = weakref.WeakSet()
 
@@ -71,6 +75,7 @@ class Loading:
         batches = getattr(iterator, "_index_sampler", None)
         sampler, size = getattr(batches, "sampler", None), getattr(batches, "batch_size", None)
         self.is_shuffled = shuffles(iterator)
+        self.weighted = weighted_draws(batches, getattr(iterator, "_dataset", None))
         drops = getattr(batches, "drop_last", False) is True and type(size) is int
         try:
             self.left_out = len(sampler) % size if drops else 0  # type: ignore[operator, arg-type]

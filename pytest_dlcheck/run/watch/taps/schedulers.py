@@ -1,7 +1,8 @@
 """Hears the steps of learning rate schedulers.
 
-Wrapped, because schedulers have no hooks. Of those that write a ``step`` of their own, as
-``ReduceLROnPlateau`` does, such are heard that are made of others; what happens inside is a part of it.
+Wrapped, because schedulers have no hooks. Of those that write a ``step`` of their own, such are heard
+that are made of others; what happens inside is a part of it. ``ReduceLROnPlateau`` is heard by itself,
+with the number that it is told.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from torch.optim.lr_scheduler import ChainedScheduler, LRScheduler, SequentialLR
+from torch.optim.lr_scheduler import ChainedScheduler, LRScheduler, ReduceLROnPlateau, SequentialLR
 
 from pytest_dlcheck.run.watch.listener import Listener
 from pytest_dlcheck.run.watch.replacing import replaced
@@ -37,7 +38,15 @@ def tapped(listener: Listener) -> Iterator[None]:
 
         return step
 
+    plateau_step = ReduceLROnPlateau.step
+
+    @functools.wraps(plateau_step)
+    def told(self: ReduceLROnPlateau, metrics: Any, *args: Any, **kwargs: Any) -> None:
+        plateau_step(self, metrics, *args, **kwargs)
+        listener.plateau_steps(self, metrics)
+
     with ExitStack() as stack:
+        stack.enter_context(replaced(ReduceLROnPlateau, "step", told))
         for kind in (LRScheduler, SequentialLR, ChainedScheduler):
             stack.enter_context(replaced(kind, "step", heard(kind.step)))
         yield
