@@ -9,7 +9,7 @@ from typing import ClassVar
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults import comparing as faults
 from pytest_dlcheck.faults.fault import Fault
-from pytest_dlcheck.faults.foresight import is_meant, seen_ahead
+from pytest_dlcheck.faults.foresight import is_meant, not_shifted, seen_ahead
 from pytest_dlcheck.faults.partners import exchanged
 from pytest_dlcheck.faults.teaching import still_targets
 from pytest_dlcheck.trace import Row, Scalar, Trace
@@ -36,17 +36,18 @@ class TargetsAreAligned(Check):
     stepped beside what predicts them; and where the targets are the next words of what the model is
     called on and all attention over these words, by its weights or its mask, lets each place see the
     next, or where a copy of the model, tried after the watch, gives other outputs at every place when
-    only later inputs, its targets, are others; where scores by steps and targets by samples are
-    flattened beside each other; where each sample is told by the product of its features with itself;
-    where the logarithms of chosen actions are weighed by returns less a critic's values, with gradients;
-    where inputs come again in a new order, with targets of others; and where all samples of a batch are
-    one, overwritten in place, and their targets are not. Other gradients into the targets are advice: a
-    teacher that is not detached, or a loss that is meant so; so are images, or features within a model,
-    that are viewed as another number of rows, across their axes, square images that a linear layer is
-    called on before anything else, targets that are the very tokens that the model is called on, or one
-    of the inputs of each sample, or that lie on padding and count, a mean over the places that a mask
-    has set to zero, too, actions that become less likely the more they are worth, a term of the loss
-    that is multiplied by zero, and a copy of the model that gives targets and is never synchronised.
+    only its targets are others, or sees the tokens it is to tell; where scores by steps and targets by
+    samples are flattened beside each other; where each sample is told by the product of its features
+    with itself; where the logarithms of chosen actions are weighed by returns less a critic's values,
+    with gradients; where inputs come again in a new order, with targets of others; and where all samples
+    of a batch are one, overwritten in place, and their targets are not. Other gradients into the targets
+    are advice: a teacher that is not detached, or a loss that is meant so; so are images, or features
+    within a model, that are viewed as another number of rows, across their axes, square images that a
+    linear layer is called on before anything else, targets that are the very tokens that the model is
+    called on, or one of the inputs of each sample, or that lie on padding and count, a mean over the
+    places that a mask has set to zero, too, actions that become less likely the more they are worth, a
+    term of the loss that is multiplied by zero, and a copy of the model that gives targets and is never
+    synchronised.
 
     **What it cannot see.** Batches that no loader gave (where none gave inputs with targets, it is not
     applicable) or that are changed before the model, targets that are changed before the loss, losses
@@ -58,7 +59,7 @@ class TargetsAreAligned(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop", "comparisons"})
-    glances: ClassVar[frozenset[str]] = frozenset({"teachers", "foresight"})
+    glances: ClassVar[frozenset[str]] = frozenset({"teachers", "foresight", "copying"})
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset(
         {Effect.PROGRESS, Effect.LEARNING, Effect.GENERALIZATION, Effect.FITTING}
@@ -84,7 +85,7 @@ class TargetsAreAligned(Check):
         trace = evidence.the("watch")
         if fault := self._fault(Row(row, foreseen=0) if is_meant(trace) else row, bound):
             return self.failed_by(fault)
-        if fault := seen_ahead(trace):
+        if fault := seen_ahead(trace) or not_shifted(trace, self.several):
             return self.failed_by(fault)
         advice = [*faults.advice_on(row, trace.row("loop")), *still_targets(trace)]
         story = (
@@ -130,7 +131,6 @@ class TargetsAreAligned(Check):
         """Of another batch; broadcast."""
         before = _example(aligned=1, misaligned=23, age=1)
         yield Example("labels of the batch before", (before,), ("data",))
-        shapes = "[64, 1] against [64] makes [64, 64]"
         rolled = _example(aligned=0, permuted=23, permuted_sets=23)
         yield Example("targets rolled", (rolled,), ("data",))
         swapped = _example(swappable=20, swapped=20)

@@ -33,7 +33,8 @@ class UsesItsInputs(Check):
     a quarter of the rows or columns or more fail. Strides, receptive fields and zero weights that leave
     out parts, and the last step of a model that predicts every step, do not. A mask fails that hides
     from all queries what differs between sequences, and leaves only places with one and the same value.
-    Steps that matter, and from which no gradient comes back but from the last one, are advice.
+    Steps that matter, and from which no gradient comes back but from the last one, are advice. Of a
+    watched loop masks alone are judged, after the watch, on a copy of each trained model.
 
     **What it cannot see.** Inputs that are constant in the batch (an all-ones mask): they are not
     judged; nor inputs that a `**kwargs` swallows or whose name begins with an underscore. A part that
@@ -68,7 +69,10 @@ class UsesItsInputs(Check):
 
     def decide(self, evidence: Evidence) -> Verdict:
         """Fail on whole inputs first, then on parts."""
-        rows = evidence.the("inspect").rows("usage")
+        trace = evidence.the("inspect")
+        if trace.trial.kind == "watch":
+            return self._watched(trace.rows("attended"))
+        rows = trace.rows("usage")
         if not all(math.isfinite(r.number("edge")) for r in rows if r.text("part") == "axis"):
             return self.inconclusive("the influence of an input is not a finite number")
         inputs = [row for row in rows if row.text("part") == "tensor"]
@@ -77,9 +81,8 @@ class UsesItsInputs(Check):
             names = ", ".join(f"`{row.text('input')}`" for row in inputs)
             return self.inconclusive(f"{names} cannot be told: replaced by others, it is the same")
         lost = [row for row in inputs if faults.is_ignored(row)]
-        if len(lost) > self.allowed:
-            return self.failed_by(faults.ignored(rows, lost))
-        if fault := faults.hidden(evidence.the("inspect").rows("attended")):
+        is_lost, masks = len(lost) > self.allowed, trace.rows("attended")
+        if fault := faults.ignored(rows, lost) if is_lost else faults.hidden(masks):
             return self.failed_by(fault)
         if cut := [row for row in rows if faults.is_cut_off(row, self.region)]:
             found = faults.cut_off(max(cut, key=lambda row: row.number("share")))
@@ -89,6 +92,13 @@ class UsesItsInputs(Check):
             text = f"{text}; not judged, constant in the batch: {', '.join(untold)}"
         measure = Measure("inputs that change no output", 0, "count", self.allowed)
         return self.passed(text, measure, advice=faults.advice_on(rows))
+
+    def _watched(self, masks: tuple[Row, ...]) -> Verdict:
+        """By what attention hides: nothing else is tried of a loop that is not ours."""
+        if fault := faults.hidden(masks):
+            return self.failed_by(fault)
+        measure = Measure("masks that hide all but the padding", 0, "count", 0)
+        return self.passed(f"0 of {len(masks)} masks hide all but the padding (bound 0)", measure)
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:
@@ -109,6 +119,8 @@ class UsesItsInputs(Check):
         mask = Row(site="attention", operation="softmax", input="x", hidden=0.7, inverted=True)
         inverted = replace(_trace(_tensor("x")), facts={"usage": (_tensor("x"),), "attended": (mask,)})
         yield Example("an inverted mask", (inverted,), ("attention",))
+        watched = example_trace(Terms().watch(), usage=Row(part="watched"), attended=mask)
+        yield Example("an inverted mask in a watched loop", (watched,), ("attention",))
         steps = _axis("time steps", role="time", how="sliced", operation="__getitem__", maker="rnn")
         yield Example("the first step for the last", (_trace(_tensor("x"), steps),), ("rnn",))
 

@@ -72,6 +72,20 @@ def unshifted(row: Row, bound: float) -> Fault:
     )
 
 
+def copied(count: int, looked: int, several: int) -> Fault:
+    """Losses whose targets are the inputs, of a model that sees each where it is to tell it."""
+    return Fault(
+        because=(
+            f"{count} of {looked} losses (fewer than {several} may) have as targets the tokens that "
+            "the model is called on, and each place sees its own token and those before, none after"
+        ),
+        measures=(Measure("losses whose targets are the inputs", count, "count", several, "<"),),
+        suspects=[Suspect("data", "targets equal the inputs, position by position", _SHIFT)],
+        cause="the targets are not shifted against the inputs: the model learns to copy",
+        remedy=_SHIFT,
+    )
+
+
 def is_displaced(row: Row) -> bool:
     """Whether all right answers lie in what a model has seen, or beyond the next token.
 

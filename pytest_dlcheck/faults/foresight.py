@@ -15,6 +15,26 @@ def seen_ahead(trace: Trace) -> Fault | None:
     return None
 
 
+def not_shifted(trace: Trace, several: int) -> Fault | None:
+    """A model of sequences whose targets are what it is called on, of which each place sees its own.
+
+    It sees its past, too, and nothing later: so it is to tell what comes next. What sees no past tells
+    words one by one, and what sees the whole is to give it again.
+
+    Args:
+        trace: the watch's.
+        several: losses that are no accident.
+    """
+    losses = trace.row("comparisons")
+    copied, looked = losses.integer("copied"), losses.integer("looked")
+    tried = trace.rows("copying")
+    of_time = [row for row in tried if row.get("sees_past") is True]
+    sees = bool(of_time) and all(row.get("sees_now") is True for row in of_time)
+    if sees and not any(map(_leaks, tried)) and copied == looked >= several:
+        return causal.copied(copied, looked, several)
+    return None
+
+
 def is_meant(trace: Trace) -> bool:
     """Whether a copy of the model was tried, and nothing shows a place of its outputs its own target.
 

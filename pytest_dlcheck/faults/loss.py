@@ -49,8 +49,11 @@ def of_call(row: Row, tight: float, loose: float) -> Iterator[Fault]:
         yield from _squashed(row)
     elif kind == "nll_loss" and log_rows > loose and row.text("last") == "LogSoftmax":
         yield _over_another_axis(row, off)
-    elif (kind == "nll_loss" and log_rows > loose) or (kind == "kl_div" and rows <= tight):
+    elif kind == "nll_loss" and log_rows > loose:
         yield _no_logs(row, off, probabilities=rows <= tight)
+    elif kind == "kl_div" and rows <= tight:
+        near = Measure("rows' distance from 1", rows, "ratio", tight, ">=")
+        yield _no_logs(row, near, probabilities=True)
 
 
 def of_pairing(row: Row, least: float) -> Iterator[Fault]:

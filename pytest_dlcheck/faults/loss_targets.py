@@ -12,6 +12,8 @@ _SMOOTHEST = 0.5
 """Label smoothing (ratio) beyond which the right class gets less than the others together."""
 _BEYOND = 0.25
 """Share of targets out of reach from which a bounded output cannot be meant; a few are outliers."""
+_NORMALISED = 1e-3
+"""Distance of sums from 1 (ratio) up to which rows are probabilities, as in ``loss_is_sound``."""
 _SOME = 0.05
 _ABSURD = 100.0
 """pos_weight over the ratio of negatives to positives: it is meant to be about 1."""
@@ -62,6 +64,12 @@ def of_targets(row: Row) -> Iterator[Fault]:
         least = Measure("least target", row.number("least_target"), "target", 0.0, ">=")
         remedy = "pass log_target=True, or give probabilities"
         yield Fault("loss", text, "targets are log-probabilities", remedy, least)
+    off = row.get("target_off")
+    if isinstance(off, float) and off <= _NORMALISED and row.flag("log_target"):
+        text = "targets of kl_div are probabilities, and log_target=True wants their logarithms"
+        sums = Measure("distance of the targets' sums from 1", off, "ratio", _NORMALISED, ">=")
+        remedy = "remove log_target=True, or give log-probabilities"
+        yield Fault("loss", text, "targets are probabilities, taken for logarithms", remedy, sums)
 
 
 def advice_on_targets(row: Row) -> Iterator[str]:

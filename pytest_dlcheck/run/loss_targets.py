@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytest_dlcheck.run.distributions import distances
 from pytest_dlcheck.run.loss_calls import CLASSES, REGRESSION, LossCall
 
 _RANGES = {
@@ -54,6 +55,8 @@ def of_targets(call: LossCall, last: str, maker: nn.Module | None) -> dict[str, 
     if call.kind == "kl_div" and targets.numel():
         row["log_target"] = call.options.get("log_target") is True
         row["least_target"] = float(targets.min())
+        if targets.dim() and targets.size(-1) > 1:
+            row["target_off"] = distances(targets.float().reshape(-1, targets.size(-1)))["rows_off"]
     return row
 
 

@@ -176,6 +176,24 @@ def taught_by_the_last_exit():
     _taught(lambda early, late: _divergence(early, late.detach()))
 
 
+@fault(taught_by_the_last_exit, "loss_is_sound", words=("kl_div is given probabilities",))
+def taught_by_probabilities():
+    def divergence(early, late):
+        chances = (early.softmax(1), late.detach().softmax(1))
+        return 0.5 * F.kl_div(*chances, reduction="batchmean")
+
+    _taught(divergence)
+
+
+@fault(taught_by_the_last_exit, "loss_is_sound", words=("targets of kl_div are probabilities",))
+def taught_by_what_is_taken_for_logarithms():
+    def divergence(early, late):
+        wanted = late.detach().softmax(1)
+        return F.kl_div(early.log_softmax(1), wanted, reduction="batchmean", log_target=True)
+
+    _taught(divergence)
+
+
 def taught_by_each_other():
     _taught(lambda early, late: _divergence(early, late) + _divergence(late, early))
 

@@ -42,7 +42,7 @@ class Attended(Experiment):
             inputs, size = whole.inputs, batch_size(whole.inputs, 0)
             if size is not None and size > _SAMPLES:
                 inputs = take(inputs, torch.arange(_SAMPLES), 0)
-            padded = [p for name, t in whole.named() for p in _padded(name, t[:_SAMPLES])]
+            padded = [p for name, t in whole.named() for p in padded_sequences(name, t)]
             if not padded:
                 raise NotApplicableError("no input is a batch of sequences that end, or begin, alike")
             with torch.enable_grad():  # torch's fast path hides the mask
@@ -50,12 +50,13 @@ class Attended(Experiment):
         return [row for one in found for row in _rows(one, padded)]
 
 
-def _padded(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """The sequences, a number for each distinct value, where several end or begin alike."""
+def padded_sequences(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Some sequences, a number for each distinct value, where several end or begin alike."""
+    tensor = tensor[:_SAMPLES] if tensor.dim() else tensor
     plain = tensor.dim() == _STEPS and not tensor.is_floating_point() and tensor.dtype != torch.bool
     if not plain and not (tensor.dim() == _FEATURES and tensor.is_floating_point()):
         return
-    if tensor.size(1) <= _RUN:
+    if tensor.size(1) <= _RUN or not tensor.numel():
         return
     rows = tensor.reshape(tensor.size(0) * tensor.size(1), -1)
     values = torch.unique(rows, dim=0, return_inverse=True)[1].reshape(tensor.shape[:2])
@@ -72,7 +73,8 @@ def _rows(one: Operation, padded: list[tuple[str, Tensor]]) -> Iterator[Row]:
             continue
         masked = hidden.any(1, keepdim=True)  # where all is hidden by a finite number, nothing seems so
         left, gone = values[masked & ~hidden], values[hidden]
-        alone = left.numel() >= _FEW and bool((left == left[0]).all())
+        runs = int((masked & ~hidden).sum(1).max()) >= _RUN  # one place each is a token for the whole
+        alone = runs and left.numel() >= _FEW and bool((left == left[0]).all())
         yield Row(
             site=one.module,
             line=one.line,

@@ -35,6 +35,10 @@ class Future(Experiment):
 
     fact = "future"
 
+    def __init__(self, *, asks_all: bool = False) -> None:
+        self._asks_all = asks_all
+        """Whether what each place sees of its past and of itself is asked in any case."""
+
     def run(self, rig: Rig) -> Iterable[Row]:
         """The rows."""
         if rig.recipe.causal is None and not _may_be_language(rig):
@@ -45,7 +49,9 @@ class Future(Experiment):
             if axis is None and not any(s.is_known for s in scored):
                 raise NotApplicableError(_UNDECLARED)
             with stirred(rig), rig.in_double() as function:
-                rows = list(_Trial(rig, function, 1 if axis is None else axis, scored).rows())
+                trial = _Trial(rig, function, 1 if axis is None else axis, scored)
+                trial.asks_all = self._asks_all
+                rows = list(trial.rows())
         if axis is None and not any(row.flag("next_token") or _copies(row) for row in rows):
             raise NotApplicableError(_UNDECLARED)
         return rows
@@ -65,6 +71,7 @@ class _Trial:
         self, rig: Rig, function: Callable[[Any], Any], axis: int, scored: list[Scoring]
     ) -> None:
         self.rig, self.function, self.axis, self.scored = rig, function, axis, scored
+        self.asks_all = False
         self.inputs, self.samples = _few(rig)
         self.reference = self.call(self.inputs)
 
@@ -126,7 +133,11 @@ class _Trial:
         leaking = worst.change > worst.bound
         if leaking:
             self.require_repeatable()
-        asked = leaking or (scored is not None and (scored.same_token or scored.shift is not None))
+        asked = (
+            leaking
+            or self.asks_all
+            or (scored is not None and (scored.same_token or scored.shift is not None))
+        )
         guilty = self.culprit(tensor, worst.position) if leaking else None
         found = self.operation(tensor, worst.position, guilty) if guilty is not None else None
         middle = steps // 2

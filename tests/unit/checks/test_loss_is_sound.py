@@ -48,6 +48,16 @@ SOUND = {
     "logits": (lambda: head(10), classes(), None),
     "log-probabilities": (lambda: head(10, nn.LogSoftmax(1)), classes(), nn.NLLLoss()),
     "smoothed": (lambda: head(10), classes(), nn.CrossEntropyLoss(label_smoothing=0.1)),
+    "divergence": (
+        lambda: head(3, nn.LogSoftmax(1)),
+        values(3).softmax(1),
+        nn.KLDivLoss(reduction="batchmean"),
+    ),
+    "divergence of logarithms": (
+        lambda: head(3, nn.LogSoftmax(1)),
+        values(3).log_softmax(1),
+        nn.KLDivLoss(reduction="batchmean", log_target=True),
+    ),
     "soft targets": (lambda: head(3), values(3).softmax(1), None),
     "values": (lambda: head(1), values(), nn.MSELoss()),
     "squeezed": (lambda: head(1), values()[:, 0], lambda o, t: F.mse_loss(o.squeeze(1), t)),
@@ -209,6 +219,20 @@ ABSURD = {
         nn.KLDivLoss(reduction="batchmean"),
         "loss",
         "log-probabilities",
+    ),
+    "targets for their logarithms": (
+        lambda: head(4, nn.LogSoftmax(1)),
+        values(4).softmax(1),
+        nn.KLDivLoss(reduction="batchmean", log_target=True),
+        "loss",
+        "taken for logarithms",
+    ),
+    "probabilities for their logarithms": (
+        lambda: head(4, nn.Softmax(1)),
+        values(4).softmax(1),
+        nn.KLDivLoss(reduction="batchmean"),
+        "3",
+        "log_softmax is meant",
     ),
 }
 

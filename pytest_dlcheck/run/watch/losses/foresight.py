@@ -67,6 +67,11 @@ def is_looked_up(root: Node, words: Tensor) -> bool:
     return any(_looks_up(node, words) for node in islice(walk([root]), NODES))
 
 
+def embeds(root: Node) -> bool:
+    """Whether a loss is computed from words that an embedding looked up."""
+    return any(type(node).__name__.startswith("Embedding") for node in islice(walk([root]), NODES))
+
+
 def _are_words(given: Tensor) -> bool:
     whole = not (given.is_floating_point() or given.is_complex() or given.dtype == torch.bool)
     return whole and given.dim() == 2 and min(given.shape) > 0  # noqa: PLR2004  sequences in a batch

@@ -15,6 +15,7 @@ from torch import Tensor
 from pytest_dlcheck.run.distributions import FAR, distances
 from pytest_dlcheck.run.loss_calls import REGRESSION, operation_of
 from pytest_dlcheck.run.loss_targets import out_of_reach
+from pytest_dlcheck.run.watch.losses.divergences import Divergence
 from pytest_dlcheck.run.watch.losses.kept import kept, signed
 from pytest_dlcheck.run.watch.losses.logarithms import logarithms_of, values_of
 from pytest_dlcheck.run.watch.losses.written import Written
@@ -42,6 +43,11 @@ def what_is_given(nodes: Iterable[Any]) -> list[Row]:
 def what_is_written(found: Iterable[Written]) -> list[Row]:
     """The same of losses that are written out."""
     return [row for each in found for row in _of_written(each)]
+
+
+def what_diverges(found: Iterable[Divergence]) -> list[Row]:
+    """The same of divergences, where either side is not what it should be."""
+    return [row for each in found for row in _of_divergence(each)]
 
 
 class Given:
@@ -121,6 +127,24 @@ def _of_written(each: Written) -> Iterator[Row]:
         yield _row("cross_entropy", behind, before, is_written=True, classes=classes, **off)
     elif last in {"LogSigmoid", "Sigmoid"} and behind == "Sigmoid":
         yield _row("binary_cross_entropy_with_logits", behind, before, is_written=True)
+
+
+def _of_divergence(each: Divergence) -> Iterator[Row]:
+    """Probabilities in place of logarithms, on either side: over classes, on the same axis."""
+    last, maker = operation_of(each.scores)
+    sides = each.given.float(), each.target.float(), each.target.float().log()
+    for axis in {1, each.target.dim() - 1}:
+        rows, target, log = (side.movedim(axis, -1).flatten(0, -2)[:ROWS] for side in sides)
+        classes = rows.size(1)
+        if classes < _TWO:
+            continue
+        off, held, exponential = (distances(part)["rows_off"] for part in (rows, target, log))
+        if max(off, held) <= NEAR:
+            yield _row("kl_div", last, maker, classes=classes, **{**_KNOWN, "rows_off": off})
+            return
+        if exponential <= NEAR and distances(rows)["log_rows_off"] <= NEAR:
+            yield Row(_row("kl_div", last, maker), log_target=True, target_off=exponential)
+            return
 
 
 def _over_the_batch(each: Written) -> Iterator[Row]:

@@ -27,7 +27,8 @@ from pytest_dlcheck.run.watch.losses.carried import Carried
 from pytest_dlcheck.run.watch.losses.compared import Compared
 from pytest_dlcheck.run.watch.losses.crossed import crossed
 from pytest_dlcheck.run.watch.losses.cuts import cut_apart
-from pytest_dlcheck.run.watch.losses.given import what_is_given, what_is_written
+from pytest_dlcheck.run.watch.losses.divergences import divergences
+from pytest_dlcheck.run.watch.losses.given import what_diverges, what_is_given, what_is_written
 from pytest_dlcheck.run.watch.losses.guessing import guess_of
 from pytest_dlcheck.run.watch.losses.kept import MEAN, kept
 from pytest_dlcheck.run.watch.losses.masked import averaged_away
@@ -135,6 +136,7 @@ class Targets:
         undivided = _undivided(nodes)
         paired = any(len(batch) > 1 for batch in self._batches)
         scores = (*what_is_given(nodes), *what_is_written(by_hand))
+        scores += (*what_diverges(divergences(nodes, losses[0])),)
         scores += (*what_is_mixed(nodes, by_hand, self._batches),)
         pairs = pairing(
             nodes[0],

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 from torch.utils.weak import WeakIdKeyDictionary
 
-from pytest_dlcheck.run.graph import walk
+from pytest_dlcheck.run.experiments.attended import padded_sequences
+from pytest_dlcheck.run.graph import Node, walk
 from pytest_dlcheck.run.samples import is_plain
 from pytest_dlcheck.run.tree import detached, map_tensors, tensors
 from pytest_dlcheck.run.watch.guard import Guard
+from pytest_dlcheck.run.watch.losses.foresight import embeds, is_looked_up
 from pytest_dlcheck.run.watch.losses.kept import kept
 from pytest_dlcheck.run.watch.losses.written import written
 
@@ -50,6 +52,7 @@ class Call:
         has_a_target_each: whether the loss has a target for each row of its first tensor.
         steps: the axis of time of the input whose next steps are the targets; None where none are.
         timed: which of the tensors of the inputs that is.
+        copied: which of them is all that the loss has as targets, place by place; None where none is.
     """
 
     args: tuple[Any, ...]
@@ -58,6 +61,7 @@ class Call:
     has_a_target_each: bool = False
     steps: int | None = None
     timed: int = 0
+    copied: int | None = None
 
 
 class FirstCalls:
@@ -71,6 +75,8 @@ class FirstCalls:
         self._guard = guard
         self._looked: MutableMapping[nn.Module, int] = WeakIdKeyDictionary()
         self._found: MutableMapping[nn.Module, Call] = WeakIdKeyDictionary()
+        self._padded: MutableMapping[nn.Module, Call] = WeakIdKeyDictionary()
+        """Calls on sequences that end alike, of which nothing else is known."""
         self._stacked: tuple[int, ...] | None = None
         self._open: tuple[weakref.ref[nn.Module], Call] | None = None
 
@@ -113,13 +119,20 @@ class FirstCalls:
         first = tensors((call.args, call.kwargs))[0]
         each = any(_are_of_each(first, target) for target in targets)
         number, axis = _next_steps(call, targets)
-        if call.from_loader or each or axis is not None:
-            found = Call(call.args, call.kwargs, call.from_loader, each, axis, number)
+        copied = _copied(call, targets, losses[0].grad_fn) if axis is None else None
+        if call.from_loader or each or axis is not None or copied is not None:
+            found = Call(call.args, call.kwargs, call.from_loader, each, axis, number, copied)
             self._found[model] = found
+        elif model not in self._padded and any(map(_is_padded, tensors((call.args, call.kwargs)))):
+            self._padded[model] = call
 
     def of(self, model: nn.Module) -> Call | None:
         """The call that was kept of a model, if any."""
-        return self._found.get(model)
+        return self._found.get(model) or self._padded.get(model)
+
+
+def _is_padded(given: Tensor) -> bool:
+    return any(True for _ in padded_sequences("", given))
 
 
 def _is_bare(given: Any) -> bool:
@@ -146,6 +159,24 @@ def _next_steps(call: Call, targets: Sequence[Tensor]) -> tuple[int, int | None]
             if any(_are_next(given, target, axis) for target in targets):
                 return number, axis
     return 0, None
+
+
+def _copied(call: Call, targets: Sequence[Tensor], root: Node) -> int | None:
+    """The sequences that are all targets of the loss, and embedded as they are, if any is embedded."""
+    for number, given in enumerate(tensors((call.args, call.kwargs))):
+        whole = not (given.is_floating_point() or given.is_complex() or given.dtype == torch.bool)
+        if not whole or given.dim() != _TWO or min(given.shape) < 1:
+            continue
+        is_sequence = max(given.shape) >= STEPS and len(torch.unique(given)) >= STEPS
+        if is_sequence and targets and all(_are_same(given, target) for target in targets):
+            return number if is_looked_up(root, given) or not embeds(root) else None
+    return None
+
+
+def _are_same(given: Tensor, target: Tensor) -> bool:
+    if target.is_floating_point() or given.numel() != target.numel() or given.device != target.device:
+        return False
+    return torch.equal(given.reshape(-1), target.reshape(-1).to(given.dtype))
 
 
 def _are_next(given: Tensor, target: Tensor, axis: int) -> bool:

@@ -1,7 +1,8 @@
 """Where a watch ends, copies of the trained models are tried on what these were called on.
 
-Whether samples of a batch meet, and places of a sequence see those after them, as the experiments of a
-recipe find it out. The models themselves are not called. No judgement.
+Whether samples of a batch meet, places of a sequence see those after them, and attention hides padding
+or all the rest, as the experiments of a recipe find it out. The models themselves are not called. No
+judgement.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import distributed, nn
 from pytest_dlcheck.recipe import Recipe
 from pytest_dlcheck.run import numpy_draws
 from pytest_dlcheck.run.as_called import forward_of, nest_of
+from pytest_dlcheck.run.experiments.attended import Attended, padded_sequences
 from pytest_dlcheck.run.experiments.future import Future
 from pytest_dlcheck.run.experiments.neighbours import Neighbours
 from pytest_dlcheck.run.inspection import conduct
@@ -37,7 +39,7 @@ WORK = 1 << 32
 
 
 def tried(model: nn.Module, call: Call | None) -> dict[str, tuple[Row, ...]]:
-    """The facts ``meetings`` and ``foresight``; none where a model is left alone.
+    """The facts ``meetings``, ``foresight``, ``copying``, ``attended``; none where a model is left.
 
     Args:
         model: as it is where the watch ends.
@@ -52,6 +54,8 @@ def tried(model: nn.Module, call: Call | None) -> dict[str, tuple[Row, ...]]:
             return {
                 "meetings": tuple(_meetings(model, call)),
                 "foresight": tuple(_foresight(model, call)),
+                "copying": tuple(_copying(model, call)),
+                **_attended(model, call),
             }
         except KeyboardInterrupt:
             raise
@@ -84,6 +88,33 @@ def _foresight(model: nn.Module, call: Call) -> Iterator[Row]:
     for row in record.facts.get("future", ()):
         if row.text("input") == names[call.timed]:
             yield Row(row, in_place=_is_in_place(rig, row, call.steps))
+
+
+def _copying(model: nn.Module, call: Call) -> Iterator[Row]:
+    """What the places of a sequence see that is its own target, along either axis."""
+    for axis in (1, 0) if call.copied is not None else ():
+        rig = _rig(model, call, batch_dim=1 - axis, causal=axis)
+        record = Record()
+        if rig is None:
+            return
+        conduct(Future(asks_all=True), rig, record)
+        names = [name for name, _ in named_tensors(rig.call.inputs, "input")]
+        for row in record.facts.get("future", ()):
+            if row.text("input") == names[call.copied or 0]:
+                yield Row(row, axis=axis)
+
+
+def _attended(model: nn.Module, call: Call) -> dict[str, tuple[Row, ...]]:
+    """What attention hides, with a row for what a recipe is asked besides; none where nothing hides."""
+    given = tensors((call.args, call.kwargs))
+    if not any(True for tensor in given for _ in padded_sequences("", tensor)):
+        return {}
+    rig, record = _rig(model, call, batch_dim=0), Record()
+    if rig is None:
+        return {}
+    conduct(Attended(), rig, record)
+    rows = record.facts.get("attended", ())
+    return {"attended": rows, "usage": (Row(part="watched"),)} if rows else {}
 
 
 def _is_in_place(rig: Rig, row: Row, axis: int) -> bool | None:
