@@ -25,9 +25,10 @@ class GradientsFlow(Check):
     every recorded step is looked into: on one batch its values are perturbed. If the loss changes
     although no gradient comes back, the graph is cut there, or the derivative is zero everywhere: a
     failure, with the place of the cut; so it is where a watched loop calls a module with gradients off,
-    or detaches its result, and gives that to one that trains, and where it calls backward on one term of
-    a sum that stands beside it as a variable. A module whose result its caller throws
-    away, and one that is never called while its sister of the same form is called twice, fail too. What
+    or detaches its result, and gives that to one that trains, where a copy of the model, tried after the
+    watch, changes with it, and where it calls backward on one term of a sum that stands beside it as a
+    variable. A module whose result its caller throws away, and one that is never called while its sister
+    of the same form is called twice, fail too. What
     is merely not used (a head without a loss, an expert that no sample chose) is advice, and so is a
     copy of a module that trains (a target network). Against the depth, the gradient relative to its
     weight (median over the steps, matrices and kernels, no embeddings) must not fall by more than

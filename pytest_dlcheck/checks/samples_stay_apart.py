@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults.axes import along_the_samples, carried_over, kept_within, over_the_samples
+from pytest_dlcheck.faults.axes import (
+    along_the_samples,
+    carried_over,
+    kept_within,
+    over_the_samples,
+    viewed,
+)
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.faults.meeting import advice_on, met
 from pytest_dlcheck.trace import Row, Scalar, Trace
@@ -32,6 +38,11 @@ class SamplesStayApart(Check):
     it is so on each further batch; and where in ``often`` or more losses, and all that were looked at, a
     softmax is over an axis of so many as there are samples, the first, that no other axis has, while
     each sample has a target.
+
+    It fails, too, where a convolution, a linear layer, a recurrent one or attention is ``often`` or
+    more, and every time, given a view of a batch, or of what the model has made, that has its sizes in
+    another order: a view or reshape in the place of a permute. Left out are sizes of 1, and axes that
+    are split or merged whole, as a signal is cut into patches.
 
     After the watch a copy of each trained model is tried, in eval mode, on some samples of one of its
     first batches: it fails where a loader has stacked them and a sample's output changes with the others
@@ -88,7 +99,8 @@ class SamplesStayApart(Check):
 
     def _fault(self, rows: tuple[Row, ...]) -> Fault | None:
         turned = [row for row in rows if self._is_turned(row)]
-        stories = {"layer": along_the_samples, "state": kept_within, "softmax": over_the_samples}
+        stories = {"view": viewed, "layer": along_the_samples, "state": kept_within}
+        stories["softmax"] = over_the_samples
         found = (
             tell(row) for kind, tell in stories.items() for row in turned if row.text("kind") == kind
         )
@@ -114,6 +126,8 @@ class SamplesStayApart(Check):
         losses = Row(looked=24, carried=20, carried_shapes="[1, 32, 12]")
         within = _example(kind="state", calls=2, turned=2)
         yield Example("hidden state kept in the model", (within,), ("encoder.rnn",))
+        view = _example(kind="view", site="conv", shape="[32, 3, 8, 6]", batch="[32, 8, 6, 3]")
+        yield Example("view for permute", (view,), ("conv",))
         yield Example("hidden state of the batch before", (_example(losses, turned=0),), ("model",))
 
 

@@ -76,3 +76,20 @@ def over_the_samples(row: Row) -> Fault:
         cause="a softmax over the batch axis (dim=0): attention among samples, not within one",
         remedy=remedy,
     )
+
+
+def viewed(row: Row) -> Fault:
+    """A view exchanges the sizes of axes, and leaves the numbers where they lie."""
+    site, kind, count = row.text("site"), row.text("type"), row.integer("turned")
+    before, after = row.text("batch"), row.text("shape")
+    remedy = "use permute(...) or transpose(...), which move the numbers with their axes"
+    return Fault(
+        because=(
+            f"in {count} of {count} calls (0 may) `{site}` is given {after}, which is a view of "
+            f"{before}: the same numbers in the same order, under axes in another"
+        ),
+        measures=(Measure("calls on axes that a view exchanged", count, "count", 0),),
+        suspects=(Suspect(site, f"{kind} is given {before} viewed as {after}", remedy),),
+        cause=f"view or reshape in the place of permute: {before} becomes {after}, scrambled",
+        remedy=remedy,
+    )

@@ -12,6 +12,9 @@ _FEWEST = 256
 """Elements below which a uniform draw cannot be told, and"""
 _FEWEST_NORMAL = 2_000
 """below which a normal one cannot: its standard deviation is then known to 5 % (3 standard errors)."""
+_SMALL = (0.01, 0.02)
+"""Standard deviations of draws so small that a few steps of any training leave them behind; a table of
+such tells itself from 256 elements on."""
 _LOOKED_AT = 100_000
 """Elements looked at, evenly spread: they tell a standard deviation to 0.7 %."""
 _UNIFORM = 1 / sqrt(3)
@@ -52,10 +55,18 @@ def is_fresh_draw(values: Tensor, shape: torch.Size) -> bool | None:
     if abs(spread / largest - _UNIFORM) <= error * _UNIFORM:
         return True
     if weights.numel() < _FEWEST_NORMAL:
-        return None
+        return True if _is_small_table(weights, spread, error, shape) else None
     kurtosis = float(((weights - weights.mean()) / spread).pow(4).mean())
     bell = _NORMAL_KURTOSIS[0] <= kurtosis <= _NORMAL_KURTOSIS[1]
     return bell and any(abs(spread / usual - 1) <= error for usual in _usual(shape))
+
+
+def _is_small_table(values: Tensor, spread: float, error: float, shape: torch.Size) -> bool:
+    """Whether it is a whole table of independent draws, as small as embeddings are begun with."""
+    if len(shape) != 2 or values.numel() != shape.numel():  # noqa: PLR2004  a table
+        return False
+    is_usual = any(abs(spread / usual - 1) <= error for usual in _SMALL)
+    return is_usual and is_random_table(values.reshape(shape))
 
 
 def _usual(shape: torch.Size) -> list[float]:

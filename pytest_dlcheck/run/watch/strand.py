@@ -32,6 +32,7 @@ from pytest_dlcheck.run.watch.models.entries import Entries
 from pytest_dlcheck.run.watch.models.flows import Flows
 from pytest_dlcheck.run.watch.models.kept_states import KeptStates
 from pytest_dlcheck.run.watch.models.modes import sensitive
+from pytest_dlcheck.run.watch.models.reinterpreted import Reinterpreted
 from pytest_dlcheck.run.watch.models.visits import Visits
 from pytest_dlcheck.run.watch.ranks import Rank
 from pytest_dlcheck.run.watch.scene import Scene, parameters_of
@@ -62,6 +63,7 @@ class Heard(Protocol):
     axes: Axes
     entries: Entries
     kept_states: KeptStates
+    reinterpreted: Reinterpreted
 
 
 class Strand(Applied, Owned):
@@ -282,7 +284,7 @@ class Strand(Applied, Owned):
                 self.scene, self.filled["gradient_norm"], heard.visits, heard.flows
             )
             axes, states = heard.axes.rows(self.scene.model), heard.kept_states.rows(self.scene.model)
-            self.filled["axes"] = (*axes, *states)
+            self.filled["axes"] = (*axes, *states, *heard.reinterpreted.rows(self.scene.model))
             self.filled["data_scale"] = heard.entries.scale(self.scene.model)
             self.filled["batch_norms"] = heard.entries.norms(self.scene.model)
             self.unflattened = heard.visits.unflattened(self.scene.model)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_dlcheck.run.record import Record
 from pytest_dlcheck.run.watch.discarded import discarded
+from pytest_dlcheck.run.watch.models.cuts_within import merged
 from pytest_dlcheck.trace import Ending, Row, Series, Trace
 from pytest_dlcheck.trial import Trial
 
@@ -37,6 +38,9 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     record.facts["loop"] = (_loop_row(watcher, strand),)
     record.facts["phases"] = _phases(watcher, strand)
     record.facts |= watcher.last_found.get(id(strand), {})
+    record.facts["flow"] = tuple(
+        merged(record.facts.get("flow", ()), record.facts.pop("cut_within", ()))
+    )
     record.facts["exposure"] = (strand.exposure.row(strand.exposure_of_copies),)
     record.facts["comparisons"] = (Row(strand.comparisons.row(), **_taught(watcher, strand)),)
     if rows := strand.comparisons.given.rows():

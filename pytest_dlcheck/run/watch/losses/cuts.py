@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pytest_dlcheck.run.graph import walk
 
-_VIEWS = ("ViewBackward", "UnsafeViewBackward", "ReshapeAliasBackward")
+VIEWS = ("ViewBackward", "UnsafeViewBackward", "ReshapeAliasBackward")
 _SAMPLES_AND_FEATURES = 2
 
 
@@ -33,7 +33,7 @@ def cut_apart(nodes: Sequence[Any], targets: Sequence[Tensor]) -> str:
         ``"[32, 16, 4, 4] as [128, 64]"``; empty where there is none.
     """
     for node in nodes:
-        if not type(node).__name__.startswith(_VIEWS):
+        if not type(node).__name__.startswith(VIEWS):
             continue
         before, after = sizes_before(node), made(node)
         if not _cuts(before, after):

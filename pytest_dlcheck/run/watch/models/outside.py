@@ -18,6 +18,7 @@ from pytest_dlcheck.run.watch.models.axes import Axes
 from pytest_dlcheck.run.watch.models.entries import Entries
 from pytest_dlcheck.run.watch.models.flows import Flows
 from pytest_dlcheck.run.watch.models.kept_states import KeptStates
+from pytest_dlcheck.run.watch.models.reinterpreted import Reinterpreted
 from pytest_dlcheck.run.watch.models.unheard import Unheard
 from pytest_dlcheck.run.watch.models.visits import Visits
 from pytest_dlcheck.run.watch.scene import census, parameters_of
@@ -50,6 +51,7 @@ class Outside:
         self._strands, self._compilation = strands, compilation
         self.visits, self.flows, self.unheard, self.axes = Visits(), Flows(), Unheard(), Axes()
         self.entries, self.kept_states, self.pushes = Entries(), KeptStates(), Pushes(guard)
+        self.reinterpreted = Reinterpreted()
         self._outermost: weakref.ref[nn.Module] | None = None
         self._giver: weakref.ref[nn.Module] | None = None
         self.calls = Calls(listener, self, guard)
@@ -84,6 +86,7 @@ class Outside:
         self.entries.returns(module, arguments, output)
         self.axes.returns(module, arguments, named, outermost=outermost)
         self.kept_states.returns(module, arguments, named, output)
+        self.reinterpreted.returns(module, arguments, named)
         if outermost:
             self.visits.returns(module, output)
             giver = None if self._giver is None else self._giver()
@@ -96,6 +99,7 @@ class Outside:
         if self.calls.are_all_heard:
             self.unheard.backward_begins(losses)
             self.axes.backward_begins(losses)
+            self.reinterpreted.backward_begins()
             self.pushes.backward_begins(losses)
         self.calls.forget_open_calls()
         self.entries.forget_open_calls()
@@ -105,6 +109,7 @@ class Outside:
         if self.calls.are_all_heard:
             self.axes.batch_is_read(reading, batch)
             self.kept_states.batch_is_read(reading, batch)
+            self.reinterpreted.batch_is_read(batch)
 
     def pass_begins(self) -> None:
         """A pass over a loader begins: another model than the trained one may be called."""

@@ -19,6 +19,7 @@ from pytest_dlcheck.recipe import Recipe
 from pytest_dlcheck.run import numpy_draws
 from pytest_dlcheck.run.as_called import forward_of, nest_of
 from pytest_dlcheck.run.experiments.attended import Attended, padded_sequences
+from pytest_dlcheck.run.experiments.flow import Flow
 from pytest_dlcheck.run.experiments.future import Future
 from pytest_dlcheck.run.experiments.neighbours import Neighbours
 from pytest_dlcheck.run.inspection import conduct
@@ -27,6 +28,7 @@ from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.seeding import same_draws
 from pytest_dlcheck.run.tree import batch_size, map_tensors, named_tensors, take, tensors
 from pytest_dlcheck.run.watch.models.alignment import uses_in_place
+from pytest_dlcheck.run.watch.models.cuts_within import as_a_loss
 from pytest_dlcheck.run.watch.models.first_calls import Call
 from pytest_dlcheck.run.watch.models.standing_copies import standing_copy
 from pytest_dlcheck.trace import Row
@@ -55,6 +57,7 @@ def tried(model: nn.Module, call: Call | None) -> dict[str, tuple[Row, ...]]:
                 "meetings": tuple(_meetings(model, call)),
                 "foresight": tuple(_foresight(model, call)),
                 "copying": tuple(_copying(model, call)),
+                "cut_within": tuple(_cut_within(model, call)),
                 **_attended(model, call),
             }
         except KeyboardInterrupt:
@@ -74,6 +77,17 @@ def _meetings(model: nn.Module, call: Call) -> Iterator[Row]:
     first = tensors((call.args, call.kwargs))[0]
     for row in record.facts.get("neighbours", ()):
         yield Row(row, given=str(list(first.shape)), from_loader=call.from_loader)
+
+
+def _cut_within(model: nn.Module, call: Call) -> Iterator[Row]:
+    asked = [p for p in model.parameters() if p.requires_grad]
+    if all(p.grad is not None for p in asked):
+        return
+    if (rig := _rig(model, call, batch_dim=0, asks_for_a_loss=True)) is None:
+        return
+    record = Record()
+    conduct(Flow(), rig, record)
+    yield from record.facts.get("flow", ())
 
 
 def _foresight(model: nn.Module, call: Call) -> Iterator[Row]:
@@ -126,7 +140,14 @@ def _is_in_place(rig: Rig, row: Row, axis: int) -> bool | None:
     return None
 
 
-def _rig(model: nn.Module, call: Call, batch_dim: int, causal: int | None = None) -> Rig | None:
+def _rig(
+    model: nn.Module,
+    call: Call,
+    batch_dim: int,
+    causal: int | None = None,
+    *,
+    asks_for_a_loss: bool = False,
+) -> Rig | None:
     given: Any = nest_of(call.args, call.kwargs)
     size = batch_size(given, batch_dim)
     numbers = sum(t.numel() for t in tensors(given)) * min(1.0, SAMPLES / (size or 1))
@@ -139,10 +160,12 @@ def _rig(model: nn.Module, call: Call, batch_dim: int, causal: int | None = None
     if size is not None and size > SAMPLES:
         with suppress(Exception):
             given = take(given, torch.linspace(0, size - 1, SAMPLES).round().long(), batch_dim)
+    forward = forward_of(call.args, call.kwargs)
     recipe = Recipe(
         model=still,
         train_data=[map_tensors(given, lambda tensor: tensor.to(place))],
-        forward=forward_of(call.args, call.kwargs),
+        forward=None if asks_for_a_loss else forward,
+        training_step=as_a_loss(forward) if asks_for_a_loss else None,
         batch_dim=batch_dim,
         causal=causal,
     )
