@@ -23,14 +23,18 @@ class OpponentsAreOpposed(Check):
 
     **How it decides.** On a watched loop, in the first steps. A network that one optimizer steps is
     called on data and on what another network made, which another optimizer steps. Hooks on its scores
-    hear which way each loss pushes them: gradients below zero push up. It fails where in ``several``
-    steps or more, and all that were looked at, scores are pushed the same way on data and on detached
-    samples; and where these are pushed apart, and the loss of who makes samples pushes their scores the
-    way that the discriminator's own does.
+    hear which way each loss pushes them: gradients below zero push up. Judged are networks that give one
+    score for each sample, to binary cross-entropies with labels of exactly 0 and 1, to ``softplus``,
+    ``logsigmoid`` and hinges, or to plain means. It fails where in ``several`` steps or more, and all
+    that were looked at, scores are pushed the same way by labels on data and on detached samples, while
+    who makes these is trained by them, too; and where these are pushed apart, and the loss of who makes
+    samples pushes their scores the way that the discriminator's own does.
 
-    **What it cannot see.** Squares and distances push scores by where they are, so that least squares
-    are not judged; nor are several classes, scores that are pushed both ways at once, as by labels that
-    lie in one batch, and opponents that one optimizer steps.
+    **What it cannot see.** Squares, distances, soft labels and losses written out in other ways may push
+    scores by where they are, so that a network that has any such is not judged; nor are several scores
+    for a sample (classes, patches), scores that a loss uses twice, scores that are pushed both ways at
+    once, as by labels that lie in one batch, and opponents that one optimizer steps. Plain means may be
+    of what a model returns as its own loss: the same sign for data and made samples is no fault there.
 
     **Source.** Goodfellow et al., "Generative adversarial nets" (2014); Arjovsky et al., "Wasserstein
     GAN" (2017).
@@ -56,9 +60,13 @@ class OpponentsAreOpposed(Check):
         """By the discriminator's own losses, then by its opponent's."""
         rows = [r for r in evidence.the("watch").rows("pushes") if r.integer("scores") >= self.several]
         if not rows:
-            return self.not_applicable("no network judges data and what another network makes")
+            return self.not_applicable(
+                "no network judges data and what another network makes by one score and a label for each"
+            )
         for row in rows:
-            if row.integer("data") and row.integer("data") == row.integer("made"):
+            same = row.integer("data") and row.integer("data") == row.integer("made")
+            opposed = row.flag("labelled") and row.integer("scores_for_makers") >= self.several
+            if same and opposed:
                 return self.failed_by(told_the_same(row))
         told = [
             row for row in rows if row.integer("data") and row.integer("data") == -row.integer("made")
@@ -74,10 +82,12 @@ class OpponentsAreOpposed(Check):
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:
-        """Opposed; with the labels the other way round; too few steps."""
+        """Opposed; with the labels the other way round; too few steps; a helper; a loss of its own."""
         yield Example("opposed", (_example(),))
         yield Example("data is zero", (_example(data=-1, made=1, making=-1),))
         yield Example("the generator's turn is not seen", (_example(making=0, scores_for_makers=0),))
+        yield Example("nobody is opposed", (_example(made=1, making=0, scores_for_makers=0),))
+        yield Example("a model that returns its loss", (_example(made=1, labelled=False),))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
@@ -87,6 +97,6 @@ class OpponentsAreOpposed(Check):
 
 
 def _example(**found: Scalar) -> Trace:
-    row: dict[str, Scalar] = {"judge": "Critic", "data": 1, "made": -1, "making": 1}
+    row: dict[str, Scalar] = {"judge": "Critic", "data": 1, "made": -1, "making": 1, "labelled": True}
     pushes = Row({**row, "scores": 3, "scores_for_makers": 3, **found})
     return example_trace(Terms().watch(), loop=Row(steps=48), pushes=pushes)

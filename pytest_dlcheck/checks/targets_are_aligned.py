@@ -42,16 +42,16 @@ class TargetsAreAligned(Check):
     with gradients; where inputs come again in a new order, with targets of others; and where all samples
     of a batch are one, overwritten in place, and their targets are not. Other gradients into the targets
     are advice: a teacher that is not detached, or a loss that is meant so; so are images, or features
-    within a model, that are viewed as another number of rows, across their axes, square images that a
-    linear layer is called on before anything else, targets that are the very tokens that the model is
-    called on, or one of the inputs of each sample, or that lie on padding and count, a mean over the
-    places that a mask has set to zero, too, actions that become less likely the more they are worth, a
-    term of the loss that is multiplied by zero, and a copy of the model that gives targets and is never
-    synchronised.
+    within a model, that are viewed as another number of rows, square images that a linear layer is
+    called on first, targets that are the very tokens that the model is called on, or one of the inputs
+    of each sample, or that lie on padding and count, a mean over the places that a mask has set to zero,
+    actions that become less likely the more they are worth, a term of the loss that is multiplied by
+    zero, and a copy of the model that gives targets and is never synchronised.
 
     **What it cannot see.** Batches that no loader gave (where none gave inputs with targets, it is not
     applicable) or that are changed before the model, targets that are changed before the loss, losses
-    that are written out in other ways, and pairs that were wrong in the data set already.
+    that are written out in other ways, and pairs that were wrong in the data set already; of what a
+    copy sees of later steps, what comes through fewer numbers, or where a loss has other terms.
 
     **Source.** The warning of ``torch.nn.functional.mse_loss`` about broadcasting; Karpathy, "A Recipe
     for Training Neural Networks" (2019).

@@ -8,8 +8,17 @@ from pytest_dlcheck.trace import Row, Trace
 
 
 def seen_ahead(trace: Trace) -> Fault | None:
-    """A model whose targets are the next steps, and whose outputs change with these, place by place."""
+    """A model whose targets are the next steps, and whose outputs change with these, place by place.
+
+    Nothing where other terms are added to the loss, where the model draws numbers, as a latent model
+    does, or where less than an input comes through, as by a code.
+    """
+    compared = trace.rows("comparisons")
+    if any(row.integer("joined") for row in compared if row.get("joined") is not None):
+        return None
     for row in trace.rows("foresight"):
+        if row.get("draws") is True or row.get("narrow") is True:
+            continue
         if _leaks(row) and row.flag("in_place") and row.integer("leaking") == row.integer("positions"):
             return causal.leak(row)
     return None

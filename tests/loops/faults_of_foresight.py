@@ -217,7 +217,53 @@ def tagger():
     _speak(Tagger(both=True), loss=lambda scores, y: F.cross_entropy(scores.mT, (y + 3) % WORDS))
 
 
+class Latent(nn.Module):
+    """A latent number for each step, inferred from what comes, and a state of what was."""
+
+    def __init__(self):
+        super().__init__()
+        self.past, self.all = nn.GRU(3, 16, batch_first=True), nn.GRU(3, 8, 1, True, True, 0.0, True)
+        self.inferred, self.head = nn.Linear(16, 4), nn.Linear(18, 3)
+
+    def forward(self, x):
+        mean, log = self.inferred(self.all(x)[0]).chunk(2, -1)
+        latent = mean + torch.randn_like(mean) * log.exp() if self.training else mean
+        surplus = (log.exp().square() + mean.square() - 1 - 2 * log).sum(-1).mean() / 2
+        return self.head(torch.cat([latent, self.past(x)[0]], -1)), surplus
+
+
+class Code(nn.Module):
+    """Two numbers of a step and its neighbours, beside a state of what was."""
+
+    def __init__(self):
+        super().__init__()
+        self.code, self.past = nn.Conv1d(8, 2, 3, padding=1), nn.GRU(8, 16, batch_first=True)
+        self.head = nn.Linear(18, 8)
+
+    def forward(self, x):
+        return self.head(torch.cat([self.code(x.mT).mT.tanh(), self.past(x)[0]], -1))
+
+
+def _walk(model, width, loss):
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _ in range(40):
+        x = 0.3 * torch.randn(32, 24, width).cumsum(1)
+        optimizer.zero_grad()
+        loss(model(x), x).backward()
+        optimizer.step()
+
+
+def latent_numbers():
+    _walk(Latent(), 3, lambda out, x: F.mse_loss(out[0][:, :-1], x[:, 1:]) + 0.1 * out[1])
+
+
+def narrow_code():
+    _walk(Code(), 8, lambda out, x: F.mse_loss(out[:, :-1], x[:, 1:]))
+
+
 QUIET = [
+    latent_numbers,
+    narrow_code,
     text_from_its_last_states,
     text_from_its_mean,
     text_from_attention,

@@ -31,10 +31,34 @@ def _squares(scores, label):
     return F.mse_loss(scores, torch.full_like(scores, label))
 
 
-def _play(loss=_logits, *, data=1.0, made=0.0, wanted=1.0, detach=True, maker_loss=None, steps=40):
-    points, generator, judge = _points(), mlp(4, 32, 2), mlp(2, 32, 1)
+def _products(scores, label):
+    return ((scores - label) * (scores - label)).mean()
+
+
+def _distances(scores, label):
+    return (scores - label).cosh().log().mean()
+
+
+def _classes(scores, label):
+    return F.nll_loss(scores, torch.full((len(scores),), int(label)))
+
+
+def _play(
+    loss=_logits,
+    *,
+    data=1.0,
+    made=0.0,
+    wanted=1.0,
+    detach=True,
+    maker_loss=None,
+    judge=None,
+    begin=0.0,
+):
+    points, generator, judge = _points(), mlp(4, 32, 2), judge or mlp(2, 32, 1)
+    if begin:
+        nn.init.constant_([*judge.parameters()][-1], begin)
     of_generator, of_judge = (torch.optim.Adam(m.parameters(), lr=1e-3) for m in (generator, judge))
-    for _ in range(steps):
+    for _ in range(40):
         real = points[torch.randint(0, 512, (64,))]
         fake = generator(torch.randn(64, 4))
         of_judge.zero_grad()
@@ -52,6 +76,10 @@ def opponents():
 
 def critics():
     _play(_critic)
+
+
+def hinges():
+    _play(_hinge, maker_loss=_critic)
 
 
 def _in_turns(*, made=0.0, wanted=1.0):
@@ -95,6 +123,11 @@ def one_label_for_data_and_made():
     _play(made=1.0)
 
 
+@fault(hinges, "opponents_are_opposed", words=("told the same",))
+def one_side_of_a_hinge_for_both():
+    _play(_hinge, maker_loss=_critic, made=1.0)
+
+
 @fault(in_turns, "opponents_are_opposed", words=("told the same",))
 def one_label_for_both_in_turns():
     _in_turns(made=1.0)
@@ -111,12 +144,94 @@ def smoothed_labels():
     _play(data=0.9)
 
 
-def hinges():
-    _play(_hinge, maker_loss=_critic)
+def smoothed_labels_below_which_it_begins():
+    _play(data=0.9, made=0.1, begin=-3.0)
+
+
+def smoothed_labels_above_which_it_begins():
+    _play(data=0.7, begin=3.0)
 
 
 def least_squares():
     _play(_squares)
+
+
+def least_squares_as_products():
+    _play(_products, begin=-1.5)
+
+
+def logarithms_of_hyperbolic_cosines():
+    _play(_distances, begin=-1.5)
+
+
+def two_classes():
+    _play(_classes, judge=nn.Sequential(*mlp(2, 32, 2), nn.LogSoftmax(1)))
+
+
+def one_class_more_for_what_is_made():
+    def of_judge(scores, label):
+        count = scores.size(1) - 1
+        wanted = torch.randint(0, count, (len(scores),)) if label else torch.full((len(scores),), count)
+        return F.cross_entropy(scores, wanted)
+
+    def of_maker(scores, _):
+        return -scores.log_softmax(1)[:, :-1].logsumexp(1).mean()
+
+    _play(of_judge, maker_loss=of_maker, judge=mlp(2, 32, 26))
+
+
+def _beside_a_helper(judge, loss):
+    """A network makes samples for itself, and another is trained on these and on data."""
+    points, helper = _points(), mlp(2, 16, 2)
+    optimizers = [torch.optim.Adam(m.parameters(), lr=1e-3) for m in (helper, judge)]
+    for _ in range(40):
+        x = points[torch.randint(0, 512, (64,))]
+        made = helper(x + 0.1 * torch.randn_like(x))
+        for optimizer, cost in (
+            (optimizers[0], lambda made=made, x=x: 1 - F.cosine_similarity(made, x).mean()),
+            (optimizers[1], lambda made=made, x=x: loss(judge(x)) + loss(judge(made.detach()))),
+        ):
+            optimizer.zero_grad()
+            cost().backward()
+            optimizer.step()
+
+
+def many_classes_on_data_and_made():
+    _beside_a_helper(mlp(2, 32, 100), lambda s: F.cross_entropy(s, torch.randint(0, 100, (len(s),))))
+
+
+def counts_on_data_and_made():
+    _beside_a_helper(
+        mlp(2, 32, 1), lambda s: F.poisson_nll_loss(s, torch.poisson(torch.full_like(s, 20.0)))
+    )
+
+
+def its_own_loss_on_data_and_made():
+    _beside_a_helper(nn.Sequential(*mlp(2, 32, 1), nn.Softplus()), torch.mean)
+
+
+def one_label_and_nobody_opposed():
+    _beside_a_helper(mlp(2, 32, 1), lambda scores: _logits(scores, 1.0))
+
+
+def rewards():
+    """A model of rewards, and a network that is trained to be rewarded by it."""
+    points, maker, judge = _points(), mlp(4, 32, 2), mlp(2, 32, 1)
+    of_maker, of_judge = (torch.optim.Adam(m.parameters(), lr=1e-3) for m in (maker, judge))
+    for _ in range(40):
+        x, made = points[torch.randint(0, 512, (64,))], maker(torch.randn(64, 4))
+        of_judge.zero_grad()
+        for each in (x, made.detach()):
+            _distances(judge(each), 5 + each.sin().sum(1, keepdim=True)).backward()
+        of_judge.step()
+        of_maker.zero_grad()
+        (-judge(made).mean()).backward()
+        of_maker.step()
+
+
+def likelihoods_that_a_model_returns():
+    """Of a model that returns its loss, for what another network learns to make likely, too."""
+    _play(lambda scores, _: scores.mean(), judge=nn.Sequential(*mlp(2, 32, 1), nn.Softplus()))
 
 
 def never_detached():
@@ -174,8 +289,20 @@ def domains():
 QUIET = [
     data_is_zero,
     smoothed_labels,
+    smoothed_labels_below_which_it_begins,
+    smoothed_labels_above_which_it_begins,
     hinges,
     least_squares,
+    least_squares_as_products,
+    logarithms_of_hyperbolic_cosines,
+    two_classes,
+    one_class_more_for_what_is_made,
+    many_classes_on_data_and_made,
+    counts_on_data_and_made,
+    its_own_loss_on_data_and_made,
+    one_label_and_nobody_opposed,
+    rewards,
+    likelihoods_that_a_model_returns,
     never_detached,
     least_likely_to_be_found_out,
     labels_flipped_now_and_then,

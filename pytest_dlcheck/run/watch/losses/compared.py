@@ -16,7 +16,7 @@ from pytest_dlcheck.trace import Row
 _COUNTED = ("looked", "aligned", "misaligned", "moving", "undivided", "paired", "exponential")
 _TOLD = (
     *("crossed", "cut", "cut_inside", "turned", "its_own", "given", "padding", "masked"),
-    *("advantage", "unlikelier", "carried", "weightless", "partly", "one_sample"),
+    *("advantage", "unlikelier", "carried", "weightless", "partly", "one_sample", "joined"),
 )
 
 
@@ -44,7 +44,8 @@ class Compared:
             ``advantage``, of what a critic says, with gradients, in an actor's loss; ``unlikelier``, of
             actions that lose probability by what they are worth; ``carried``, of a
             state from the batch before; ``one_sample``, of a batch that is one sample, many times, while
-            its targets differ; ``weightless``, where a term is multiplied by zero; and
+            its targets differ; ``weightless``, where a term is multiplied by zero;
+            ``joined``, where several terms are added; and
             ``partly``, of targets for some rows of the inputs only, as of the nodes of a graph.
         partners: which of its targets stands beside which input, where that is told.
         guess: what its scores and labels say beside guessing, where it has such.

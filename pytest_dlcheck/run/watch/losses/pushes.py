@@ -8,26 +8,24 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.graph import Node, kind_of, roots, walk
+from pytest_dlcheck.run.graph import entire, variables
 from pytest_dlcheck.run.samples import is_plain
 from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.run.watch.guard import Guard
+from pytest_dlcheck.run.watch.losses.told import mark, told
 from pytest_dlcheck.trace import Row
 
-NEAR = 64
-"""Nodes of a loss among which squares and distances are."""
+NODES = 20_000
+"""Nodes behind what a network has made, from which on it is nobody's: a part of them would not do."""
 MOSTLY = 0.95
 """Share of the scores (ratio) that are pushed one way where the loss does so, whatever they are."""
 OPEN = 64
 """Results that wait for a backward, at most."""
-_TURNING = frozenset({"MseLoss", "SmoothL1Loss", "HuberLoss", "Pow", "Abs", "L1Loss"})
-"""Losses that push scores up or down by where they are, not by what they are told."""
 DATA, MADE, MAKING = "data", "made", "making"
 """Called on data; on what another network has made, detached; on the same with gradients."""
 
@@ -45,8 +43,10 @@ class _Scores:
 
     judge: weakref.ref[nn.Module]
     kind: str
-    number: int
+    makers: frozenset[int]
     counts: list[Tensor] = field(default_factory=list)
+    is_known: bool | None = None
+    is_labelled: bool = True
 
     def way(self) -> int:
         """Up is 1, down is -1, and both, or neither, 0."""
@@ -57,11 +57,13 @@ class _Scores:
 
 @dataclass
 class _Judge:
-    """A network, and which way its scores were pushed: by kind, for its own steps, and for others'."""
+    """A network, and which way its scores were pushed: by kind, for its steps, and for its makers'."""
 
     module: weakref.ref[nn.Module]
     own: dict[str, list[int]] = field(default_factory=lambda: {DATA: [], MADE: [], MAKING: []})
     makers: list[int] = field(default_factory=list)
+    is_known: bool = True
+    is_labelled: bool = True
 
 
 class Pushes:
@@ -75,7 +77,6 @@ class Pushes:
         self._guard = guard
         self._waiting: list[_Scores] = []
         self._judges: dict[int, _Judge] = {}
-        self._turns = False
 
     def returns(
         self, module: nn.Module, maker: nn.Module | None, arguments: tuple[Any, ...], output: object
@@ -91,14 +92,14 @@ class Pushes:
         given = next(iter(tensors(arguments)), None)
         if not isinstance(output, Tensor) or output.grad_fn is None or given is None:
             return
-        if not is_plain(output) or not is_plain(given):
+        if not is_plain(output) or not is_plain(given) or not _are_one_each(output, given):
             return
         kind = MAKING if given.grad_fn is not None else MADE if maker is not None else DATA
         if (kind == DATA and given.requires_grad) or len(self._waiting) >= OPEN:
             return
-        number = output.grad_fn._sequence_nr()  # noqa: SLF001  so torch calls it
-        scores = _Scores(weakref.ref(module), kind, number)
+        scores = _Scores(weakref.ref(module), kind, _who_made(given))
         self._waiting.append(scores)
+        mark(output, scores)
 
         def pushed(gradient: Tensor) -> None:
             with torch.no_grad():
@@ -107,12 +108,16 @@ class Pushes:
         output.register_hook(self._guard(pushed))  # type: ignore[no-untyped-call]
 
     def backward_begins(self, losses: Sequence[Tensor]) -> None:
-        """A loss that turns by where scores are tells nothing."""
-        numbers = {scores.number for scores in self._waiting}
-        if not numbers or self._turns:
+        """See what the losses make of the scores that wait."""
+        if not self._waiting:
             return
-        near = islice(walk(roots(losses)), NEAR)
-        self._turns = any(_leads_to(node, numbers) for node in near if kind_of(node) in _TURNING)
+        found = told(losses)
+        for scores in self._waiting if found is None else ():
+            scores.is_known = False
+        for each in found or ():
+            if isinstance(each.scores, _Scores):
+                each.scores.is_known = each.is_known and each.scores.is_known is not False
+                each.scores.is_labelled &= each.is_labelled
 
     def steps(self, strand: Stepped) -> None:
         """An optimizer has stepped: for its own network's scores, or those of what its network made.
@@ -134,8 +139,15 @@ class Pushes:
             if not is_own and scores.kind != MAKING:
                 self._waiting.append(scores)  # its own turn is to come
                 continue
+            if not is_own and scores.makers.isdisjoint(keys):
+                self._waiting.append(scores)  # its maker's turn is to come
+                continue
+            if scores.is_known is None:
+                continue  # heard beside any loss, as for a penalty on gradients
             way = -scores.way() if maximize else scores.way()
             known = self._judge_of(judge)
+            known.is_known &= scores.is_known
+            known.is_labelled &= scores.is_labelled or not is_own
             (known.own[scores.kind] if is_own else known.makers).append(way)
 
     def _judge_of(self, module: nn.Module) -> _Judge:
@@ -145,12 +157,12 @@ class Pushes:
         return judge
 
     def rows(self, keys: set[int]) -> tuple[Row, ...]:
-        """A row per network among these parameters that judges data and what another makes.
+        """A row per network among these parameters that judges data and what another makes by labels.
 
         Args:
             keys: the parameters of an optimizer, by identity.
         """
-        return () if self._turns else tuple(self._rows(keys))
+        return tuple(self._rows(keys))
 
     def _rows(self, keys: set[int]) -> Iterator[Row]:
         for judge in list(self._judges.values()):
@@ -158,21 +170,27 @@ class Pushes:
             if module is None or not any(id(p) in keys for p in module.parameters()):
                 continue
             data, made = judge.own[DATA], judge.own[MADE] or judge.own[MAKING]
-            if data and made:
+            if data and made and judge.is_known:
                 yield Row(
                     judge=type(module).__name__,
                     data=_only(data),
                     made=_only(made),
                     making=_only(judge.makers),
+                    labelled=judge.is_labelled,
                     scores=min(len(data), len(made)),
                     scores_for_makers=len(judge.makers),
                 )
 
 
-def _leads_to(node: Node, numbers: set[int]) -> bool:
-    """Whether some results, by the numbers of the nodes that made them, are near behind a node."""
-    near = islice(walk([node]), NEAR)
-    return any(each._sequence_nr() in numbers for each in near)  # noqa: SLF001  as above
+def _are_one_each(output: Tensor, given: Tensor) -> bool:
+    """Whether there is one score for each sample."""
+    return output.dim() > 0 and given.dim() > 0 and output.numel() == len(output) == len(given)
+
+
+def _who_made(given: Tensor) -> frozenset[int]:
+    """The parameters, by identity, of the network that has made this, where gradients flow to it."""
+    nodes = entire([given.grad_fn], NODES) if given.grad_fn is not None else None
+    return frozenset(map(id, variables(nodes or ())))
 
 
 def _only(ways: list[int]) -> int:

@@ -30,6 +30,7 @@ from pytest_dlcheck.run.watch.losses.cuts import cut_apart
 from pytest_dlcheck.run.watch.losses.divergences import divergences
 from pytest_dlcheck.run.watch.losses.given import what_diverges, what_is_given, what_is_written
 from pytest_dlcheck.run.watch.losses.guessing import guess_of
+from pytest_dlcheck.run.watch.losses.joined import joined
 from pytest_dlcheck.run.watch.losses.kept import MEAN, kept
 from pytest_dlcheck.run.watch.losses.masked import averaged_away
 from pytest_dlcheck.run.watch.losses.mixed import what_is_mixed
@@ -170,6 +171,7 @@ class Targets:
             "one_sample": self._same.told(
                 self._model(), inputs, further, still, loaded=self._has_loaded(inputs)
             ),
+            "joined": "more than one term" if joined(nodes[0]) else "",
             "weightless": "0" if weightless(nodes[0]) else "",
         }
         partners = self._couples.look(nodes, inputs, further, still, by_hand=by_hand)

@@ -100,9 +100,8 @@ class FirstCalls:
         if sum(tensor.numel() for tensor in found) > LARGEST:
             return
         copied = map_tensors(detached((list(args), kwargs)), Tensor.clone)
-        shape = tuple(
-            found[0].shape
-        )  # which does not tell a batch from itself turned where it is square
+        # the shape of a square batch does not tell it from itself turned
+        shape = tuple(found[0].shape)
         stacks = self._stacked is not None and shape == self._stacked and shape[0] not in shape[1:]
         self._open = weakref.ref(module), Call(tuple(copied[0]), copied[1], from_loader=stacks)
 

@@ -8,8 +8,9 @@ judgement.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.seeding import same_draws
 from pytest_dlcheck.run.tree import batch_size, map_tensors, named_tensors, take, tensors
 from pytest_dlcheck.run.watch.models.alignment import uses_in_place
+from pytest_dlcheck.run.watch.models.codes import draws, is_narrow
 from pytest_dlcheck.run.watch.models.cuts_within import as_a_loss
 from pytest_dlcheck.run.watch.models.first_calls import Call
 from pytest_dlcheck.run.watch.models.standing_copies import standing_copy
@@ -101,7 +103,19 @@ def _foresight(model: nn.Module, call: Call) -> Iterator[Row]:
     names = [name for name, _ in named_tensors(rig.call.inputs, "input")]
     for row in record.facts.get("future", ()):
         if row.text("input") == names[call.timed]:
-            yield Row(row, in_place=_is_in_place(rig, row, call.steps))
+            yield Row(
+                row,
+                in_place=_is_in_place(rig, row, call.steps),
+                draws=_asked(rig, partial(draws, rig), training=True),
+                narrow=_asked(rig, partial(is_narrow, rig, call.timed, call.steps), training=False),
+            )
+
+
+def _asked(rig: Rig, question: Callable[[], bool | None], *, training: bool) -> bool | None:
+    """The answer of a model in one of its modes; None where it gives none."""
+    with suppress(Exception), rig.undisturbed(training=training):
+        return question()
+    return None
 
 
 def _copying(model: nn.Module, call: Call) -> Iterator[Row]:
