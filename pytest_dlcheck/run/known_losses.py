@@ -10,8 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_NEVER = 1e-7
-"""Probability given to what never occurs: float32 still tells one less it from one."""
+_NEVER = 1e-30
+"""Share given to a class that never occurs: float32 tells it from none, and many add up to nothing."""
+_NEARLY = 1e-7
+"""Share given to a bit that never occurs: float32 still tells one less it from one."""
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+"""Where a module keeps what others have it do besides."""
 
 
 def best_answers(loss: Any, outputs: Any, targets: Any) -> Callable[[Tensor], Tensor] | None:
@@ -47,6 +51,8 @@ def by_samples(loss: Any, outputs: Any, targets: Any) -> Tensor | None:
         each: Tensor = loss(outputs, targets)
     else:
         each = loss(outputs, targets, reduction="none")
+    if not each.dim() or len(each) != len(outputs):
+        return None
     wide = torch.promote_types(each.dtype, torch.float32)
     return each.to(wide).reshape(len(each), -1).mean(1)
 
@@ -98,7 +104,7 @@ def _log(mean: Tensor) -> Tensor:
 
 
 def _logit(mean: Tensor) -> Tensor:
-    return mean.logit(_NEVER)
+    return mean.logit(_NEARLY)
 
 
 _Kind = tuple[Callable[[Any, Tensor, Tensor], Tensor | None], Callable[[Tensor], Tensor]]
@@ -123,4 +129,9 @@ def _kind(loss: Any) -> _Kind | None:
         return next((kind for function, kind in _FUNCTIONS if loss is function), None)
     weighs = any(getattr(loss, name, None) is not None for name in ("weight", "pos_weight"))
     ignores = getattr(loss, "ignore_index", -1) >= 0
-    return None if weighs or ignores else known
+    return None if weighs or ignores or _is_changed(loss) else known
+
+
+def _is_changed(loss: nn.Module) -> bool:
+    """Whether this one gives something else than its kind does."""
+    return "forward" in vars(loss) or any(getattr(loss, name, None) for name in _HOOKS)

@@ -2,13 +2,13 @@
 
 numpy's ``get_state`` and ``set_state`` copy 624 words one by one, 70 us each time, and a trial draws
 aside dozens of times. The words are copied in memory instead; only a normal number that numpy has kept
-for the next draw has to be put back by itself. The generator stays the same one, as others may share it.
+for the next draw has to be asked for, and put back, by itself. The generator stays the same one, as
+others may share it.
 """
 
 from __future__ import annotations
 
 import ctypes
-import functools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,11 +20,11 @@ _MOST = 8
 """Generators whose place in memory is remembered."""
 _SEEDS = 2**32
 
-_places: dict[int, tuple[Any, int]] = {}
-"""By identity, a generator, and where numpy says that its words lie."""
-_keeping_nothing: dict[int, bytes] = {}
-"""By identity, the words at which no normal number was kept: one is kept, or used, only by drawing, or
-where somebody sets a state that was taken before."""
+_places: dict[int, tuple[Any, int | None]] = {}
+"""By identity, a generator, and where its words lie; None where other words than its own lie there."""
+_fresh: dict[int, bytes] = {}
+"""By identity, the words that seeding gave: no normal number is kept beside them, as drawing the pair
+that it would be one of makes new words. Beside any others one may be, whatever was found before."""
 
 
 @contextmanager
@@ -35,6 +35,7 @@ def aside() -> Iterator[None]:
         return
     random = sys.modules["numpy"].random
     own = random.get_bit_generator()
+    fresh = _fresh.get(id(own))
     words = _words(random, own)
     kept = None if words else random.get_state(legacy=False)
     try:
@@ -42,43 +43,11 @@ def aside() -> Iterator[None]:
     finally:
         random.set_bit_generator(own)  # keeps no normal number then
         if words is None:
-            put_back(kept)
-        else:
-            ctypes.memmove(_place(own), words, _BYTES)
-            _keeping_nothing[id(own)] = words
-
-
-@contextmanager
-def states_are_heard() -> Iterator[None]:
-    """Where somebody sets a state by ``numpy.random.set_state``, it may come with a kept number."""
-    random = sys.modules["numpy"].random if "numpy" in sys.modules else None
-    if random is None:
-        yield
-        return
-    original = random.set_state
-
-    @functools.wraps(original)
-    def set_state(state: Any) -> None:
-        original(state)
-        forget()
-
-    random.set_state = set_state
-    try:
-        yield
-    finally:
-        if random.set_state is set_state:
-            random.set_state = original
-
-
-def put_back(state: Any) -> None:
-    """Let numpy's global generator stand as it did, with the normal number that it had kept."""
-    sys.modules["numpy"].random.set_state(state)
-    forget()
-
-
-def forget() -> None:
-    """What the generator keeps is asked anew: somebody may have set a state that was taken before."""
-    _keeping_nothing.clear()
+            random.set_state(kept)
+        elif (place := _place(own)) is not None:
+            ctypes.memmove(place, words, _BYTES)
+            if words == fresh:
+                _fresh[id(own)] = words
 
 
 def seed(number: int) -> None:
@@ -93,7 +62,7 @@ def seed(number: int) -> None:
         bits.state = type(bits)(number % _SEEDS).state
         random.set_bit_generator(bits)  # keeps no normal number then
     if (now := _read(random, bits)) is not None:
-        _keeping_nothing[id(bits)] = now
+        _fresh[id(bits)] = now
 
 
 def standing() -> Any:
@@ -110,26 +79,31 @@ def _words(random: Any, bits: Any) -> bytes | None:
     now = _read(random, bits)
     if now is None:
         return None
-    if _keeping_nothing.get(id(bits)) != now:
-        _, words, place, keeps, _ = random.get_state()
-        if keeps or words.tobytes() + int(place).to_bytes(4, sys.byteorder) != now:
-            return None
-        _keeping_nothing[id(bits)] = now
-    return now
+    if _fresh.get(id(bits)) == now:
+        return now
+    _, words, place, keeps, _ = random.get_state()
+    return None if keeps or _joined(words, place) != now else now
 
 
 def _read(random: Any, bits: Any) -> bytes | None:
     """The words of one of numpy's Mersenne Twisters; None of another generator."""
-    if type(bits) is not random.MT19937:
-        return None
-    return ctypes.string_at(_place(bits), _BYTES)
+    place = _place(bits) if type(bits) is random.MT19937 else None
+    return None if place is None else ctypes.string_at(place, _BYTES)
 
 
-def _place(bits: Any) -> int:
-    """Where the words of a generator lie in memory."""
+def _place(bits: Any) -> int | None:
+    """Where the words of a generator lie in memory, if what lies there is what numpy says they are."""
     if id(bits) not in _places:
         if len(_places) >= _MOST:
             _places.clear()
-            _keeping_nothing.clear()
-        _places[id(bits)] = bits, bits.ctypes.state_address
+            _fresh.clear()
+        place, told = bits.ctypes.state_address, bits.state["state"]
+        same = ctypes.string_at(place, _BYTES) == _joined(told["key"], told["pos"])
+        _places[id(bits)] = bits, place if same else None
     return _places[id(bits)][1]
+
+
+def _joined(words: Any, place: int) -> bytes:
+    """As they lie in memory."""
+    joined: bytes = words.tobytes() + int(place).to_bytes(4, sys.byteorder)
+    return joined

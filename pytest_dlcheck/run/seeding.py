@@ -23,7 +23,7 @@ def seeded(seed: int) -> Iterator[None]:
     undo = _global_state()
     try:
         seed_everything(seed)
-        with torch.enable_grad(), numpy_draws.states_are_heard():
+        with torch.enable_grad():
             yield
     finally:
         for restore, value in undo:
@@ -106,7 +106,7 @@ def _global_state() -> list[tuple[Any, Any]]:
     numpy = sys.modules.get("numpy")
     return [
         *_random_state(),
-        *([(numpy_draws.put_back, numpy.random.get_state(legacy=False))] if numpy is not None else ()),
+        *([(numpy.random.set_state, numpy.random.get_state(legacy=False))] if numpy is not None else ()),
         (torch.set_default_dtype, torch.get_default_dtype()),
         (_set_default_device, _default_device()),
         (torch.set_grad_enabled, torch.is_grad_enabled()),

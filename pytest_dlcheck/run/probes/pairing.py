@@ -52,6 +52,8 @@ class PairingProbe(Probe[Rig]):
         self._differs: list[Tensor] = []
         self._fresh = self._samples = 0
         self._classifies = self._draws = True
+        self._is_sure = False
+        """Once an answer was found to be right or wrong, the device is not waited for again."""
         self._stands_in: bool | None = None
         self._cheap = rig.recipe.loss is not None and rig.recipe.batch_dim == 0
         self._refused = self._refusal(rig)
@@ -169,14 +171,13 @@ class PairingProbe(Probe[Rig]):
             loss, self._draws = told_to_draw(crossed, rig.seed) if self._draws else (crossed(), False)
         self._keep(step, right, loss)
         self._samples = size
-        few = len(self._moved) * size < TELLING
-        for mine, other in zip(tensors(targets)[:few], tensors(others)[:few], strict=True):
-            differs = mine != other
-            differs = differs if differs.dim() == 1 else differs.reshape(len(mine), -1).any(1)
+        if len(self._moved) * size < TELLING and (parts := tensors(targets)):
+            differs = parts[0] != tensors(others)[0]
+            differs = differs if differs.dim() == 1 else differs.reshape(len(differs), -1).any(1)
             self._moved.append(_share(differs))
         if self._classifies:
-            correct = hits(outputs, targets, sure=len(self._moved) > 1)
-            self._classifies = correct is not None
+            correct = hits(outputs, targets, sure=self._is_sure)
+            self._classifies = self._is_sure = correct is not None
             if correct is not None:
                 self._hits.append(step, _share(correct))
 

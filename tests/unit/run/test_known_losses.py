@@ -56,7 +56,21 @@ def test_a_search_finds_nothing_better(make, groups):
     assert known.value == pytest.approx(found.value, abs=2 * PRECISE * first)
 
 
+def hooked():
+    loss = nn.MSELoss()
+    loss.register_forward_hook(lambda _module, _given, value: value.mean() + 1)
+    return loss
+
+
+def replaced():
+    loss = nn.MSELoss()
+    loss.forward = lambda outputs, targets: (outputs - targets).abs().mean()
+    return loss
+
+
 UNKNOWN = {
+    "hooked": lambda: (hooked(), numbers(3), numbers(3)),
+    "replaced": lambda: (replaced(), numbers(3), numbers(3)),
     "weighed": lambda: (nn.CrossEntropyLoss(weight=torch.rand(CLASSES)), numbers(CLASSES), labels()),
     "left out": lambda: (nn.CrossEntropyLoss(), numbers(CLASSES), labels().sub(1).mul(100)),
     "a class left out": lambda: (nn.CrossEntropyLoss(ignore_index=0), numbers(CLASSES), labels()),
@@ -102,3 +116,17 @@ def test_what_may_be_no_mean_is_asked(make):
 
 def test_a_sum_is_no_mean():
     assert by_samples(nn.MSELoss(reduction="sum"), numbers(), numbers()) is None
+
+
+def test_one_that_gives_no_loss_for_each_sample_is_asked(monkeypatch):
+    mean = F.mse_loss
+    monkeypatch.setattr(F, "mse_loss", lambda outputs, targets, **_: mean(outputs, targets))
+    assert by_samples(nn.MSELoss(), numbers(3), numbers(3)) is None
+
+
+def test_very_many_classes_have_no_share_together():
+    many, loss = 100_000, nn.CrossEntropyLoss()
+    outputs, targets = torch.randn(2, many), torch.randint(many, (2,))
+    answers = best_answers(loss, outputs, targets)
+    assert answers is not None
+    assert float(loss(answers(torch.arange(2)), targets)) < 1e-6

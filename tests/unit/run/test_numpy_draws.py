@@ -1,8 +1,10 @@
 """numpy's global generator: drawn from aside to the last number, and seen to draw."""
 
-# ruff: noqa: NPY002  it is the global generator that is tested
+# ruff: noqa: NPY002, SLF001  it is the global generator that is tested
 
 from __future__ import annotations
+
+import pickle
 
 import numpy as np
 import pytest
@@ -97,7 +99,56 @@ def test_a_state_that_a_trial_sets_is_kept_with_its_normal_number():
         with numpy_draws.aside():
             np.random.normal()
         assert np.random.normal() == expected
-    assert not hasattr(np.random.set_state, "__wrapped__")
+
+
+@pytest.mark.parametrize("seed", [np.random.seed, np.random.mtrand._rand.seed])
+def test_the_same_words_come_back_with_a_normal_number(seed):
+    if not _is_own():
+        pytest.skip("numpy seeds only its own kind")
+    with seeded(3):
+        seed(0)
+        expected = np.random.normal(size=2)[1]
+        with numpy_draws.aside():
+            numpy_draws.seed(1)
+        seed(0)
+        np.random.normal()
+        with numpy_draws.aside():
+            numpy_draws.seed(1)
+        assert np.random.normal() == expected
+
+
+def test_a_kept_normal_number_at_words_that_kept_none_is_missed():
+    if not _is_own():
+        pytest.skip("numpy seeds only its own kind")
+    np.random.seed(0)
+    np.random.normal(size=2)
+    numpy_draws.standing()
+    np.random.seed(0)
+    np.random.normal()
+    stood = numpy_draws.standing()
+    kept_normal()
+    assert numpy_draws.standing() != stood
+
+
+def test_what_sets_a_state_can_be_pickled_in_a_trial():
+    with seeded(3):
+        assert pickle.loads(pickle.dumps(np.random.set_state)) is not None
+
+
+def test_nothing_is_written_where_other_words_lie(monkeypatch):
+    held = np.random.get_state(legacy=False)
+    expected = numbers()
+    np.random.set_state(held)
+    monkeypatch.setattr(numpy_draws, "_places", {})
+    monkeypatch.setattr(numpy_draws, "_joined", lambda _words, _place: b"elsewhere")
+    monkeypatch.setattr(numpy_draws.ctypes, "memmove", lambda *_: pytest.fail("written"))
+    numpy_draws.seed(1)
+    np.random.set_state(held)
+    with numpy_draws.aside():
+        numpy_draws.seed(1)
+        with numpy_draws.aside():
+            numbers()
+    assert numbers() == expected
 
 
 def test_after_an_error_too():
@@ -124,13 +175,12 @@ def test_a_normal_number_that_was_kept_is_missed():
     assert numpy_draws.standing() != stood
 
 
-def test_a_state_that_was_set_is_kept_where_that_is_asked_for():
+def test_a_state_that_was_set_is_kept():
     one_normal()
     saved = np.random.get_state(legacy=False)
     expected = np.random.normal()
     numpy_draws.standing()
-    np.random.set_state(saved)
-    numpy_draws.forget()
+    np.random.mtrand._rand.set_state(saved)
     with numpy_draws.aside():
         np.random.normal()
     assert np.random.normal() == expected

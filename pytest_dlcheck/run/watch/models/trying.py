@@ -17,7 +17,6 @@ import torch
 from torch import distributed, nn
 
 from pytest_dlcheck.recipe import Recipe
-from pytest_dlcheck.run import numpy_draws
 from pytest_dlcheck.run.as_called import forward_of, nest_of
 from pytest_dlcheck.run.experiments.attended import Attended, padded_sequences
 from pytest_dlcheck.run.experiments.flow import Flow
@@ -51,7 +50,6 @@ def tried(model: nn.Module, call: Call | None) -> dict[str, tuple[Row, ...]]:
     """
     if call is None or (distributed.is_available() and distributed.is_initialized()):
         return {}
-    numpy_draws.forget()  # a loop goes on to the last number
     with same_draws(SEED), torch.enable_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
