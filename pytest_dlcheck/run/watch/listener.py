@@ -30,6 +30,9 @@ class Listener(Protocol):
     def backward_ends(self) -> None:
         """The gradients of that backward have arrived."""
 
+    def backward_fails(self) -> None:
+        """That backward has raised."""
+
     def loss_is_scaled(self, loss: Tensor, scaled: Tensor) -> None:
         """A gradient scaler has made ``scaled`` of ``loss``."""
 

@@ -18,6 +18,7 @@ QUICK = (
     "called",
     "backward_begins",
     "backward_ends",
+    "backward_fails",
     "step_begins",
     "gradients_are_complete",
     "step_ends",
@@ -80,16 +81,23 @@ class Lull(Plain):
     def catch_up(self) -> None:
         """Tell the others of the plain steps."""
         told, now = self._told, (self.steps, self.backwards)
-        if told == now:
-            return
-        self._told, count = now, self.steps - told[0]
-        watcher, strand = self._watcher, self._strand
-        watcher.backwards = self.backwards
-        if count:
-            self._rates.stay(range(told[0], self.steps))
-            watcher.steps += count
-            watcher.event += count
-            strand.step, strand.last_event = self.steps, watcher.event
+        if told != now:
+            self._told, count = now, self.steps - told[0]
+            watcher, strand = self._watcher, self._strand
+            watcher.backwards = self.backwards
+            if count:
+                self._rates.stay(range(told[0], self.steps))
+                watcher.steps += count
+                watcher.event += count
+                strand.step, strand.last_event = self.steps, watcher.event
+        if self.is_stepping:
+            self._is_no_more_plain()
+
+    def _is_no_more_plain(self) -> None:
+        """Something is heard within a plain step: its gradients were complete before."""
+        self.is_stepping = False
+        self._strand.is_stepping, self._applied = True, len(self._numbers)
+        self._rates.stay((self.steps,))
 
     def _look_around(self) -> None:
         """A step has ended: is the next one plain, as far as can be told?"""
@@ -120,7 +128,7 @@ class Lull(Plain):
             self._watcher.wake()
 
     def _steps_otherwise(self, optimizer: torch.optim.Optimizer) -> None:
-        self.gradients_are_complete(optimizer)
+        self.catch_up()
         self.step_ends(optimizer)
 
     def _fails(self, error: Exception) -> None:
@@ -132,7 +140,9 @@ class Lull(Plain):
         """The next call is given it, most likely."""
         try:
             watcher = self._watcher
-            self.is_plain = False
+            self.is_plain, self._attends = False, True
+            if self.is_stepping:
+                self.catch_up()
             if watcher.new_classes.open is None and watcher.loading.reads_on(loader):
                 watcher.batch_waits = True
             else:
@@ -201,9 +211,14 @@ class Lull(Plain):
         except Exception as error:  # noqa: BLE001  as in the guard
             self._watcher.fails(error)
 
+    def backward_fails(self) -> None:
+        """It has reached nobody."""
+        self.losses = ()
+
     def step_begins(self, optimizer: torch.optim.Optimizer) -> None:
         """The strand's is expected."""
         try:
+            self.catch_up()
             self.is_plain = False
             if self.owner() is not optimizer:
                 self._watcher.wake()
@@ -222,7 +237,7 @@ class Lull(Plain):
                 return
             if self._window:  # gradients came by another way
                 self._closes_the_window()
-            self._applied = len(self._numbers)
+            strand.is_stepping, self._applied = True, len(self._numbers)
             self._rates.before_update(strand.step, optimizer)
             if self.losses:  # within a backward: a hook steps on what has come
                 strand.reached += 1
@@ -243,6 +258,7 @@ class Lull(Plain):
             watcher.steps += 1
             watcher.event += 1
             self.steps = strand.step = step
+            strand.is_stepping, self._applied = False, len(self._numbers)
             strand.last_event, self._told = watcher.event, (step, self.backwards)
             training = self.model.training
             if not (training and self._exposure.is_steady):

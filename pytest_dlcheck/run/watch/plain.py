@@ -27,6 +27,7 @@ class Plain:
 
     Attributes:
         is_plain: whether nothing goes on, or waits, that the next event could be a part of.
+        is_stepping: whether a plain step has begun, and nothing was heard since.
         idle: how many of the next calls tell nothing new.
         losses: of the backward that goes on.
     """
@@ -45,6 +46,7 @@ class Plain:
         "backwards",
         "idle",
         "is_plain",
+        "is_stepping",
         "losses",
         "model",
         "owner",
@@ -60,7 +62,7 @@ class Plain:
         backwards: int,
     ) -> None:
         self.model, self.owner, self.steps, self.backwards = model, owner, steps, backwards
-        self.is_plain = self._attends = self._is_over = False
+        self.is_plain = self.is_stepping = self._attends = self._is_over = False
         self.idle = self._left = 0
         """Left is what it was when the last backward ended: calls since then are open."""
         self._is_open = False
@@ -101,17 +103,28 @@ class Plain:
         except Exception as error:  # noqa: BLE001  as in the guard
             self._fails(error)
 
+    def begins_to_step(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether the owner, which has found all plain and has no closure, begins a plain step.
+
+        Until it ends no event is plain: what is heard meanwhile is a part of the step.
+        """
+        groups, shown = optimizer.param_groups, self._shown
+        if len(groups) != len(shown) or not self.model.training:
+            return False
+        for group, rate in zip(groups, shown, strict=True):
+            if group.get("lr") is not rate:
+                return False
+        self.is_plain, self.is_stepping = False, True
+        return True
+
     def has_stepped(self, optimizer: torch.optim.Optimizer) -> None:
-        """The owner has stepped, without a closure, and has found all plain."""
+        """The step that has begun is over, and nothing was heard meanwhile."""
         try:
-            steps, groups, shown = self.steps + 1, optimizer.param_groups, self._shown
-            if steps < self._until and self.model.training and len(groups) == len(shown):
-                for group, rate in zip(groups, shown, strict=True):
-                    if group["lr"] is not rate:
-                        break
-                else:
-                    self.steps, self._applied = steps, len(self._numbers)
-                    return
+            steps = self.steps + 1
+            if steps < self._until and self.model.training:
+                self.steps, self._applied = steps, len(self._numbers)
+                self.is_stepping, self.is_plain = False, True
+                return
             self._steps_otherwise(optimizer)
         except Exception as error:  # noqa: BLE001  as above
             self._fails(error)

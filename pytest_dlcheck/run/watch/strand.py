@@ -96,12 +96,9 @@ class Strand(Applied, Owned):
         self.normalizes = any(isinstance(m, _NormBase) for m in self.sensitive)
         self.maximize = any(group.get("maximize") for group in optimizer.param_groups)
         self.losses, self._batches = LossProbe(), BatchProbe()
-        self._inventory, self.rates, self.rounding = (
-            InventoryProbe(),
-            LearningRateProbe(),
-            RoundingProbe(),
-        )
-        """The latter two hear of every step, as the losses do; others only of those of a schedule."""
+        self._inventory, self.rates = InventoryProbe(), LearningRateProbe()
+        self.rounding = RoundingProbe()
+        """This, the rates and the losses hear of every step; others only of those of a schedule."""
         self.probes: list[Probe[Scene]] = [
             *(self.losses, self._batches, GradientProbe(), UpdateProbe()),
             *(self.rates, self.rounding, self._inventory, FrozenFlagProbe()),
@@ -163,7 +160,7 @@ class Strand(Applied, Owned):
         if reached:
             self.reached += self.is_looked_at
             self.reached_in_company += not self.is_alone
-            self._pending += losses
+            self.expect(losses)
             self.fate.is_propagated()
             if self.exposure.pending is not None:
                 self.exposure.is_propagated()
@@ -173,8 +170,12 @@ class Strand(Applied, Owned):
         return reached
 
     def expect(self, losses: Sequence[Tensor | float]) -> None:
-        """These were propagated to it; the next step applies them."""
-        self._pending += losses
+        """These were propagated to it: in the step that goes on, or for the next."""
+        if not self.is_stepping:
+            self._pending += losses
+            return
+        for loss in losses:
+            self.losses.keep(self.step, loss)
 
     def batch(self, arguments: Any, loading: Loading) -> None:
         """The model is called on a batch in order to train."""
@@ -207,9 +208,8 @@ class Strand(Applied, Owned):
                 self.newcomers.look(step, self.scene.model, optimizer)
             self.parts.applied(optimizer)
             self.drops.applied(gradients)
-        for loss in self._pending:
-            self.losses.keep(step, loss)
-        self._pending.clear()
+        self.is_stepping, pending, self._pending = True, self._pending, []
+        self.expect(pending)
         if self._is_sampled:
             self._note_the_mode(step)
             self.observer.gradients(step)
@@ -240,7 +240,7 @@ class Strand(Applied, Owned):
                 self.exposure.is_stepped(training=training)
         if self.schedules.since_last or not self.step:
             self.schedules.optimizer_stepped()
-        self.step += 1
+        self.step, self.is_stepping = self.step + 1, False
         self._is_sampled = self.step >= self._sampling.next and self._sampling(self.step)
         self.is_looked_at = self._is_sampled or not self.is_alone
         if self.is_looked_at:

@@ -112,6 +112,10 @@ class Watcher(Forwards):
         if not reached:
             self._roster.remember(scalars)
 
+    def backward_fails(self) -> None:
+        """It reached nobody: let its graph go."""
+        self._losses = ()
+
     def gradients_are_unscaled(self, optimizer: torch.optim.Optimizer) -> None:
         """From here on they can be clipped."""
         strand = self._roster.known(optimizer)
@@ -217,6 +221,8 @@ class Watcher(Forwards):
         steps = self._until(strand)
         is_due = until <= self.backwards or steps <= strand.step
         if self._outside.calls.are_all_heard or is_busy or is_due or not strand.scene:
+            return
+        if self._losses:  # a step within a backward: what follows is heard event by event
             return
         self._targets.skip(0)
         self._compared = None

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import gc
+import itertools
+import weakref
 
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
@@ -165,6 +170,156 @@ def checkpoints():
         optimizer.step()
 
 
+def schedule_in_the_step():
+    """A hook of the step steps the schedule."""
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.99)
+    optimizer.register_step_post_hook(lambda *_: schedule.step())
+    train(model, optimizer)
+
+
+def evaluation_in_the_step():
+    """A hook of the step evaluates now and then."""
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def evaluate():
+        model.eval()
+        with torch.no_grad():
+            model(torch.randn(8, 4))
+        model.train()
+
+    optimizer.register_step_post_hook(now_and_then(evaluate, 7))
+    train(model, optimizer)
+
+
+def batch_in_the_step():
+    """A hook of the step reads the next batch now and then."""
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    batches = iter(DataLoader(rows(400), 4))
+    next(batches)
+    optimizer.register_step_post_hook(now_and_then(lambda: next(batches), 25))
+    train(model, optimizer)
+
+
+def backward_in_the_step():
+    """A hook of the step has another backward now and then, and one of another model."""
+    model, other = net(), nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer.register_step_post_hook(now_and_then(lambda: loss_of(model).backward(), 25))
+    optimizer.register_step_post_hook(now_and_then(lambda: loss_of(other).backward(), 22))
+    train(model, optimizer)
+
+
+def optimizer_in_the_step():
+    """A hook of the step has another model trained, late and now and then."""
+    model, other = net(), nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    another = torch.optim.SGD(other.parameters(), lr=0.1)
+    optimizer.register_step_post_hook(now_and_then(lambda: train(other, another, 1), 45))
+    train(model, optimizer)
+
+
+def own_rate():
+    """The step itself sets its rate, at first now and then."""
+    model = net()
+    optimizer = Decaying(model.parameters(), lr=0.1)
+    train(model, optimizer)
+
+
+def steps_within_backward():
+    """At first after it, then from a hook of the last gradient."""
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    train(model, optimizer, 70)
+    parameters = list(model.parameters())
+    arrived = []
+
+    def arrives(parameter):
+        arrived.append(parameter)
+        if len(arrived) == len(parameters):
+            arrived.clear()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    optimizer.zero_grad()
+    for parameter in parameters:
+        parameter.register_post_accumulate_grad_hook(arrives)
+    for _ in range(STEPS):
+        loss_of(model).backward()
+
+
+def several_evaluations():
+    """A step calls its closure up to three times."""
+    model = net()
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=3)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = loss_of(model)
+        loss.backward()
+        return loss
+
+    for _ in range(120):
+        optimizer.step(closure)
+
+
+def traced():
+    """Calls of which nothing can be read, between those that train."""
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x = torch.randn(8, 4)
+
+    def score(weights, row):
+        return functional_call(model, weights, (row[None],)).sum()
+
+    for step in range(STEPS):
+        if step % 10 == 9:
+            torch.jit.trace(model, x, check_trace=False)
+        if step % 10 == 4:
+            weights = {name: p.detach() for name, p in model.named_parameters()}
+            vmap(grad(score), in_dims=(None, 0))(weights, x)
+        train(model, optimizer, 1)
+
+
+class Decaying(torch.optim.SGD):
+    """Lowers its rate at the end of every tenth step, and of each of the last."""
+
+    taken = 0
+
+    def step(self, closure=None):
+        result = super().step(closure)
+        self.taken += 1
+        if self.taken % 10 == 0 or self.taken > 100:
+            for group in self.param_groups:
+                group["lr"] *= 0.9
+        return result
+
+
+def loss_of(model):
+    return F.cross_entropy(model(torch.randn(8, 4)), torch.randint(2, (8,)))
+
+
+def train(model, optimizer, steps=STEPS):
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss_of(model).backward()
+        optimizer.step()
+
+
+def now_and_then(does, every):
+    """A hook that does something once in so many calls."""
+    calls = itertools.count(1)
+
+    def hook(*_):
+        if next(calls) % every == 0:
+            does()
+
+    return hook
+
+
 LOOPS = [
     epochs,
     accumulation,
@@ -174,6 +329,15 @@ LOOPS = [
     bfloat16,
     interrupted,
     checkpoints,
+    schedule_in_the_step,
+    evaluation_in_the_step,
+    batch_in_the_step,
+    backward_in_the_step,
+    optimizer_in_the_step,
+    own_rate,
+    steps_within_backward,
+    several_evaluations,
+    traced,
 ]
 
 
@@ -194,6 +358,8 @@ def told(loop):
     return found, [(v.check, v.outcome, v.cause) for v in run.verdicts]
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")
 @pytest.mark.parametrize("loop", LOOPS)
 def test_nothing_else_is_told_than_by_a_watch_that_never_rests(monkeypatch, loop):
     settled = []
@@ -236,6 +402,48 @@ def test_backward_that_raises_in_a_lull_leaves_the_watch_as_it_was():
     assert not run.fault
     assert run.trace.row("loop").integer("backwards") == STEPS - 2
     assert len(run.trace.series("loss")) == STEPS - 2
+
+
+@pytest.mark.parametrize("rests", [True, False])
+def test_the_graph_of_a_backward_that_raised_is_let_go(monkeypatch, rests):
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def fails(_):
+        raise MemoryError("on purpose")
+
+    if not rests:
+        monkeypatch.setattr(Watcher, "_rest", lambda *_: None)
+    with watch():
+        train(model, optimizer, 70)
+        loss = loss_of(model)
+        loss.register_hook(fails)
+        with contextlib.suppress(MemoryError):
+            loss.backward()
+        failed = weakref.ref(loss)
+        del loss
+        gc.collect()
+        assert failed() is None
+
+
+@pytest.mark.parametrize("happens", ["nothing", "a batch is read", "a backward"])
+def test_no_step_is_lost_where_something_happens_within_it(happens):
+    model, other = net(), nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    batches = iter(DataLoader(rows(400), 4))
+    next(batches)
+    does = {
+        "nothing": lambda: None,
+        "a batch is read": lambda: next(batches),
+        "a backward": lambda: loss_of(other).backward(),
+    }
+    optimizer.register_step_post_hook(now_and_then(does[happens], 25))
+    with watch() as run:
+        next(batches)
+        train(model, optimizer)
+    assert run.trace.row("loop").integer("steps") == STEPS
+    for channel in "loss", "learning_rate":
+        assert list(run.trace.series(channel).steps) == list(range(STEPS))
 
 
 def test_a_fault_in_a_lull_does_not_reach_the_loop(monkeypatch):

@@ -23,10 +23,12 @@ class Applied:
         micro_batches: by the number of backward passes before them.
         unreached: those that no backward came before.
         untouched: those that apply what backward has left as it is.
+        is_stepping: whether the gradients that a step applies are complete, and it has not ended.
         given: the first few whose gradients were put there by another way than backward.
     """
 
     def __init__(self) -> None:
+        self.is_stepping = False
         self.looked = self.unreached = self.untouched = self.given = 0
         self.kept_gradients, self.repeated, self.without_gradients = Tally(), Tally(), Tally()
         self.micro_batches: Counter[int] = Counter()

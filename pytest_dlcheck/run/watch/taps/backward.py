@@ -47,6 +47,10 @@ def tapped(listener: Listener) -> Iterator[None]:
             quick.is_plain, quick.losses = False, (tensors,)
             try:
                 original(tensors, *args, **kwargs)
+            except BaseException:
+                quick.losses = ()
+                listener.backward_fails()  # the lull may have ended meanwhile
+                raise
             finally:
                 thread.is_inside = False
             quick.has_propagated(tensors)
@@ -54,6 +58,9 @@ def tapped(listener: Listener) -> Iterator[None]:
         try:
             listener.backward_begins((tensors,) if isinstance(tensors, Tensor) else tuple(tensors))
             original(tensors, *args, **kwargs)
+        except BaseException:
+            listener.backward_fails()
+            raise
         finally:
             thread.is_inside = False
         listener.backward_ends()

@@ -142,12 +142,12 @@ class _Ear:
         self._module, self._listener = weakref.ref(module), listener
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if is_dynamo_compiling():
+        if is_dynamo_compiling() or is_beyond_hearing():
             return
         quick = self._listener.quick
         if quick is not None and quick.is_plain and quick.is_idle_of(module):
             return
-        if not is_beyond_hearing() and self._module() is module:
+        if self._module() is module:
             self._listener.called(module, args)
 
     def __deepcopy__(self, memo: object) -> _Ear:

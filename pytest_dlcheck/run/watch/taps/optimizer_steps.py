@@ -70,7 +70,13 @@ class _Ear:
         thread.outermost, thread.is_wrapped = optimizer, False
         is_bare = len(args) == 1 and not kwargs  # args[0] is the optimizer
         quick = self._listener.quick
-        if quick is not None and is_bare and quick.is_plain and quick.owner() is optimizer:
+        if (
+            quick is not None
+            and is_bare
+            and quick.is_plain
+            and quick.owner() is optimizer
+            and quick.begins_to_step(optimizer)
+        ):
             return None
         closure = None if is_bare else kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None or not callable(closure):
@@ -90,7 +96,7 @@ class _Ear:
             return
         thread.outermost = None
         quick = self._listener.quick
-        if quick is not None and quick.is_plain and quick.owner() is optimizer:
+        if quick is not None and quick.is_stepping and quick.owner() is optimizer:
             quick.has_stepped(optimizer)
         else:
             self._listener.step_ends(optimizer)
