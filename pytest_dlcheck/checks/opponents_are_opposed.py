@@ -10,7 +10,7 @@ from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, examp
 from pytest_dlcheck.faults.opponents import makes_it_easy, told_the_same
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
-from pytest_dlcheck.verdict import Measure, Verdict
+from pytest_dlcheck.verdict import Measure, Outcome, Verdict
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ class OpponentsAreOpposed(Check):
                 return self.failed_by(makes_it_easy(row))
         measure = Measure("opponents that push one way", 0, "count", 0)
         if not told:
-            return self.inconclusive("which way scores are pushed differs from loss to loss", measure)
+            because = "scores are pushed one way, or now this way and now that, and nobody is opposed"
+            return self.inconclusive(because, measure)
         return self.passed("0 opponents push scores the same way (0 may)", measure)
 
     @classmethod
@@ -86,8 +87,10 @@ class OpponentsAreOpposed(Check):
         yield Example("opposed", (_example(),))
         yield Example("data is zero", (_example(data=-1, made=1, making=-1),))
         yield Example("the generator's turn is not seen", (_example(making=0, scores_for_makers=0),))
-        yield Example("nobody is opposed", (_example(made=1, making=0, scores_for_makers=0),))
-        yield Example("a model that returns its loss", (_example(made=1, labelled=False),))
+        alone = _example(made=1, making=0, scores_for_makers=0)
+        yield Example("nobody is opposed", (alone,), (), Outcome.INCONCLUSIVE)
+        its_own = _example(made=1, labelled=False)
+        yield Example("a model that returns its loss", (its_own,), (), Outcome.INCONCLUSIVE)
 
     @classmethod
     def sick(cls) -> Iterable[Example]:

@@ -115,7 +115,7 @@ def normalised_over_the_batch_by_hand():
     _fit(Flat(lambda x: x.flatten(1), axis=0))
 
 
-@fault(encoded, "samples_stay_apart", words=("batch_first=False",))
+@fault(encoded, "samples_stay_apart", words=("runs along the batch",))
 def attention_along_the_batch():
     _fit(Encoded(batch_first=False))
 

@@ -64,7 +64,7 @@ class _Reach:
     """All that calls of a model may come upon."""
 
     def __init__(self) -> None:
-        self._names: set[str] = {name for name in vars(nn.Module) if name not in _MADE}
+        self._names: set[str] = _called_of_modules()
         self._classes: dict[type, bool] = {}
         self._read: dict[Any, object] = {}
         self._makes_more = False
@@ -180,6 +180,19 @@ class _Reach:
                 self._names_it(value, names)
             else:
                 _refuse(package_of(type(value)) not in PURE)
+
+
+def _called_of_modules() -> set[str]:
+    """What calling, or copying, a module may call of it; not what other packages have added to modules."""
+    members = {name: value for name, value in vars(nn.Module).items() if name not in _MADE}
+    added = {
+        name
+        for name, value in members.items()
+        if isinstance(value, FunctionType) and not is_of_pure_code(value)
+    }
+    own = (value for name, value in members.items() if name not in added)
+    named = set().union(*(names_of(value) for value in own if isinstance(value, FunctionType)))
+    return {name for name in members if name not in added or name in named}
 
 
 def _refuse(is_so: bool) -> None:  # noqa: FBT001  a question

@@ -102,6 +102,7 @@ class _Twin:
     def _look(self, model: nn.Module, steps: int) -> None:
         own = _model_of(self.trained)
         self.moved |= has_moved(model, self.before, own, self.then, steps - self.steps)
+        self.is_average |= isinstance(model, AveragedModel) or _is_written(list(model.parameters()))
         self.unset = _unset(model, own) if self.moved and own is not None else 0
         if self.is_fresh is None and not self.moved and max(self.again, self.validations) >= SEVERAL:
             self.is_fresh = is_fresh(model)
@@ -234,7 +235,6 @@ def _begin(model: nn.Module, steps: int, strands: Sequence[Strand]) -> _Twin:
             if strand.step and not has_moved(model, began, own, began, strand.step):
                 twin.was_copy, twin.before, twin.then = True, began, began
                 twin.steps = steps - strand.step
-            twin.is_average = isinstance(model, AveragedModel) or _is_written(parameters)
             return twin
     return _Twin(weakref.ref(model), name, keys, shapes, Sample.of(model), steps)
 
