@@ -22,3 +22,12 @@ def undivided(trace: Trace) -> int:
     adds = 2 * comparisons.integer("undivided") > comparisons.integer("looked") > 0
     is_free = any(part in trace.row("recipe").text("optimizer") for part in SCALE_FREE)
     return row.integer("micro_batches") if accumulates(row) and adds and not is_free else 0
+
+
+def why_too_large(trace: Trace) -> tuple[str, str] | None:
+    """Cause and remedy of steps that are too large, where micro-batches add up undivided."""
+    count = undivided(trace)
+    if not count:
+        return None
+    cause = f"{count} micro-batches add up undivided: each step is {count} times that of their mean"
+    return cause, f"divide the loss by {count}, or lower the learning rate as much"

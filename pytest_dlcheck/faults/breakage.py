@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from pytest_dlcheck.faults import data_scaling, settings, steps
+from pytest_dlcheck.faults.accumulation import why_too_large
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.faults.readings import update_ratio
 from pytest_dlcheck.statistics import running_medians
@@ -82,6 +83,8 @@ def _steps_too_large(trace: Trace, ratio: float, first: tuple[Suspect, ...]) -> 
     blamed = Suspect("optimizer", f"its updates are {ratio:.2g} of the weights a step")
     if setting := settings.large_steps(trace):
         return Cause((blamed, *first), *setting[1:])
+    if story := why_too_large(trace):
+        return Cause((blamed, *first), *story)
     cause = f"the learning rate is too high: a step moves the weights by {ratio:.2g} of their size"
     return Cause((blamed, *first), cause, "lower the learning rate; warm it up, or clip gradients")
 

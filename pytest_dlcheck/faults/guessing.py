@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from statistics import fmean
 
+from pytest_dlcheck.faults.accumulation import why_too_large
 from pytest_dlcheck.faults.data_scaling import at_the_entry
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.statistics import mean_interval, trend
@@ -98,7 +99,14 @@ def collapsed(course: Course, trace: Trace, same: float, large: float) -> Fault:
         f"the loss is no better than that of guessing: {story(course)} (more than {same:g} should be "
         f"left), and by up to {row.number('apart_before'):.2g} before step {row.integer('same_since')}"
     )
-    entry = at_the_entry(trace)
+    entry, added = at_the_entry(trace), why_too_large(trace)
+    rate = (
+        "the learning rate is too high: its steps have broken the model, whose outputs no longer depend "
+        "on its inputs"
+    )
+    cause, remedy = added or (
+        (entry.cause, entry.remedy) if entry else (rate, "lower the learning rate, or warm it up")
+    )
     steps = Suspect(
         "optimizer",
         f"a step of {course.step:.2g} of the weights (bound {large:g}) came before, and a loss of "
@@ -109,12 +117,9 @@ def collapsed(course: Course, trace: Trace, same: float, large: float) -> Fault:
         measures=(
             Measure("scores' difference from sample to sample", row.number("apart"), "", same, ">"),
         ),
-        suspects=(steps,) if entry is None else (*entry.suspects[:1], steps),
-        cause=entry.cause
-        if entry
-        else "the learning rate is too high: its steps have broken the model, whose outputs no longer "
-        "depend on its inputs",
-        remedy=entry.remedy if entry else "lower the learning rate, or warm it up",
+        suspects=(steps,) if added or entry is None else (*entry.suspects[:1], steps),
+        cause=cause,
+        remedy=remedy,
     )
 
 

@@ -19,6 +19,6 @@ def advice(row: Row) -> str:
     """What may be meant, and mostly is not."""
     rows, whole = row.integer("rows"), row.integer("of")
     return (
-        f"every step cuts the same {rows} of {whole} rows by hand, one batch for ever: does the index "
-        "move on? Unless a batch is to be learned by heart"
+        f"every step trains on the same batch, {rows} of {whole} rows cut by hand, one batch for ever: "
+        "does the index move on? Unless a batch is to be learned by heart"
     )

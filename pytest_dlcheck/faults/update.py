@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from statistics import median
 
 from pytest_dlcheck.faults import data_scaling, schedule, settings
-from pytest_dlcheck.faults.accumulation import undivided
+from pytest_dlcheck.faults.accumulation import why_too_large
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.faults.readings import update_ratio
 from pytest_dlcheck.faults.steps import (
@@ -112,9 +112,8 @@ def too_large(trace: Trace, early: float, bound: float) -> Fault:
     )
     remedy = "try a tenth and a hundredth of it: steps of 1e-3 of the weights are usual"
     cause = f"the learning rate ({rate:.1e}) is too high"
-    if count := undivided(trace):
-        cause = f"{count} micro-batches add up undivided: each step is {count} times that of their mean"
-        remedy = f"divide the loss by {count}, or lower the learning rate ({rate:.1e}) as much"
+    if story := why_too_large(trace):
+        cause, remedy = story
     elif setting is not None:
         blamed, cause, remedy = (setting[0], *blamed), *setting[1:]
     elif entry is not None:

@@ -24,6 +24,8 @@ SETS = (
     "sealed_fifth",
     "sealed_sixth",
     "sealed_seventh",
+    "sealed_eighth",
+    "sealed_ninth",
 )
 
 

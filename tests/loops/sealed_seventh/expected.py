@@ -2,13 +2,10 @@
 
 ADVISED = {
     "gru_rows_test_loader",
-    "fusion_numpy_concat",
     "tagger_padding",
-    "resnet_accumulation",
     "simsiam_stop_gradient",
     "frozen_backbone_bn",
     "self_distilling_exits",
-    "wine_raw_inputs",
 }
 """Told as advice, by name."""
 UNFOUND = {

@@ -5,12 +5,11 @@ ADVISED = {
     "actor_critic_cartpole",
     "finetune_new_head",
     "shared_loader_settings",
-    "breast_cancer_raw_features",
-    "char_lm_targets",
     "transformer_digit_rows",
     "lstm_forecast",
     "sensor_imputation",
     "pos_tagger",
+    "load_forecast_tcn",
 }
 """Told as advice, by name."""
 UNFOUND = {

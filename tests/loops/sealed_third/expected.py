@@ -1,11 +1,9 @@
 """What is told of these loops: blind, 19 of 42 failed, 18 by name, 2 more by advice; no alarm on the rest."""
 
 ADVISED = {
-    "descr_char_gru",
     "houses_mlp",
     "load_forecaster",
     "residue_tagger",
-    "reversal_seq2seq",
 }
 """Told as advice, by name."""
 UNFOUND = {

@@ -183,7 +183,7 @@ class _Reach:
 
 
 def _called_of_modules() -> set[str]:
-    """What calling, or copying, a module may call of it; not what other packages have added to modules."""
+    """What calling, or copying, a module may call of it; not what other packages have added to it."""
     members = {name: value for name, value in vars(nn.Module).items() if name not in _MADE}
     added = {
         name

@@ -1,0 +1,1 @@
+"""Loops with the mistakes that forums, questions and issues report; measured once, open since."""
