@@ -10,6 +10,7 @@ from types import CodeType
 import torch
 from torch import Tensor, nn
 
+from pytest_dlcheck.run.bytecode import codes_of
 from pytest_dlcheck.run.probe import Probe, read_in_bulk
 from pytest_dlcheck.run.probes.inventory import weighed
 from pytest_dlcheck.run.sampling import GRADIENTS, Due
@@ -51,10 +52,10 @@ class FrozenFlagProbe(Probe[Scene]):
         if not self._is_due(step):
             return
         roots = {"": self._scene.model, **getattr(self._scene, "beside", {})}
+        if not self._flagged and not any(FLAG in vars(m) for r in roots.values() for m in r.modules()):
+            return
         modules = [(_joined(place, n), m) for place, r in roots.items() for n, m in r.named_modules()]
         said = [(name, module) for name, module in modules if FLAG in vars(module)]
-        if not said and not self._flagged:
-            return
         stepped = {
             id(p) for group in optimizer.param_groups for p in group["params"] if p.grad is not None
         }
@@ -113,13 +114,13 @@ def _keeps_flags(kind: type[nn.Module]) -> bool:
 def _reads_its_own(member: object) -> bool:
     parts = (member, *(getattr(member, name, None) for name in ("__func__", "fget", "fset")))
     codes = [code for part in parts if isinstance(code := getattr(part, "__code__", None), CodeType)]
-    return any(_names_the_flag(c, c.co_varnames[0]) for c in codes if c.co_argcount)
+    return any(
+        _names_the_flag(part, c.co_varnames[0]) for c in codes if c.co_argcount for part in codes_of(c)
+    )
 
 
 def _names_the_flag(code: CodeType, itself: str) -> bool:
-    if FLAG in code.co_consts or any(_takes_it_of(itself, code)):
-        return True
-    return any(_names_the_flag(part, itself) for part in code.co_consts if isinstance(part, CodeType))
+    return FLAG in code.co_consts or any(_takes_it_of(itself, code))
 
 
 def _takes_it_of(itself: str, code: CodeType) -> Iterator[bool]:

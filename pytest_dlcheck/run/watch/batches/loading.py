@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import weakref
+from typing import Any
 
-from torch.utils.data import RandomSampler
+from torch.utils.data import RandomSampler, default_collate
 
+from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.run.unindexed import ignores_its_numbers
 from pytest_dlcheck.run.weighted import weighted_draws
 from pytest_dlcheck.trace import Scalar
@@ -20,6 +22,13 @@ def shuffles(iterator: object) -> bool:
     if type(sampler) is not RandomSampler or sampler.replacement:
         return False
     return not ignores_its_numbers(getattr(iterator, "_dataset", None))
+
+
+def stacked_shape(reading: Any, batch: object) -> tuple[int, ...] | None:
+    """The shape of a batch's first tensor where a loader stacked samples to it, one after another."""
+    found = tensors(batch)[:1]
+    stacks = getattr(reading, "_collate_fn", None) is default_collate
+    return tuple(found[0].shape) if stacks and found else None
 
 
 class Loading:

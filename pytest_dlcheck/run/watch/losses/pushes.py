@@ -6,12 +6,13 @@ Heard by hooks on what networks give, as the loop's own backward goes through it
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_dlcheck.run.graph import entire, variables
 from pytest_dlcheck.run.samples import is_plain
@@ -59,7 +60,6 @@ class _Scores:
 class _Judge:
     """A network, and which way its scores were pushed: by kind, for its steps, and for its makers'."""
 
-    module: weakref.ref[nn.Module]
     own: dict[str, list[int]] = field(default_factory=lambda: {DATA: [], MADE: [], MAKING: []})
     makers: list[int] = field(default_factory=list)
     is_known: bool = True
@@ -76,7 +76,7 @@ class Pushes:
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
         self._waiting: list[_Scores] = []
-        self._judges: dict[int, _Judge] = {}
+        self._judges: MutableMapping[nn.Module, _Judge] = WeakIdKeyDictionary()
 
     def returns(
         self, module: nn.Module, maker: nn.Module | None, arguments: tuple[Any, ...], output: object
@@ -145,16 +145,10 @@ class Pushes:
             if scores.is_known is None:
                 continue  # heard beside any loss, as for a penalty on gradients
             way = -scores.way() if maximize else scores.way()
-            known = self._judge_of(judge)
+            known = self._judges.setdefault(judge, _Judge())
             known.is_known &= scores.is_known
             known.is_labelled &= scores.is_labelled or not is_own
             (known.own[scores.kind] if is_own else known.makers).append(way)
-
-    def _judge_of(self, module: nn.Module) -> _Judge:
-        judge = self._judges.get(id(module))
-        if judge is None or judge.module() is not module:
-            judge = self._judges[id(module)] = _Judge(weakref.ref(module))
-        return judge
 
     def rows(self, keys: set[int]) -> tuple[Row, ...]:
         """A row per network among these parameters that judges data and what another makes by labels.
@@ -165,9 +159,8 @@ class Pushes:
         return tuple(self._rows(keys))
 
     def _rows(self, keys: set[int]) -> Iterator[Row]:
-        for judge in list(self._judges.values()):
-            module = judge.module()
-            if module is None or not any(id(p) in keys for p in module.parameters()):
+        for module, judge in list(self._judges.items()):
+            if not any(id(p) in keys for p in module.parameters()):
                 continue
             data, made = judge.own[DATA], judge.own[MADE] or judge.own[MAKING]
             if data and made and judge.is_known:

@@ -6,17 +6,17 @@ judgement.
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import default_collate
+from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_dlcheck.run.graph import Node, entire, roots
 from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.watch.batches.loading import stacked_shape
 from pytest_dlcheck.run.watch.losses.kept import kept, signed
 from pytest_dlcheck.run.watch.models.arguments import argument
 from pytest_dlcheck.trace import Row
@@ -34,7 +34,6 @@ class _Layer:
     """A layer that takes sequences.
 
     Attributes:
-        module: which.
         samples_first: whether it takes the first axis for that of the samples; or the second.
         calls: how often it was called, and
         turned: how often of these along the samples, with another axis of the batch in their place.
@@ -42,7 +41,6 @@ class _Layer:
         batch: what the loader gave, the last time that it was.
     """
 
-    module: weakref.ref[nn.Module]
     samples_first: bool
     calls: int = 0
     turned: int = 0
@@ -56,15 +54,14 @@ class Axes:
     def __init__(self) -> None:
         self._batch: tuple[int, ...] | None = None
         self._called: tuple[int, ...] | None = None
-        self._layers: dict[int, _Layer] = {}
+        self._layers: MutableMapping[nn.Module, _Layer] = WeakIdKeyDictionary()
         self._looked = self._over_samples = 0
         self._shape = ""
 
     def batch_is_read(self, reading: Any, batch: object) -> None:
         """A loader's iterator has given a batch."""
-        found = tensors(batch)[:1]
-        stacks = getattr(reading, "_collate_fn", None) is default_collate
-        self._batch = tuple(found[0].shape) if stacks and found and found[0].dim() > 1 else None
+        shape = stacked_shape(reading, batch)
+        self._batch = shape if shape and len(shape) > 1 else None
 
     def is_called(self, arguments: tuple[Any, ...]) -> None:
         """A module is called from outside of any."""
@@ -116,7 +113,7 @@ class Axes:
                 batch=layer.batch,
             )
             for name, module in model.named_modules()
-            if (layer := self._layers.get(id(module))) is not None and layer.module() is module
+            if (layer := self._layers.get(module)) is not None
         ]
         if not self._looked:
             return tuple(layers)
@@ -128,9 +125,7 @@ class Axes:
     ) -> None:
         if not isinstance(given, Tensor) or given.dim() != _SEQUENCES:
             return
-        layer = self._layers.get(id(module))
-        if layer is None or layer.module() is not module:
-            layer = self._layers[id(module)] = _Layer(weakref.ref(module), module.batch_first)
+        layer = self._layers.setdefault(module, _Layer(module.batch_first))
         along, across = (given.shape[1], given.shape[0]) if module.batch_first else given.shape[:2]
         layer.calls += 1
         layer.turned += along == called[0] != across and across in called[1:] and across > 1

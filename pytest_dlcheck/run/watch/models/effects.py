@@ -25,6 +25,12 @@ import torch
 from torch import nn
 from torch.nn.modules import module as of_modules
 
+from pytest_dlcheck.run.bytecode import (
+    globals_of,
+    imports_of,
+    names_of,
+    writes_outside,
+)
 from pytest_dlcheck.run.watch.models.holdings import Holdings
 from pytest_dlcheck.run.watch.models.purity import (
     IMPURE,
@@ -33,12 +39,6 @@ from pytest_dlcheck.run.watch.models.purity import (
     is_of_pure_code,
     is_still,
     package_of,
-)
-from pytest_dlcheck.run.watch.models.readings import (
-    globals_of,
-    imports_of,
-    names_of,
-    writes_outside,
 )
 
 _COPIES = ("__deepcopy__", "__copy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__")

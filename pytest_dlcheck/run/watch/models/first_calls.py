@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import default_collate
 from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_dlcheck.run.experiments.attended import padded_sequences
 from pytest_dlcheck.run.graph import Node, walk
 from pytest_dlcheck.run.samples import is_plain
 from pytest_dlcheck.run.tree import detached, map_tensors, tensors
+from pytest_dlcheck.run.watch.batches.loading import stacked_shape
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.losses.foresight import embeds, is_looked_up
 from pytest_dlcheck.run.watch.losses.kept import kept
@@ -82,9 +82,7 @@ class FirstCalls:
 
     def batch_is_read(self, reading: Any, batch: object) -> None:
         """A loader's iterator has given a batch."""
-        found = tensors(batch)[:1]
-        stacks = getattr(reading, "_collate_fn", None) is default_collate
-        self._stacked = tuple(found[0].shape) if stacks and found else None
+        self._stacked = stacked_shape(reading, batch)
 
     def is_called(self, module: nn.Module) -> None:
         """A model is about to be called in order to train."""

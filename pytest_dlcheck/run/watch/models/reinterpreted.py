@@ -6,8 +6,7 @@ order, the layer finds numbers of one axis along another. No judgement.
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
+from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_dlcheck.run.samples import is_plain
 from pytest_dlcheck.run.tree import tensors
@@ -37,7 +37,6 @@ _SEQUENCES = 3
 
 @dataclass
 class _Layer:
-    module: weakref.ref[nn.Module]
     calls: int = 0
     turned: int = 0
     shape: str = ""
@@ -49,7 +48,7 @@ class Reinterpreted:
 
     def __init__(self) -> None:
         self._batch: list[Tensor] = []
-        self._layers: dict[int, _Layer] = {}
+        self._layers: MutableMapping[nn.Module, _Layer] = WeakIdKeyDictionary()
 
     def batch_is_read(self, batch: object) -> None:
         """A loader's iterator has given a batch."""
@@ -67,9 +66,7 @@ class Reinterpreted:
         given = argument(arguments, named, 0, name)
         if not isinstance(given, Tensor) or not is_plain(given) or not given.is_floating_point():
             return
-        layer = self._layers.get(id(module))
-        if layer is None or layer.module() is not module:
-            layer = self._layers[id(module)] = _Layer(weakref.ref(module))
+        layer = self._layers.setdefault(module, _Layer())
         if layer.calls < LOOKS:
             layer.calls += 1
             before = self._viewed(given)
@@ -90,9 +87,7 @@ class Reinterpreted:
                 batch=layer.given,
             )
             for name, module in model.named_modules()
-            if (layer := self._layers.get(id(module))) is not None
-            and layer.module() is module
-            and layer.turned
+            if (layer := self._layers.get(module)) is not None and layer.turned
         )
 
     def _viewed(self, given: Tensor) -> Sequence[int]:

@@ -30,14 +30,17 @@ DEPTH = 4
 """Nests within nests of a module's own attributes that are looked into."""
 
 
-def standing_copy(model: nn.Module) -> nn.Module | None:
-    """A copy that shares nothing that a call may change; None where that is not certain.
+def may_be_tried(model: nn.Module) -> bool:
+    """Whether a copy shares nothing that a call may change.
 
     So it is where modules have no hooks, and hold tensors, numbers, words and settings, but no trainers,
     data sets or other things of a life of their own, and where nothing that they do goes further.
     """
-    if is_beyond_hearing() or not all(map(_is_plain, model.modules())) or has_effects(model):
-        return None
+    return not is_beyond_hearing() and all(map(_is_plain, model.modules())) and not has_effects(model)
+
+
+def standing_copy(model: nn.Module) -> nn.Module | None:
+    """A copy of a model that `may_be_tried`; None where it cannot be copied."""
     try:
         return copy.deepcopy(model)
     except Exception:  # noqa: BLE001  modules may be copied in ways of their own, or not at all

@@ -18,6 +18,7 @@ from torch import distributed, nn
 
 from pytest_dlcheck.recipe import Recipe
 from pytest_dlcheck.run.as_called import forward_of, nest_of
+from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.experiments.attended import Attended, padded_sequences
 from pytest_dlcheck.run.experiments.flow import Flow
 from pytest_dlcheck.run.experiments.future import Future
@@ -31,7 +32,7 @@ from pytest_dlcheck.run.watch.models.alignment import uses_in_place
 from pytest_dlcheck.run.watch.models.codes import draws, is_narrow
 from pytest_dlcheck.run.watch.models.cuts_within import as_a_loss
 from pytest_dlcheck.run.watch.models.first_calls import Call
-from pytest_dlcheck.run.watch.models.standing_copies import standing_copy
+from pytest_dlcheck.run.watch.models.standing_copies import may_be_tried, standing_copy
 from pytest_dlcheck.trace import Row
 
 SEED = 0
@@ -53,6 +54,8 @@ def tried(model: nn.Module, call: Call | None) -> dict[str, tuple[Row, ...]]:
     with same_draws(SEED), torch.enable_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            if not may_be_tried(model):
+                return {}
             return {
                 "meetings": tuple(_meetings(model, call)),
                 "foresight": tuple(_foresight(model, call)),
@@ -69,44 +72,28 @@ def tried(model: nn.Module, call: Call | None) -> dict[str, tuple[Row, ...]]:
 def _meetings(model: nn.Module, call: Call) -> Iterator[Row]:
     if not (call.from_loader or call.has_a_target_each):
         return
-    rig = _rig(model, call, batch_dim=0)
-    record = Record()
-    if rig is None:
-        return
-    conduct(Neighbours(), rig, record)
     first = tensors((call.args, call.kwargs))[0]
-    for row in record.facts.get("neighbours", ()):
+    for row in _found(Neighbours(), _rig(model, call, batch_dim=0)):
         yield Row(row, given=str(list(first.shape)), from_loader=call.from_loader)
 
 
 def _cut_within(model: nn.Module, call: Call) -> Iterator[Row]:
     asked = [p for p in model.parameters() if p.requires_grad]
-    if all(p.grad is not None for p in asked):
-        return
-    if (rig := _rig(model, call, batch_dim=0, asks_for_a_loss=True)) is None:
-        return
-    record = Record()
-    conduct(Flow(), rig, record)
-    yield from record.facts.get("flow", ())
+    if any(p.grad is None for p in asked):
+        yield from _found(Flow(), _rig(model, call, batch_dim=0, asks_for_a_loss=True))
 
 
 def _foresight(model: nn.Module, call: Call) -> Iterator[Row]:
     if call.steps is None:
         return
-    rig = _rig(model, call, batch_dim=1 - call.steps, causal=call.steps)
-    record = Record()
-    if rig is None:
-        return
-    conduct(Future(), rig, record)
-    names = [name for name, _ in named_tensors(rig.call.inputs, "input")]
-    for row in record.facts.get("future", ()):
-        if row.text("input") == names[call.timed]:
-            yield Row(
-                row,
-                in_place=_is_in_place(rig, row, call.steps),
-                draws=_asked(rig, partial(draws, rig), training=True),
-                narrow=_asked(rig, partial(is_narrow, rig, call.timed, call.steps), training=False),
-            )
+    tried = _rig(model, call, batch_dim=1 - call.steps, causal=call.steps)
+    for rig, row in _seen(Future(), tried, call.timed):
+        yield Row(
+            row,
+            in_place=_is_in_place(rig, row, call.steps),
+            draws=_asked(rig, partial(draws, rig), training=True),
+            narrow=_asked(rig, partial(is_narrow, rig, call.timed, call.steps), training=False),
+        )
 
 
 def _asked(rig: Rig, question: Callable[[], bool | None], *, training: bool) -> bool | None:
@@ -120,14 +107,8 @@ def _copying(model: nn.Module, call: Call) -> Iterator[Row]:
     """What the places of a sequence see that is its own target, along either axis."""
     for axis in (1, 0) if call.copied is not None else ():
         rig = _rig(model, call, batch_dim=1 - axis, causal=axis)
-        record = Record()
-        if rig is None:
-            return
-        conduct(Future(asks_all=True), rig, record)
-        names = [name for name, _ in named_tensors(rig.call.inputs, "input")]
-        for row in record.facts.get("future", ()):
-            if row.text("input") == names[call.copied or 0]:
-                yield Row(row, axis=axis)
+        for _, row in _seen(Future(asks_all=True), rig, call.copied or 0):
+            yield Row(row, axis=axis)
 
 
 def _attended(model: nn.Module, call: Call) -> dict[str, tuple[Row, ...]]:
@@ -135,12 +116,25 @@ def _attended(model: nn.Module, call: Call) -> dict[str, tuple[Row, ...]]:
     given = tensors((call.args, call.kwargs))
     if not any(True for tensor in given for _ in padded_sequences("", tensor)):
         return {}
-    rig, record = _rig(model, call, batch_dim=0), Record()
-    if rig is None:
-        return {}
-    conduct(Attended(), rig, record)
-    rows = record.facts.get("attended", ())
+    rows = _found(Attended(), _rig(model, call, batch_dim=0))
     return {"attended": rows, "usage": (Row(part="watched"),)} if rows else {}
+
+
+def _found(experiment: Experiment, rig: Rig | None) -> tuple[Row, ...]:
+    """What an experiment finds; nothing where it cannot be made."""
+    record = Record()
+    if rig is not None:
+        conduct(experiment, rig, record)
+    return tuple(record.facts.get(experiment.fact, ()))
+
+
+def _seen(experiment: Future, rig: Rig | None, number: int) -> Iterator[tuple[Rig, Row]]:
+    """What steps see of later ones of the input of this number."""
+    if rig is not None:
+        names = [name for name, _ in named_tensors(rig.call.inputs, "input")]
+        for row in _found(experiment, rig):
+            if row.text("input") == names[number]:
+                yield rig, row
 
 
 def _is_in_place(rig: Rig, row: Row, axis: int) -> bool | None:
