@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pytest_dlcheck.run.graph import Node, entire
 from pytest_dlcheck.run.watch.batches.prints import ROWS, rounded, row_prints
+from pytest_dlcheck.run.watch.batches.units import holds
 from pytest_dlcheck.run.watch.losses.foresight import foresees, is_looked_up
 from pytest_dlcheck.trace import Row
 
@@ -70,7 +71,7 @@ def pairing(
         for batch, kept in pairs:
             numbers = [_another_order(given, kept) for given in batch[1:]]
             number = next((number for number in numbers if number is not None), None)
-            as_given = number is not None and any(_are_equal(batch[0], called) for called in inputs)
+            as_given = number is not None and any(_are_those(batch[0], called) for called in inputs)
             if as_given and keeps_order(root, len(batch[0]), choosing):
                 return Pairing(number, copied, foreseen)
     return Pairing(copied=copied, foreseen=foreseen)
@@ -114,8 +115,9 @@ def _samples(batch: Tensor) -> list[float]:
     return [value for part in parts if part is not None for value in rounded(part)]
 
 
-def _are_equal(given: Tensor, called: Tensor) -> bool:
-    return given is called or (given.shape == called.shape and _samples(given) == _samples(called))
+def _are_those(given: Tensor, called: Tensor) -> bool:
+    same = given is called or (given.shape == called.shape and _samples(given) == _samples(called))
+    return same or holds(called, given)
 
 
 def _are_copied(inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> bool:

@@ -21,6 +21,7 @@ from pytest_dlcheck.run.samples import is_plain
 from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.run.watch.batches.class_order import is_among, labels_in_order
 from pytest_dlcheck.run.watch.batches.new_classes import labels_of
+from pytest_dlcheck.run.watch.batches.units import holds
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.losses.advantages import of_a_critic
 from pytest_dlcheck.run.watch.losses.carried import Carried
@@ -211,12 +212,21 @@ class Targets:
         called, compared = _weighed(inputs), _weighed(targets)
         batches = [_weighed(batch) for batch in self._batches]
         asked = [i for i, batch in enumerate(batches) if batch[:1] and batch[0] in called]
+        asked = asked or [
+            i
+            for i, batch in enumerate(self._batches)
+            if any(holds(x, b) for x in inputs for b in batch[:1])
+        ]
         if not asked:
             return None, 0
         if any(set(batches[i]) & set(compared) for i in asked):
             return True, 0
         others = [i for i, batch in enumerate(batches) if set(batch) & set(compared)]
         return (False, max(asked) - max(others)) if others else (None, 0)
+
+
+def _holds_first(inputs: Sequence[Tensor], batch: Sequence[Tensor]) -> bool:
+    return any(holds(called, given) for given in batch[:1] for called in inputs)
 
 
 def _is_finite(loss: Tensor) -> bool:
