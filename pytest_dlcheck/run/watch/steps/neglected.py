@@ -66,7 +66,10 @@ class Neglected:
         missing = stepped.difference(map(id, leaves))
         if missing:
             self.left_out.look(number, losses, missing)
-        others, scene = self.outsiders.look(leaves, stepped), self._strands[-1].scene
+        others, scene = (
+            self.outsiders.look(leaves, stepped, confused=self._are_confused()),
+            self._strands[-1].scene,
+        )
         if any(id(leaf) not in stepped for leaf in leaves):
             modules, optimizers = census()
             self._bystanders.note(optimizers)
@@ -112,4 +115,8 @@ class Neglected:
     def forgotten(self) -> tuple[Row, ...]:
         """Parameters of other models that losses reach and no optimizer steps."""
         known: set[int] = set().union(*(strand.all_keys() for strand in self._strands))
-        return self.outsiders.rows(known, confused=any(s.owners.turns for s in self._strands))
+        return self.outsiders.rows(known, confused=self._are_confused())
+
+    def _are_confused(self) -> bool:
+        """Whether several optimizers step the same parameters in turn."""
+        return any(strand.owners.turns for strand in self._strands)

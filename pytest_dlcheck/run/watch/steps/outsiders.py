@@ -67,13 +67,22 @@ class Outsiders:
         self._found: dict[int, _Outsider] = {}
         self.looked = self.rootless = 0
 
-    def look(self, leaves: Sequence[Tensor], stepped: set[int]) -> list[nn.Parameter]:
-        """Look at what a loss is made of; returns the parameters that nobody steps."""
+    def look(
+        self, leaves: Sequence[Tensor], stepped: set[int], *, confused: bool = False
+    ) -> list[nn.Parameter]:
+        """Look at what a loss is made of; returns the parameters that nobody steps.
+
+        Args:
+            leaves: what a backward reaches.
+            stepped: what optimizers step, by identity.
+            confused: whether several optimizers step what one of them should, so that a loss that
+                nothing else is behind may be that of one of these.
+        """
         self.looked += 1
         known = any(id(leaf) in stepped for leaf in leaves)
         others = [p for p in leaves if isinstance(p, nn.Parameter) and id(p) not in stepped]
         self.rootless += not known and not others
-        return others if known else []
+        return others if known or confused else []
 
     def note(
         self,
