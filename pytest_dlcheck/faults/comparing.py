@@ -194,6 +194,23 @@ def masked(row: Row) -> str:
     )
 
 
+def masked_late(row: Row, bound: float) -> Fault:
+    """A mask that the mean of a loss is multiplied by, which leaves nothing out."""
+    count, share = row.integer("masked_late"), row.text("masked_late_shapes")
+    remedy = 'mask before the mean: (F.mse_loss(x, y, reduction="none") * mask).sum() / mask.sum()'
+    return Fault(
+        because=(
+            f"in {count} of {row.integer('looked')} losses (fewer than {bound:g} may) a mask, {share} "
+            "zeros, is multiplied by one number, the mean over all places: those that it is to leave "
+            "out count"
+        ),
+        measures=(Measure("masks after the mean", count, "count", bound, "<"),),
+        suspects=(Suspect("loss", "is averaged before the mask is applied", remedy),),
+        cause="the loss is reduced before its mask, which changes nothing: masked places are fitted too",
+        remedy=remedy,
+    )
+
+
 def cut(row: Row) -> str:
     """Advice where a batch is viewed with other rows before the model."""
     shapes = row.text("cut_shapes")
@@ -216,6 +233,7 @@ BY_NAME: Mapping[str, Callable[[Row, float], Fault]] = {
     "foreseen": foreseen,
     "advantage": advantage,
     "one_sample": one_sample,
+    "masked_late": masked_late,
 }
 """Faults by the name under which the losses that show them are counted."""
 ADVICE: Mapping[str, Callable[[Row], str]] = {

@@ -17,6 +17,7 @@ _COUNTED = ("looked", "aligned", "misaligned", "moving", "undivided", "paired", 
 _TOLD = (
     *("crossed", "cut", "cut_inside", "turned", "its_own", "given", "padding", "masked"),
     *("advantage", "unlikelier", "carried", "weightless", "partly", "one_sample", "joined"),
+    "masked_late",
 )
 
 
@@ -41,6 +42,7 @@ class Compared:
             another order; ``its_own``, where each sample is told by its likeness to itself; ``given``,
             where the targets are among the inputs; ``padding``, of the targets that lie on it;
             ``masked``, of the places that a mask has set to zero and that are averaged over;
+            ``masked_late``, of those in a mask that a mean is multiplied by;
             ``advantage``, of what a critic says, with gradients, in an actor's loss; ``unlikelier``, of
             actions that lose probability by what they are worth; ``carried``, of a
             state from the batch before; ``one_sample``, of a batch that is one sample, many times, while

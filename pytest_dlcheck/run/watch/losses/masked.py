@@ -1,6 +1,9 @@
-"""Means over places that a mask has set to zero. Read from a loss's graph; nothing is judged."""
+"""Masks that come to a loss with or after its mean. Read from a loss's graph; nothing is judged."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from torch import Tensor
 
@@ -30,15 +33,36 @@ def averaged_away(root: Node) -> str:
     Args:
         root: the node of the loss.
     """
-    for node in entire([root], NODES, _below) or ():
-        product = inputs_of(node)[0] if kind_of(node) == "Mean" and made(node) == [] else None
-        if product is None or kind_of(product) != "Mul" or len(edges := edges_of(product)) != 1:
-            continue
-        if kind_of(plain(product.next_functions[edges[0]][0])) in _LOSSES:
-            share = _zeros(kept(product, "self" if edges == [1] else "other"), made(product))
-            if share >= LEAST:
-                return f"{share:.0%}"
+    for product, side, mask in _weighed(root, {"Mean"}):
+        share = _zeros(mask, made(product)) if kind_of(plain(side)) in _LOSSES else 0.0
+        if share >= LEAST:
+            return f"{share:.0%}"
     return ""
+
+
+def came_late(root: Node) -> str:
+    """The share of zeros in a mask that a loss is multiplied by when it is a mean already: one number.
+
+    In words; empty where there is none.
+
+    Args:
+        root: the node of the loss.
+    """
+    for _, side, mask in _weighed(root, {"Mean", "Sum"}):
+        is_one = made(side) == [] and kind_of(plain(side)) in _LOSSES | {"Mean"}
+        share = _zeros(mask, None if mask is None else list(mask.shape)) if is_one else 0.0
+        if share >= LEAST:
+            return f"{share:.0%}"
+    return ""
+
+
+def _weighed(root: Node, kinds: AbstractSet[str]) -> Iterator[tuple[Node, Node, Tensor | None]]:
+    """Products with a constant that are added up whole, what is multiplied in them, and by what."""
+    for node in entire([root], NODES, _below) or ():
+        product = inputs_of(node)[0] if kind_of(node) in kinds and made(node) == [] else None
+        if product is not None and kind_of(product) == "Mul" and len(edges := edges_of(product)) == 1:
+            factor = kept(product, "self" if edges == [1] else "other")
+            yield product, product.next_functions[edges[0]][0], factor
 
 
 def _zeros(mask: Tensor | None, shape: list[int] | None) -> float:

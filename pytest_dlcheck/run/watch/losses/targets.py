@@ -33,7 +33,7 @@ from pytest_dlcheck.run.watch.losses.given import what_diverges, what_is_given, 
 from pytest_dlcheck.run.watch.losses.guessing import guess_of
 from pytest_dlcheck.run.watch.losses.joined import joined
 from pytest_dlcheck.run.watch.losses.kept import MEAN, kept
-from pytest_dlcheck.run.watch.losses.masked import averaged_away
+from pytest_dlcheck.run.watch.losses.masked import averaged_away, came_late
 from pytest_dlcheck.run.watch.losses.mixed import what_is_mixed
 from pytest_dlcheck.run.watch.losses.moving import moves, target_moves, teachers_move
 from pytest_dlcheck.run.watch.losses.opposite import among_the_inputs, is_its_own, turned
@@ -165,6 +165,7 @@ class Targets:
             "given": among_the_inputs(inputs, still),
             "padding": counted(nodes, inputs),
             "masked": averaged_away(nodes[0]),
+            "masked_late": came_late(nodes[0]),
             "advantage": of_a_critic(nodes[0]),
             "unlikelier": unlikelier(nodes, by_hand),
             "carried": self._carried.taken(),
