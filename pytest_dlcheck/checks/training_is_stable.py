@@ -8,9 +8,8 @@ from statistics import median
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults import floor
+from pytest_dlcheck.faults import breakage, floor
 from pytest_dlcheck.faults import stability_examples as examples
-from pytest_dlcheck.faults.breakage import LARGE_UPDATE, broken_at, named, overflows, relapse, rises
 from pytest_dlcheck.faults.readings import update_ratio
 from pytest_dlcheck.statistics import running_medians
 from pytest_dlcheck.trace import Trace
@@ -84,7 +83,7 @@ class TrainingIsStable(Check):
         bad = next((t for t in evidence.of("train") if self._one(t, None).failed), None)
         if not verdict.failed or bad is None or not verdict.measures[0].name.startswith(_LOOKED_INTO):
             return ()
-        wanted = self.fewest if (step := broken_at(bad)) is None else step + 2
+        wanted = self.fewest if (step := breakage.broken_at(bad)) is None else step + 2
         return (replace(bad.trial, dense=True, steps=min(bad.trial.steps, wanted)),)
 
     def judge(self, evidence: Evidence) -> Verdict:
@@ -102,36 +101,37 @@ class TrainingIsStable(Check):
     def _one(self, trace: Trace, dense: Trace | None, longer: Trace | None = None) -> Verdict:
         steps, losses = trace.row("steps"), trace.series("loss").values
         skips, asked = steps.integer("skipped_by_scaler"), steps.integer("asked", len(losses))
-        if fault := overflows(skips, asked, self.skipped) or floor.without_floor(trace, longer):
+        if fault := breakage.overflows(skips, asked, self.skipped) or floor.without_floor(trace, longer):
             return self.failed_by(fault)
-        if (broken := broken_at(trace)) is not None:
+        if (broken := breakage.broken_at(trace)) is not None:
             story = f"numbers stopped being finite at step {broken}: 0 of {asked} steps may do so"
             measure = Measure("finite steps", float(broken), "count", float(asked), ">=")
-            return self.failed_by(named(story, measure, trace, dense))
+            return self.failed_by(breakage.named(story, measure, trace, dense))
         open_end = floor.SINKS if longer is None and floor.sinks(trace) else ""
         if len(losses) < self.fewest or open_end:
             return self.inconclusive(f"{len(losses)} steps are too few to tell{open_end}")
         first, end = losses[0], median(losses[-len(losses) // 5 :])
         peak = max(running_medians(losses, 3))
-        growth = 1 + (peak - first) / max(abs(first), 1e-12)
+        growth, unit = breakage.rise_of(losses, peak)
         story = (
             f"{len(losses)} finite losses, from {first:.4g} over at most {peak:.4g} to {end:.4g}: "
-            f"{growth:.3g} times the first (at most {self.exploded:g} while updates are large)"
+            f"{growth:.3g} times {unit} (at most {self.exploded:g} while updates are large)"
         )
         measure = Measure("growth of the loss", growth, "ratio", self.exploded)
         lasting = end >= first or growth >= self.exploded**2
-        if growth >= self.exploded and lasting and update_ratio(trace) >= LARGE_UPDATE:
-            return self.failed_by(named(story, measure, trace, dense))
-        if fault := relapse(trace, self.learned, self.lost, self.grown):
+        if growth >= self.exploded and lasting and update_ratio(trace) >= breakage.LARGE_UPDATE:
+            return self.failed_by(breakage.named(story, measure, trace, dense))
+        if fault := breakage.relapse(trace, self.learned, self.lost, self.grown):
             return self.failed_by(fault)
         rose = "the loss rose steeply in between: a lower learning rate or a warm-up may be better"
-        return self.passed(story, measure, advice=[rose] if rises(trace, self.exploded) else [])
+        return self.passed(story, measure, advice=[rose] if breakage.rises(trace, self.exploded) else [])
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:
-        """A smooth fall; a spike that recovers; energies that sink to their floor."""
+        """A smooth fall; a spike that recovers; a loss from zero; energies that sink to their floor."""
         for name, losses in (("smooth", examples.FALL), ("a spike", examples.SPIKE)):
             yield Example(name, (example_trace(**examples.trained(losses)),))
+        yield Example("from zero", (example_trace(**examples.trained(examples.FROM_ZERO, ratio=2.0)),))
         yield Example("energies", _twice(examples.ENERGIES))
 
     @classmethod

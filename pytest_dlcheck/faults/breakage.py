@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -172,6 +173,14 @@ def relapse(trace: Trace, learned: float, lost: float, grown: float) -> Fault | 
         cause=cause,
         remedy=remedy,
     )
+
+
+def rise_of(losses: Sequence[float], peak: float) -> tuple[float, str]:
+    """How far losses rise (ratio), and above what: the first, unless that may be near zero by chance."""
+    if min(losses) > 0:
+        return peak / losses[0], "the first"
+    usual = max(abs(losses[0]), median(map(abs, losses)), 1e-12)
+    return 1 + (peak - losses[0]) / usual, "what is usual where losses reach zero"
 
 
 def rises(trace: Trace, steep: float) -> bool:

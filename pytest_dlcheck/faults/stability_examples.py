@@ -15,6 +15,8 @@ SPIKE = (*FALL[:40], *(50.0,) * 4, *FALL[44:])
 """The same with a spike that recovers."""
 RISE = (2.3, *(400.0,) * 99)
 """An explosion."""
+FROM_ZERO = tuple(0.3 * math.sin(i / 12) + 1e-3 * i for i in range(100))
+"""What drifts to both sides of zero, as the loss of a temperature does."""
 ENERGIES = tuple(-5 / (1 + math.exp((100 - i) / 15)) for i in range(400))
 """Ever faster below zero, down to a floor."""
 ENDLESS = tuple(2.3 - 1e-4 * i**3 for i in range(400))
