@@ -27,8 +27,8 @@ class LossIsSound(Check):
     pairs of samples (`(n, 1)` against `(n,)`); targets lie where the loss wants them; a loss that wants
     logits gets no probabilities (softmax twice), one that wants log-probabilities gets such, normalised
     over classes and not over the batch; rows of classes are not cut across positions by a `view` without
-    a permute; the right answer is not masked, pairs meet their partners, every class is heard, labels do
-    not all become one class; and right answers cost less than wrong ones.
+    a permute; the right answer is not masked, pairs meet their partners, every class is heard, and none
+    weighs as it is frequent, labels do not all become one class; and right answers cost less than wrong.
 
     **Why it matters.** Each of these trains without an error: slowly, towards the mean, or backwards.
 
@@ -109,7 +109,7 @@ class LossIsSound(Check):
             yield from faults.of_value(row)
         elif part == "call":
             yield from faults.of_call(row, self.normalised, self.log_normalised)
-        elif part in {"classes", "one_class"}:
+        elif part in {"classes", "one_class", "weights"}:
             yield from faults.of_classes(row)
         elif part == "pairing":
             yield from faults.of_pairing(row, self.pairing)

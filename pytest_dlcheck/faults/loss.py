@@ -9,7 +9,7 @@ from pytest_dlcheck.faults.ignored import advice_on_ignored
 from pytest_dlcheck.faults.loss_fault import Fault
 from pytest_dlcheck.faults.loss_matches import advice_on_matches, of_matches
 from pytest_dlcheck.faults.loss_rows import advice_on_rows, of_rows
-from pytest_dlcheck.faults.loss_targets import advice_on_targets, of_targets
+from pytest_dlcheck.faults.loss_targets import advice_on_targets, of_frequencies, of_targets
 from pytest_dlcheck.faults.one_class import advice_on_one_class, of_one_class
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.verdict import Measure
@@ -70,12 +70,14 @@ def of_pairing(row: Row, least: float) -> Iterator[Fault]:
 
 
 def of_classes(row: Row) -> Iterator[Fault]:
-    """Classes that the loss does not hear, or hears alone.
+    """Classes that the loss does not hear, hears alone, or hears the less the rarer they are.
 
     Args:
         row: the test.
     """
     yield from of_one_class(row)
+    if row.text("part") == "weights":
+        yield from of_frequencies(row)
     if not row.text("silent") or row.integer("heard") != 1:
         return
     heard, known, silent = row.integer("heard"), row.integer("known"), row.text("silent")

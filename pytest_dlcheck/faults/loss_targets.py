@@ -72,6 +72,23 @@ def of_targets(row: Row) -> Iterator[Fault]:
         yield Fault("loss", text, "targets are probabilities, taken for logarithms", remedy, sums)
 
 
+def of_frequencies(row: Row) -> Iterator[Fault]:
+    """Classes that weigh as much as they are frequent.
+
+    Args:
+        row: the weights beside the shares.
+    """
+    weight, share, ratio = row.number("weight"), row.number("share"), row.number("ratio")
+    text = (
+        f"class {row.integer('label')}, {share:.0%} of {row.integer('targets')} targets, has "
+        f"{weight:.0%} of the class weights of {row.text('kind')}, {ratio:.3g} times that of the rarest"
+    )
+    cause = "class weights are the classes' frequencies, not their inverse: rare classes are ignored"
+    remedy = "weight = counts.sum() / (len(counts) * counts); pos_weight = negatives / positives"
+    measure = Measure("weight of the commonest class over the rarest's", ratio, "ratio", 1.0)
+    yield Fault("loss", text, cause, remedy, measure)
+
+
 def advice_on_targets(row: Row) -> Iterator[str]:
     """What is suspicious, but can be meant."""
     kind = row.text("kind")

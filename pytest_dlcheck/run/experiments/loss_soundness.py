@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pytest_dlcheck.run.class_weights import of_call
 from pytest_dlcheck.run.distributions import SHARP, distances
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
@@ -37,7 +38,7 @@ class LossSoundness(Experiment):
     """Fills ``loss_soundness``: one row of the loss itself, one per loss function seen, one per test.
 
     ``part`` tells them apart: ``value``, ``call``, ``pairing``, ``answers``, ``doubling``,
-    ``one_class``.
+    ``one_class``, ``weights``.
     """
 
     fact = "loss_soundness"
@@ -58,6 +59,7 @@ class LossSoundness(Experiment):
             }
             rows = [_value(rig, heard)]
             rows += [_call(rig, heard, call, makers) for call in result.calls]
+            rows += filter(None, map(of_call, result.calls))
             rows += [row for pair in result.squared for row in _by_hand(rig, *pair)]
             rows += heard.written.rows
         rows += _asked_alone(rig, result)
@@ -269,10 +271,18 @@ def _answers(ask: Any, main: Tensor, targets: Tensor) -> Iterator[Row]:
     found = [pair for pair in found if all(map(math.isfinite, pair))]
     if found:
         lower = sum(right < wrong for right, wrong in found)
-        # Outputs may be distances, right when small: only a loss that is never positive is flipped.
-        higher = sum(wrong < right <= 1e-6 * abs(wrong) for right, wrong in found)
+        # Outputs may be distances, right when small: then only a loss that is never positive is flipped.
+        like = _are_like(main, targets)
+        higher = sum(wrong < right and (like or right <= 1e-6 * abs(wrong)) for right, wrong in found)
         right, wrong = found[0][0] + 0.0, found[0][1] + 0.0  # no negative zero
         yield Row(part="answers", right=right, wrong=wrong, ways=len(found), lower=lower, higher=higher)
+
+
+def _are_like(main: Tensor, targets: Tensor) -> bool:
+    """Whether outputs are to equal their targets: numbers of all kinds, or masks, place by place."""
+    if main.shape != targets.shape or not targets.is_floating_point():
+        return False
+    return main.dim() > _ROWS or len(torch.unique(targets)) > _ROWS
 
 
 def _of_classes(main: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

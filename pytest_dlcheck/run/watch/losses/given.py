@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from pytest_dlcheck.run.class_weights import counts_of, of_frequencies, of_positives
 from pytest_dlcheck.run.distributions import FAR, distances
 from pytest_dlcheck.run.loss_calls import REGRESSION, operation_of
 from pytest_dlcheck.run.loss_targets import out_of_reach
@@ -55,14 +56,14 @@ class Given:
 
     def __init__(self) -> None:
         self._looked = 0
-        self._seen: Counter[tuple[str, str]] = Counter()
-        self._rows: dict[tuple[str, str], Row] = {}
+        self._seen: Counter[tuple[str, ...]] = Counter()
+        self._rows: dict[tuple[str, ...], Row] = {}
 
     def add(self, rows: Iterable[Row]) -> None:
         """What one backward's loss is given."""
         self._looked += 1
-        for row in {(r.text("kind"), r.text("last")): r for r in rows}.values():
-            key = row.text("kind"), row.text("last")
+        for row in {_key(row): row for row in rows}.values():
+            key = _key(row)
             self._seen[key] += 1
             before = self._rows.get(key, row)
             less = {
@@ -94,8 +95,13 @@ _DISTANCES = ("rows_off", "columns_off", "log_rows_off", "log_columns_off")
 _KNOWN = dict.fromkeys(_DISTANCES, FAR)
 
 
+def _key(row: Row) -> tuple[str, ...]:
+    return row.text("part"), row.text("kind"), row.text("last")
+
+
 def _of(node: Any) -> Iterator[Row]:
     name = type(node).__name__
+    yield from _of_weights(name, node)
     if name.startswith("NllLoss"):
         yield from _of_classes(node)
     elif name.startswith("BinaryCrossEntropyWithLogits"):
@@ -108,6 +114,19 @@ def _of(node: Any) -> Iterator[Row]:
             yield from _of_regression(kind, last, maker, target)
         elif last == "Softmax" and _is_over_one(maker):
             yield _row(kind, last, maker)
+
+
+def _of_weights(name: str, node: Any) -> Iterator[Row]:
+    """Classes that weigh as much as they are frequent."""
+    target, found = kept(node, "target"), None
+    if target is None or not name.startswith(("NllLoss", "BinaryCrossEntropyWithLogits")):
+        return
+    if name.startswith("NllLoss") and (weights := kept(node, "weight")) is not None:
+        found = of_frequencies("cross_entropy", weights, counts_of(target, len(weights)))
+    elif (weight := kept(node, "pos_weight")) is not None:
+        found = of_positives("binary_cross_entropy_with_logits", weight, target)
+    if found is not None:
+        yield found
 
 
 def _of_written(each: Written) -> Iterator[Row]:

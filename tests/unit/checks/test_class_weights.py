@@ -1,0 +1,128 @@
+"""Class weights that are frequencies, in recipes and in loops; those that oppose them are sound."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from pytest_dlcheck import watch
+from pytest_dlcheck.recipe import Recipe
+from pytest_dlcheck.run.class_weights import counts_of, of_frequencies
+
+from .conftest import examination
+
+GENERATOR = torch.Generator().manual_seed(0)
+INPUTS = torch.randn(640, 8, generator=GENERATOR)
+RARE = (INPUTS[:, 0] > 1.3).long()
+THREE = RARE + (INPUTS[:, 1] > 1.5).long() * (1 - RARE) * 2
+COUNTS = torch.bincount(THREE).float()
+POSITIVE = float(RARE.float().mean())
+CAUSE, CHECK = "frequencies", "loss_is_sound"
+
+FAULTY = {
+    "shares": (3, THREE, nn.CrossEntropyLoss(weight=COUNTS / COUNTS.sum())),
+    "counts": (3, THREE, nn.CrossEntropyLoss(weight=COUNTS)),
+    "turned over": (1, RARE.float(), nn.BCEWithLogitsLoss(pos_weight=torch.tensor(POSITIVE))),
+}
+SOUND = {
+    "inverse": (3, THREE, nn.CrossEntropyLoss(weight=COUNTS.sum() / COUNTS)),
+    "even": (3, THREE, nn.CrossEntropyLoss(weight=torch.ones(3))),
+    "none": (3, THREE, nn.CrossEntropyLoss()),
+    "by hand": (3, THREE, nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0, 4.0]))),
+    "balanced": (1, RARE.float(), nn.BCEWithLogitsLoss(pos_weight=torch.tensor(1 / POSITIVE - 1))),
+}
+
+
+def batches(targets, shape):
+    return [(x, y.view(shape)) for x, y in zip(INPUTS.split(64), targets.split(64), strict=True)]
+
+
+def recipe_of(outputs, targets, loss):
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, outputs))
+    shape = (-1,) if outputs > 1 else (-1, 1)
+    return Recipe(
+        model=model,
+        train_data=batches(targets, shape),
+        loss=loss,
+        optimizer=torch.optim.Adam(model.parameters(), lr=1e-2),
+    )
+
+
+def verdict_of(factory):
+    return examination(factory, (CHECK,)).judge(CHECK, factory)
+
+
+def watched(outputs, targets, loss):
+    recipe = recipe_of(outputs, targets, loss)
+    optimizer = torch.optim.Adam(recipe.model.parameters(), lr=1e-2)
+    with watch("weights") as run:
+        for _ in range(4):
+            for x, y in recipe.train_data:
+                optimizer.zero_grad()
+                loss(recipe.model(x), y).backward()
+                optimizer.step()
+    return next(verdict for verdict in run.verdicts if verdict.check == CHECK)
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_frequencies_are_told(name):
+    verdict = verdict_of(lambda: recipe_of(*FAULTY[name]))
+    assert verdict.failed
+    assert CAUSE in verdict.cause
+    in_loop = watched(*FAULTY[name])
+    assert in_loop.failed
+    assert CAUSE in in_loop.cause
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_other_weights_are_sound(name):
+    assert not verdict_of(lambda: recipe_of(*SOUND[name])).failed
+    assert not watched(*SOUND[name]).failed
+
+
+@pytest.mark.parametrize("targets", [16, 640])
+def test_a_few_targets_tell_nothing(targets):
+    found = of_frequencies("cross_entropy", COUNTS, counts_of(THREE[:targets], 3))
+    assert (found is None) is (targets < 32)
+
+
+def test_padding_is_no_class():
+    assert counts_of(torch.tensor([0, 1, 1, -100, 7]), 3).tolist() == [1, 2, 0]
+
+
+def overlap(out, mask):
+    probable = torch.sigmoid(out)
+    both = 2 * (probable * mask).sum((1, 2)) + 1
+    return (both / (probable.sum((1, 2)) + mask.sum((1, 2)) + 1)).mean()
+
+
+def determination(out, y):
+    return 1 - F.mse_loss(out, y) / y.var(correction=0)
+
+
+MASKS = (INPUTS.view(640, 2, 4) > 0.5).float()
+SCORES = {
+    "dice": (lambda: nn.Linear(4, 4), INPUTS.view(640, 2, 4), MASKS, overlap),
+    "r2": (lambda: nn.Linear(8, 1), INPUTS, INPUTS[:, :1] * 2 + INPUTS[:, 1:2], determination),
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize("flipped", [True, False])
+def test_a_score_in_the_place_of_a_loss_is_flipped(name, flipped):
+    make, x, y, score = SCORES[name]
+
+    def recipe():
+        model = make()
+        return Recipe(
+            model=model,
+            train_data=list(zip(x.split(64), y.split(64), strict=True)),
+            loss=score if flipped else lambda out, wanted: 1 - score(out, wanted),
+            optimizer=torch.optim.Adam(model.parameters(), lr=1e-2),
+        )
+
+    verdict = verdict_of(recipe)
+    assert verdict.failed is flipped
+    assert not flipped or "sign" in verdict.cause
