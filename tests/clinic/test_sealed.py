@@ -15,7 +15,7 @@ import torch
 
 from pytest_dlcheck import diagnose
 
-SETS = ("sealed", "sealed_second")
+SETS = ("sealed", "sealed_second", "sealed_third")
 
 
 def of(name, part):

@@ -26,6 +26,7 @@ SETS = (
     "sealed_seventh",
     "sealed_eighth",
     "sealed_ninth",
+    "sealed_tenth",
 )
 
 

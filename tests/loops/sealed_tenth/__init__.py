@@ -1,0 +1,1 @@
+"""Loops by two authors who had seen no check and no other loop here."""
