@@ -39,14 +39,15 @@ class TargetsAreAligned(Check):
     only its targets are others, or sees the tokens it is to tell; where scores by steps and targets by
     samples are flattened beside each other; where each sample is told by the product of its features
     with itself; where the logarithms of chosen actions are weighed by returns less a critic's values,
-    with gradients; where inputs come again in a new order, with targets of others; and where all samples
-    of a batch are one, overwritten in place, and their targets are not. Other gradients into the targets
-    are advice: a teacher that is not detached, or a loss that is meant so; so are images, or features
-    within a model, that are viewed as another number of rows, square images that a linear layer is
-    called on first, targets that are the very tokens that the model is called on, or one of the inputs
-    of each sample, or that lie on padding and count, a mean over the places that a mask has set to zero,
-    actions that become less likely the more they are worth, a term of the loss that is multiplied by
-    zero, and a copy of the model that gives targets and is never synchronised.
+    with gradients, or by what the loop calls rewards or returns with the sign that makes these rarer;
+    where inputs come again in a new order, with targets of others; and where all samples of a batch are
+    one, overwritten in place, and their targets are not. Other gradients into the targets are advice: a
+    teacher that is not detached, or a loss that is meant so; so are images, or features within a model,
+    that are viewed as another number of rows, square images that a linear layer is called on first,
+    targets that are the very tokens that the model is called on, or one of the inputs of each sample, or
+    that lie on padding and count, a mean over the places that a mask has set to zero, actions that
+    become less likely the more they are worth, a term of the loss that is multiplied by zero, and a copy
+    of the model that gives targets and is never synchronised.
 
     **What it cannot see.** Batches that no loader gave (where none gave inputs with targets, it is not
     applicable) or that are changed before the model, targets that are changed before the loss, losses
@@ -59,7 +60,7 @@ class TargetsAreAligned(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop", "comparisons"})
-    glances: ClassVar[frozenset[str]] = frozenset({"teachers", "foresight", "copying"})
+    glances: ClassVar[frozenset[str]] = frozenset({"teachers", "foresight", "copying", "recipe"})
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset(
         {Effect.PROGRESS, Effect.LEARNING, Effect.GENERALIZATION, Effect.FITTING}
@@ -83,9 +84,9 @@ class TargetsAreAligned(Check):
         known, crossed = wrong + row.integer("aligned"), row.integer("crossed")
         bound = max(self.several, self.some * known)
         trace = evidence.the("watch")
-        if fault := self._fault(Row(row, foreseen=0) if is_meant(trace) else row, bound):
-            return self.failed_by(fault)
-        if fault := seen_ahead(trace) or not_shifted(trace, self.several):
+        meant = {"foreseen": is_meant(trace), "punished": trace.row("recipe").flag("maximize")}
+        fault = self._fault(Row(row, **{name: 0 for name in meant if meant[name]}), bound)
+        if fault := fault or seen_ahead(trace) or not_shifted(trace, self.several):
             return self.failed_by(fault)
         advice = [*faults.advice_on(row, trace.row("loop")), *still_targets(trace)]
         story = (
@@ -122,8 +123,7 @@ class TargetsAreAligned(Check):
     def healthy(cls) -> Iterable[Example]:
         """Aligned; one of an older batch."""
         yield Example("aligned", (_example(),))
-        balanced = _example(aligned=12, permuted=12, permuted_sets=1)
-        yield Example("targets of two classes, as many of each by chance", (balanced,))
+        yield Example("two classes by chance", (_example(aligned=12, permuted=12, permuted_sets=1),))
         yield Example("a replayed batch", (_example(aligned=20, misaligned=4, age=1),))
 
     @classmethod
@@ -138,9 +138,9 @@ class TargetsAreAligned(Check):
         yield Example("no causal mask", (_example(foreseen=24),), ("attention",))
         shapes = "[12, 32, 5] beside [32, 12]"
         yield Example("time-major", (_example(turned=24, turned_shapes=shapes),), ("loss",))
-        critic = _example(advantage=24, advantage_shapes="[64]")
-        yield Example("an advantage that is not detached", (critic,), ("loss",))
+        yield Example("a critic in it", (_example(advantage=24, advantage_shapes="[64]"),), ("loss",))
         yield Example("z @ z.T", (_example(its_own=24),), ("loss",))
+        yield Example("a sign", (_example(punished=24, punished_shapes="30 by `returns`"),), ("loss",))
         yield Example("a teacher trained along", (_example(taught=4, teacher="teacher"),), ("teacher",))
         yield Example("[n, 1] against [n]", (_example(crossed=24, crossed_shapes=shapes),), ("loss",))
 

@@ -185,6 +185,22 @@ def unlikelier(row: Row) -> str:
     )
 
 
+def punished(row: Row, bound: float) -> Fault:
+    """A policy that is led away from what earned something, by the loop's own words."""
+    count, looked, by = row.integer("punished"), row.integer("looked"), row.text("punished_shapes")
+    remedy = "maximise it: -(log_prob * advantage).mean()"
+    return Fault(
+        because=(
+            f"in {count} of {looked} losses (fewer than {bound:g} may) actions are weighed, {by}, so "
+            "that they become less likely the more they have earned"
+        ),
+        measures=(Measure("losses that punish what was earned", count, "count", bound, "<"),),
+        suspects=(Suspect("loss", "rises with the log-probability of what earned most", remedy),),
+        cause="the policy's loss has the wrong sign: a minus is missing",
+        remedy=remedy,
+    )
+
+
 def masked(row: Row) -> str:
     """Advice where a mean is taken over what a mask leaves out, too."""
     return (
@@ -234,6 +250,7 @@ BY_NAME: Mapping[str, Callable[[Row, float], Fault]] = {
     "advantage": advantage,
     "one_sample": one_sample,
     "masked_late": masked_late,
+    "punished": punished,
 }
 """Faults by the name under which the losses that show them are counted."""
 ADVICE: Mapping[str, Callable[[Row], str]] = {

@@ -9,7 +9,6 @@ ADVISED = {
 }
 """Told as advice, by name."""
 UNFOUND = {
-    "reinforce_corridor",  # The sign of a policy's loss that weighs returns less a running mean.
     "colour_autoencoder",  # A view that makes a row of each colour, before the model.
 }
 """Not told, or by another name."""

@@ -17,7 +17,7 @@ _COUNTED = ("looked", "aligned", "misaligned", "moving", "undivided", "paired", 
 _TOLD = (
     *("crossed", "cut", "cut_inside", "turned", "its_own", "given", "padding", "masked"),
     *("advantage", "unlikelier", "carried", "weightless", "partly", "one_sample", "joined"),
-    "masked_late",
+    *("masked_late", "punished"),
 )
 
 
@@ -44,11 +44,11 @@ class Compared:
             ``masked``, of the places that a mask has set to zero and that are averaged over;
             ``masked_late``, of those in a mask that a mean is multiplied by;
             ``advantage``, of what a critic says, with gradients, in an actor's loss; ``unlikelier``, of
-            actions that lose probability by what they are worth; ``carried``, of a
-            state from the batch before; ``one_sample``, of a batch that is one sample, many times, while
-            its targets differ; ``weightless``, where a term is multiplied by zero;
-            ``joined``, where several terms are added; and
-            ``partly``, of targets for some rows of the inputs only, as of the nodes of a graph.
+            actions that lose probability by what they are worth; ``punished``, of such by what the
+            loop calls earned; ``carried``, of a state from the batch before; ``one_sample``, of a batch
+            that is one sample, many times, while its targets differ; ``weightless``, where a term is
+            multiplied by zero; ``joined``, where several terms are added; and ``partly``, of targets for
+            some rows of the inputs only, as of the nodes of a graph.
         partners: which of its targets stands beside which input, where that is told.
         guess: what its scores and labels say beside guessing, where it has such.
     """

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pytest_dlcheck.run.graph import Node, edges_of, inputs_of, kind_of
 from pytest_dlcheck.run.watch.losses.advantages import SHAPES, chosen
+from pytest_dlcheck.run.watch.losses.earned import earned
 from pytest_dlcheck.run.watch.losses.kept import kept
 from pytest_dlcheck.run.watch.losses.outputs import result_of
 from pytest_dlcheck.run.watch.losses.signs import below
@@ -28,25 +29,31 @@ _REGRESSION = frozenset({"MseLoss", "SmoothL1Loss", "HuberLoss", "L1Loss"})
 _REDUCES = frozenset({"Mean", "Sum", "Neg", "Div", "Add", "Sub", "Rsub", "Stack", "Cat"})
 
 
-def unlikelier(nodes: Sequence[Node], by_hand: Sequence[Written]) -> str:
-    """How many actions become the less likely the more they are worth; empty where none is told.
+def weighing(nodes: Sequence[Node], by_hand: Sequence[Written]) -> dict[str, str]:
+    """How a policy's loss weighs what was chosen: ``unlikelier`` or ``punished``, in words.
 
-    Their weights are all positive, or follow what a critic in the same loss has underestimated.
+    The first counts actions that become the less likely the more they are worth, where their weights are
+    all positive, or follow what a critic in the same loss has underestimated. The second names what the
+    loop itself calls earned, where these do.
 
     Args:
         nodes: those next to the loss, its own first.
         by_hand: what it compares where that is written out.
     """
     found = list(_weighed(nodes[0]))
-    if not found or any(sign <= 0 for sign, _ in found):
-        return ""
+    signs = {sign for sign, _ in found}
+    if len(signs) != 1 or 0 in signs:
+        return {}
     weights = torch.cat([weight.flatten().double().cpu() for _, weight in found])
     if len(weights) < FEWEST or not float(weights.std()) > 0:
-        return ""
+        return {}
+    sign, (name, follows) = signs.pop(), earned(weights)
+    if name:
+        return {"punished": f"{len(weights)} by `{name}`"} if sign * follows > 0 else {}
     is_worth = bool((weights >= 0).all()) or any(
         _follows(weights, surprise) for surprise in _surprises(nodes, by_hand)
     )
-    return str(len(weights)) if is_worth else ""
+    return {"unlikelier": str(len(weights))} if sign > 0 and is_worth else {}
 
 
 def _weighed(root: Node) -> Iterator[tuple[int, Tensor]]:

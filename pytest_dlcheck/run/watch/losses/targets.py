@@ -41,7 +41,7 @@ from pytest_dlcheck.run.watch.losses.orders import pairing
 from pytest_dlcheck.run.watch.losses.outputs import made_here
 from pytest_dlcheck.run.watch.losses.padding import counted
 from pytest_dlcheck.run.watch.losses.partners import Couples
-from pytest_dlcheck.run.watch.losses.policies import unlikelier
+from pytest_dlcheck.run.watch.losses.policies import weighing
 from pytest_dlcheck.run.watch.losses.same_rows import SameRows
 from pytest_dlcheck.run.watch.losses.written import weightless, written
 from pytest_dlcheck.run.watch.models.answers import Answers
@@ -167,7 +167,7 @@ class Targets:
             "masked": averaged_away(nodes[0]),
             "masked_late": came_late(nodes[0]),
             "advantage": of_a_critic(nodes[0]),
-            "unlikelier": unlikelier(nodes, by_hand),
+            **weighing(nodes, by_hand),
             "carried": self._carried.taken(),
             "partly": _partly(inputs, still),
             "one_sample": self._same.told(
