@@ -59,3 +59,6 @@ GRADIENTS = Schedule(32, 8)
 """Gradient norms cost 1-2 % of a step of a millisecond or more."""
 TENSORS = Schedule(8, 4)
 """Updates and activations read whole tensors."""
+WATCHED = Schedule(16, 4)
+"""Of a loop that is only watched, whose steps may take 0.3 ms: each look adds as much. All are among the
+first schedule's; none of the loops in the tests needs more to have its faults found."""

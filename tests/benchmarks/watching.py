@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from pytest_dlcheck import watch
-from pytest_dlcheck.run.sampling import GRADIENTS, TENSORS
+from pytest_dlcheck.run.sampling import TENSORS, WATCHED
 
 Loop = Callable[[], list[float]]
 """Trains; returns the CPU time at its beginning and after every step, in seconds."""
@@ -143,9 +143,9 @@ def kind(step: int) -> str:
     """What is looked at in a step."""
     if step < EARLY:
         return "first steps"
-    if step in TENSORS:
-        return "gradients and updates"
-    return "gradients" if step in GRADIENTS else "loss only"
+    if step not in WATCHED:
+        return "loss only"
+    return "gradients and updates" if step in TENSORS else "gradients"
 
 
 def told(pairs: Sequence[tuple[Run, Run]]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from pytest_dlcheck.run.probes.learning_rate import LearningRateProbe
 from pytest_dlcheck.run.probes.loss import LossProbe
 from pytest_dlcheck.run.probes.rounding import RoundingProbe
 from pytest_dlcheck.run.probes.updates import UpdateProbe
-from pytest_dlcheck.run.sampling import GRADIENTS, Due
+from pytest_dlcheck.run.sampling import WATCHED, Due
 from pytest_dlcheck.run.watch.batches.exposure import Exposure
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.batches.slices import Slices
@@ -105,7 +105,7 @@ class Strand(Applied, Owned):
         ]
         self.observer = Observer(self.probes)
         self.observer.begin(scene, Trial("watch"))
-        self._sampling, self._is_sampled = Due(GRADIENTS), True
+        self._sampling, self._is_sampled = Due(WATCHED), True
         self.newcomers, self.fate = Newcomers(scene.model), Fate(scene.model, optimizer)
         self.reach = Reach(self.gradients)
         self.schedules, self.plateaus, self.comparisons = Schedules(), Plateaus(), Comparisons()

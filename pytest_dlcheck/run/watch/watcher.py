@@ -231,7 +231,8 @@ class Watcher(Forwards):
 
     def _until(self, strand: Strand) -> int:
         """After how many of a strand's steps something is due again."""
-        return min(strand.following, strand.step + min(self.neglected.next, self._most) - self.steps)
+        of_all = min(self.neglected.next, self.evaluations.teachers.next, self._most)
+        return min(strand.following, strand.step + of_all - self.steps)
 
     def wake(self) -> None:
         """Hear everything again."""

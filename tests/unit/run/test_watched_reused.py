@@ -13,6 +13,8 @@ MANY = 500
 class Ears:
     """Hears calls, as a listener and as what is visited."""
 
+    quick = None
+
     def __init__(self):
         self.heard, self.quick = [], None
 

@@ -47,7 +47,7 @@ from pytest_dlcheck.run.watch.losses.written import weightless, written
 from pytest_dlcheck.run.watch.models.answers import Answers
 from pytest_dlcheck.run.watch.models.once import Once
 
-FIRST = 24
+FIRST = 12
 """Backward passes that are looked at in any case, and"""
 AGAIN = 4
 """so many from each power of 4 on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from dataclasses import dataclass
 
@@ -73,6 +74,11 @@ class Teachers:
         if self._known and steps >= self._next:
             self._next = steps + max(1, steps // OFTEN)
             self.close(steps)
+
+    @property
+    def next(self) -> int:
+        """The number of steps after which they are looked at again."""
+        return self._next if self._known else sys.maxsize
 
     def training_begins(self, model: nn.Module, steps: int) -> None:
         """This model is about to be stepped, for the first time: what is counted begins anew."""
