@@ -37,7 +37,10 @@ def test_the_same_for_all_samples_is_no_spread():
 
 def test_labels_to_be_ignored_are_not_counted():
     labels = LABELS.where(LABELS > 0, -100)
-    assert dict(guess(F.cross_entropy(scores(), labels)).labels) == {1: 8, 2: 8, 3: 8}
+    found = guess(F.cross_entropy(scores(), labels))
+    assert dict(found.labels) == {1: 8, 2: 8, 3: 8}
+    assert found.count == 24
+    assert found.whole
 
 
 def test_yes_and_no_are_two_labels():
@@ -58,8 +61,10 @@ def test_pixels_are_labels():
         lambda: F.cross_entropy(scores(), LABELS) + scores().square().mean(),
         lambda: F.cross_entropy(scores(), LABELS, label_smoothing=0.1),
         lambda: F.cross_entropy(scores(), LABELS) / 4,
+        lambda: F.cross_entropy(scores(), LABELS, reduction="sum"),
+        lambda: F.cross_entropy(scores(), LABELS, weight=torch.arange(1.0, 5.0)),
     ],
-    ids=["a further term", "smoothed", "a part of a batch"],
+    ids=["a further term", "smoothed", "a part of a batch", "a sum", "weighed classes"],
 )
 def test_what_is_more_than_the_mean_is_not_held_against_guessing(loss):
     assert not guess(loss()).whole

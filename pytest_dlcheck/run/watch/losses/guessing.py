@@ -42,7 +42,6 @@ class Guess:
         labels: how much each label weighs, by its number.
         count: of labels.
         whole: whether the loss is the mean of what is compared here, and nothing besides.
-        value: the loss.
     """
 
     apart: float
@@ -50,7 +49,6 @@ class Guess:
     labels: Counter[int]
     count: int
     whole: bool
-    value: float
 
 
 def guess_of(nodes: Sequence[Node], loss: Tensor) -> Guess | None:
@@ -73,15 +71,13 @@ def guess_of(nodes: Sequence[Node], loss: Tensor) -> Guess | None:
     if of_classes and (scores.dim() < _PAIR or _numbers_its_samples(scores, target)):
         return None
     with torch.no_grad():
-        some = scores[:: max(1, len(scores) // SAMPLES)][:SAMPLES].flatten(1 - (scores.dim() == 1))
-        rows = target[:: max(1, len(target) // SAMPLES)][:SAMPLES].flatten(1 - (target.dim() == 1))
+        some = scores[:: max(1, len(scores) // SAMPLES)][:SAMPLES]
+        rows = target[:: max(1, len(target) // SAMPLES)][:SAMPLES]
         apart = some.reshape(len(some), -1)[:, :SCORES].float().std(0).max()
         differ = (rows != rows[:1]).any()
         labels, count = _counted(node, target, of_classes=of_classes)
-        value = float(loss)
-        own = _own(node, scores, target) if of_classes else None
-        whole = node is nodes[0] and (own is None or math.isclose(own, value, rel_tol=1e-3))
-        return Guess(float(apart), bool(differ), labels, count, whole, value)
+        whole = node is nodes[0] and (not of_classes or _is_plain_mean(node))
+        return Guess(float(apart), bool(differ), labels, count, whole)
 
 
 def entropy(labels: Counter[int]) -> float:
@@ -159,17 +155,13 @@ def _counted(node: Node, target: Tensor, *, of_classes: bool) -> tuple[Counter[i
             return Counter(), 0
         ones = int(flat.sum())
         return Counter({0: len(flat) - ones, 1: ones}), len(flat)
-    flat = flat[flat != signed(node._saved_ignore_index)]  # noqa: SLF001  so torch calls what a node keeps
     if kept(node, "weight") is not None:
         return Counter(), 0
-    found, times = torch.unique(flat, return_counts=True)
-    return Counter(dict(zip(found.tolist(), times.tolist(), strict=True))), len(flat)
+    labels = Counter(flat.tolist())
+    del labels[signed(node._saved_ignore_index)]  # noqa: SLF001  so torch calls what a node keeps
+    return labels, labels.total()
 
 
-def _own(node: Node, scores: Tensor, target: Tensor) -> float | None:
-    """The mean loss by what is kept; None where torch has not taken a plain mean."""
-    if getattr(node, "_saved_reduction", None) != MEAN or kept(node, "weight") is not None:
-        return math.nan
-    heard = target != signed(node._saved_ignore_index)  # noqa: SLF001  as above
-    values = scores.gather(1, target.clamp_min(0).unsqueeze(1)).squeeze(1)[heard]
-    return -float(values.float().mean())
+def _is_plain_mean(node: Node) -> bool:
+    """Whether torch has taken the mean of what each sample costs, as it is."""
+    return getattr(node, "_saved_reduction", None) == MEAN and kept(node, "weight") is None

@@ -83,7 +83,7 @@ def _are_same(given: Tensor) -> bool:
     if not given.is_floating_point() or given.dim() < _TWO or len(given) < FEWEST:
         return False
     rows = given.detach()
-    return bool((rows[1] == rows[0]).all()) and bool((rows == rows[:1]).all())
+    return torch.equal(rows[1], rows[0]) and bool((rows == rows[:1]).all())
 
 
 def _are_alike(output: Tensor) -> bool:

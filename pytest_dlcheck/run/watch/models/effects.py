@@ -81,24 +81,25 @@ class _Reach:
             self._names_it(value, frozenset())
         known: tuple[int, ...] = ()
         while known != (known := self._extent()):
-            for kind in list(self._classes):
-                self._methods(kind)
+            for kind in self._classes:
+                _refuse(package_of(type(kind)) not in PURE)
+            made = {(base, is_made) for kind, is_made in self._classes.items() for base in kind.__mro__}
+            for base, is_made in made:
+                self._methods(base, is_made=is_made)
 
     def _extent(self) -> tuple[int, ...]:
         made = sum(self._classes.values())
         return len(self._names), len(self._classes), made, len(self._read)
 
-    def _methods(self, kind: type) -> None:
-        _refuse(package_of(type(kind)) not in PURE)
-        for base in kind.__mro__:
-            if package_of(base) in PURE and not issubclass(base, nn.Module):
-                continue
-            _refuse(package_of(base) in sys.stdlib_module_names - PURE)
-            for name, value in list(vars(base).items()):
-                is_called = name in self._names or "getattr" in self._names
-                is_called = (is_called or name.startswith("__")) and name not in _MADE
-                if is_called or (name in _MADE and (self._classes[kind] or self._makes_more)):
-                    self._member(base, name, value)
+    def _methods(self, base: type, *, is_made: bool) -> None:
+        if package_of(base) in PURE and not issubclass(base, nn.Module):
+            return
+        _refuse(package_of(base) in sys.stdlib_module_names - PURE)
+        for name, value in list(vars(base).items()):
+            is_called = name in self._names or "getattr" in self._names
+            is_called = (is_called or name.startswith("__")) and name not in _MADE
+            if is_called or (name in _MADE and (is_made or self._makes_more)):
+                self._member(base, name, value)
 
     def _member(self, base: type, name: str, value: Any) -> None:
         is_method = not issubclass(base, enum.Enum)
@@ -123,7 +124,8 @@ class _Reach:
         if (id(function), is_method) in self._read:
             return
         self._read[id(function), is_method] = function
-        is_ours, names = is_of_pure_code(function), names_of(function)
+        is_ours = is_of_pure_code(function)
+        names = frozenset() if is_ours else names_of(function)
         for cell in function.__closure__ or ():
             value = cell.cell_contents
             if isinstance(value, FunctionType):
@@ -190,6 +192,8 @@ def _called_of_modules() -> set[str]:
         for name, value in members.items()
         if isinstance(value, FunctionType) and not is_of_pure_code(value)
     }
+    if not added:
+        return set(members)
     own = (value for name, value in members.items() if name not in added)
     named = set().union(*(names_of(value) for value in own if isinstance(value, FunctionType)))
     return {name for name in members if name not in added or name in named}

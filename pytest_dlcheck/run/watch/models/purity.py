@@ -49,11 +49,14 @@ def package_of(thing: Any) -> str:
 
 def is_of_pure_code(function: FunctionType) -> bool:
     """Whether its code is of such a package, whatever its name says."""
-    loaded = tuple(sorted(name for name in PURE - _READ_ANYWAY if name in sys.modules))
-    return function.__code__.co_filename.startswith(_places(loaded))
+    return _is_of_pure_file(function.__code__.co_filename)
 
 
 @cache
-def _places(names: tuple[str, ...]) -> tuple[str, ...]:
-    files = [file for name in names if (file := getattr(sys.modules[name], "__file__", None))]
-    return tuple(str(Path(f).parent) + "/" if Path(f).stem == "__init__" else f for f in files)
+def _is_of_pure_file(name: str) -> bool:
+    """Whether it lies in one of those packages: one whose functions are met is loaded."""
+    loaded = (sys.modules.get(package) for package in PURE - _READ_ANYWAY)
+    files = [file for package in loaded if (file := getattr(package, "__file__", None))]
+    return name.startswith(
+        tuple(str(Path(f).parent) + "/" if Path(f).stem == "__init__" else f for f in files)
+    )
