@@ -22,13 +22,13 @@ class UnitsAreAlive(Check):
     it nor what feeds it can learn. Where a whole layer is so, nothing behind it sees the inputs.
 
     **How it decides.** After the last step up to 256 samples, of data that was not trained on where
-    there is such, pass in train mode. A unit of a rectifier (ReLU, and GELU or SiLU far below 0) is
-    silent where its slope is 0 for all samples and positions; a channel is one unit. Sigmoid and tanh
-    are measured by the share of values where their slope has fallen below 1 % of its best. A layer that
-    is silent or saturated almost entirely fails, unless it is a squashed output, which is meant to make
-    up its mind; much less is advice. Whether it was so before the training tells the cause: an
-    initialisation, or steps that were too large; a layer that dies without large steps, as where nothing
-    can be learned, is inconclusive.
+    there is such, pass in train mode, fewer where every unit soon shows that it lives. A unit of a
+    rectifier (ReLU, and GELU or SiLU far below 0) is silent where its slope is 0 for all samples and
+    positions; a channel is one unit. Sigmoid and tanh are measured by the share of values where their
+    slope has fallen below 1 % of its best. A layer that is silent or saturated almost entirely fails,
+    unless it is a squashed output, which is meant to make up its mind; much less is advice. Whether it
+    was so before the training tells the cause: an initialisation, or steps that were too large; a layer
+    that dies without large steps, as where nothing can be learned, is inconclusive.
 
     **What it cannot see.** The inside of compiled models and of torch's recurrent modules, or
     activations written out by hand: it judges activations that follow weights inside a module's forward.

@@ -34,6 +34,9 @@ _UNIT_DIMS = (1, 1, 1, 2)
 """The axis of units where it was lost, by the number of axes; 1 from four axes on."""
 _LITTLE = 0.01
 """Share of an activation's largest slope below which it is flat: sigmoid beyond 6, tanh beyond 3."""
+LIVELY = 0.1
+"""Share of its values that every unit lets through, from which on no more samples are needed: twice what
+a whole layer of saturating units needs, and a unit of rectifiers needs a single one."""
 _BELOW = {"gelu": -3.2, "silu": -6.5, "elu": -4.6, "selu": -4.6, "celu": -4.6, "hardswish": -3.0}
 """Where the slopes of the smooth rectifiers fall below that, and stay there."""
 
@@ -147,6 +150,11 @@ class Sounding(Listener):
             if thread.activation in self._units:
                 self._units[thread.activation].is_output = True
 
+    def is_lively(self) -> bool:
+        """Whether every unit that was met lets enough through that more samples would not tell more."""
+        known = [one for one in self._units.values() if one.counts]
+        return bool(known) and all(float(_shares(one).min()) >= LIVELY for one in known)
+
     def units(self) -> tuple[Row, ...]:
         """A row per activation layer, in the order of first calls."""
         return tuple(_units_row(key, units) for key, units in self._units.items() if units.counts)
@@ -206,16 +214,21 @@ def _once(rig: Rig, batch: Any) -> None:
         pass
 
 
+def _shares(units: _Units) -> Tensor:
+    """How much of its values each unit lets through, float64 of shape ``[units]`` on the CPU."""
+    counts = torch.stack(units.counts).cpu().double()
+    return (counts / torch.tensor(units.entries, dtype=torch.float64).unsqueeze(1)).mean(0)
+
+
 def _units_row(key: tuple[str, str], units: _Units) -> Row:
     site, feeder = key
-    counts = torch.stack(units.counts).cpu().double()
-    shares = counts.mean(1) / torch.tensor(units.entries, dtype=torch.float64)
+    shares = _shares(units)
     return Row(
         site=site,
         feeder=feeder,
         function=units.name,
-        units=counts.size(1),
-        silent=int((counts.sum(0) == 0).sum()),
+        units=len(shares),
+        silent=int((shares == 0).sum()),
         active=float(shares.mean()),
         entries=sum(units.entries),
         samples=units.samples,

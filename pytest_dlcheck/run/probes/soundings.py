@@ -11,14 +11,14 @@ from pytest_dlcheck.run.fixed_batches import FixedBatches
 from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.soundings import COMPILED, Sounding
-from pytest_dlcheck.run.threads import followed, is_compiled
+from pytest_dlcheck.run.threads import followed, is_compiled, unfollowed
 from pytest_dlcheck.run.tree import batch_size
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.trial import Trial
 
 SAMPLES = 256
-"""Samples that are enough: fewer batches are looked at where these hold as many. A unit that is silent
-on all of them is dead."""
+"""Samples that are enough: fewer batches are looked at where these hold as many, or where no unit is
+anywhere near silent. A unit that is silent on all of them is dead."""
 
 
 class SoundingProbe(Probe[Rig]):
@@ -60,10 +60,12 @@ class SoundingProbe(Probe[Rig]):
             yield
 
     def coming(self, batch: Any) -> None:
-        """Follow no longer where enough samples have passed."""
+        """Follow no longer where enough samples have passed, or each unit has shown that it lives."""
         dim = self._rig.recipe.batch_dim
         size = None if dim is None else batch_size(batch, dim)
-        if self._samples >= SAMPLES:
+        with unfollowed():
+            enough = self._samples >= SAMPLES or self._found.is_lively()
+        if enough:
             self._following.close()
-        self._samples += size or 0
+        self._samples += SAMPLES if enough else size or 0
         self._found.begin_batch(size)

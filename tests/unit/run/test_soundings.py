@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -51,6 +53,30 @@ def test_silent_units_are_counted(run):
     assert (row["site"], row["feeder"], row["function"]) == ("1", "0", "relu")
     assert (row["units"], row["silent"], row["samples"]) == (8, 5, 16 if run is still else 64)
     assert row.number("active") == pytest.approx(3 / 8)
+
+
+def rectified(*batches):
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+    nn.init.eye_(model[0].weight)
+    nn.init.zeros_(model[0].bias)
+    rows = [torch.tensor(batch) for batch in batches]
+    return replace(recipe_of(model), train_data=[(x, torch.randn(len(x))) for x in rows])
+
+
+def test_what_lives_in_one_batch_is_followed_no_longer():
+    alive = [[1.0, -1.0], [-1.0, 1.0]] * 8
+
+    (row,) = trained(lambda: rectified(alive, alive)).rows("units")
+
+    assert (row["silent"], row["samples"], row["active"]) == (0, 16, 0.5)
+
+
+def test_a_unit_that_wakes_in_a_later_batch_is_not_silent():
+    asleep, awake = [[1.0, -1.0]] * 16, [[-1.0, 1.0]] * 16
+
+    (row,) = trained(lambda: rectified(asleep, awake)).rows("units")
+
+    assert (row["silent"], row["samples"]) == (0, 32)
 
 
 def test_a_channel_is_one_unit():
