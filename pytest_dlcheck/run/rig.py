@@ -22,6 +22,7 @@ from pytest_dlcheck.run.memory import refilled
 from pytest_dlcheck.run.objective import Call, Objective
 from pytest_dlcheck.run.seeding import same_draws
 from pytest_dlcheck.run.tree import batch_size, copied, map_tensors, take, tensors
+from pytest_dlcheck.run.walking import modules_of
 
 _AGREEMENT = 0.05
 """Relative difference up to which float64 and the model's own precision, bfloat16 included, agree."""
@@ -217,7 +218,7 @@ class Rig:
         Args:
             training: the mode for every module meanwhile; None leaves the modes as they are.
         """
-        modules = [(module, module.training, _held(module)) for module in self.model.modules()]
+        modules = [(module, module.training, _held(module)) for module in modules_of(self.model)]
         gradients = [(p, p.grad) for p in self.parameters.values()]
         try:
             if training is not None:

@@ -15,6 +15,7 @@ from pytest_dlcheck.run.probe import Probe, read_in_bulk
 from pytest_dlcheck.run.probes.inventory import weighed
 from pytest_dlcheck.run.sampling import GRADIENTS, Due
 from pytest_dlcheck.run.scene import Scene
+from pytest_dlcheck.run.walking import modules_of
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.trial import Trial
 
@@ -52,7 +53,7 @@ class FrozenFlagProbe(Probe[Scene]):
         if not self._is_due(step):
             return
         roots = {"": self._scene.model, **getattr(self._scene, "beside", {})}
-        if not self._flagged and not any(FLAG in vars(m) for r in roots.values() for m in r.modules()):
+        if not self._flagged and not any(FLAG in vars(m) for r in roots.values() for m in modules_of(r)):
             return
         modules = [(_joined(place, n), m) for place, r in roots.items() for n, m in r.named_modules()]
         said = [(name, module) for name, module in modules if FLAG in vars(module)]
