@@ -22,12 +22,12 @@ class BatchIndependence(Check):
     statistics taken over the batch.
 
     **How it decides.** By replacing the samples after, then before some that are kept, and by reversing
-    the batch, in double precision where the model runs in it; outputs of kept samples may change by no
-    more than rounding. Zero-initialised parameters get small random values meanwhile. On a leak, the
-    first module whose inputs for the kept samples agree while its outputs do not is named. A
-    normalisation without running statistics, chosen by `track_running_stats=False`, is advice. A model
-    that draws random numbers in eval mode is only judged on replaced later samples, for which it draws
-    the same.
+    the batch, in double precision where the model runs in it and single leaves a doubt; outputs of kept
+    samples may change by no more than rounding. Zero-initialised parameters get small random values
+    meanwhile. On a leak, the first module whose inputs for the kept samples agree while its outputs do
+    not is named. A normalisation without running statistics, chosen by `track_running_stats=False`, is
+    advice. A model that draws random numbers in eval mode is only judged on replaced later samples, for
+    which it draws the same.
 
     **What it cannot see.** What a constant output hides; nor can it judge models whose samples do not
     stand alone (declare `batch_dim=None`).

@@ -20,13 +20,14 @@ class NonlinearityIsPresent(Check):
     **Why it matters.** Layers of weights without an activation between them do together what one of them
     could: the depth is paid for, and nothing nonlinear can be learned.
 
-    **How it decides.** In eval mode and float64, two inputs far apart are mixed; where outputs at the
-    mixture are the mixture of outputs, the whole is linear (affine). Floating inputs are mixed, or the
-    outputs of embeddings; outputs are taken before a last softmax, sigmoid or other activation. A whole
-    that is linear fails if at least two layers of weights follow each other, of which one is no
-    bottleneck: a linear autoencoder or a matrix factorisation is meant. In a network that is nonlinear,
-    two neighbours with nothing but a shape change, a dropout or a batch normalisation between are
-    advice, unless the pair is narrow in the middle, grouped, or unevenly shaped.
+    **How it decides.** In eval mode, and in float64 unless float32 shows it plainly, two inputs far
+    apart are mixed; where outputs at the mixture are the mixture of outputs, the whole is linear
+    (affine). Floating inputs are mixed, or the outputs of embeddings; outputs are taken before a last
+    softmax, sigmoid or other activation. A whole that is linear fails if at least two layers of weights
+    follow each other, of which one is no bottleneck: a linear autoencoder or a matrix factorisation is
+    meant. In a network that is nonlinear, two neighbours with nothing but a shape change, a dropout or a
+    batch normalisation between are advice, unless the pair is narrow in the middle, grouped, or unevenly
+    shaped.
 
     **What it cannot see.** The inside of compiled models, and whether nonlinearity is enough.
 

@@ -24,17 +24,17 @@ class UsesItsInputs(Check):
     recurrent network taken for the last lose information without an error: the training works, and only
     the result is poor.
 
-    **How it decides.** In eval mode and double precision, parameters that are all zero given small
-    random values meanwhile (they would hide everything at the start): parts whose gradient is exactly
-    zero for all of up to 8 samples are replaced by far-off values, under six more draws and in train
-    mode too; whole numbers and masks are replaced by values that occur in the data. For what then still
-    changes nothing, the operation and line are sought where the replaced values are lost. Whole inputs,
-    features and channels that a slice or a product with zero drops, later steps that a slice drops, and
-    a quarter of the rows or columns or more fail. Strides, receptive fields and zero weights that leave
-    out parts, and the last step of a model that predicts every step, do not. A mask fails that hides
-    from all queries what differs between sequences, and leaves only places with one and the same value.
-    Steps that matter, and from which no gradient comes back but from the last one, are advice. Of a
-    watched loop masks alone are judged, after the watch, on a copy of each trained model.
+    **How it decides.** In eval mode and, in doubt, double precision, parameters that are all zero given
+    small random values meanwhile (they would hide everything at the start): parts whose gradient is
+    exactly zero for all of up to 8 samples are replaced by far-off values, under six more draws and in
+    train mode too; whole numbers and masks are replaced by values that occur in the data. For what then
+    still changes nothing, the operation and line are sought where the replaced values are lost. Whole
+    inputs, features and channels that a slice or a product with zero drops, later steps that a slice
+    drops, and a quarter of the rows or columns or more fail. Strides, receptive fields and zero weights
+    that leave out parts, and the last step of a model that predicts every step, do not. A mask fails
+    that hides from all queries what differs between sequences, and leaves only places with one and the
+    same value. Steps that matter, and from which no gradient comes back but from the last one, are
+    advice. Of a watched loop masks alone are judged, after the watch, on a copy of each trained model.
 
     **What it cannot see.** Inputs that are constant in the batch (an all-ones mask): they are not
     judged; nor inputs that a `**kwargs` swallows or whose name begins with an underscore. A part that

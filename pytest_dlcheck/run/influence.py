@@ -195,7 +195,7 @@ class Influence:
         self, index: int, tensor: Tensor, slope: Tensor, axes: list[int]
     ) -> list[Unused]:
         """Indices with zero gradient throughout, that replaced values do not wake up either."""
-        silent = {axis: _dead(slope == 0, axis) for axis in axes}
+        silent = {axis: silent_along(slope == 0, axis) for axis in axes}
         found = [(axis, silent[axis] & ~_constant(tensor, axis)) for axis in axes]
         dead = [(axis, flags) for axis, flags in found if bool(flags.any()) and not bool(flags.all())]
         if not dead:
@@ -204,7 +204,7 @@ class Influence:
             moved = {k: map_tensors(v, self._stirred) for k, v in self.entry.inputs.items()}
             slopes = self.slopes(moved, look, training=look % 2 == 1)
             if slopes is not None:
-                dead = [(axis, flags & _dead(slopes[index] == 0, axis)) for axis, flags in dead]
+                dead = [(axis, flags & silent_along(slopes[index] == 0, axis)) for axis, flags in dead]
         return [
             Unused(
                 axis,
@@ -218,7 +218,7 @@ class Influence:
 
     def is_cut_before_the_last(self, tensor: Tensor, slope: Tensor, axis: int) -> bool:
         """Whether values before the last index of an axis matter, and none of their gradients arrive."""
-        silent = _dead(slope == 0, axis)
+        silent = silent_along(slope == 0, axis)
         if bool(silent[-1]) or not bool(silent[:-1].all()):
             return False
         return not self._idle(tensor, axis, silent)
@@ -337,7 +337,8 @@ def _same(one: Tensor, other: Any) -> bool:
     return isinstance(other, Tensor) and one.shape == other.shape and torch.equal(one, other)
 
 
-def _dead(zero: Tensor, axis: int) -> Tensor:
+def silent_along(zero: Tensor, axis: int) -> Tensor:
+    """Which indices of an axis are zero throughout."""
     return zero.movedim(axis, 0).flatten(1).all(1).cpu()
 
 

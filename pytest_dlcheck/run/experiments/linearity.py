@@ -33,6 +33,9 @@ _STILL = 1e-9
 """Relative change of outputs below which they do not depend on the inputs."""
 _CLEAR = 0.01
 """A distance from linear (ratio) after which nobody need look further away."""
+_PLAIN = 0.1
+"""The same in float32, and the change of outputs as a share of them that it takes: a hundred times the
+rounding of convolutions on a GPU (TF32)."""
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 _POOLS = frozenset(f"{kind}max_pool{n}d" for kind in ("", "adaptive_") for n in (1, 2, 3))
 _LINEAR = frozenset(
@@ -89,8 +92,8 @@ class Linearity(Experiment):
     """Fills ``linearity``: a row for the whole, and one per pair of layers that one could replace.
 
     The whole is linear (affine) if outputs at mixtures of two inputs are the mixtures of their
-    outputs, in float64 and eval mode, before a last activation. Inputs are the floating tensors, and
-    the outputs of embeddings.
+    outputs, in eval mode, before a last activation, and in float64 unless float32 shows it plainly not
+    to be. Inputs are the floating tensors, and the outputs of embeddings.
     """
 
     fact = "linearity"
@@ -108,10 +111,12 @@ class Linearity(Experiment):
             if len(longest.chain) < _LEAST:
                 raise NotApplicableError("the network has no two layers of weights in a row")
             calibrate(rig.model, rig.call)
-            with stirred(rig), rig.in_double() as function:
-                bend, exact = _bend(
-                    rig, function, squashed=any(t.before is not None for _, t in walk.ends)
-                )
+            squashed, exact = any(t.before is not None for _, t in walk.ends), False
+            with stirred(rig):
+                bend = _plain_bend(rig, squashed=squashed)
+                if bend is None:
+                    with rig.in_double() as function:
+                        bend, exact = _bend(rig, function, squashed=squashed)
         chain = [site for site in longest.chain if site in walk.layers]
         doubled = [pair for pair in pairwise(chain) if _replaceable(walk, *pair)]
         yield Row(
@@ -211,10 +216,24 @@ def _bend(rig: Rig, function: Any, *, squashed: bool) -> tuple[float, bool]:
     return worst, exact
 
 
-def _distance(here: Tensor, there: Tensor, between: Tensor, share: float) -> float | None:
+def _plain_bend(rig: Rig, *, squashed: bool) -> float | None:
+    """The distance from a single mixture in float32; None where that is no proof of a nonlinearity."""
+    draws = torch.Generator().manual_seed(rig.seed)
+    mixing = _Mixing(rig, rig.call.function, draws, SCALES[0], squashed=squashed)
+    here, there, between = (mixing.outputs(share) for share in (1.0, 0.0, SHARES[0]))
+    if any(t.dtype != torch.float32 for t in here):
+        return None
+    trios = zip(here, there, between, strict=True)
+    bends = [_distance(*trio, share=SHARES[0], still=_PLAIN) for trio in trios]
+    return max((bend for bend in bends if bend is not None and bend >= _PLAIN), default=None)
+
+
+def _distance(
+    here: Tensor, there: Tensor, between: Tensor, share: float, still: float = _STILL
+) -> float | None:
     here, there, between = (t.double() for t in (here, there, between))
     change = float((here - there).abs().max())
-    if change <= _STILL * float(here.abs().max()):
+    if change <= still * float(here.abs().max()):
         return None
     gap = float((between - share * here - (1 - share) * there).abs().max())
     return gap / change if gap == gap else None  # noqa: PLR0124  NaN tells nothing

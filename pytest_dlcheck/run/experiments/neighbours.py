@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -59,7 +60,9 @@ class _Layout:
 
 
 class Neighbours(Experiment):
-    """Replaces and reorders the other samples, in eval mode and double precision.
+    """Replaces and reorders the other samples, in eval mode.
+
+    In double precision, unless outputs in float32 keep to the bound of float64.
 
     Fills ``neighbours``, one row: the largest relative ``change`` of an output of a sample that was
     kept, its ``bound``, and the first module at fault.
@@ -71,12 +74,13 @@ class Neighbours(Experiment):
         """The row."""
         if rig.recipe.batch_dim is None:
             raise NotApplicableError("samples do not stand alone (batch_dim=None)")
-        with (
-            rig.undisturbed(training=False),
-            stirred(rig),
-            rig.in_double() as function,
-        ):
-            return [_Trial(rig, function, rig.input_batch_dim or 0).row()]
+        dim = rig.input_batch_dim or 0
+        with rig.undisturbed(training=False), stirred(rig):
+            with suppress(CannotTellError):
+                if row := _Trial(rig, rig.call.function, dim).plainly_apart():
+                    return [row]
+            with rig.in_double() as function:
+                return [_Trial(rig, function, dim).row()]
 
 
 class _Trial:
@@ -101,19 +105,39 @@ class _Trial:
         with same_draws(self.rig.seed + seed):
             return float_outputs(self.function(self.batch(order)))
 
-    def row(self) -> Row:
+    def reference(self) -> dict[str, Tensor]:
         calibrate(self.rig.model, lambda: self.function(self.batch(self.whole)))
-        reference = self.call(self.whole)
+        return self.call(self.whole)
+
+    def plainly_apart(self) -> Row | None:
+        """The row where float32 keeps to the bound of float64; None where it does not tell."""
+        if self.size <= 2:  # noqa: PLR2004
+            return None
+        reference, bound = self.reference(), tolerance(torch.float64)
+        if any(tensor.dtype != torch.float32 for tensor in reference.values()):
+            return None
+        layouts = self.layouts(reference)
+        row = self.quick(reference, layouts)
+        alike = row.number("change") > bound or not self.are_distinct(reference, layouts)
+        return None if alike else Row(row, bound=bound)
+
+    def quick(self, reference: dict[str, Tensor], layouts: dict[str, list[_Layout]]) -> Row:
+        """All changes at once, to one half of the samples and to the other; the worse of both."""
+        half = self.size // 2
+        rows = [
+            self.compare(reference, layouts, _everything(self.size, kept))
+            for kept in (self.whole[:half], self.whole[-half:])
+        ]
+        return Row(max(rows, key=_ratio), samples=self.size, random=False)
+
+    def row(self) -> Row:
+        reference = self.reference()
         layouts = self.layouts(reference)
         if self.size > 2:  # noqa: PLR2004
-            half = self.size // 2
-            quick = [
-                self.compare(reference, layouts, _everything(self.size, kept))
-                for kept in (self.whole[:half], self.whole[-half:])
-            ]
-            if max(map(_ratio, quick)) <= 1:
+            quick = self.quick(reference, layouts)
+            if _ratio(quick) <= 1:
                 self.require_distinct(reference, layouts)
-                return Row(max(quick, key=_ratio), samples=self.size, random=False)
+                return quick
         random = not _same(reference, self.call(self.whole, seed=1))
         if not _same(reference, self.call(self.whole)):
             raise CannotTellError("two calls on the same batch differ, even under the same draws")
@@ -165,11 +189,12 @@ class _Trial:
         return found
 
     def require_distinct(self, reference: dict[str, Tensor], layouts: dict[str, list[_Layout]]) -> None:
-        for place, options in layouts.items():
-            rows = options[0].rows(reference[place], self.whole)
-            if relative_change(rows, rows.roll(1, 0)) > tolerance(rows.dtype):
-                return
-        raise CannotTellError("every sample has the same output: a leak could not be seen")
+        if not self.are_distinct(reference, layouts):
+            raise CannotTellError("every sample has the same output: a leak could not be seen")
+
+    def are_distinct(self, reference: dict[str, Tensor], layouts: dict[str, list[_Layout]]) -> bool:
+        each = (options[0].rows(reference[place], self.whole) for place, options in layouts.items())
+        return any(relative_change(rows, rows.roll(1, 0)) > tolerance(rows.dtype) for rows in each)
 
     def compare(
         self, reference: dict[str, Tensor], layouts: dict[str, list[_Layout]], change: _Change

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from pytest_dlcheck.run.dropping import dropped
 from pytest_dlcheck.run.entry import Entry, entry
 from pytest_dlcheck.run.errors import CannotTellError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.influence import Influence, Unused, is_flags
+from pytest_dlcheck.run.influence import Influence, Unused, is_flags, silent_along
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.stirring import stirred
 from pytest_dlcheck.run.tree import batch_size, take
@@ -35,7 +36,9 @@ _ROLES = {"features": "feature", "channels": "feature", "time steps": "time", "p
 
 
 class Usage(Experiment):
-    """Perturbs inputs in eval mode and double precision, zero-initialised parameters stirred.
+    """Perturbs inputs in eval mode, zero-initialised parameters stirred.
+
+    In double precision, unless a gradient reaches every part of every input in the model's own.
 
     Fills ``usage``: a row per input tensor (``part`` is ``tensor``), and a row per axis of one along
     which some indices influence nothing (``part`` is ``axis``).
@@ -49,6 +52,10 @@ class Usage(Experiment):
             whole = entry(rig)
             if not list(whole.named()):
                 raise CannotTellError("the model is called without a tensor")
+            with suppress(CannotTellError):
+                plain = _Trial(rig, whole, whole.function)
+                if plain.all_is_used():
+                    return list(plain.rows())
             with rig.in_double(whole.function) as function:
                 return list(_Trial(rig, whole, function).rows())
 
@@ -80,6 +87,20 @@ class _Trial:
             return given
         few = take(given.inputs, torch.linspace(0, size - 1, count).round().long(), dim)
         return replace(given, inputs=few)
+
+    def all_is_used(self) -> bool:
+        """Whether a gradient reaches every part of every input, so that nothing is left to be tried."""
+        slopes = self.slopes or {}
+        return all(
+            self._is_used(tensor, slopes.get(index)) for index, (_, tensor) in enumerate(self.named)
+        )
+
+    def _is_used(self, tensor: Tensor, slope: Tensor | None) -> bool:
+        if slope is None or not bool(slope.any()):
+            return False
+        if tensor.is_floating_point():
+            return not any(bool(silent_along(slope == 0, axis).any()) for axis in self.axes(tensor))
+        return bool(slope.ne(0).any(self.rig.input_batch_dim or 0).all())
 
     def rows(self) -> Iterator[Row]:
         slopes = self.slopes or {}
