@@ -27,14 +27,16 @@ class LossIsSound(Check):
     pairs of samples (`(n, 1)` against `(n,)`); targets lie where the loss wants them; a loss that wants
     logits gets no probabilities (softmax twice), one that wants log-probabilities gets such, normalised
     over classes and not over the batch; rows of classes are not cut across positions by a `view` without
-    a permute; the right answer is not masked, pairs meet their partners, every class is heard, and none
-    weighs as it is frequent, labels do not all become one class; and right answers cost less than wrong.
+    a permute; the right answer is not masked, pairs meet their partners, some are pushed apart; every
+    class is heard, none weighs as it is frequent, not all labels become one; right answers cost less
+    than wrong ones; and no summed KL term drowns a reconstruction that is averaged.
 
     **Why it matters.** Each of these trains without an error: slowly, towards the mean, or backwards.
 
     **How it decides.** By listening to torch's loss functions, and by asking `loss=` alone: with targets
-    permuted, right and wrong answers. Sums of probabilities are compared with 1; all else is exact. On a
-    watched loop: from the graph of a few losses, what torch's own are given, where most show the same.
+    permuted, right and wrong answers, outputs far apart. Sums of probabilities are compared with 1, the
+    price of information with what it can earn; all else is exact. On a watched loop: from the graph of a
+    few losses, what torch's own are given, and their terms, where most show the same.
 
     **What it cannot see.** Losses written by hand inside `training_step`, except their value and sign of
     the torch losses in them. On a watched loop: the sign, the targets, and losses that are compiled.
@@ -109,10 +111,8 @@ class LossIsSound(Check):
             yield from faults.of_value(row)
         elif part == "call":
             yield from faults.of_call(row, self.normalised, self.log_normalised)
-        elif part in {"classes", "one_class", "weights"}:
-            yield from faults.of_classes(row)
-        elif part == "pairing":
-            yield from faults.of_pairing(row, self.pairing)
+        else:
+            yield from faults.of_test(row, self.pairing)
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:

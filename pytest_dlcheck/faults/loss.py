@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pytest_dlcheck.faults import collapse
+from pytest_dlcheck.faults.collapsing import of_collapsing
 from pytest_dlcheck.faults.ignored import advice_on_ignored
 from pytest_dlcheck.faults.loss_fault import Fault
 from pytest_dlcheck.faults.loss_matches import advice_on_matches, of_matches
@@ -54,6 +55,19 @@ def of_call(row: Row, tight: float, loose: float) -> Iterator[Fault]:
     elif kind == "kl_div" and rows <= tight:
         near = Measure("rows' distance from 1", rows, "ratio", tight, ">=")
         yield _no_logs(row, near, probabilities=True)
+
+
+def of_test(row: Row, least: float) -> Iterator[Fault]:
+    """What is wrong with a loss by what it was asked, or by the terms that it is made of.
+
+    Args:
+        row: the test.
+        least: relative change with permuted targets up to which they are ignored.
+    """
+    if row.text("part") == "pairing":
+        yield from of_pairing(row, least)
+    yield from of_classes(row)
+    yield from of_collapsing(row)
 
 
 def of_pairing(row: Row, least: float) -> Iterator[Fault]:

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.tree import map_tensors
+from pytest_dlcheck.run.tree import map_tensors, tensors
 from pytest_dlcheck.trace import Row
 
 _SCALES = (0.1, 0.5, 2.0)
 """Sizes of the outputs that are tried: a margin is met by some of them, never by all."""
+_NEAR = 1e-2
+"""The same from another output on, which a margin of pairs may be measured from."""
 _CLASSES = 20
 _EACH = 4
 """Samples of a class that a batch must hold before the class is spoken of."""
@@ -36,7 +38,11 @@ def unheard(rig: Rig, outputs: Any, main: Tensor, targets: Tensor) -> Iterator[R
     try:
         for scale in _SCALES:
             for shift in (-scale, 0.0, scale):
-                moved |= _moves(rig, outputs, main, targets, (scale, shift))
+                moved |= _moves(rig, outputs, main, targets, torch.randn_like(main) * scale + shift)
+        for other in tensors(outputs):
+            if other is not main and other.shape == main.shape and other.is_floating_point():
+                near = other.detach() + torch.randn_like(main) * _NEAR / main[0].numel() ** 0.5
+                moved |= _moves(rig, outputs, main, targets, near.to(main))
     except (RuntimeError, ValueError, IndexError, TypeError):
         return
     silent, counts = [], []
@@ -51,10 +57,9 @@ def unheard(rig: Rig, outputs: Any, main: Tensor, targets: Tensor) -> Iterator[R
         )
 
 
-def _moves(rig: Rig, outputs: Any, main: Tensor, targets: Tensor, size: tuple[float, float]) -> Tensor:
+def _moves(rig: Rig, outputs: Any, main: Tensor, targets: Tensor, tried: Tensor) -> Tensor:
     """Which samples' outputs have a gradient."""
-    scale, shift = size
-    free = (torch.randn_like(main) * scale + shift).requires_grad_()
+    free = tried.detach().requires_grad_()
     nest = map_tensors(outputs, lambda t: free if t is main else t.detach())
     with torch.enable_grad(), rig.undisturbed():
         loss = rig.objective.loss_of_outputs(nest, targets)

@@ -1,4 +1,4 @@
-"""What a recipe's loss is given that calls none of torch's losses. Read before its graph is used up."""
+"""What the graph of a recipe's loss tells beyond calls of torch's. Read before it is used up."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from pytest_dlcheck.run.watch.losses.given import what_is_written
 from pytest_dlcheck.run.watch.losses.kept import kept
 from pytest_dlcheck.run.watch.losses.mixed import what_is_mixed
 from pytest_dlcheck.run.watch.losses.outputs import made_here
+from pytest_dlcheck.run.watch.losses.posteriors import outweighing
 from pytest_dlcheck.run.watch.losses.written import Written, written
 from pytest_dlcheck.trace import Row
 
 
 @dataclass(frozen=True)
 class WrittenOut:
-    """A loss that is written out.
+    """A loss that is written out, or made of terms that are.
 
     Attributes:
-        rows: as ``loss_soundness`` has them of calls.
+        rows: as ``loss_soundness`` has them of calls and terms.
         targets: the targets of every comparison, by its kind.
     """
 
@@ -34,19 +35,22 @@ class WrittenOut:
 
 
 def written_out(batch: Any, found: Computed) -> WrittenOut:
-    """What the loss compares; nothing where torch's losses are called.
+    """What the loss compares, where none of torch's is called, and how its terms stand to each other.
 
     Args:
         batch: what the loss was computed of.
         found: how it was computed, with its graph.
     """
-    if found.calls or not isinstance(found.loss, Tensor) or found.loss.grad_fn is None:
+    if not isinstance(found.loss, Tensor) or found.loss.grad_fn is None:
         return WrittenOut()
     for tensor in tensors(found.outputs):
         made_here(tensor)
+    terms = tuple(outweighing(found.loss))
+    if found.calls:
+        return WrittenOut(terms)
     batches = [tensors(batch)]
     compared = written(found.loss.grad_fn, batches)
-    rows = (*what_is_written(compared), *what_is_mixed((), compared, batches))
+    rows = (*terms, *what_is_written(compared), *what_is_mixed((), compared, batches))
     rows += tuple(row for each in compared for row in _of_cosines(found, each))
     return WrittenOut(rows, tuple((each.kind, each.target) for each in compared))
 

@@ -37,6 +37,7 @@ from . import (
     faults_of_padding_masks,
     faults_of_pairs,
     faults_of_plateaus,
+    faults_of_posteriors,
     faults_of_references,
     faults_of_replaced_parts,
     faults_of_resets,
@@ -76,6 +77,7 @@ ADDED = (
     faults_of_frozen_flags,
     faults_of_weighted_draws,
     faults_of_plateaus,
+    faults_of_posteriors,
 )
 """Importing them adds their cases to CASES."""
 
@@ -111,6 +113,7 @@ QUIET += [
     *faults_of_foresight.QUIET,
     *faults_of_frozen_flags.QUIET,
     *faults_of_plateaus.QUIET,
+    *faults_of_posteriors.QUIET,
     *faults_of_weighted_draws.QUIET,
     *faults_of_copying.QUIET,
     *faults_of_opponents.QUIET,

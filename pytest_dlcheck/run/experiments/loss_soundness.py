@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from pytest_dlcheck.run.class_weights import of_call
 from pytest_dlcheck.run.distributions import SHARP, distances
+from pytest_dlcheck.run.drawn_together import drawn_together
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.first_pass import Heard, heard_by
@@ -37,8 +38,8 @@ _FEW = 4
 class LossSoundness(Experiment):
     """Fills ``loss_soundness``: one row of the loss itself, one per loss function seen, one per test.
 
-    ``part`` tells them apart: ``value``, ``call``, ``pairing``, ``answers``, ``doubling``,
-    ``one_class``, ``weights``.
+    ``part`` tells them apart: ``value``, ``call``, ``terms``, ``weights``, ``pairing``, ``answers``,
+    ``pairs``, ``doubling``, ``one_class``.
     """
 
     fact = "loss_soundness"
@@ -244,6 +245,8 @@ def _asked_alone(rig: Rig, result: Computed) -> Iterator[Row]:
         yield from found
     if not result.calls:
         yield from unheard(rig, result.outputs, main, targets)
+    if not _maximized(rig):
+        yield from drawn_together(rig, result.outputs, targets)
 
 
 def _pairing(ask: Any, main: Tensor, targets: Tensor) -> Iterator[Row]:

@@ -42,6 +42,7 @@ from pytest_dlcheck.run.watch.losses.outputs import made_here
 from pytest_dlcheck.run.watch.losses.padding import counted
 from pytest_dlcheck.run.watch.losses.partners import Couples
 from pytest_dlcheck.run.watch.losses.policies import weighing
+from pytest_dlcheck.run.watch.losses.posteriors import outweighing
 from pytest_dlcheck.run.watch.losses.same_rows import SameRows
 from pytest_dlcheck.run.watch.losses.written import weightless, written
 from pytest_dlcheck.run.watch.models.answers import Answers
@@ -139,7 +140,7 @@ class Targets:
         paired = any(len(batch) > 1 for batch in self._batches)
         scores = (*what_is_given(nodes), *what_is_written(by_hand))
         scores += (*what_diverges(divergences(nodes, losses[0])),)
-        scores += (*what_is_mixed(nodes, by_hand, self._batches),)
+        scores += (*what_is_mixed(nodes, by_hand, self._batches), *outweighing(losses[0]))
         pairs = pairing(
             nodes[0],
             self._batches,
