@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pytest_dlcheck.run.errors import CannotTellError
+from pytest_dlcheck.run.graph import edges_of
+from pytest_dlcheck.run.loss_calls import last_operation, operation_of
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.seeding import reseed
 from pytest_dlcheck.run.tree import map_tensors, tensors
@@ -39,6 +41,9 @@ _ALIKE = 1e-3
 """The same for two courses of a loss, of which each is a difference of such."""
 _SLACK = 0.25
 """Relative difference of a slope from its measurement: a detached side gives none of it, or half."""
+_AXES = 8
+"""Of outputs made up for a model that gives their distance."""
+_NORMS = frozenset({"LinalgVectorNorm", "Norm"})
 _Ask: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -50,13 +55,16 @@ def drawn_together(rig: Rig, outputs: Any, targets: Tensor) -> Iterator[Row]:
         outputs: what the model gives.
         targets: one number for each pair, of two distinct values.
     """
-    sides = [t for t in tensors(outputs) if t.is_floating_point()]
-    if len(sides) != _TWO or not _are_pairs(sides[0], sides[1], targets):
+    sides = [t for t in tensors(outputs) if t.is_floating_point() and t.requires_grad]
+    if not _are_several(targets) or not (_are_pairs(sides, targets) or _is_distance(sides, targets)):
         return
-    one, other = sides
+    one = sides[0]
+    like = one.detach().float() if len(sides) == _TWO else torch.zeros(len(one), _AXES).to(one.device)
 
     def ask(first: Tensor, second: Tensor) -> Tensor:
-        given = {id(one): first, id(other): second}
+        given = {id(one): first, id(sides[-1]): second}
+        if len(sides) == 1:
+            given = {id(one): (first - second).norm(dim=1).view_as(one)}
         reseed(rig.seed)
         nest = map_tensors(outputs, lambda t: given.get(id(t), t.detach()))
         return rig.objective.loss_of_outputs(nest, targets).reshape(())
@@ -64,17 +72,30 @@ def drawn_together(rig: Rig, outputs: Any, targets: Tensor) -> Iterator[Row]:
     try:
         with rig.undisturbed():
             reseed(rig.seed)
-            yield from _asked(ask, one.detach().float(), targets.reshape(-1))
+            yield from _asked(ask, like, targets.reshape(-1))
     except (RuntimeError, ValueError, IndexError, TypeError, AttributeError, CannotTellError):
         return
 
 
-def _are_pairs(one: Tensor, other: Tensor, targets: Tensor) -> bool:
-    fits = one.shape == other.shape and one.dim() == _TWO and one.size(1) >= _TWO
-    if not fits or targets.numel() != len(one) or not (one.requires_grad and other.requires_grad):
-        return False
+def _are_several(targets: Tensor) -> bool:
     counts = torch.unique(targets, return_counts=True)[1]
     return len(counts) == _TWO and int(counts.min()) >= _EACH
+
+
+def _are_pairs(sides: Sequence[Tensor], targets: Tensor) -> bool:
+    if len(sides) != _TWO or sides[0].shape != sides[1].shape or sides[0].dim() != _TWO:
+        return False
+    return sides[0].size(1) >= _TWO and targets.numel() == len(sides[0])
+
+
+def _is_distance(sides: Sequence[Tensor], targets: Tensor) -> bool:
+    """Whether the model gives norms of differences, none of whose sides is fixed."""
+    if len(sides) != 1 or not sides[0].dim() or not len(sides[0]) == sides[0].numel() == targets.numel():
+        return False
+    name, node = last_operation(sides[0])
+    while node is not None and name in _NORMS | {"Add"} and edges_of(node) == [0]:
+        name, node = operation_of(node.next_functions[0][0])
+    return last_operation(sides[0])[0] in _NORMS and name == "Sub" and edges_of(node) == [0, 1]
 
 
 def _asked(ask: _Ask, like: Tensor, targets: Tensor) -> Iterator[Row]:

@@ -33,6 +33,16 @@ class Wide(Siamese):
         self.encoder = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 128))
 
 
+class Distant(Siamese):
+    def forward(self, one, other):
+        return F.pairwise_distance(*super().forward(one, other))
+
+
+class FromTheCentre(Siamese):
+    def forward(self, one, other):
+        return (self.encoder(one + other) - 1).norm(dim=1)
+
+
 class Predicting(Siamese):
     def forward(self, one, other):
         with torch.no_grad():
@@ -81,6 +91,13 @@ def cosines(hinge):
     return loss
 
 
+def given_distances(hinge):
+    def loss(distance, same):
+        return (same * distance**2 + (1 - same) * hinge(distance).relu() ** 2).mean()
+
+    return loss
+
+
 def apart_by_sum(outputs, same):
     away = (outputs[0] - outputs[1]).abs().sum(1)
     return (same * away).sum() / same.sum() + ((1 - same) * (away - 1).relu()).sum() / (1 - same).sum()
@@ -96,6 +113,7 @@ def plus_for_minus(outputs, same):
     [
         (contrastive(lambda distance: distance - 2), Siamese),
         (contrastive(lambda distance: distance - 0.5), Normalised),
+        (given_distances(lambda distance: distance - 0.5), Distant),
         (cosines(lambda likeness: 0.3 - likeness), Siamese),
         (apart_by_sum, Siamese),
         (plus_for_minus, Siamese),
@@ -146,6 +164,10 @@ def of_the_nearest(outputs, same):
 def test_margins_of_any_size_are_not(margin):
     assert not is_told(contrastive(lambda distance: margin - distance))
     assert not is_told(contrastive(lambda distance: margin - distance), Wide)
+
+
+def test_neither_are_they_where_the_model_gives_the_distance():
+    assert not is_told(given_distances(lambda distance: 5 - distance), Distant)
 
 
 @pytest.mark.parametrize(
@@ -201,6 +223,7 @@ def taught(outputs, classes):
     [
         (each_to_the_other_detached, Siamese),
         (towards_a_target, Predicting),
+        (given_distances(lambda distance: distance - 0.5), FromTheCentre),
         (weighed, Siamese),
         (of_two_heads, Siamese),
         (taught, Siamese),
