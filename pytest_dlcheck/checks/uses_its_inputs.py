@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
+from pytest_dlcheck.faults import lookups, recurrence
 from pytest_dlcheck.faults import usage as faults
+from pytest_dlcheck.faults.usage_examples import axis_of, tensor_of
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict
@@ -34,18 +36,23 @@ class UsesItsInputs(Check):
     that leave out parts, and the last step of a model that predicts every step, do not. A mask fails
     that hides from all queries what differs between sequences, and leaves only places with one and the
     same value. Steps that matter, and from which no gradient comes back but from the last one, are
-    advice. Of a watched loop masks alone are judged, after the watch, on a copy of each trained model.
+    advice. Where neither outputs nor losses, in either mode, change with what the steps of a recurrent
+    cell give (of torch's, or of your own that is given one state each time) but with the last one's, all
+    others are thrown away, and it fails. Ids that are clamped, or taken modulo, before an embedding
+    looks them up fail where more than half of the different ones, in more than half of all lookups,
+    share one row. Of a watched loop masks and cells alone are judged, after the watch, on a copy of each
+    trained model.
 
     **What it cannot see.** Inputs that are constant in the batch (an all-ones mask): they are not
     judged; nor inputs that a `**kwargs` swallows or whose name begins with an underscore. A part that
-    only some samples use counts as used.
+    only some samples use counts as used. Numbers that are computed before they are cut are no ids.
 
     **Source.** Karpathy, "A recipe for training neural networks" ("use backprop to chart dependencies").
     """
 
     family = "contract"
     reads = frozenset({"usage"})
-    glances = frozenset({"attended"})
+    glances = frozenset({"attended", "recurrence", "lookups"})
     shows = Effect.INPUTS
     leads_to = frozenset(
         {
@@ -71,7 +78,7 @@ class UsesItsInputs(Check):
         """Fail on whole inputs first, then on parts."""
         trace = evidence.the("inspect")
         if trace.trial.kind == "watch":
-            return self._watched(trace.rows("attended"))
+            return self._watched(trace)
         rows = trace.rows("usage")
         if not all(math.isfinite(r.number("edge")) for r in rows if r.text("part") == "axis"):
             return self.inconclusive("the influence of an input is not a finite number")
@@ -81,8 +88,10 @@ class UsesItsInputs(Check):
             names = ", ".join(f"`{row.text('input')}`" for row in inputs)
             return self.inconclusive(f"{names} cannot be told: replaced by others, it is the same")
         lost = [row for row in inputs if faults.is_ignored(row)]
-        is_lost, masks = len(lost) > self.allowed, trace.rows("attended")
-        if fault := faults.ignored(rows, lost) if is_lost else faults.hidden(masks):
+        fault = lookups.shared(trace.rows("lookups"))
+        fault = fault or recurrence.thrown_away(trace.rows("recurrence"))
+        fault = fault or (faults.ignored(rows, lost) if len(lost) > self.allowed else None)
+        if fault := fault or faults.hidden(trace.rows("attended")):
             return self.failed_by(fault)
         if cut := [row for row in rows if faults.is_cut_off(row, self.region)]:
             found = faults.cut_off(max(cut, key=lambda row: row.number("share")))
@@ -91,11 +100,13 @@ class UsesItsInputs(Check):
         if untold := [f"`{row.text('input')}`" for row in inputs if not row.flag("told")]:
             text = f"{text}; not judged, constant in the batch: {', '.join(untold)}"
         measure = Measure("inputs that change no output", 0, "count", self.allowed)
-        return self.passed(text, measure, advice=faults.advice_on(rows))
+        advice = (*faults.advice_on(rows), *lookups.advice(trace.rows("lookups")))
+        return self.passed(text, measure, advice=advice)
 
-    def _watched(self, masks: tuple[Row, ...]) -> Verdict:
-        """By what attention hides: nothing else is tried of a loop that is not ours."""
-        if fault := faults.hidden(masks):
+    def _watched(self, trace: Trace) -> Verdict:
+        """By what attention hides and cells throw away: no more is tried of a loop that is not ours."""
+        masks = trace.rows("attended")
+        if fault := recurrence.thrown_away(trace.rows("recurrence")) or faults.hidden(masks):
             return self.failed_by(fault)
         measure = Measure("masks that hide all but the padding", 0, "count", 0)
         return self.passed(f"0 of {len(masks)} masks hide all but the padding (bound 0)", measure)
@@ -103,48 +114,35 @@ class UsesItsInputs(Check):
     @classmethod
     def healthy(cls) -> Iterable[Example]:
         """All used; strides that skip rims; a mask that hides nothing in this batch."""
-        yield Example("used", (_trace(_tensor("x")),))
-        rim = _axis("rows", role="place", how="strided", operation="conv2d", count=1, size=33)
-        yield Example("a stride skips the last row", (_trace(_tensor("x"), rim),))
-        mask = Row(_tensor("mask", used=False), told=False, kind="flags", index=1)
-        yield Example("a mask of ones", (_trace(_tensor("x"), mask),))
+        yield Example("used", (_trace(tensor_of("x")),))
+        rim = axis_of("rows", role="place", how="strided", operation="conv2d", count=1, size=33)
+        yield Example("a stride skips the last row", (_trace(tensor_of("x"), rim),))
+        steps = Row(site="cell", calls=24, thrown_away=0, state="anew")
+        ids = Row(site="words", operation="clamp", rows=200, values=900, merged=700, share=0.2)
+        yield Example("rare words", (_trace(tensor_of("x"), recurrence=steps, lookups=ids),))
+        mask = Row(tensor_of("mask", used=False), told=False, kind="flags", index=1)
+        yield Example("a mask of ones", (_trace(tensor_of("x"), mask),))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
         """A second input not read, features sliced off, the first step taken for the last."""
-        unread = Row(_tensor("other", used=False), index=1, how="untouched")
-        yield Example("a variable used twice", (_trace(_tensor("x"), unread),), ("input 1",))
-        features = _axis("features", role="feature", how="sliced", operation="__getitem__", raw=True)
-        yield Example("a wrong slice", (_trace(_tensor("x"), features),), ("input 0",))
+        unread = Row(tensor_of("other", used=False), index=1, how="untouched")
+        yield Example("a variable used twice", (_trace(tensor_of("x"), unread),), ("input 1",))
+        features = axis_of("features", role="feature", how="sliced", operation="__getitem__", raw=True)
+        yield Example("a wrong slice", (_trace(tensor_of("x"), features),), ("input 0",))
         mask = Row(site="attention", operation="softmax", input="x", hidden=0.7, inverted=True)
-        inverted = replace(_trace(_tensor("x")), facts={"usage": (_tensor("x"),), "attended": (mask,)})
+        inverted = _trace(tensor_of("x"), attended=mask)
         yield Example("an inverted mask", (inverted,), ("attention",))
+        steps = Row(site="cell", calls=24, thrown_away=23, state="anew")
+        yield Example("a state begun anew", (_trace(tensor_of("x"), recurrence=steps),), ("cell",))
+        ids = Row(site="users", operation="clamp", rows=30, values=300, merged=271, share=0.9)
+        few = Row(ids, row=29, largest=299)
+        yield Example("ids clamped", (_trace(tensor_of("ids"), lookups=few),), ("users",))
         watched = example_trace(Terms().watch(), usage=Row(part="watched"), attended=mask)
         yield Example("an inverted mask in a watched loop", (watched,), ("attention",))
-        steps = _axis("time steps", role="time", how="sliced", operation="__getitem__", maker="rnn")
-        yield Example("the first step for the last", (_trace(_tensor("x"), steps),), ("rnn",))
+        steps = axis_of("time steps", role="time", how="sliced", operation="__getitem__", maker="rnn")
+        yield Example("the first step for the last", (_trace(tensor_of("x"), steps),), ("rnn",))
 
 
-def _tensor(name: str, *, used: bool = True) -> Row:
-    return Row(part="tensor", input=name, index=0, kind="float", told=True, used=used)
-
-
-def _axis(words: str, **more: str | int | bool) -> Row:
-    known: dict[str, str | int | float | bool] = {
-        "part": "axis",
-        "input": "x",
-        "index": 0,
-        "words": words,
-        "count": 15,
-        "size": 16,
-        "pattern": "tail",
-        "which": "1 to 15",
-        "edge": 1.0,
-    }
-    known |= more
-    share = float(known["count"]) / float(known["size"])
-    return Row(known, share=share)
-
-
-def _trace(*rows: Row) -> Trace:
-    return example_trace(Terms().inspect(), usage=rows)
+def _trace(*rows: Row, **more: Row) -> Trace:
+    return example_trace(Terms().inspect(), usage=rows, **more)

@@ -30,8 +30,8 @@ def is_cut_off(row: Row, large: float) -> bool:
     if row.text("part") != "axis" or row.number("edge") < _CUT or row.flag("masked"):
         return False
     role, how, pattern = row.text("role"), row.text("how"), row.text("pattern")
-    if how in {"zeroed", "untouched"}:
-        return role == "feature" and row.flag("raw")
+    if how in {"zeroed", "untouched", "unread"}:
+        return role == "feature" and (row.flag("raw") or how == "unread")
     if how != "sliced":
         return False
     if role == "feature":
@@ -186,6 +186,11 @@ def _story_of_part(row: Row) -> tuple[str, str]:
         return f"nothing reads these {words}", f"use all {words}, or take them out of the data"
     if row.text("how") == "zeroed":
         return f"these {words} are set to zero by {place}", f"keep all {words}"
+    if row.text("how") == "unread":
+        return (
+            f"what is computed from these {words} is never used: last by {place}",
+            "use that result; a variable is overwritten, or another one taken twice",
+        )
     if row.text("role") == "time" and not row.flag("raw"):
         return (
             f"{place} keeps a step of {source} that has not seen the later {words}",

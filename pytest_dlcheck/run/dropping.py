@@ -82,6 +82,7 @@ def dropped(model: nn.Module, calls: Sequence[Callable[[], object]], given: Tens
         for a, b in moved
         if not _differ(a.outputs, b.outputs) and not any(word in a.name for word in _MAKERS)
     ]
+    losing = [pair for pair in losing if not _takes_its_share(pair[0], moved)]
     sliced = [pair for pair in losing if _how(pair[0]) == "sliced"]
     if losing:
         a, b = (sliced or losing)[0 if sliced else -1]
@@ -98,6 +99,14 @@ def dropped(model: nn.Module, calls: Sequence[Callable[[], object]], given: Tens
         "maker": _maker(model, calls[0], tensor if how != "unread" else a.outputs[0]),
         "raw": tensor is not None and _is(tensor, given),
     }
+
+
+def _takes_its_share(slicing: Operation, moved: list[tuple[Operation, Operation]]) -> bool:
+    """Whether what a slice leaves out is taken by another slice of the same tensor."""
+    return _how(slicing) == "sliced" and any(
+        _how(a) == "sliced" and _differ(a.outputs, b.outputs) and _is(a.inputs[0], slicing.inputs[0])
+        for a, b in moved
+    )
 
 
 def _how(operation: Operation) -> str:

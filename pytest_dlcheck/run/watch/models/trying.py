@@ -1,8 +1,8 @@
 """Where a watch ends, copies of the trained models are tried on what these were called on.
 
-Whether samples of a batch meet, places of a sequence see those after them, and attention hides padding
-or all the rest, as the experiments of a recipe find it out. The models themselves are not called. No
-judgement.
+Whether samples of a batch meet, places of a sequence see those after them, attention hides padding or
+all the rest, and the steps of a cell are thrown away, as the experiments of a recipe find it out. The
+models themselves are not called. No judgement.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from torch import distributed, nn
 
 from pytest_dlcheck.recipe import Recipe
 from pytest_dlcheck.run.as_called import forward_of, nest_of
+from pytest_dlcheck.run.cells import cells_of
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.experiments.attended import Attended, padded_sequences
 from pytest_dlcheck.run.experiments.flow import Flow
 from pytest_dlcheck.run.experiments.future import Future
 from pytest_dlcheck.run.experiments.neighbours import Neighbours
+from pytest_dlcheck.run.experiments.recurrence import Recurrence
 from pytest_dlcheck.run.inspection import conduct
 from pytest_dlcheck.run.record import Record
 from pytest_dlcheck.run.rig import Rig
@@ -43,7 +45,7 @@ WORK = 1 << 32
 
 
 def tried(model: nn.Module, call: Call | None) -> dict[str, tuple[Row, ...]]:
-    """The facts ``meetings``, ``foresight``, ``copying``, ``attended``; none where a model is left.
+    """The facts ``meetings``, ``foresight``, ``copying``, ``attended``, ``recurrence``, if it is tried.
 
     Args:
         model: as it is where the watch ends.
@@ -62,6 +64,7 @@ def tried(model: nn.Module, call: Call | None) -> dict[str, tuple[Row, ...]]:
                 "copying": tuple(_copying(model, call)),
                 "cut_within": tuple(_cut_within(model, call)),
                 **_attended(model, call),
+                **_thrown_away(model, call),
             }
         except KeyboardInterrupt:
             raise
@@ -118,6 +121,15 @@ def _attended(model: nn.Module, call: Call) -> dict[str, tuple[Row, ...]]:
         return {}
     rows = _found(Attended(), _rig(model, call, batch_dim=0))
     return {"attended": rows, "usage": (Row(part="watched"),)} if rows else {}
+
+
+def _thrown_away(model: nn.Module, call: Call) -> dict[str, tuple[Row, ...]]:
+    """Cells whose steps come to nothing, with a row for what a recipe is asked besides; none if none."""
+    if not any(True for _ in cells_of(model)):
+        return {}
+    found = _found(Recurrence(), _rig(model, call, batch_dim=0))
+    rows = tuple(row for row in found if row.integer("thrown_away"))
+    return {"recurrence": rows, "usage": (Row(part="watched"),)} if rows else {}
 
 
 def _found(experiment: Experiment, rig: Rig | None) -> tuple[Row, ...]:
