@@ -16,6 +16,7 @@ from pytest_dlcheck.run.errors import NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.operations import line_of_caller
 from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.threads import is_compiled
 from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.trace import Row
 
@@ -69,8 +70,8 @@ class Lookups(Experiment):
     def run(self, rig: Rig) -> Iterable[Row]:
         """The rows."""
         tables = {id(m.weight): (n, m) for n, m in rig.model.named_modules() if isinstance(m, _TABLES)}
-        if not tables:
-            raise NotApplicableError("the model has no embedding")
+        if not tables or is_compiled(rig.model):
+            raise NotApplicableError("the model has no embedding that can be listened to")
         seen: dict[int, list[_Carried]] = {}
         for number in range(_BATCHES):
             batches = rig.look_ahead(number + 1) if number else [rig.batch]

@@ -17,6 +17,7 @@ from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.passage import objectives
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.stirring import stirred
+from pytest_dlcheck.run.threads import is_compiled
 from pytest_dlcheck.run.tree import map_tensors, tensors
 from pytest_dlcheck.trace import Row
 
@@ -36,8 +37,8 @@ class Recurrence(Experiment):
     def run(self, rig: Rig) -> Iterable[Row]:
         """The rows."""
         cells = dict(cells_of(rig.model))
-        if not cells:
-            raise NotApplicableError("the model has no recurrent cell")
+        if not cells or is_compiled(rig.model):
+            raise NotApplicableError("the model has no recurrent cell that can be listened to")
         with stirred(rig):
             calm, calls = _calm(rig, cells, training=False)
             steps = [name for name, one in calls.items() if one.are_steps(cells[name])]
