@@ -27,6 +27,7 @@ SETS = (
     "sealed_eighth",
     "sealed_ninth",
     "sealed_tenth",
+    "sealed_eleventh",
 )
 
 
