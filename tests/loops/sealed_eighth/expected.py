@@ -2,7 +2,6 @@
 
 ADVISED = {
     "cancer_trainer_scaled_split",
-    "digits_prefetcher",
     "digits_triplet_embedding",
     "digits_transfer_frozen_backbone",
     "digits_simsiam",

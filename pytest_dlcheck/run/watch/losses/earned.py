@@ -24,6 +24,10 @@ SAME = 0.99
 """Correlation from which on numbers are a variable's, less a mean or in another unit; chosen."""
 ALIKE = 0.3
 """Correlation from which on an advantage is known to rise, or fall, with what was earned; chosen."""
+MARGIN = 0.2
+"""By how much the correlation in the other order must be less; chosen."""
+LINE = 1 - 1e-7
+"""Correlation of the same numbers in two units, of single precision."""
 LARGEST = 1 << 20
 
 
@@ -47,10 +51,21 @@ def _following(weights: Tensor, names: re.Pattern[str]) -> list[tuple[str, float
     """The correlation with each variable of as many numbers."""
     held = ((name, _numbers(value, len(weights))) for name, value in _variables(names))
     return [
-        (name, float(torch.corrcoef(torch.stack([weights, numbers]))[0, 1]))
+        (name, _correlation(weights, numbers))
         for name, numbers in held
         if numbers is not None and float(numbers.std()) > 0
     ]
+
+
+def _correlation(weights: Tensor, numbers: Tensor) -> float:
+    """That of two rows of numbers; 0 where the one turned round would tell the opposite.
+
+    Returns fall from step to step, so that in the order of the episode and in the other they follow each
+    other and oppose each other. Only those that lie on a line, and rise together, are certain there.
+    """
+    both = torch.stack([weights, numbers, numbers.flip(0)])
+    one, other = torch.corrcoef(both)[0, 1:].tolist()
+    return one if one >= LINE or abs(other) <= abs(one) - MARGIN else 0.0
 
 
 def _strongest(found: list[tuple[str, float]]) -> tuple[str, float]:

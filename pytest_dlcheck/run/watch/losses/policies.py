@@ -73,7 +73,9 @@ def _weighed(root: Node) -> Iterator[tuple[int, Tensor]]:
             if factor is not None and factor.numel() > 1 and bool((factor < 0).any()):
                 sign = 0  # some terms are turned, others not
         if kind_of(node) in _REDUCES | SHAPES or (kind_of(node) == "Mul" and len(edges) == 1):
-            waiting += [(child, sign * each) for child, each in below(node)]
+            waiting += [(child, sign * each) for child, each in below(node)][
+                ::-1
+            ]  # the first comes first
 
 
 def _sign_of(side: Node) -> int:
