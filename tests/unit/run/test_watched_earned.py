@@ -1,6 +1,6 @@
 """Weights are known for what a loop calls earned, and for which way they follow it."""
 
-import sys
+import inspect
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ FALLING = torch.linspace(1, 0, 40, dtype=torch.float64) ** 1.2
 
 
 def frame_of_the_test():
-    frame = sys._getframe()
+    frame = inspect.currentframe()
     while frame.f_code.co_name != "told":
         frame = frame.f_back
     return frame

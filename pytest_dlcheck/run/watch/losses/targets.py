@@ -48,7 +48,7 @@ from pytest_dlcheck.run.watch.losses.written import weightless, written
 from pytest_dlcheck.run.watch.models.answers import Answers
 from pytest_dlcheck.run.watch.models.once import Once
 
-FIRST = 12
+FIRST = 24
 """Backward passes that are looked at in any case, and"""
 AGAIN = 4
 """so many from each power of 4 on."""
