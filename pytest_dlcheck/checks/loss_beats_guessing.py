@@ -44,7 +44,7 @@ class LossBeatsGuessing(Check):
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop", "recipe", "loss"})
     glances: ClassVar[frozenset[str]] = frozenset(
-        {"guesses", "update_norm", "parameter_norm", "data_scale"}
+        {"guesses", "update_norm", "parameter_norm", "data_scale", "optimizer_groups", "comparisons"}
     )
     shows: ClassVar[Effect | None] = Effect.PROGRESS
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.LEARNING, Effect.GENERALIZATION})

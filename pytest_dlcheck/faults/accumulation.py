@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pytest_dlcheck.faults.steps import SCALE_FREE
 from pytest_dlcheck.trace import Row, Trace
+from pytest_dlcheck.verdict import Suspect
 
 
 def accumulates(row: Row) -> bool:
@@ -24,10 +25,11 @@ def undivided(trace: Trace) -> int:
     return row.integer("micro_batches") if accumulates(row) and adds and not is_free else 0
 
 
-def why_too_large(trace: Trace) -> tuple[str, str] | None:
-    """Cause and remedy of steps that are too large, where micro-batches add up undivided."""
+def added_up(trace: Trace) -> tuple[Suspect, str, str] | None:
+    """Suspect, cause and remedy of steps that are too large, where micro-batches add up undivided."""
     count = undivided(trace)
     if not count:
         return None
     cause = f"{count} micro-batches add up undivided: each step is {count} times that of their mean"
-    return cause, f"divide the loss by {count}, or lower the learning rate as much"
+    suspect = Suspect("optimizer", f"each step is made of {count} micro-batches")
+    return suspect, cause, f"divide the loss by {count}, or lower the learning rate as much"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from pytest_dlcheck.faults import data_scaling, settings, steps
-from pytest_dlcheck.faults.accumulation import why_too_large
 from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.faults.large_steps import why_too_large
 from pytest_dlcheck.faults.readings import update_ratio
 from pytest_dlcheck.statistics import running_medians
 from pytest_dlcheck.trace import Row, Trace
@@ -82,10 +82,8 @@ def _unknown(trace: Trace, ratio: float, place: Row | None, first: tuple[Suspect
 
 def _steps_too_large(trace: Trace, ratio: float, first: tuple[Suspect, ...]) -> Cause:
     blamed = Suspect("optimizer", f"its updates are {ratio:.2g} of the weights a step")
-    if setting := settings.large_steps(trace):
-        return Cause((blamed, *first), *setting[1:])
-    if story := why_too_large(trace):
-        return Cause((blamed, *first), *story)
+    if known := why_too_large(trace):
+        return Cause((blamed, *first), *known[1:])
     cause = f"the learning rate is too high: a step moves the weights by {ratio:.2g} of their size"
     return Cause((blamed, *first), cause, "lower the learning rate; warm it up, or clip gradients")
 
@@ -156,8 +154,7 @@ def relapse(trace: Trace, learned: float, lost: float, grown: float) -> Fault | 
     back = (last - best) / fall
     if not (back >= lost and growth >= grown):
         return None
-    setting = settings.large_steps(trace)
-    suspect, cause, remedy = setting or (
+    suspect, cause, remedy = why_too_large(trace) or (
         Suspect("optimizer", f"the weights grew {growth:.3g}-fold"),
         "the learning rate is too high: the weights grow until nothing is left of what was learned",
         "lower the learning rate; warm it up, or clip gradients",

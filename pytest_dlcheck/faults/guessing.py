@@ -9,9 +9,9 @@ import math
 from dataclasses import dataclass
 from statistics import fmean
 
-from pytest_dlcheck.faults.accumulation import why_too_large
 from pytest_dlcheck.faults.data_scaling import at_the_entry
 from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.faults.large_steps import why_too_large
 from pytest_dlcheck.statistics import mean_interval, trend
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
@@ -99,14 +99,13 @@ def collapsed(course: Course, trace: Trace, same: float, large: float) -> Fault:
         f"the loss is no better than that of guessing: {story(course)} (more than {same:g} should be "
         f"left), and by up to {row.number('apart_before'):.2g} before step {row.integer('same_since')}"
     )
-    entry, added = at_the_entry(trace), why_too_large(trace)
+    entry, known = at_the_entry(trace), why_too_large(trace)
     rate = (
         "the learning rate is too high: its steps have broken the model, whose outputs no longer depend "
         "on its inputs"
     )
-    cause, remedy = added or (
-        (entry.cause, entry.remedy) if entry else (rate, "lower the learning rate, or warm it up")
-    )
+    usual = (rate, "lower the learning rate, or warm it up")
+    cause, remedy = known[1:] if known else (entry.cause, entry.remedy) if entry else usual
     steps = Suspect(
         "optimizer",
         f"a step of {course.step:.2g} of the weights (bound {large:g}) came before, and a loss of "
@@ -117,7 +116,7 @@ def collapsed(course: Course, trace: Trace, same: float, large: float) -> Fault:
         measures=(
             Measure("scores' difference from sample to sample", row.number("apart"), "", same, ">"),
         ),
-        suspects=(steps,) if added or entry is None else (*entry.suspects[:1], steps),
+        suspects=(steps,) if known or entry is None else (*entry.suspects[:1], steps),
         cause=cause,
         remedy=remedy,
     )

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from statistics import median
 
 from pytest_dlcheck.faults import data_scaling, schedule, settings
-from pytest_dlcheck.faults.accumulation import why_too_large
 from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.faults.large_steps import why_too_large
 from pytest_dlcheck.faults.readings import update_ratio
 from pytest_dlcheck.faults.steps import (
     SCALE_FREE,
@@ -106,16 +106,14 @@ def unforgetting(trace: Trace) -> Fault | None:
 def too_large(trace: Trace, early: float, bound: float) -> Fault:
     """Early steps are larger than the bound (ratio), and the loss does not fall."""
     rate = max(trace.series("learning_rate"), default=math.nan)
-    setting, entry = settings.large_steps(trace), data_scaling.at_the_entry(trace)
+    known, entry = why_too_large(trace), data_scaling.at_the_entry(trace)
     blamed: tuple[Suspect, ...] = (
         Suspect("optimizer", f"lr up to {rate:.1e}", "lower the learning rate"),
     )
     remedy = "try a tenth and a hundredth of it: steps of 1e-3 of the weights are usual"
     cause = f"the learning rate ({rate:.1e}) is too high"
-    if story := why_too_large(trace):
-        cause, remedy = story
-    elif setting is not None:
-        blamed, cause, remedy = (setting[0], *blamed), *setting[1:]
+    if known is not None:
+        blamed, cause, remedy = (known[0], *blamed), *known[1:]
     elif entry is not None:
         blamed, cause, remedy = tuple(entry.suspects), entry.cause, entry.remedy
     return Fault(

@@ -57,6 +57,27 @@ def accumulation_not_divided():
             optimizer.zero_grad()
 
 
+def _accumulate(*, share):
+    images, labels = digits()
+    model = mlp(64, 32, 10)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
+    for i in range(40 * 16):
+        rows = torch.randint(len(images), (16,))
+        (F.cross_entropy(model(images[rows].flatten(1)), labels[rows]) / share).backward()
+        if (i + 1) % 16 == 0:
+            optimizer.step()
+            optimizer.zero_grad()
+
+
+def accumulation_divided_by_a_setting():
+    _accumulate(share=16)
+
+
+@fault(accumulation_divided_by_a_setting, "parameters_update", words=("undivided",))
+def accumulation_divided_by_one():
+    _accumulate(share=1)
+
+
 @fault(neighbours.accumulation_with_sgd, "steps_are_in_order", words=("remainder",))
 def accumulation_whose_remainder_is_dropped():
     images, labels = digits()

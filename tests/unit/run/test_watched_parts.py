@@ -140,10 +140,22 @@ def test_broadcast_outputs_are_told(loss, shape):
     assert bool(Targets(Guard(), Answers(Guard())).look([value]).told["crossed"]) == (shape == (8,))
 
 
-@pytest.mark.parametrize(("divided", "said"), [(False, True), (True, False)])
-def test_a_mean_that_nothing_divides_is_told(divided, said):
+@pytest.mark.parametrize(
+    ("scaled", "said"),
+    [
+        (lambda loss: loss, True),
+        (lambda loss: loss / 4, False),
+        (lambda loss: loss * 0.25, False),
+        (lambda loss: loss / 1, True),
+        (lambda loss: 1.0 * loss, True),
+        (lambda loss: torch.tensor(1.0) * loss, True),
+        (lambda loss: loss / 1 / 4, False),
+        (lambda loss: loss * loss, False),
+    ],
+)
+def test_a_mean_that_nothing_divides_is_told(scaled, said):
     value = F.cross_entropy(nn.Linear(4, 3)(torch.rand(8, 4)), torch.randint(3, (8,)))
-    assert Targets(Guard(), Answers(Guard())).look([value / 4 if divided else value]).undivided is said
+    assert Targets(Guard(), Answers(Guard())).look([scaled(value)]).undivided is said
 
 
 def test_a_batch_viewed_across_its_axes_is_told():

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.graph import Node, kind_of, walk
+from pytest_dlcheck.run.graph import Node, inputs_of, kind_of, walk
 from pytest_dlcheck.run.probes.batches import fingerprint
 from pytest_dlcheck.run.samples import is_plain
 from pytest_dlcheck.run.tree import tensors
@@ -250,6 +250,14 @@ def _partly(inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> str:
     return f"{len(fewer[0][0])} of {len(fewer[0][1])}" if fewer else ""
 
 
+def _is_by_one(node: Node) -> bool:
+    """Whether it multiplies or divides a single number by one, which changes nothing."""
+    if kind_of(node) not in {"Mul", "Div"} or len(inputs_of(node)) != 1:
+        return False
+    factors = [factor for name in ("self", "other") if (factor := kept(node, name)) is not None]
+    return len(factors) == 1 and factors[0].numel() == 1 and float(factors[0]) == 1
+
+
 def _scales(node: Node) -> bool:
     """Whether it multiplies or divides by a number, perhaps that of the batches that are added up."""
     names = ("self", "other") if kind_of(node) in {"Mul", "Div"} else ()
@@ -273,8 +281,8 @@ def _undivided(nodes: Sequence[Node]) -> bool | None:
         nodes: those next to the loss, its own first.
     """
     node = nodes[0]
-    while kind_of(node) in {"View", "ToCopy", "Neg"}:
-        node = node.next_functions[0][0]
+    while kind_of(node) in {"View", "ToCopy", "Neg"} or _is_by_one(node):
+        node = inputs_of(node)[0]
     if kind_of(node) in {"Div", "Mul"}:
         return False
     if node is None or kept(node, "target") is None:
