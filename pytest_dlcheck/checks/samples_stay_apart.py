@@ -10,6 +10,7 @@ from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, examp
 from pytest_dlcheck.faults.axes import (
     along_the_samples,
     carried_over,
+    is_told,
     kept_within,
     over_the_samples,
     viewed,
@@ -29,15 +30,16 @@ class SamplesStayApart(Check):
     takes the samples of a batch for steps of one sequence. It trains, and scores by what else is in the
     batch: new data, or another order, gives other answers.
 
-    **How it decides.** On a watched loop, in the first steps, where a loader that stacks samples gives a
-    model its batch as it is, so that the samples are known to lie along its first axis. It fails where a
-    recurrent layer or ``MultiheadAttention`` is called ``often`` or more, and every time has as many
-    steps as there are samples, and, in the samples' place, as many as another axis of the batch has. It
-    fails, too, where in ``often`` or more losses, and ``most`` of those looked at, a model is given a
-    state that it has given for the batch before, though the loader shuffles, or a recurrent layer within
-    it is so on each further batch; and where in ``often`` or more losses, and all that were looked at, a
-    softmax is over an axis of so many as there are samples, the first, that no other axis has, while
-    each sample has a target.
+    **How it decides.** On a watched loop, in the first steps, where a loader that stacks samples gives
+    a model its batch as it is, so that the samples are known to lie along its first axis. It fails
+    where a recurrent layer or ``MultiheadAttention`` is called ``often`` or more, and every time has as
+    many steps as there are samples, and, in the samples' place, as many as another axis of the batch
+    has. It fails, too, where in ``often`` or more losses, and ``most`` of those looked at, a model is
+    given a state that it has given for the batch before, though the loader shuffles, or a recurrent
+    layer within it is so on each further batch; a loop that cuts its batches by hand is looked at for
+    longer, for whether samples that come again come behind others than before; and where in ``often``
+    or more losses, and all that were looked at, a softmax is over an axis of so many as there are
+    samples, the first, that no other axis has, while each sample has a target.
 
     It fails, too, where a convolution, a linear layer, a recurrent one or attention is ``often`` or
     more, and every time, given a view of a batch, or of what the model has made, that has its sizes in
@@ -50,9 +52,10 @@ class SamplesStayApart(Check):
     deviation or a softmax over the samples is advice, and so is all of it where the samples are known
     only by their targets, one for each: nodes of a graph and steps of one recording have these too.
 
-    **What it cannot see.** Cells that are called step by step; states where a data set ignores the
-    number it is asked for, so that it may read on in its own order; models that are large, compiled,
-    have hooks of their own, or hold more than tensors and settings, so that a copy is not tried.
+    **What it cannot see.** Cells that are called step by step; states where batches are cut by hand and
+    do not come in passes of at most some 200, or where a data set ignores the number it is asked for,
+    so that it may read on in its own order; models that are large, compiled, have hooks of their own,
+    or hold more than tensors and settings, so that a copy is not tried.
     ``batch_independence`` tries a recipe's model whatever it does.
 
     **Source.** The PyTorch documentation of ``torch.nn.LSTM`` (``batch_first``), and of
@@ -80,7 +83,7 @@ class SamplesStayApart(Check):
     def decide(self, evidence: Evidence) -> Verdict:
         """By the layers, then by the softmaxes."""
         trace = evidence.the("watch")
-        rows, losses = trace.rows("axes"), trace.row("comparisons")
+        rows, losses = tuple(filter(is_told, trace.rows("axes"))), trace.row("comparisons")
         bound = max(self.often, self.most * losses.integer("looked"))
         if losses.integer("carried") >= bound:
             return self.failed_by(carried_over(losses, bound))

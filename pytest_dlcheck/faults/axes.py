@@ -9,6 +9,30 @@ from pytest_dlcheck.verdict import Measure, Suspect
 _ENDED = "the hidden state is carried into the next batch: each sample begins where another ended"
 
 
+_ONCE = 0.05
+"""Samples that come again before all have come, over those that come again later (ratio), up to which
+they come in passes: drawn anew each time they would come again as often, in a stream of few kinds far
+more often. Duplicates among real data are fewer."""
+_FOLLOWED = 32
+"""Samples that came again behind another (count) which are no accident."""
+_UNLIKE = 0.9
+"""Share of these (ratio) that came behind another sample than before, in random order; in recordings cut
+into n parts it is 1/n, as the first parts alone follow something else."""
+
+
+def is_told(row: Row) -> bool:
+    """Whether a row tells something: of a state on batches that are cut by hand, by their order.
+
+    It does where samples come in passes, and each time behind others.
+    """
+    if not row.flag("by_hand"):
+        return True
+    samples, returned = row.integer("samples"), row.integer("returned")
+    in_passes = row.integer("repeated") <= _ONCE * min(samples, returned)
+    followed = row.integer("followed")
+    return in_passes and followed >= _FOLLOWED and row.integer("unlike") >= _UNLIKE * followed
+
+
 def along_the_samples(row: Row) -> Fault:
     """A layer takes samples for the steps of a sequence."""
     site, kind, count = row.text("site"), row.text("type"), row.integer("turned")
@@ -50,10 +74,11 @@ def kept_within(row: Row) -> Fault:
     """A layer goes on from where it ended on the batch before, which held other samples."""
     site, kind, count = row.text("site"), row.text("type"), row.integer("turned")
     remedy = "begin each batch with a fresh state: set the one that is kept to None before it"
+    order = "samples come in random order" if row.flag("by_hand") else "the loader shuffles"
     return Fault(
         because=(
             f"in {count} of {count} further batches (0 may) `{site}` is given the hidden state that it "
-            "gave for the batch before, while the loader shuffles"
+            f"gave for the batch before, while {order}"
         ),
         measures=(Measure("batches with a state of the one before", count, "count", 0),),
         suspects=(Suspect(site, f"{kind} is given a hidden state that the model has kept", remedy),),

@@ -283,8 +283,9 @@ class Strand(Applied, Owned):
             self.filled["flow"] = places(
                 self.scene, self.filled["gradient_norm"], heard.visits, heard.flows
             )
-            axes, states = heard.axes.rows(self.scene.model), heard.kept_states.rows(self.scene.model)
-            self.filled["axes"] = (*axes, *states, *heard.reinterpreted.rows(self.scene.model))
+            axes, trained = heard.axes.rows(self.scene.model), self.exposure.trained()
+            axes += heard.kept_states.rows(self.scene.model, trained)
+            self.filled["axes"] = (*axes, *heard.reinterpreted.rows(self.scene.model))
             self.filled["data_scale"] = heard.entries.scale(self.scene.model)
             self.filled["batch_norms"] = heard.entries.norms(self.scene.model)
             self.unflattened = heard.visits.unflattened(self.scene.model)

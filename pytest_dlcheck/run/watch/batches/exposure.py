@@ -136,6 +136,7 @@ class Exposure:
         self._steps = _Steps()
         self.is_steady = False
         """Whether one more step in train mode on this pass over a loader would tell nothing new."""
+        self._misses_none = False
         self._calls = 0
         self._phases: list[_Phase] = []
         self.truncated = self.shuffled = 0
@@ -163,11 +164,12 @@ class Exposure:
         if self._eras.kept is not None:
             self._eras.trains()
         is_far = loading.passes == reading.stream and reading.position + 1 < reading.due.next
-        if is_far and step < self._sampling.next:
+        self._misses_none &= len(self._trained) < BATCHES
+        if is_far and step < self._sampling.next and not self._misses_none:
             reading.position += 1
             return
         self.is_steady &= loading.passes == reading.stream
-        due = reading.is_due(loading.passes) or self._sampling(step)
+        due = reading.is_due(loading.passes) or self._sampling(step) or self._misses_none
         if due and (len(self._trained) < BATCHES or self._training.is_due_later()):
             era = self._eras.number
             size = len(self._trained) < MEASURED
@@ -175,10 +177,16 @@ class Exposure:
                 arguments, step, loading.passes, training=training, era=era, size=size, copy=copy
             )
 
+    def miss_none(self) -> None:
+        """From here on remember every batch, as long as there is room."""
+        self._misses_none = True
+
     def idle_calls(self, step: int, loading: Loading) -> int:
         """How many of the next calls would tell nothing new while this pass over a loader lasts."""
         reading, is_open = self._training, self.pending is not None or self._in_doubt is not None
-        if is_open or self._eras.kept is not None or loading.passes != reading.stream:
+        if is_open or self._misses_none or self._eras.kept is not None:
+            return 0
+        if loading.passes != reading.stream:
             return 0
         if len(self._trained) >= BATCHES and not (
             reading.position + 1 < FIRST and reading.passes in LATER

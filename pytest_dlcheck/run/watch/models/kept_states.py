@@ -7,7 +7,7 @@ be heard what its layers are given. Samples in random order have nothing to do w
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.run.watch.batches.loading import shuffles
+from pytest_dlcheck.run.watch.batches.predecessors import predecessors
+from pytest_dlcheck.run.watch.batches.seen import Seen
 from pytest_dlcheck.run.watch.models.arguments import argument
 from pytest_dlcheck.trace import Row
 
@@ -33,12 +35,16 @@ class _Layer:
         batch: the number of the batch on which it gave that.
         calls: first calls on a further batch, and
         kept: those of them that were given that state.
+        by_hand: whether no loader had given anything by then.
+        stepwise: whether its model was then called several times before a backward.
     """
 
     state: Tensor | None = None
     batch: int = 0
     calls: int = 0
     kept: int = 0
+    by_hand: bool = False
+    stepwise: bool = False
 
     def was_called(self, given: Tensor | None, batch: int) -> None:
         """It was given a state, or none, while this batch is the last that was read."""
@@ -53,7 +59,8 @@ class KeptStates:
     """Hears recurrent layers while all calls are heard, on the batches of one loader that shuffles.
 
     A model is on such a batch where it is called on tensors of its shapes, and it was the last one read:
-    a stream in its own order may be read beside it.
+    a stream in its own order may be read beside it. Where no loader was read, each backward ends a
+    batch; whether one goes on where another ended is told by the order that samples come in.
     """
 
     def __init__(self) -> None:
@@ -63,6 +70,10 @@ class KeptStates:
         self._shapes: set[torch.Size] = set()
         """Of the last batch, where its loader shuffles."""
         self._is_on_it = False
+        self._callees: set[int] = set()
+        """What was called since the last backward, by identity, where no loader was read, and"""
+        self._is_again = False
+        """whether what is called now was among them."""
 
     def batch_is_read(self, reading: object, batch: object) -> None:
         """A loader's iterator has given a batch."""
@@ -73,10 +84,20 @@ class KeptStates:
         self._shapes = {each.shape for each in given if not each.is_nested}
         self._batch += 1
 
-    def is_called(self, arguments: tuple[Any, ...]) -> None:
+    def is_called(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """A module is called from outside of any."""
+        if self._reading is None:
+            self._is_on_it, self._is_again = True, id(module) in self._callees
+            self._callees |= {id(module)} if torch.is_grad_enabled() else set()
+            return
         first = [each.shape for each in tensors(arguments)[:1] if not each.is_nested]
         self._is_on_it = not self._shapes.isdisjoint(first)
+
+    def backward_begins(self) -> None:
+        """What is called from here on is on another batch, where no loader says so."""
+        if self._reading is None:
+            self._batch += 1
+            self._callees = set()
 
     def returns(
         self, module: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any], output: object
@@ -85,6 +106,8 @@ class KeptStates:
         if not self._hears(module):
             return
         layer = self._layers.setdefault(module, _Layer())
+        layer.by_hand |= self._reading is None
+        layer.stepwise |= self._reading is None and self._is_again
         state = argument(arguments, named, 1, "hx")
         layer.was_called(next(iter(tensors(state)), None), self._batch)
         outputs = output if isinstance(output, tuple) else (output,)
@@ -99,8 +122,24 @@ class KeptStates:
         for layer in self._layers.values():
             layer.state = None
 
-    def rows(self, model: nn.Module) -> tuple[Row, ...]:
-        """A row per recurrent layer of a model that was called on several batches."""
+    def are_kept_by_hand(self) -> bool:
+        """Whether it is to be asked in which order samples come, as no loader tells."""
+        return any(
+            layer.by_hand and not layer.stepwise and layer.kept == layer.calls > 0
+            for layer in self._layers.values()
+        )
+
+    def rows(self, model: nn.Module, trained: Sequence[Seen]) -> tuple[Row, ...]:
+        """A row per recurrent layer of a model that was called on several batches.
+
+        Args:
+            model: which.
+            trained: batches that it was trained on, which tell in which order samples come.
+        """
+        order = Row()
+        if self.are_kept_by_hand():
+            Seen.read(trained)
+            order = predecessors(trained)
         return tuple(
             Row(
                 kind="state",
@@ -108,9 +147,11 @@ class KeptStates:
                 type=type(module).__name__,
                 calls=layer.calls,
                 turned=layer.kept,
+                by_hand=layer.by_hand,
+                **(order if layer.by_hand else {}),
             )
             for name, module in model.named_modules()
-            if (layer := self._layers.get(module)) is not None and layer.calls
+            if (layer := self._layers.get(module)) is not None and layer.calls and not layer.stepwise
         )
 
     def _hears(self, module: nn.Module) -> bool:

@@ -73,7 +73,7 @@ class Outside:
         self.entries.is_called(module, outermost=outermost)
         if outermost:
             self.axes.is_called(arguments)
-            self.kept_states.is_called(arguments)
+            self.kept_states.is_called(module, arguments)
             self._outermost = weakref.ref(module)
             self._giver = None if giver is None else weakref.ref(giver)
 
@@ -99,6 +99,7 @@ class Outside:
         if self.calls.are_all_heard:
             self.unheard.backward_begins(losses)
             self.axes.backward_begins(losses)
+            self.kept_states.backward_begins()
             self.reinterpreted.backward_begins()
             self.pushes.backward_begins(losses)
         self.calls.forget_open_calls()
@@ -155,4 +156,7 @@ class Outside:
             if any(s.scene is not None and s.owns(module) for s in self._strands):
                 self.calls.follow(module)
         self.calls.listen_to_the_followed()
+        if self.kept_states.are_kept_by_hand():
+            for strand in self._strands:
+                strand.exposure.miss_none()
         self.kept_states.forget()
