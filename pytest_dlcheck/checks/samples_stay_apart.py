@@ -44,7 +44,9 @@ class SamplesStayApart(Check):
     It fails, too, where a convolution, a linear layer, a recurrent one or attention is ``often`` or
     more, and every time, given a view of a batch, or of what the model has made, that has its sizes in
     another order: a view or reshape in the place of a permute. Left out are sizes of 1, and axes that
-    are split or merged whole, as a signal is cut into patches.
+    are split or merged whole, as a signal is cut into patches. Where no loader gave the batch it fails
+    where a convolution is given a view of tensors with their channels last, whose neighbours are alike
+    along the axes that these had, and less so along those of the view.
 
     After the watch a copy of each trained model is tried, in eval mode, on some samples of one of its
     first batches: it fails where a loader has stacked them and a sample's output changes with the others

@@ -21,6 +21,7 @@ from pytest_dlcheck.run.samples import is_plain
 from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.run.watch.losses.cuts import VIEWS, sizes_before
 from pytest_dlcheck.run.watch.models.arguments import argument
+from pytest_dlcheck.run.watch.models.channels_last import ALIKE, taken_for_first
 from pytest_dlcheck.trace import Row
 
 KINDS = (_ConvNd, nn.RNNBase, nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.Linear)
@@ -29,8 +30,6 @@ PARTS = 4
 """Tensors of a batch that are known again."""
 LOOKS = 8
 """Calls of a layer that are looked at, the first ones."""
-ALIKE = 0.999
-"""Correlation from which on numbers are others in another unit, as of bytes and shares."""
 _SEQUENCES = 3
 """Axes of a batch of sequences; those of images are exchanged by no cutting into patches."""
 
@@ -70,6 +69,8 @@ class Reinterpreted:
         if layer.calls < LOOKS:
             layer.calls += 1
             before = self._viewed(given)
+            if not before and isinstance(module, _ConvNd):
+                before = taken_for_first(module, given, self._batch)
             if before and is_scrambled(module, before, given.shape):
                 layer.turned += 1
                 layer.shape, layer.given = str(list(given.shape)), str(list(before))
