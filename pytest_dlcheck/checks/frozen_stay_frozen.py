@@ -11,6 +11,7 @@ from pytest_dlcheck.faults.frozen import (
     drifted,
     drifting,
     frozen_buffers,
+    frozen_later,
     frozen_parameters,
     matches_nothing,
     moved,
@@ -36,9 +37,9 @@ class FrozenStayFrozen(Check):
     must not be moved by its optimizer (an old gradient and weight decay do that); one that is written by
     hand, like a target network's moving average, is no finding. Running statistics of frozen modules,
     declared or not, fail where the module was in eval mode when the training began; in a module that
-    began in train mode, which is common and often meant, they are advice. A pattern that matches nothing
-    is a failure: it protects nothing. So is ``module.requires_grad = False``, an attribute that nothing
-    reads, where all parameters in that module train on; a class that has such a flag is let be.
+    began in train mode, which is common and often meant, or was frozen later, they are advice. A pattern
+    that matches nothing is a failure: it protects nothing. So is ``module.requires_grad = False``, an
+    attribute that nothing reads, where all in that module trains on; a class with such a flag is let be.
 
     **What it cannot see.** A parameter that is changed and put back within the trial.
 
@@ -47,7 +48,9 @@ class FrozenStayFrozen(Check):
 
     family: ClassVar = "dynamics"
     reads: ClassVar = frozenset({"parameters"})
-    glances: ClassVar = frozenset({"buffers", "gradient_norm", "frozen_patterns", "frozen_flags"})
+    glances: ClassVar = frozenset(
+        {"buffers", "gradient_norm", "frozen_patterns", "frozen_flags", "frozen_later"}
+    )
     shows: ClassVar = None
     leads_to: ClassVar = frozenset[Effect]()
     judges_divergence: ClassVar = True
@@ -64,9 +67,8 @@ class FrozenStayFrozen(Check):
                 return self.failed_by(fault)
             idle = [row for row in trace.rows("frozen_patterns") if matches_nothing(row)]
             suspects |= {row.text("pattern"): unmatched(row) for row in idle}
-            found = frozen_parameters(trace)
-            buffers = frozen_buffers(trace)
-            frozen = len(found) + len(buffers)
+            found, buffers = frozen_parameters(trace), frozen_buffers(trace)
+            frozen = len(found) + len(buffers) + frozen_later(trace)
             suspects |= {s.site: s for row in found if (s := moved(row, trace))}
             suspects |= {row.text("name"): drifted(row) for row in buffers if row.flag("changed")}
             advice |= dict.fromkeys((*wasted(found, trace), *drifting(trace)))

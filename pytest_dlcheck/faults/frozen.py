@@ -101,6 +101,11 @@ def _is_drift(row: Row) -> bool:
     return row.flag("owner_training") and "Norm" in row.text("module")
 
 
+def frozen_later(trace: Trace) -> int:
+    """Parameters of normalisations that were frozen under way and run in train mode."""
+    return sum(row.integer("parameters") for row in trace.rows("frozen_later"))
+
+
 def drifted(row: Row) -> Suspect:
     """A frozen buffer that changed."""
     owner = row.text("name").rpartition(".")[0] or "the model"
@@ -134,6 +139,7 @@ def drifting(trace: Trace) -> Iterable[str]:
         and row.flag("changed")
         and row.flag("owner_training")
     )
+    owners = dict.fromkeys([*owners, *(row.text("name") for row in trace.rows("frozen_later"))])
     if owners:
         yield (
             f"{len(owners)} frozen modules, such as {next(iter(owners))}, run in train mode and "

@@ -5,6 +5,7 @@ import pytest
 from . import (
     faults_of_axes,
     faults_of_clipping,
+    faults_of_frozen_later,
     faults_of_guessing,
     faults_of_hand_cut,
     faults_of_late_copies,
@@ -21,6 +22,7 @@ from .test_loops import watched
 SILENT = [
     *((loop, "call eval() on it") for loop in faults_of_teachers.QUIET),
     *((loop, "to be synchronised") for loop in faults_of_teachers.QUIET),
+    *((loop, "running statistics") for loop in faults_of_frozen_later.QUIET),
     *((loop, "come after the step") for loop in faults_of_clipping.QUIET),
     *((loop, "clipped just before") for loop in faults_of_clipping.QUIET),
     *(

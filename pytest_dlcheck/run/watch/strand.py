@@ -14,6 +14,7 @@ from pytest_dlcheck.run.observer import Observer
 from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.run.probes.batches import BatchProbe, copy_of
 from pytest_dlcheck.run.probes.frozen_flags import FrozenFlagProbe
+from pytest_dlcheck.run.probes.frozen_later import FrozenLaterProbe
 from pytest_dlcheck.run.probes.gradients import GradientProbe
 from pytest_dlcheck.run.probes.inventory import InventoryProbe
 from pytest_dlcheck.run.probes.learning_rate import LearningRateProbe
@@ -101,7 +102,7 @@ class Strand(Applied, Owned):
         """This, the rates and the losses hear of every step; others only of those of a schedule."""
         self.probes: list[Probe[Scene]] = [
             *(self.losses, self._batches, GradientProbe(), UpdateProbe()),
-            *(self.rates, self.rounding, self._inventory, FrozenFlagProbe()),
+            *(self.rates, self.rounding, self._inventory, FrozenFlagProbe(), FrozenLaterProbe()),
         ]
         self.observer = Observer(self.probes)
         self.observer.begin(scene, Trial("watch"))
