@@ -1,10 +1,11 @@
-"""Loops that cut batches by hand and carry a hidden state on, beside loops that may do so."""
+"""Loops that carry a hidden state from batch to batch, beside loops that may do so."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from .faults import fault
 
@@ -103,6 +104,21 @@ def state_kept_over_many_batches():
     _steps(Keeper(), in_random_order(x, (x[:, :, 0].sum(1) > 0).long(), size=16))
 
 
+def _loaded(*, begins):
+    x, y = strokes()
+    loader = DataLoader(TensorDataset(x.flatten(1), y), 32, shuffle=True)
+    _steps(Keeper(), ((x.reshape(-1, STEPS, 2), y) for _ in range(3) for x, y in loader), begins)
+
+
+def loaded_and_begins_anew():
+    _loaded(begins=lambda number: True)
+
+
+@fault(loaded_and_begins_anew, "samples_stay_apart", words=("hidden state is carried",))
+def state_kept_on_batches_that_are_viewed():
+    _loaded(begins=lambda number: False)
+
+
 def one_long_text():
     """Truncated backpropagation: each row goes on where it was, in every pass."""
     signal = torch.randn(16, TEXT * STEPS, 2)
@@ -169,6 +185,7 @@ def steps_of_one_world():
 
 QUIET = [
     begins_anew,
+    loaded_and_begins_anew,
     one_long_text,
     recordings_in_parts,
     endless_signal,

@@ -58,8 +58,8 @@ class _Layer:
 class KeptStates:
     """Hears recurrent layers while all calls are heard, on the batches of one loader that shuffles.
 
-    A model is on such a batch where it is called on tensors of its shapes, and it was the last one read:
-    a stream in its own order may be read beside it. Where no loader was read, each backward ends a
+    A model is on such a batch where it is called on as many samples and numbers, and it was the last one
+    read: a stream in its own order may be read beside it. Where no loader was read, each backward ends a
     batch; whether one goes on where another ended is told by the order that samples come in.
     """
 
@@ -67,8 +67,8 @@ class KeptStates:
         self._layers: MutableMapping[nn.Module, _Layer] = WeakIdKeyDictionary()
         self._reading: weakref.ref[object] | None = None
         self._batch = 0
-        self._shapes: set[torch.Size] = set()
-        """Of the last batch, where its loader shuffles."""
+        self._size: tuple[int, int] | None = None
+        """Samples and numbers of the last batch, where its loader shuffles."""
         self._is_on_it = False
         self._callees: set[int] = set()
         """What was called since the last backward, by identity, where no loader was read, and"""
@@ -81,7 +81,8 @@ class KeptStates:
             self._reading = weakref.ref(reading)
             self.forget()
         given = tensors(batch)[:1] if shuffles(reading) else []
-        self._shapes = {each.shape for each in given if not each.is_nested}
+        plain = next((each for each in given if not each.is_nested and each.dim()), None)
+        self._size = None if plain is None else (len(plain), plain.numel())
         self._batch += 1
 
     def is_called(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
@@ -90,8 +91,10 @@ class KeptStates:
             self._is_on_it, self._is_again = True, id(module) in self._callees
             self._callees |= {id(module)} if torch.is_grad_enabled() else set()
             return
-        first = [each.shape for each in tensors(arguments)[:1] if not each.is_nested]
-        self._is_on_it = not self._shapes.isdisjoint(first)
+        first = next((each for each in tensors(arguments)[:1] if not each.is_nested), None)
+        self._is_on_it = first is not None and any(
+            (samples, first.numel()) == self._size for samples in first.shape[:2]
+        )
 
     def backward_begins(self) -> None:
         """What is called from here on is on another batch, where no loader says so."""
