@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults import slices
+from pytest_dlcheck.faults import reseeding, slices
 from pytest_dlcheck.faults.data_edits import edited_again
 from pytest_dlcheck.faults.repeats import in_a_row
 from pytest_dlcheck.faults.weighting import never_drawn, weighs_classes
@@ -35,18 +35,21 @@ class BatchesAreFresh(Check):
     a scaling that is done again. Rows of the arrays that it keeps are compared before and after a read.
     And it fails where a ``WeightedRandomSampler`` has fewer than a tenth as many weights as there are
     samples, and they differ: one per class, while it wants one per sample. Others that leave out many
-    are advice.
+    are advice. So does a global generator (torch, numpy, python) that is seeded with the same number in
+    most steps, ``enough`` in a row, and drawn from before their backward, as for noise; with one batch,
+    or seeded within a forward, it is advice.
 
     **What it cannot see.** Which samples are in a batch; data that is no tensor argument of the model;
     slices that are copied, as to another device, or cut once before the loop, which may be meant; edits
-    in a loader's workers, by a loop that reads without a loader, or of whole arrays at once.
+    in a loader's workers, by a loop that reads without a loader, or of whole arrays at once; seeds of
+    ``torch.Generator`` objects, and several in one step.
 
     **Source.** PyTorch forum threads on ``next(iter(loader))``.
     """
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop", "batch_fingerprint"})
-    glances: ClassVar[frozenset[str]] = frozenset({"edited", "slices", "weighted_draws"})
+    glances: ClassVar[frozenset[str]] = frozenset({"edited", "reseeded", "slices", "weighted_draws"})
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION, Effect.LEARNING})
     judges_divergence: ClassVar[bool] = True
@@ -76,11 +79,8 @@ class BatchesAreFresh(Check):
         restarts = length > 1 and read >= self.enough and passes >= self.anew * read
         if seen < self.enough:
             return self.inconclusive(f"only {seen} steps were recorded, {self.enough} are needed")
-        by_hand = [
-            part
-            for part in trace.rows("slices")
-            if slices.is_one(part, row.integer("steps"), self.enough)
-        ]
+        again = reseeding.worst(trace.rows("reseeded"), self.enough)
+        by_hand = slices.told(trace.rows("slices"), row.integer("steps"), self.enough)
         at_each_step = read >= self.anew * row.integer("steps")
         by_lot = length * (1 - (1 - 1 / max(1, length)) ** seen)
         few = max(1, int(by_lot / 2)) if at_each_step else 1
@@ -94,8 +94,10 @@ class BatchesAreFresh(Check):
                 cause="the data loader is begun anew at every step: next(iter(loader)) inside the loop",
                 remedy="iterate over the loader: for batch in loader",
             )
-        advice = [slices.advice(part) for part in by_hand if distinct == 1]
-        advice += filter(None, [never_drawn(weighted)])
+        if again is not None and distinct > 1 and not again.flag("within"):
+            return self.failed_by(reseeding.fault(again, self.enough))
+        advice = by_hand if distinct == 1 else []
+        advice += filter(None, [never_drawn(weighted), reseeding.advice(again)])
         if distinct == 1 and length > 1 and row.integer("fresh_batches"):
             advice.append(f"every step sees the same batch, of {length} that the loader has")
         elif restarts and (turns := in_a_row(trace.series("batch_fingerprint"))) > 1:
@@ -135,6 +137,9 @@ class BatchesAreFresh(Check):
         few = Row(weights=10, weighted=10, weighted_samples=1000, uneven=True, weighted_by="a sampler")
         drawn = _example([float(i) for i in range(20)], 20, 2, weighted_draws=few)
         yield Example("a weight per class", (drawn,), ("data",))
+        again = Row(call="torch.manual_seed(0)", line="train.py:31", alike=20, in_a_row=20, steps=20)
+        noise = _example([float(i) for i in range(20)], 20, 2, reseeded=again)
+        yield Example("seeded in every step", (noise,), ("train.py:31",))
 
 
 def _example(prints: list[float], batches: int, passes: int, **more: Row) -> Trace:

@@ -44,6 +44,7 @@ from . import (
     faults_of_resets,
     faults_of_scales,
     faults_of_schedules,
+    faults_of_seeds,
     faults_of_signs,
     faults_of_states,
     faults_of_steps,
@@ -82,6 +83,7 @@ ADDED = (
     faults_of_weighted_draws,
     faults_of_plateaus,
     faults_of_posteriors,
+    faults_of_seeds,
 )
 """Importing them adds their cases to CASES."""
 
@@ -120,6 +122,7 @@ QUIET += [
     *faults_of_frozen_later.QUIET,
     *faults_of_plateaus.QUIET,
     *faults_of_posteriors.QUIET,
+    *faults_of_seeds.QUIET,
     *faults_of_weighted_draws.QUIET,
     *faults_of_copying.QUIET,
     *faults_of_opponents.QUIET,
@@ -174,6 +177,12 @@ def test_batches_of_one_are_told_of_only_where_statistics_are_learned_from_them(
     assert not any("batches of" in advice for advice in said), said
 
 
+@pytest.mark.parametrize("loop", faults_of_seeds.QUIET)
+def test_draws_that_differ_or_are_meant_to_agree_are_not_told_of(loop):
+    said = [advice for verdict in watched(loop).verdicts for advice in verdict.advice]
+    assert not any("same random numbers" in advice for advice in said), said
+
+
 @pytest.mark.parametrize("loop", measured.QUIET)
 def test_a_healthy_loop_of_the_measuring_half_raises_no_alarm(loop):
     assert alarms(watched(loop)) == []
@@ -202,6 +211,7 @@ DISTURBED = [
     faults_of_hand_cut.average_of_itself_on_slices,
     neighbours.actor_and_critic_share_an_encoder,
     neighbours.schedule_of_steps_with_warm_up,
+    faults_of_seeds.dropout_seeded_in_every_step,
 ]
 
 

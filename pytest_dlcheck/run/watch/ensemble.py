@@ -38,6 +38,7 @@ from pytest_dlcheck.run.watch.steps.leaves import Leaves
 from pytest_dlcheck.run.watch.steps.neglected import Neglected
 from pytest_dlcheck.run.watch.steps.plateaus import Judged
 from pytest_dlcheck.run.watch.steps.scaling import Scaling
+from pytest_dlcheck.run.watch.steps.seeds import Seeds
 from pytest_dlcheck.run.watch.strand import Strand
 from pytest_dlcheck.trace import Row
 
@@ -64,7 +65,7 @@ class Ensemble:
         self.evaluations = Evaluations(self.strands, self._drifts, self._guard, compilation)
         self.edits, self.new_classes = Edits(), NewClasses()
         self.scaling, self.restored = Scaling(), Restored()
-        self._resting = Rest()
+        self.seeds, self._resting = Seeds(), Rest()
         self._heard = self._guard.shield(
             self,
             self._resting.aware,

@@ -19,6 +19,8 @@ class Forwards(Ensemble):
     def batch_is_read(self, loader: object, batch: object) -> None:
         """The next forward is given it, most likely."""
         self.batch_waits = True
+        if self.seeds.is_open:
+            self.seeds.batch_is_read()
         if self.loading.read(loader):
             self.wake()
             self._outside.pass_begins()
@@ -35,6 +37,8 @@ class Forwards(Ensemble):
         self.event += 1
         from_loader, self.batch_waits = self.batch_waits, False
         trains = torch.is_grad_enabled()
+        if self.seeds.is_open:
+            self.seeds.called(to_train=trains and module.training)
         if self.scores.curious or not trains:
             self.scores.called(module, to_train=trains)
         if self._outside.calls.are_all_heard:
@@ -69,6 +73,11 @@ class Forwards(Ensemble):
         else:
             now = Moment(self.event, self.steps, self.backwards)
             self.evaluations.copy_is_called(module, arguments, now, from_loader=False)
+
+    def is_seeded(self, name: str, seed: object) -> None:
+        """Where it is the same seed again, what is drawn in this step is seen."""
+        if self.seeds.seeded(name, seed):
+            self.wake()
 
     def is_set_aside(self, module: nn.Module) -> None:
         """It may be a copy that is to be evaluated."""

@@ -80,6 +80,14 @@ class Listener(Protocol):
     def called_aside(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """A module is called that is followed aside, from inside of others, too."""
 
+    def is_seeded(self, name: str, seed: object) -> None:
+        """A global generator was set to some state.
+
+        Args:
+            name: of the function that seeds it.
+            seed: what that was given; None where the state was set in another way.
+        """
+
     def is_set_aside(self, module: nn.Module) -> None:
         """A module is put in eval mode, or none of its parameters is to ask for a gradient."""
 

@@ -63,7 +63,11 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
         **watcher.evaluations.asked_of(strand),
     )
     record.facts["likeness"] = tuple(watcher.likeness.rows(strand.keys, trained, id(strand)))
-    record.facts |= {"slices": (strand.slices.row(),), "weighted_draws": strand.weighting.rows()}
+    record.facts |= {
+        "slices": (strand.slices.row(),),
+        "weighted_draws": strand.weighting.rows(),
+        "reseeded": watcher.seeds.rows(id(strand), strand.step),
+    }
     record.facts["hand_cut"] = (watcher.evaluations.hand_cut(strand),)
     record.facts["restored"] = watcher.restored.rows(strand.keys)
     record.facts["unloaded"] = watcher.restored.unloaded.rows(strand.keys, trained)

@@ -76,6 +76,8 @@ class Watcher(Forwards):
         self.event += 1
         if self.unpropagated.open is not None:
             self.unpropagated.backward_begins()
+        if self.seeds.is_open:
+            self.seeds.backward_begins()
         self._losses = losses if self.scaling.last is None else self.scaling.unscaled(losses)
         scaled = self._losses is not losses
         self.evaluations.phases.end()
@@ -154,6 +156,8 @@ class Watcher(Forwards):
         self._outside.pushes.steps(strand)
         strand.step_ends(optimizer)
         strand.last_event = self.event
+        if self.seeds.is_open:
+            self.seeds.stepped(id(strand), strand.step)
         if self.restored.taken:
             self.restored.stepped()
         if self.steps >= self.neglected.next:
