@@ -36,12 +36,11 @@ class UsesItsInputs(Check):
     that leave out parts, and the last step of a model that predicts every step, do not. A mask fails
     that hides from all queries what differs between sequences, and leaves only places with one and the
     same value. Steps that matter, and from which no gradient comes back but from the last one, are
-    advice. Where neither outputs nor losses, in either mode, change with what the steps of a recurrent
-    cell give (of torch's, or of your own that is given one state each time) but with the last one's, all
-    others are thrown away, and it fails. Ids that are clamped, or taken modulo, before an embedding
-    looks them up fail where more than half of the different ones, in more than half of all lookups,
-    share one row. Of a watched loop masks and cells alone are judged, after the watch, on a copy of each
-    trained model.
+    advice. Where neither outputs nor losses, in either mode, change with what the steps of one of
+    torch's recurrent cells give but with the last one's, and each was given the same numbers for a
+    state, all others are thrown away, and it fails. Ids of which many are clamped, or taken modulo, to
+    one row of an embedding are advice. Of a watched loop masks and cells alone are judged, after the
+    watch, on a copy of each trained model.
 
     **What it cannot see.** Inputs that are constant in the batch (an all-ones mask): they are not
     judged; nor inputs that a `**kwargs` swallows or whose name begins with an underscore. A part that
@@ -88,8 +87,7 @@ class UsesItsInputs(Check):
             names = ", ".join(f"`{row.text('input')}`" for row in inputs)
             return self.inconclusive(f"{names} cannot be told: replaced by others, it is the same")
         lost = [row for row in inputs if faults.is_ignored(row)]
-        fault = lookups.shared(trace.rows("lookups"))
-        fault = fault or recurrence.thrown_away(trace.rows("recurrence"))
+        fault = recurrence.thrown_away(trace.rows("recurrence"))
         fault = fault or (faults.ignored(rows, lost) if len(lost) > self.allowed else None)
         if fault := fault or faults.hidden(trace.rows("attended")):
             return self.failed_by(fault)
@@ -135,9 +133,6 @@ class UsesItsInputs(Check):
         yield Example("an inverted mask", (inverted,), ("attention",))
         steps = Row(site="cell", calls=24, thrown_away=23, state="anew")
         yield Example("a state begun anew", (_trace(tensor_of("x"), recurrence=steps),), ("cell",))
-        ids = Row(site="users", operation="clamp", rows=30, values=300, merged=271, share=0.9)
-        few = Row(ids, row=29, largest=299)
-        yield Example("ids clamped", (_trace(tensor_of("ids"), lookups=few),), ("users",))
         watched = example_trace(Terms().watch(), usage=Row(part="watched"), attended=mask)
         yield Example("an inverted mask in a watched loop", (watched,), ("attention",))
         steps = axis_of("time steps", role="time", how="sliced", operation="__getitem__", maker="rnn")

@@ -1,47 +1,29 @@
-"""Ids that are cut to the few rows of an embedding, told in words. Thresholds included."""
+"""Ids that are cut to the few rows of an embedding, told as advice. Thresholds included."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row
-from pytest_dlcheck.verdict import Measure, Suspect
 
-_MOST = 0.5
-"""Share of the different ids, and of all lookups (ratios), from which on most share one row."""
 _TELLING = 0.25
-"""The same from which on it is worth a word: rare words and long texts are less."""
+"""Share of the different ids, and of all lookups (ratios), from which on it is worth a word that they
+share one row; chosen. A number that is capped on purpose, such as a distance, looks the same."""
 _SEVERAL = 16
 """Different ids in one row (count) below which a number may well be capped; chosen."""
 _TABLE = 8
 """Rows of a table (count) below which few kinds are meant, as "3 and more" is; chosen."""
 
 
-def shared(rows: Sequence[Row]) -> Fault | None:
-    """Most ids of a table look up one and the same row; None where they do not."""
-    wrong = [row for row in rows if _shared(row) > _MOST]
-    if not wrong:
-        return None
-    row = max(wrong, key=_shared)
-    site = row.text("site") or "model"
-    measure = Measure("ids that share one row", _shared(row), "ratio", _MOST)
-    return Fault(
-        f"{_what(row)} (bound {_MOST:.0%})",
-        measures=(measure,),
-        suspects=[Suspect(r.text("site") or "model", f"ids are cut at {_place(r)}") for r in wrong],
-        cause=f"{_place(row)} cuts the ids to what the {row.integer('rows')} rows of `{site}` allow: "
-        "most ids share one row, and cannot be told apart",
-        remedy=f"give `{site}` a row for each id, the largest is {row.integer('largest')}; do without "
-        "the cut, so that an id too large is an error",
-    )
-
-
 def advice(rows: Sequence[Row]) -> Iterator[str]:
     """Many ids share one row, which may be meant."""
     for row in rows:
-        if _MOST >= _shared(row) > _TELLING:
-            yield f"{_what(row)}, cut at {_place(row)}: is the table too small?"
+        if _shared(row) > _TELLING:
+            site, rows_of = row.text("site") or "model", row.integer("rows")
+            yield (
+                f"{_what(row)}, cut at {_place(row)}: if these are ids, and no number that is capped on "
+                f"purpose, the {rows_of} rows of `{site}` are too few, and most ids cannot be told apart"
+            )
 
 
 def _shared(row: Row) -> float:

@@ -9,7 +9,6 @@ from pytest_dlcheck.trace import Row
 from pytest_dlcheck.verdict import Measure, Suspect
 
 _STORIES = {
-    "none": "`{0}` is called without a hidden state at every step, and begins anew",
     "same": "`{0}` is given the same hidden state at every step, never the one that it gave",
     "anew": "the hidden state of `{0}` is begun anew at every step",
 }

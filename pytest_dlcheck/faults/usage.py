@@ -169,8 +169,8 @@ def _story_of_tensor(row: Row, *, constant: bool) -> tuple[str, str]:
         )
     if how == "unread":
         return (
-            f"what is computed from `{name}` is never used: last by {place}",
-            "use that result; a variable is overwritten, or another one taken twice",
+            f"what is computed from `{name}` reaches no output: it ends at {place}",
+            "use that result, where a variable is overwritten, or another one is taken twice",
         )
     if how == "unknown":
         return f"`{name}` is not used", f"use `{name}`, or drop it from forward and from the batch"
@@ -188,8 +188,8 @@ def _story_of_part(row: Row) -> tuple[str, str]:
         return f"these {words} are set to zero by {place}", f"keep all {words}"
     if row.text("how") == "unread":
         return (
-            f"what is computed from these {words} is never used: last by {place}",
-            "use that result; a variable is overwritten, or another one taken twice",
+            f"what is computed from these {words} reaches no output: it ends at {place}",
+            "use that result, where a variable is overwritten, or another one is taken twice",
         )
     if row.text("role") == "time" and not row.flag("raw"):
         return (

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,21 +15,14 @@ from pytest_dlcheck.run.tree import tensors
 
 _FEWEST = 3
 """Calls of a cell in one pass from which on they are steps: two are two inputs, or two directions."""
-_GIVEN = 2
-"""Arguments of a cell: an input and a state."""
 Heard = Callable[[str, int, Any, Any, Any], Any]
 """Told of each call of a cell: its name, the number of the root's call, arguments and result."""
 
 
 def cells_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Torch's recurrent cells, and modules of the user's own that take an input and a state."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.RNNCellBase):
-            yield name, module
-        elif name and not type(module).__module__.startswith("torch."):
-            with suppress(TypeError, ValueError):
-                if len(inspect.signature(module.forward).parameters) >= _GIVEN:
-                    yield name, module
+    """Torch's own recurrent cells; one of a class that derives from them may keep a state of its own."""
+    kinds = {nn.RNNCell, nn.LSTMCell, nn.GRUCell}
+    return ((name, module) for name, module in model.named_modules() if type(module) in kinds)
 
 
 @dataclass
@@ -42,7 +34,6 @@ class Calls:
         states: the identity of what each was given for a state; None where it was given nothing.
         first: copies of the tensors that the first was given.
         still: the numbers of those that all were given.
-        shape: of what it gives.
         held: the states, lest an identity be given to another.
     """
 
@@ -50,34 +41,31 @@ class Calls:
     states: list[int | None] = field(default_factory=list)
     first: list[Tensor] = field(default_factory=list)
     still: set[int] = field(default_factory=set)
-    shape: torch.Size | None = None
     held: list[Any] = field(default_factory=list)
 
-    def note(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+    def note(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Keep what tells one call from the next."""
         given = [t.detach() for t in tensors((args, kwargs))]
         if not self.states:
             self.first = [t.clone() for t in given]
             self.still = set(range(len(given)))
-            self.shape = next((t.shape for t in tensors(output)), None)
         kept = enumerate(zip(self.first, given, strict=False))
         self.still &= {i for i, (a, b) in kept if a.shape == b.shape and torch.equal(a, b)}
         state = args[1] if len(args) > 1 else kwargs.get("hx")
         self.held.append(state)
         self.states.append(next((id(t) for t in tensors(state)), None))
 
-    def are_steps(self, cell: nn.Module) -> bool:
-        """Whether it is called again and again; a cell of the user's own always on the same state."""
-        if max(self.counts.values(), default=0) < _FEWEST:
-            return False
-        alike = any(self.first[i].shape == self.shape for i in self.still)
-        return alike or isinstance(cell, nn.RNNCellBase)
+    def are_steps(self) -> bool:
+        """Whether it is called again and again, each time on the same numbers for a state.
+
+        A state that comes of others may be masked, or begun anew where a sequence ends.
+        """
+        given = None not in self.states and self.still >= set(range(1, len(self.first)))
+        return given and max(self.counts.values(), default=0) >= _FEWEST
 
     @property
     def state(self) -> str:
         """What the steps are given for a state."""
-        if self.states[-1] is None:
-            return "none"
         return "same" if len(set(self.states)) == len(self.counts) else "anew"
 
 

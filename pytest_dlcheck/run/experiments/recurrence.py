@@ -29,7 +29,7 @@ class Recurrence(Experiment):
 
     Fills ``recurrence``: a row per cell that is called in several steps, ``thrown_away`` with the calls
     whose results neither outputs nor losses nor what the model keeps depend on, in either mode, though
-    they do on the last one's; ``state`` says what the steps are given (``none``, ``same``, ``anew``).
+    they do on the last one's; ``state`` says what the steps are given (``same``, ``anew``).
     """
 
     fact = "recurrence"
@@ -41,7 +41,7 @@ class Recurrence(Experiment):
             raise NotApplicableError("the model has no recurrent cell that can be listened to")
         with stirred(rig):
             calm, calls = _calm(rig, cells, training=False)
-            steps = [name for name, one in calls.items() if one.are_steps(cells[name])]
+            steps = [name for name, one in calls.items() if one.are_steps()]
             taught = partial(_calm, rig, cells, training=True)
             return [_row(rig, cells, name, (calm, calls), taught) for name in steps]
 
@@ -69,8 +69,8 @@ def _row(
 def _calm(rig: Rig, cells: dict[str, nn.Module], *, training: bool) -> _Calm:
     calls = {name: Calls() for name in cells}
 
-    def note(name: str, number: int, args: Any, kwargs: Any, output: Any) -> None:
-        calls[name].note(args, kwargs, output)
+    def note(name: str, number: int, args: Any, kwargs: Any, _: Any) -> None:
+        calls[name].note(args, kwargs)
         calls[name].counts[number] += 1
 
     return _results(rig, cells, note, training=training), calls

@@ -136,10 +136,8 @@ def verdict_on(factory):
         (begins_anew, nn.GRUCell, "begun anew at every step"),
         (begins_anew, nn.LSTMCell, "begun anew at every step"),
         (begins_anew, nn.RNNCell, "begun anew at every step"),
-        (begins_anew, Gated, "begun anew at every step"),
         (keeps_the_first, nn.GRUCell, "the same hidden state at every step"),
         (keeps_the_first, nn.LSTMCell, "the same hidden state at every step"),
-        (forgets_the_state, nn.GRUCell, "without a hidden state"),
     ],
 )
 def test_steps_that_come_to_nothing_are_found(run, cell, words):
@@ -159,6 +157,37 @@ def test_steps_that_come_to_nothing_are_found(run, cell, words):
 )
 def test_cells_that_recur_or_are_no_steps_are_left_alone(run):
     assert "`cell`" not in verdict_on(recipe_of(run)).cause
+
+
+class Streaming(nn.GRUCell):
+    """Keeps its state itself."""
+
+    def forward(self, x, h):
+        self.kept = super().forward(x, getattr(self, "kept", h)[: len(x)] * 1)
+        return self.kept
+
+
+class Resetting(Unrolled):
+    """Begins anew where a step says so, and the last one always does."""
+
+    def forward(self, x):
+        h = self.start(x)
+        for t in range(x.size(1)):
+            begins = (x[:, t, :1] > 2).float() if t + 1 < x.size(1) else 1.0
+            h = self.cell(x[:, t], h * (1 - begins))
+        return self.head(h)
+
+
+def test_states_that_the_data_or_a_cell_begin_anew_are_left_alone():
+    assert not verdict_on(recipe_of(begins_anew, Gated)).failed
+    assert "`cell`" not in verdict_on(recipe_of(forgets_the_state, nn.GRUCell)).cause
+    assert "`cell`" not in verdict_on(recipe_of(begins_anew, Streaming)).cause
+
+    def resetting():
+        data = [(torch.randn(16, STEPS, WIDTH), torch.randint(0, 3, (16,)))]
+        return Recipe(model=Resetting(None), train_data=data, loss=nn.CrossEntropyLoss())
+
+    assert "`cell`" not in verdict_on(resetting).cause
 
 
 @pytest.mark.parametrize("cell", [nn.LSTMCell, nn.RNNCell, Gated])
