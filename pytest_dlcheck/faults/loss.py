@@ -10,7 +10,7 @@ from pytest_dlcheck.faults.ignored import advice_on_ignored
 from pytest_dlcheck.faults.loss_fault import Fault
 from pytest_dlcheck.faults.loss_matches import advice_on_matches, of_matches
 from pytest_dlcheck.faults.loss_rows import advice_on_rows, of_rows
-from pytest_dlcheck.faults.loss_targets import advice_on_targets, of_frequencies, of_targets
+from pytest_dlcheck.faults.loss_targets import advice_on_targets, of_targets
 from pytest_dlcheck.faults.one_class import advice_on_one_class, of_one_class
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.verdict import Measure
@@ -84,14 +84,12 @@ def of_pairing(row: Row, least: float) -> Iterator[Fault]:
 
 
 def of_classes(row: Row) -> Iterator[Fault]:
-    """Classes that the loss does not hear, hears alone, or hears the less the rarer they are.
+    """Classes that the loss does not hear, or hears alone.
 
     Args:
         row: the test.
     """
     yield from of_one_class(row)
-    if row.text("part") == "weights":
-        yield from of_frequencies(row)
     if not row.text("silent") or row.integer("heard") != 1:
         return
     heard, known, silent = row.integer("heard"), row.integer("known"), row.text("silent")
@@ -142,6 +140,14 @@ def advice_on(row: Row, tight: float, doubling: float) -> Iterator[str]:
     if row.text("silent") and row.integer("heard") > 1:
         silent = row.text("silent")
         yield f"samples of class {silent} never change the loss: are they meant to be ignored?"
+    if row.text("part") == "answers" and row.integer("higher") < row.integer("ways") == row.integer(
+        "dearer"
+    ):
+        right, wrong = row.number("right"), row.number("wrong")
+        yield (
+            f"right answers, place by place, cost {right:.4g}, wrong ones {wrong:.4g}: is a score, such as "
+            "Dice's, minimised? So it may be where outputs are distances, or masks are inverted"
+        )
     if row.text("part") == "doubling" and abs(row.number("ratio") - _TWO) <= doubling:
         yield (
             "the loss is a sum over samples: its gradients, and the right learning rate, "

@@ -72,23 +72,6 @@ def of_targets(row: Row) -> Iterator[Fault]:
         yield Fault("loss", text, "targets are probabilities, taken for logarithms", remedy, sums)
 
 
-def of_frequencies(row: Row) -> Iterator[Fault]:
-    """Classes that weigh as much as they are frequent.
-
-    Args:
-        row: the weights beside the shares.
-    """
-    weight, share, ratio = row.number("weight"), row.number("share"), row.number("ratio")
-    text = (
-        f"class {row.integer('label')}, {share:.0%} of {row.integer('targets')} targets, has "
-        f"{weight:.0%} of the class weights of {row.text('kind')}, {ratio:.3g} times that of the rarest"
-    )
-    cause = "class weights are the classes' frequencies, not their inverse: rare classes are ignored"
-    remedy = "weight = counts.sum() / (len(counts) * counts); pos_weight = negatives / positives"
-    measure = Measure("weight of the commonest class over the rarest's", ratio, "ratio", 1.0)
-    yield Fault("loss", text, cause, remedy, measure)
-
-
 def advice_on_targets(row: Row) -> Iterator[str]:
     """What is suspicious, but can be meant."""
     kind = row.text("kind")
@@ -100,8 +83,20 @@ def advice_on_targets(row: Row) -> Iterator[str]:
         yield f"targets of {kind} are {count} whole numbers in a row: if they name classes, classify"
     if row.number("least_weight") == 0 < row.number("most_weight") and row.text("weight") == "weight":
         yield "a class has the weight 0: it is never learned"
+    if row.text("part") == "weights":
+        yield _of_frequencies(row)
     if 0.9 <= row.number("ignored") < 1:  # noqa: PLR2004
         yield f"{row.number('ignored'):.0%} of the targets are ignored ({row.integer('ignore_index')})"
+
+
+def _of_frequencies(row: Row) -> str:
+    """Classes that weigh as much as they are frequent: costs, and what sampling took away, may do so."""
+    weight, share, ratio = row.number("weight"), row.number("share"), row.number("ratio")
+    return (
+        f"class weights of {row.text('kind')} look like the classes' frequencies, not their inverse: "
+        f"class {row.integer('label')}, {share:.0%} of {row.integer('targets')} targets, has {weight:.0%} of "
+        f"them, {ratio:.3g} times that of the rarest, which is then ignored; is that meant?"
+    )
 
 
 def _of_weights(row: Row) -> Iterator[Fault]:

@@ -31,7 +31,9 @@ def of_frequencies(kind: str, weights: Tensor, counts: Tensor) -> Row | None:
     if weights.shape != counts.shape or len(weights) <= 1 or total < FEWEST:
         return None
     one, shares = weights.detach().double().cpu(), counts.double().cpu() / total
-    if not float(one.min()) > 0 or float(one.max()) < UNEVEN * float(one.min()):
+    if not bool(one.isfinite().all()) or not float(one.min()) > 0:
+        return None
+    if float(one.max()) < UNEVEN * float(one.min()):
         return None
     one = one / one.sum()
     chance = float((2 / torch.pi * one * (1 - one) / total).sqrt().sum()) / 2
@@ -55,16 +57,18 @@ def of_call(call: LossCall) -> Row | None:
     weights, positive = call.options.get("weight"), call.options.get("pos_weight")
     whole = not call.targets.is_floating_point()
     if call.kind in CLASSES and isinstance(weights, Tensor) and whole:
-        return of_frequencies(call.kind, weights, counts_of(call.targets, len(weights)))
+        counts = counts_of(call.targets, len(weights), call.options.get("ignore_index", -100))
+        return of_frequencies(call.kind, weights, counts)
     if call.kind == "binary_cross_entropy_with_logits" and isinstance(positive, Tensor):
         return of_positives(call.kind, positive, call.targets)
     return None
 
 
-def counts_of(targets: Tensor, classes: int) -> Tensor:
-    """How often each class occurs among whole numbers; others, such as padding, are left out."""
+def counts_of(targets: Tensor, classes: int, ignored: int = -100) -> Tensor:
+    """How often each class occurs among whole numbers; others, and what is ignored, are left out."""
     flat = targets.detach().reshape(-1).long()
-    return torch.bincount(flat[(flat >= 0) & (flat < classes)], minlength=classes)
+    heard = (flat >= 0) & (flat < classes) & (flat != ignored)
+    return torch.bincount(flat[heard], minlength=classes)
 
 
 def of_positives(kind: str, weight: Tensor, targets: Tensor) -> Row | None:

@@ -31,6 +31,8 @@ from pytest_dlcheck.trace import Row
 
 _ROWS = 2
 _SHIFTS = (1, 2, 3)
+_ROUNDING = 1e-3
+"""Share of a loss by which answers must differ: one that is blind to a shift differs by rounding."""
 _FEW = 4
 """Samples of which the loss is taken once and twice."""
 
@@ -273,19 +275,27 @@ def _answers(ask: Any, main: Tensor, targets: Tensor) -> Iterator[Row]:
     found = [(ask(right), ask(wrong)) for right, wrong in pairs]
     found = [pair for pair in found if all(map(math.isfinite, pair))]
     if found:
+        rounding = _ROUNDING * max(abs(ask(main)), *(abs(loss) for pair in found for loss in pair))
         lower = sum(right < wrong for right, wrong in found)
+        dearer = [(right, wrong) for right, wrong in found if wrong < right - rounding]
         # Outputs may be distances, right when small: then only a loss that is never positive is flipped.
-        like = _are_like(main, targets)
-        higher = sum(wrong < right and (like or right <= 1e-6 * abs(wrong)) for right, wrong in found)
+        flipped = sum(_are_of_all_kinds(main, targets) or r <= 1e-6 * abs(w) for r, w in dearer)
         right, wrong = found[0][0] + 0.0, found[0][1] + 0.0  # no negative zero
-        yield Row(part="answers", right=right, wrong=wrong, ways=len(found), lower=lower, higher=higher)
+        yield Row(
+            part="answers",
+            right=right,
+            wrong=wrong,
+            ways=len(found),
+            lower=lower,
+            higher=flipped,
+            dearer=len(dearer) if main.dim() > _ROWS and main.shape == targets.shape else 0,
+        )
 
 
-def _are_like(main: Tensor, targets: Tensor) -> bool:
-    """Whether outputs are to equal their targets: numbers of all kinds, or masks, place by place."""
-    if main.shape != targets.shape or not targets.is_floating_point():
-        return False
-    return main.dim() > _ROWS or len(torch.unique(targets)) > _ROWS
+def _are_of_all_kinds(main: Tensor, targets: Tensor) -> bool:
+    """Whether outputs are to equal their targets: numbers of more kinds than two."""
+    is_like = main.shape == targets.shape and targets.is_floating_point()
+    return is_like and len(torch.unique(targets)) > _ROWS
 
 
 def _of_classes(main: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -6,6 +6,7 @@ ADVISED = {
     "keep_prob_convnet",
     "attention_bags",
     "onset_transformer",
+    "fraud_weighted",
 }
 """Told as advice, by name."""
 UNFOUND = {

@@ -122,7 +122,8 @@ def _of_weights(name: str, node: Any) -> Iterator[Row]:
     if target is None or not name.startswith(("NllLoss", "BinaryCrossEntropyWithLogits")):
         return
     if name.startswith("NllLoss") and (weights := kept(node, "weight")) is not None:
-        found = of_frequencies("cross_entropy", weights, counts_of(target, len(weights)))
+        ignored = signed(node._saved_ignore_index)  # noqa: SLF001  so torch calls what a node has kept
+        found = of_frequencies("cross_entropy", weights, counts_of(target, len(weights), ignored))
     elif (weight := kept(node, "pos_weight")) is not None:
         found = of_positives("binary_cross_entropy_with_logits", weight, target)
     if found is not None:
