@@ -145,8 +145,8 @@ def advice_on(row: Row, tight: float, doubling: float) -> Iterator[str]:
     ):
         right, wrong = row.number("right"), row.number("wrong")
         yield (
-            f"right answers, place by place, cost {right:.4g}, wrong ones {wrong:.4g}: is a score, such as "
-            "Dice's, minimised? So it may be where outputs are distances, or masks are inverted"
+            f"right answers, place by place, cost {right:.4g}, wrong ones {wrong:.4g}: is a score, "
+            "such as Dice's, minimised? So it is meant where outputs are distances, or masks inverted"
         )
     if row.text("part") == "doubling" and abs(row.number("ratio") - _TWO) <= doubling:
         yield (

@@ -94,8 +94,8 @@ def _of_frequencies(row: Row) -> str:
     weight, share, ratio = row.number("weight"), row.number("share"), row.number("ratio")
     return (
         f"class weights of {row.text('kind')} look like the classes' frequencies, not their inverse: "
-        f"class {row.integer('label')}, {share:.0%} of {row.integer('targets')} targets, has {weight:.0%} of "
-        f"them, {ratio:.3g} times that of the rarest, which is then ignored; is that meant?"
+        f"class {row.integer('label')}, {share:.0%} of {row.integer('targets')} targets, has "
+        f"{weight:.0%} of them, {ratio:.3g} times that of the rarest, then ignored; is that meant?"
     )
 
 

@@ -26,9 +26,9 @@ def the_loop_is_here(monkeypatch):
 
 
 def told(weights, **variables):
-    rewards, returns, advantage = (variables.get(n) for n in ("rewards", "returns", "advantage"))
+    rewards, returns, neg_returns = (variables.get(n) for n in ("rewards", "returns", "neg_returns"))
     found = earned(weights)
-    del rewards, returns, advantage
+    del rewards, returns, neg_returns
     return found
 
 
@@ -42,9 +42,8 @@ def told(weights, **variables):
         (-FALLING, {"returns": FALLING}, "", 0),
         (DRAWN, {"rewards": DRAWN[:20]}, "", 0),
         (DRAWN, {"rewards": torch.ones(40)}, "", 0),
-        (DRAWN, {"advantage": DRAWN}, "", 0),
-        (DRAWN, {"advantage": DRAWN, "returns": DRAWN + DRAWN.roll(1)}, "advantage", 1),
-        (DRAWN, {"advantage": DRAWN, "returns": DRAWN.roll(1) - DRAWN}, "advantage", -1),
+        (DRAWN, {"neg_returns": DRAWN}, "", 0),
+        (DRAWN + 0.01 * DRAWN.roll(1), {"rewards": DRAWN}, "", 0),
         (DRAWN, {"rewards": ["a"] * 40}, "", 0),
     ],
 )

@@ -50,10 +50,18 @@ def came_late(root: Node) -> str:
     """
     for _, side, mask in _weighed(root, {"Mean", "Sum"}):
         is_one = made(side) == [] and kind_of(plain(side)) in _LOSSES | {"Mean"}
-        share = _zeros(mask, None if mask is None else list(mask.shape)) if is_one else 0.0
+        share = _zeros(mask, _averaged(plain(side))) if is_one else 0.0
         if share >= LEAST:
             return f"{share:.0%}"
     return ""
+
+
+def _averaged(node: Node) -> list[int] | None:
+    """The shape of what a mean is over."""
+    if kind_of(node) == "Mean":
+        return made(inputs_of(node)[0]) or None
+    given = kept(node, "target" if kind_of(node).startswith("NllLoss") else "self")
+    return None if given is None else list(given.shape)
 
 
 def _weighed(root: Node, kinds: AbstractSet[str]) -> Iterator[tuple[Node, Node, Tensor | None]]:

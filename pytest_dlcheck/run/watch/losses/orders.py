@@ -71,7 +71,9 @@ def pairing(
         for batch, kept in pairs:
             numbers = [_another_order(given, kept) for given in batch[1:]]
             number = next((number for number in numbers if number is not None), None)
-            as_given = number is not None and any(_are_those(batch[0], called) for called in inputs)
+            as_given = (
+                number is not None and bool(inputs) and all(_are_those(batch[0], x) for x in inputs)
+            )
             if as_given and keeps_order(root, len(batch[0]), choosing):
                 return Pairing(number, copied, foreseen)
     return Pairing(copied=copied, foreseen=foreseen)

@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.graph import Node, inputs_of, kind_of, walk
-from pytest_dlcheck.run.probes.batches import fingerprint
 from pytest_dlcheck.run.samples import is_plain
 from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.run.watch.batches.class_order import is_among, labels_in_order
 from pytest_dlcheck.run.watch.batches.new_classes import labels_of
-from pytest_dlcheck.run.watch.batches.units import holds
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.losses.advantages import of_a_critic
 from pytest_dlcheck.run.watch.losses.carried import Carried
@@ -33,6 +29,7 @@ from pytest_dlcheck.run.watch.losses.given import what_diverges, what_is_given, 
 from pytest_dlcheck.run.watch.losses.guessing import guess_of
 from pytest_dlcheck.run.watch.losses.joined import joined
 from pytest_dlcheck.run.watch.losses.kept import MEAN, kept
+from pytest_dlcheck.run.watch.losses.loaded import KEPT, Loaded, weighed
 from pytest_dlcheck.run.watch.losses.masked import averaged_away, came_late
 from pytest_dlcheck.run.watch.losses.mixed import what_is_mixed
 from pytest_dlcheck.run.watch.losses.moving import moves, target_moves, teachers_move
@@ -52,8 +49,6 @@ FIRST = 24
 """Backward passes that are looked at in any case, and"""
 AGAIN = 4
 """so many from each power of 4 on."""
-KEPT = 4
-"""Batches before this one that its targets may belong to."""
 NODES = 96
 """Nodes of a graph that are looked at, from the loss down."""
 _OF_FORMULAS = (0.5, 1.0, 2.0)
@@ -72,7 +67,7 @@ class Targets:
 
     def __init__(self, guard: Guard, answers: Answers) -> None:
         self._guard, self._answers = guard, answers
-        self._batches: deque[list[Tensor]] = deque(maxlen=KEPT)
+        self._loaded = Loaded()
         self._inputs: list[Tensor] = []
         self._further: list[Tensor] = []
         """What models were called on besides."""
@@ -88,7 +83,7 @@ class Targets:
     def batch_is_read(self, batch: Any, reading: object = None) -> None:
         """A loader's iterator has given a batch."""
         if self._backwards >= self.next:
-            self._batches.append(tensors(batch))
+            self._loaded.add(tensors(batch), reading)
             self._labels = labels_of(batch)
             self._carried.batch_is_read(reading)
             self._reading = None if reading is None else weakref.ref(reading)
@@ -116,7 +111,7 @@ class Targets:
     def skip(self, count: int) -> None:
         """So many backward passes that nobody needs to look at."""
         self._backwards += count
-        self._batches.clear()
+        self._loaded.clear()
         self._labels = None
         self._carried.forget()
 
@@ -128,29 +123,29 @@ class Targets:
         inputs, self._inputs = self._inputs, []
         further, self._further = self._further, []
         if not due or len(losses) != 1 or losses[0].grad_fn is None or not _is_finite(losses[0]):
-            self._batches.clear()
+            self._loaded.clear()
             return None
         nodes = list(islice(walk([losses[0].grad_fn]), NODES))
         targets = [kept(node, "target") for node in nodes]
-        by_hand = [] if any(t is not None for t in targets) else written(nodes[0], self._batches)
+        by_hand = [] if any(t is not None for t in targets) else written(nodes[0], self._loaded.batches)
         found = [t for t in (*targets, *(each.target for each in by_hand)) if t is not None]
-        aligned, age = self._aligned(inputs, found)
+        aligned, age = self._loaded.aligned(inputs, found)
         moving = [moves(node, target) for node, target in zip(nodes, targets, strict=True)]
         undivided = _undivided(nodes)
-        paired = any(len(batch) > 1 for batch in self._batches)
+        paired = any(len(batch) > 1 for batch in self._loaded.batches)
         scores = (*what_is_given(nodes), *what_is_written(by_hand))
         scores += (*what_diverges(divergences(nodes, losses[0])),)
-        scores += (*what_is_mixed(nodes, by_hand, self._batches), *outweighing(losses[0]))
+        scores += (*what_is_mixed(nodes, by_hand, self._loaded.batches), *outweighing(losses[0]))
         pairs = pairing(
             nodes[0],
-            self._batches,
+            self._loaded.batches,
             inputs,
             found,
             further=further,
             aligned=aligned,
             choosing=[each.node for each in by_hand],
         )
-        latest = self._batches[-1] if self._batches else ()
+        latest = self._loaded.batches[-1] if self._loaded.batches else ()
         labels = labels_in_order(self._reading, latest, found)
         if self._labels is not None and not self.compares_labels:
             self.compares_labels = is_among(self._labels, found)
@@ -197,38 +192,15 @@ class Targets:
     def _has_loaded(self, inputs: list[Tensor]) -> bool:
         """Whether a loader gave what looks like what the model was called on."""
         shapes = {given.shape for given in inputs}
-        return any(batch[0].shape in shapes for batch in self._batches if batch)
+        return any(batch[0].shape in shapes for batch in self._loaded.batches if batch)
 
     def _cut(self, inputs: list[Tensor]) -> str:
         """Where the model is called on a batch that was viewed with other rows than samples."""
-        for given in self._batches[-1][:1] if self._batches else ():
+        for given in self._loaded.batches[-1][:1] if self._loaded.batches else ():
             for called in inputs:
-                if _cuts(given, called) and _weighed([given]) == _weighed([called]):
+                if _cuts(given, called) and weighed([given]) == weighed([called]):
                     return f"{list(given.shape)} as {list(called.shape)}"
         return ""
-
-    def _aligned(self, inputs: list[Tensor], targets: list[Tensor]) -> tuple[bool | None, int]:
-        """Whether a target came with an input, and if not, how much older it is."""
-        if len(self._batches) <= 1 or not inputs or not targets:
-            return None, 0
-        called, compared = _weighed(inputs), _weighed(targets)
-        batches = [_weighed(batch) for batch in self._batches]
-        asked = [i for i, batch in enumerate(batches) if batch[:1] and batch[0] in called]
-        asked = asked or [
-            i
-            for i, batch in enumerate(self._batches)
-            if any(holds(x, b) for x in inputs for b in batch[:1])
-        ]
-        if not asked:
-            return None, 0
-        if any(set(batches[i]) & set(compared) for i in asked):
-            return True, 0
-        others = [i for i, batch in enumerate(batches) if set(batch) & set(compared)]
-        return (False, max(asked) - max(others)) if others else (None, 0)
-
-
-def _holds_first(inputs: Sequence[Tensor], batch: Sequence[Tensor]) -> bool:
-    return any(holds(called, given) for given in batch[:1] for called in inputs)
 
 
 def _is_finite(loss: Tensor) -> bool:
@@ -288,10 +260,3 @@ def _undivided(nodes: Sequence[Node]) -> bool | None:
     if node is None or kept(node, "target") is None:
         return True if kind_of(node) == "Mean" and not any(map(_scales, nodes)) else None
     return bool(getattr(node, "_saved_reduction", None) == MEAN)
-
-
-def _weighed(found: Sequence[Tensor]) -> list[float]:
-    """Fingerprints; read back at once, on the few steps that are looked at."""
-    with torch.no_grad():
-        usable = [t for t in found if t.numel() and t.layout == torch.strided and not t.is_complex()]
-        return [float(f"{fingerprint(t).item():.5e}") for t in usable]
