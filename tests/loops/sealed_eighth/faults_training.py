@@ -445,7 +445,15 @@ FAULTS = [
     ),
     (
         digits_prefetcher,
-        ("previous batch", "label", "unrelated", "shifted", "other batch", "do not belong"),
+        (
+            "previous batch",
+            "batch older",
+            "label",
+            "unrelated",
+            "shifted",
+            "other batch",
+            "do not belong",
+        ),
         "labels of the previous batch",
     ),
 ]

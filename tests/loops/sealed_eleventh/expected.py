@@ -7,6 +7,7 @@ ADVISED = {
     "attention_bags",
     "onset_transformer",
     "fraud_weighted",
+    "frozen_backbone_second_domain",
 }
 """Told as advice, by name."""
 UNFOUND = {
