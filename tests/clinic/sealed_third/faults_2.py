@@ -388,7 +388,17 @@ FAULTS = [
     ),
     (
         dice_unet,
-        ("flipped", "sign of", "wrong sign", "maximi", "one minus", "wrong direction", "negat"),
+        (
+            "flipped",
+            "score minimised",
+            "is a score",
+            "sign of",
+            "wrong sign",
+            "maximi",
+            "one minus",
+            "wrong direction",
+            "negat",
+        ),
         "sign of the loss",
     ),
     (house_rmse, ("broadcast", "squeeze", "(n, n)", "shape"), "broadcast in the loss"),
