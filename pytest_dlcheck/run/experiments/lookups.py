@@ -99,7 +99,6 @@ def _row(name: str, table: nn.Embedding | nn.EmbeddingBag, found: list[_Carried]
         operation=found[0].operation,
         rows=table.num_embeddings,
         values=values,
-        largest=int(before.max()),
         row=int(fullest),
         merged=int(counts.max()),
         share=float((now == fullest).double().mean()),

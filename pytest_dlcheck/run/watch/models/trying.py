@@ -89,8 +89,8 @@ def _cut_within(model: nn.Module, call: Call) -> Iterator[Row]:
 def _foresight(model: nn.Module, call: Call) -> Iterator[Row]:
     if call.steps is None:
         return
-    tried = _rig(model, call, batch_dim=1 - call.steps, causal=call.steps)
-    for rig, row in _seen(Future(), tried, call.timed):
+    still = _rig(model, call, batch_dim=1 - call.steps, causal=call.steps)
+    for rig, row in _seen(Future(), still, call.timed):
         yield Row(
             row,
             in_place=_is_in_place(rig, row, call.steps),
