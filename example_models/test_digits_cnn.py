@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
@@ -28,7 +27,6 @@ class DigitsCNN(nn.Module):
         return self.head(self.features(images))
 
 
-@pytest.mark.dlcheck(steps=80)
 @recipe
 def digits_cnn(digits):
     model = DigitsCNN()

@@ -24,12 +24,12 @@ class BackwardIsCorrect(Check):
 
     **How it decides.** On the very values that the Function was called with: central differences along 5
     random directions in double precision (in single where it takes no doubles), judged by the median
-    relative error. Backward functions that differ on purpose are advice: a forward that is constant
-    piece by piece (straight-through, spikes), one that rounds (quantisers, also if their scale depends
-    on the input), one that gives its input back and only changes the gradient (reversal, scaling,
-    clipping), one that lets nothing through, and one that differs where a clamp is flat. What else
-    differs fails, with the mechanism where it can be told: a constant factor, a sign, a transpose, an
-    ignored `grad_output`, a missing gradient.
+    relative error. Backward functions that differ on purpose pass, and the verdict says so: a forward
+    that is constant piece by piece (straight-through, spikes), one that rounds (quantisers, also if
+    their scale depends on the input), one that gives its input back and only changes the gradient
+    (reversal, scaling, clipping), and one that differs where a clamp is flat. One that lets nothing
+    through is advice. What else differs fails, with the mechanism where it can be told: a constant
+    factor, a sign, a transpose, an ignored `grad_output`, a missing gradient.
 
     **What it cannot see.** Functions behind which no gradient of the loss flows, wrong gradients made
     without a Function (`detach`, hooks), and second derivatives.
@@ -70,8 +70,8 @@ class BackwardIsCorrect(Check):
         names = ", ".join(sorted({row.text("function") for row in told}))
         value = 0.0 if worst is None else _error(worst)
         bound = self.error if worst is None else self._bound(worst)
-        meant = f"; {len(bad)} differ on purpose" if bad else ""
-        text = f"gradients of {names} err by at most {value:.2g}, relatively (bound {bound:g}){meant}"
+        text = f"gradients of {names} err by at most {value:.2g}, relatively (bound {bound:g})"
+        text = "; ".join([text, *self._meant(told, bad)])
         measure = Measure("relative error of a directional derivative", value, "ratio", bound)
         return self.passed(text, measure, advice=advice)
 
@@ -85,11 +85,12 @@ class BackwardIsCorrect(Check):
     def _kin(self, rows: Iterable[Row], row: Row) -> list[Row]:
         return [other for other in rows if other.text("function") == row.text("function")]
 
+    def _meant(self, told: list[Row], bad: list[Row]) -> Iterator[str]:
+        reasons = {row.text("function"): faults.on_purpose(self._kin(told, row), row) for row in bad}
+        yield from (f"{function} differs: {reason}" for function, reason in reasons.items())
+
     def _advice(self, told: list[Row], bad: list[Row]) -> Iterator[str]:
-        reasons = {
-            row.text("function"): (row, faults.on_purpose(self._kin(told, row), row)) for row in bad
-        }
-        yield from (faults.advice_on(row, reason) for row, reason in reasons.values() if reason)
+        yield from faults.advice_on_silence([r for r in bad if faults.silences(self._kin(told, r))])
         yield from faults.advice_on_loss(told, self.error)
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row
@@ -24,11 +24,16 @@ def on_purpose(rows: Sequence[Row], row: Row) -> str:
         return "its forward is piecewise constant: a straight-through or surrogate gradient"
     if any(other.flag("quantises") for other in rows):
         return "its forward rounds, by a scale that its input sets: a straight-through gradient"
-    if all(other.flag("silent") for other in rows):
+    if silences(rows):
         return "it lets no gradient through"
     if row.get("where_flat") is True and not row.flag("rectifies"):
         return "it differs only where forward is flat: a straight-through gradient of a clamp"
     return ""
+
+
+def silences(rows: Sequence[Row]) -> bool:
+    """Whether a Function, of whose inputs these are all, lets no gradient through at all."""
+    return all(row.flag("silent") for row in rows)
 
 
 def wrong(rows: Sequence[Row], row: Row, bound: float) -> Fault:
@@ -55,9 +60,10 @@ def wrong(rows: Sequence[Row], row: Row, bound: float) -> Fault:
     )
 
 
-def advice_on(row: Row, reason: str) -> str:
-    """What differs, but may be meant."""
-    return f"{row.text('function')}.backward is not the derivative of its forward: {reason}"
+def advice_on_silence(rows: Iterable[Row]) -> Iterator[str]:
+    """Functions through which nothing upstream is trained."""
+    for name in dict.fromkeys(row.text("function") for row in rows):
+        yield f"{name}.backward lets no gradient through: what comes before it is not trained by it"
 
 
 def advice_on_loss(rows: Sequence[Row], bound: float) -> Iterator[str]:

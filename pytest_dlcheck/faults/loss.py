@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pytest_dlcheck.faults import collapse
+from pytest_dlcheck.faults.class_shares import of_shares
 from pytest_dlcheck.faults.collapsing import of_collapsing
 from pytest_dlcheck.faults.ignored import advice_on_ignored
 from pytest_dlcheck.faults.loss_fault import Fault
@@ -67,6 +68,7 @@ def of_test(row: Row, least: float) -> Iterator[Fault]:
     if row.text("part") == "pairing":
         yield from of_pairing(row, least)
     yield from of_classes(row)
+    yield from of_shares(row)
     yield from of_collapsing(row)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pytest_dlcheck.faults.class_shares import advice_on_shares
 from pytest_dlcheck.faults.loss_fault import Fault
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.verdict import Measure
@@ -83,20 +84,9 @@ def advice_on_targets(row: Row) -> Iterator[str]:
         yield f"targets of {kind} are {count} whole numbers in a row: if they name classes, classify"
     if row.number("least_weight") == 0 < row.number("most_weight") and row.text("weight") == "weight":
         yield "a class has the weight 0: it is never learned"
-    if row.text("part") == "weights":
-        yield _of_frequencies(row)
+    yield from advice_on_shares(row)
     if 0.9 <= row.number("ignored") < 1:  # noqa: PLR2004
         yield f"{row.number('ignored'):.0%} of the targets are ignored ({row.integer('ignore_index')})"
-
-
-def _of_frequencies(row: Row) -> str:
-    """Classes that weigh as much as they are frequent: costs, and what sampling took away, may do so."""
-    weight, share, ratio = row.number("weight"), row.number("share"), row.number("ratio")
-    return (
-        f"class weights of {row.text('kind')} look like the classes' frequencies, not their inverse: "
-        f"class {row.integer('label')}, {share:.0%} of {row.integer('targets')} targets, has "
-        f"{weight:.0%} of them, {ratio:.3g} times that of the rarest, then ignored; is that meant?"
-    )
 
 
 def _of_weights(row: Row) -> Iterator[Fault]:

@@ -13,6 +13,8 @@ from pytest_dlcheck.run.tree import map_tensors
 from pytest_dlcheck.trace import Scalar
 
 _TABLE = 2
+_SIGNS = 2
+"""Whole floats of more values than these (0 and 1, -1 and 1) are quantities to most losses."""
 _LEAKS = 64
 """Samples from which on a feature that equals the target does so by no chance."""
 
@@ -28,6 +30,8 @@ def on_target(rig: Rig, place: Place) -> dict[str, Scalar]:
     facts["label_kind"] = labels.kind
     if labels.kind == "classes":
         counts = sorted(labels.counts().items(), key=lambda pair: pair[1])
+        if len(counts) > _SIGNS and _are_numbers(place.values):
+            return facts
         facts |= {
             "classes": len(counts),
             "rarest": counts[0][0],
@@ -37,6 +41,11 @@ def on_target(rig: Rig, place: Place) -> dict[str, Scalar]:
             "highest_label": max(label for label, _ in counts),
         }
     return facts
+
+
+def _are_numbers(values: Tensor) -> bool:
+    """Whether they are counts or ratings, which need not come equally often: whole floats."""
+    return values.is_floating_point() and values.numel() == len(values)
 
 
 def _weighed(rig: Rig) -> bool:

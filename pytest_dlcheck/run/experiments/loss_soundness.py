@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pytest_dlcheck.run.class_weights import of_call
+from pytest_dlcheck.run.class_shares import weights_that_are_shares
 from pytest_dlcheck.run.distributions import SHARP, distances
 from pytest_dlcheck.run.drawn_together import drawn_together
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
@@ -62,7 +62,7 @@ class LossSoundness(Experiment):
             }
             rows = [_value(rig, heard)]
             rows += [_call(rig, heard, call, makers) for call in result.calls]
-            rows += filter(None, map(of_call, result.calls))
+            rows += weights_that_are_shares(rig, result.calls)
             rows += [row for pair in result.squared for row in _by_hand(rig, *pair)]
             rows += heard.written.rows
         rows += _asked_alone(rig, result)

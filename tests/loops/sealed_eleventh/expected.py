@@ -6,7 +6,6 @@ ADVISED = {
     "keep_prob_convnet",
     "attention_bags",
     "onset_transformer",
-    "fraud_weighted",
     "frozen_backbone_second_domain",
 }
 """Told as advice, by name."""

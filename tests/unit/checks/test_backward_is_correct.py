@@ -102,10 +102,17 @@ ON_PURPOSE = {
 
 
 @pytest.mark.parametrize("name", ON_PURPOSE)
-def test_a_backward_that_differs_on_purpose_is_advice(verdict_on, name):
+def test_a_backward_that_differs_on_purpose_passes_and_is_told(verdict_on, name):
     verdict = verdict_on(recipe(ON_PURPOSE[name]))
     assert verdict.outcome == "passed"
-    assert "not the derivative" in verdict.advice[0]
+    assert "Mine differs: " in verdict.because
+    assert not verdict.advice
+
+
+def test_a_backward_that_lets_nothing_through_is_advice(verdict_on):
+    verdict = verdict_on(recipe(function(torch.tanh, lambda g, _: 0 * g)))
+    assert verdict.outcome == "passed"
+    assert "lets no gradient through" in verdict.advice[0]
 
 
 def test_a_loss_that_takes_its_gradient_for_one_is_advice(verdict_on):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 from pytest_dlcheck import watch
 from pytest_dlcheck.recipe import Recipe
-from pytest_dlcheck.run.class_weights import counts_of, of_frequencies
+from pytest_dlcheck.run.class_weights import counts_of, of_classes, together
 
 from .conftest import examination
 
@@ -67,10 +70,27 @@ def watched(outputs, targets, loss):
 
 
 @pytest.mark.parametrize("name", FAULTY)
-def test_frequencies_are_advice(name):
+def test_frequencies_are_found(name):
     for verdict in (verdict_of(lambda: recipe_of(*FAULTY[name])), watched(*FAULTY[name])):
-        assert not verdict.failed
-        assert any(CAUSE in advice for advice in verdict.advice)
+        assert verdict.failed
+        assert CAUSE in verdict.cause
+
+
+def test_frequencies_in_one_batch_are_advice():
+    outputs, targets, loss = FAULTY["shares"]
+    few = [(INPUTS[:128], targets[:128])]
+    verdict = verdict_of(lambda: replace(recipe_of(outputs, targets, loss), train_data=few))
+    assert not verdict.failed
+    assert any(CAUSE in advice for advice in verdict.advice)
+
+
+def test_weights_that_restore_what_a_sampler_made_even_are_sound():
+    outputs, targets, loss = FAULTY["shares"]
+    even = WeightedRandomSampler((COUNTS.sum() / COUNTS)[targets], 640)
+    loader = DataLoader(TensorDataset(INPUTS, targets), 128, sampler=even)
+    verdict = verdict_of(lambda: replace(recipe_of(outputs, targets, loss), train_data=loader))
+    assert not verdict.failed
+    assert not any(CAUSE in advice for advice in verdict.advice)
 
 
 @pytest.mark.parametrize("name", SOUND)
@@ -82,8 +102,16 @@ def test_other_weights_are_sound(name):
 
 @pytest.mark.parametrize("targets", [16, 640])
 def test_a_few_targets_tell_nothing(targets):
-    found = of_frequencies("cross_entropy", COUNTS, counts_of(THREE[:targets], 3))
-    assert (found is None) is (targets < 32)
+    found = of_classes("cross_entropy", COUNTS, counts_of(THREE[:targets], 3))
+    assert (found.row() is None) is (targets < 32)
+
+
+def test_weights_of_several_batches_are_held_against_all_their_targets():
+    parts = [of_classes("cross_entropy", COUNTS, counts_of(y, 3)) for y in THREE.split(64)]
+    assert not any(part.row() and part.row().flag("sure") for part in parts)
+    (found,) = together(parts)
+    assert found.row().flag("sure")
+    assert found.row().integer("targets") == 640
 
 
 def test_padding_is_no_class():
@@ -92,7 +120,7 @@ def test_padding_is_no_class():
 
 
 def test_weights_of_classes_that_are_absent_tell_nothing():
-    assert of_frequencies("cross_entropy", 1 / torch.tensor([9.0, 3.0, 0.0]), COUNTS) is None
+    assert of_classes("cross_entropy", 1 / torch.tensor([9.0, 3.0, 0.0]), COUNTS) is None
 
 
 def overlap(out, mask):

@@ -373,6 +373,16 @@ def test_classes_that_never_occur_are_advice(verdict_on, labels):
     assert "never occur" in advice_on(verdict_on, torch.randn(N, 12), targets)
 
 
+def test_counts_need_not_come_equally_often(verdict_on):
+    torch.manual_seed(0)
+    counts = torch.poisson(torch.full((N, 1), 4.0)).clamp(max=18)
+    counts[0], counts[counts == 7] = 18, 6
+    data, loss = (torch.randn(N, 12), counts), nn.PoissonNLLLoss()
+    verdict = verdict_on(lambda: recipe_of(mlp(outputs=1), data, loss))
+    assert verdict.outcome is Outcome.PASSED
+    assert "class" not in " ".join(verdict.advice)
+
+
 def test_duplicates_are_advice(verdict_on, labels):
     inputs = torch.randn(40, 12).repeat(7, 1)[:N]
     assert "only 40 of" in advice_on(verdict_on, inputs, labels)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pytest_dlcheck.run.class_weights import Weighed
 from pytest_dlcheck.run.watch.batches.class_order import ClassOrder, Labels
 from pytest_dlcheck.run.watch.losses.given import Given
 from pytest_dlcheck.run.watch.losses.guessing import Guess, Guesses
@@ -32,6 +33,7 @@ class Compared:
         age: how many batches older than the inputs the targets are.
         paired: whether a loader gave batches of several tensors: inputs and targets together.
         given: what torch's losses in it are given.
+        weighed: what these have their classes weigh, beside how often they occur.
         pairing: how its targets stand beside its inputs.
         labels: the batch's, where its loader does not shuffle.
         exponential: whether exponentials or logarithms are taken near it, as likelihoods do.
@@ -59,6 +61,7 @@ class Compared:
     age: int = 0
     paired: bool = False
     given: tuple[Row, ...] = ()
+    weighed: tuple[Weighed, ...] = ()
     pairing: Pairing = field(default_factory=Pairing)
     labels: Labels | None = None
     exponential: bool = False
@@ -80,7 +83,7 @@ class Comparisons:
     def add(self, found: Compared, step: int = 0) -> None:
         """One more, before this step."""
         self.guesses.add(found.guess, step)
-        self.given.add(found.given)
+        self.given.add(found.given, found.weighed)
         self._pairings.add(found.pairing)
         self._partnerships.add(found.partners)
         if found.labels is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pytest_dlcheck.run.class_weights import counts_of, of_frequencies, of_positives
+from pytest_dlcheck.run.class_weights import Weighed, counts_of, of_classes, of_positives, together
 from pytest_dlcheck.run.distributions import FAR, distances
 from pytest_dlcheck.run.loss_calls import REGRESSION, operation_of
 from pytest_dlcheck.run.loss_targets import out_of_reach
@@ -41,6 +41,11 @@ def what_is_given(nodes: Iterable[Any]) -> list[Row]:
     return [row for node in nodes for row in _of(node)]
 
 
+def what_is_weighed(nodes: Iterable[Any]) -> list[Weighed]:
+    """What the losses among them have their classes weigh, beside how often these occur."""
+    return [found for node in nodes if (found := _weighed(node)) is not None]
+
+
 def what_is_written(found: Iterable[Written]) -> list[Row]:
     """The same of losses that are written out."""
     return [row for each in found for row in _of_written(each)]
@@ -58,10 +63,12 @@ class Given:
         self._looked = 0
         self._seen: Counter[tuple[str, ...]] = Counter()
         self._rows: dict[tuple[str, ...], Row] = {}
+        self._weighed: list[Weighed] = []
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[Row], weighed: Iterable[Weighed] = ()) -> None:
         """What one backward's loss is given."""
         self._looked += 1
+        self._weighed += weighed
         for row in {_key(row): row for row in rows}.values():
             key = _key(row)
             self._seen[key] += 1
@@ -76,7 +83,8 @@ class Given:
     def rows(self) -> tuple[Row, ...]:
         """What is found in most of them, each with the least distances that were found."""
         enough = max(SEVERAL, ALWAYS * self._looked)
-        return tuple(self._rows[key] for key, count in self._seen.items() if count >= enough)
+        found = [self._rows[key] for key, count in self._seen.items() if count >= enough]
+        return (*found, *filter(None, (each.row() for each in together(self._weighed))))
 
 
 _TWO = 2
@@ -101,7 +109,6 @@ def _key(row: Row) -> tuple[str, ...]:
 
 def _of(node: Any) -> Iterator[Row]:
     name = type(node).__name__
-    yield from _of_weights(name, node)
     if name.startswith("NllLoss"):
         yield from _of_classes(node)
     elif name.startswith("BinaryCrossEntropyWithLogits"):
@@ -116,18 +123,16 @@ def _of(node: Any) -> Iterator[Row]:
             yield _row(kind, last, maker)
 
 
-def _of_weights(name: str, node: Any) -> Iterator[Row]:
-    """Classes that weigh as much as they are frequent."""
-    target, found = kept(node, "target"), None
+def _weighed(node: Any) -> Weighed | None:
+    name, target = type(node).__name__, kept(node, "target")
     if target is None or not name.startswith(("NllLoss", "BinaryCrossEntropyWithLogits")):
-        return
+        return None
     if name.startswith("NllLoss") and (weights := kept(node, "weight")) is not None:
         ignored = signed(node._saved_ignore_index)  # noqa: SLF001  so torch calls what a node has kept
-        found = of_frequencies("cross_entropy", weights, counts_of(target, len(weights), ignored))
-    elif (weight := kept(node, "pos_weight")) is not None:
-        found = of_positives("binary_cross_entropy_with_logits", weight, target)
-    if found is not None:
-        yield found
+        return of_classes("cross_entropy", weights, counts_of(target, len(weights), ignored))
+    if (weight := kept(node, "pos_weight")) is not None:
+        return of_positives("binary_cross_entropy_with_logits", weight, target)
+    return None
 
 
 def _of_written(each: Written) -> Iterator[Row]:

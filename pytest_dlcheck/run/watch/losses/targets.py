@@ -25,7 +25,12 @@ from pytest_dlcheck.run.watch.losses.compared import Compared
 from pytest_dlcheck.run.watch.losses.crossed import crossed
 from pytest_dlcheck.run.watch.losses.cuts import cut_apart
 from pytest_dlcheck.run.watch.losses.divergences import divergences
-from pytest_dlcheck.run.watch.losses.given import what_diverges, what_is_given, what_is_written
+from pytest_dlcheck.run.watch.losses.given import (
+    what_diverges,
+    what_is_given,
+    what_is_weighed,
+    what_is_written,
+)
 from pytest_dlcheck.run.watch.losses.guessing import guess_of
 from pytest_dlcheck.run.watch.losses.joined import joined
 from pytest_dlcheck.run.watch.losses.kept import MEAN, kept
@@ -181,6 +186,7 @@ class Targets:
             age=age,
             paired=paired,
             given=scores,
+            weighed=tuple(what_is_weighed(nodes)),
             pairing=pairs,
             labels=labels,
             exponential=curved,
