@@ -8,8 +8,10 @@ from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults import comparing as faults
+from pytest_dlcheck.faults.comparing_advice import advice_on
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.faults.foresight import is_meant, not_shifted, seen_ahead
+from pytest_dlcheck.faults.losses_that import first_of
 from pytest_dlcheck.faults.partners import exchanged
 from pytest_dlcheck.faults.teaching import still_targets
 from pytest_dlcheck.trace import Row, Scalar, Trace
@@ -79,16 +81,16 @@ class TargetsAreAligned(Check):
 
     def decide(self, evidence: Evidence) -> Verdict:
         """By the batches, then by the shapes."""
-        row = evidence.the("watch").row("comparisons")
+        trace = evidence.the("watch")
+        row = trace.row("comparisons")
         looked, wrong = row.integer("looked"), row.integer("misaligned")
         known, crossed = wrong + row.integer("aligned"), row.integer("crossed")
         bound = max(self.several, self.some * known)
-        trace = evidence.the("watch")
         meant = {"foreseen": is_meant(trace), "punished": trace.row("recipe").flag("maximize")}
         fault = self._fault(Row(row, **{name: 0 for name in meant if meant[name]}), bound)
         if fault := fault or seen_ahead(trace) or not_shifted(trace, self.several):
             return self.failed_by(fault)
-        advice = [*faults.advice_on(row, trace.row("loop")), *still_targets(trace)]
+        advice = [*advice_on(row, trace.row("loop")), *still_targets(trace)]
         story = (
             f"{wrong} of {known} losses have targets of another batch, {crossed} of {looked} broadcast "
             f"shapes (fewer than {bound:g} may)"
@@ -109,11 +111,8 @@ class TargetsAreAligned(Check):
         of_all = max(self.several, self.some * row.integer("looked"))
         if row.integer("misaligned") >= bound:
             return faults.of_another_batch(row, bound)
-        for name, fault in faults.BY_NAME.items():
-            if row.integer(name) >= of_all:
-                return fault(row, of_all)
-        if row.integer("taught"):
-            return faults.taught(row)
+        if found := first_of(row, of_all) or (faults.taught(row) if row.integer("taught") else None):
+            return found
         different = row.integer("permuted_sets") >= self.several
         if different and row.integer("permuted") >= of_all:
             return faults.in_another_order(row, of_all)

@@ -1,0 +1,133 @@
+"""Faults that most losses of a training show, as they are counted by name: what is said of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.trace import Row
+from pytest_dlcheck.verdict import Measure, Suspect
+
+
+@dataclass(frozen=True)
+class Story:
+    """What is said of losses that show a fault; ``{words}`` stands for what was noticed, such as shapes.
+
+    Attributes:
+        seen: what is so in them, a sentence without its end.
+        counted: what the losses are called that are counted.
+        finding: what is wrong at the site; and
+        cause: why, and
+        remedy: what to do about it.
+        site: where.
+    """
+
+    seen: str
+    counted: str
+    finding: str
+    cause: str
+    remedy: str
+    site: str = "loss"
+
+
+STORIES: Mapping[str, Story] = {
+    "crossed": Story(
+        seen="broadcasting compares every output with every target: {words}",
+        counted="losses of broadcast shapes",
+        finding="outputs of shape {words}",
+        cause="outputs [n, 1] and targets [n] are broadcast: each output is drawn to the mean target",
+        remedy="give them one shape: outputs.squeeze(1), or targets.unsqueeze(1)",
+    ),
+    "turned": Story(
+        seen="flattened scores are compared with flattened targets whose axes are turned: {words}",
+        counted="losses with turned axes",
+        finding="scores and targets are in another order: {words}",
+        cause="scores are time-major, targets batch-major: each is compared with another place's target",
+        remedy="bring both into one order, then flatten: scores.transpose(0, 1), or targets.T",
+    ),
+    "its_own": Story(
+        seen=(
+            "the right answer of each sample is the product of its features with themselves, z @ z.T: "
+            "one view is its own positive"
+        ),
+        counted="losses that pair samples with themselves",
+        finding="both sides of the products are the same features",
+        cause="the positive of each sample is itself: one view is compared with itself, not another",
+        remedy="compare one view's features with the other's: z1 @ z2.T; or mask the diagonal",
+    ),
+    "foreseen": Story(
+        seen=(
+            "targets are the next words, and every attention over the words lets a place see the next "
+            "one: what is to be said is shown"
+        ),
+        counted="losses whose next words are shown",
+        finding="no causal mask",
+        cause="attention without a causal mask: each word is predicted from itself",
+        remedy="mask what comes later: is_causal=True, or a mask that is -inf above the diagonal",
+        site="attention",
+    ),
+    "advantage": Story(
+        seen=(
+            "log-probabilities of what was chosen, {words}, are weighed by returns less values with "
+            "gradients"
+        ),
+        counted="losses whose weights have gradients",
+        finding="the actor's loss reaches the critic through the advantage",
+        cause="the advantage is not detached: the actor's loss trains the critic to please it",
+        remedy="detach the advantage in the actor's loss: -(log_prob * advantage.detach()).mean()",
+    ),
+    "one_sample": Story(
+        seen=(
+            "all samples of {words} that the model is called on are one and the same, while their "
+            "targets differ"
+        ),
+        counted="losses on one sample with many targets",
+        finding="all rows of {words} are equal",
+        cause="samples were kept by reference: one tensor, or array, is written to again",
+        remedy="keep copies: memory.append(state.clone()), or state.copy() of an array",
+        site="data",
+    ),
+    "masked_late": Story(
+        seen=(
+            "a mask, {words} zeros, is multiplied by one number, the mean over all places: those that "
+            "it is to leave out count"
+        ),
+        counted="masks after the mean",
+        finding="is averaged before the mask is applied",
+        cause="the loss is reduced before its mask, which changes nothing: masked places are fitted too",
+        remedy='mask before the mean: (F.mse_loss(x, y, reduction="none") * mask).sum() / mask.sum()',
+    ),
+    "punished": Story(
+        seen="actions are weighed, {words}, so that they become less likely the more they have earned",
+        counted="losses that punish what was earned",
+        finding="rises with the log-probability of what earned most",
+        cause="the policy's loss has the wrong sign: a minus is missing",
+        remedy="maximise it: -(log_prob * advantage).mean()",
+    ),
+}
+"""By the name under which the losses that show a fault are counted, the gravest first."""
+
+
+def first_of(row: Row, bound: float) -> Fault | None:
+    """The first fault that so many losses show.
+
+    Args:
+        row: what losses compare.
+        bound: losses from which on it is one (count).
+    """
+    shown = (name for name in STORIES if row.integer(name) >= bound)
+    return next((_told(name, row, bound) for name in shown), None)
+
+
+def _told(name: str, row: Row, bound: float) -> Fault:
+    story, words = STORIES[name], row.text(f"{name}_shapes")
+    count, looked = row.integer(name), row.integer("looked")
+    seen = story.seen.format(words=words)
+    return Fault(
+        because=f"in {count} of {looked} losses (fewer than {bound:g} may) {seen}",
+        measures=(Measure(story.counted, count, "count", bound, "<"),),
+        suspects=(Suspect(story.site, story.finding.format(words=words), story.remedy),),
+        cause=story.cause,
+        remedy=story.remedy,
+    )
