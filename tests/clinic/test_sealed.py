@@ -15,7 +15,7 @@ import torch
 
 from pytest_dlcheck import diagnose
 
-SETS = ("sealed", "sealed_second", "sealed_third")
+SETS = ("sealed", "sealed_second", "sealed_third", "sealed_fourth")
 
 
 def of(name, part):

@@ -28,6 +28,7 @@ SETS = (
     "sealed_ninth",
     "sealed_tenth",
     "sealed_eleventh",
+    "sealed_twelfth",
 )
 
 

@@ -1,0 +1,5 @@
+"""HEALTHY: loops without arguments."""
+
+from . import healthy_1, healthy_2
+
+HEALTHY = [*healthy_1.HEALTHY, *healthy_2.HEALTHY]
