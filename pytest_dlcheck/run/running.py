@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.parameter import is_lazy
 
+from pytest_dlcheck.run.direct import direct
 from pytest_dlcheck.run.tree import tensors
 
 _MEAN = re.compile(r"(running|moving)_?(mean|avg|mu)$")
@@ -96,7 +97,7 @@ class Running:
     @property
     def is_frozen(self) -> bool:
         """Whether it has parameters, and none of them trains."""
-        mine = list(self.module.parameters(recurse=False))
+        mine = direct(self.module)
         return bool(mine) and not any(p.requires_grad for p in mine)
 
     def held(self) -> Statistics:

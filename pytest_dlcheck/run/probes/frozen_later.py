@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
 
+from pytest_dlcheck.run.direct import direct
 from pytest_dlcheck.run.probe import Probe, read_in_bulk
 from pytest_dlcheck.run.probes.inventory import weighed
 from pytest_dlcheck.run.sampling import GRADIENTS, Due
@@ -85,7 +86,7 @@ class FrozenLaterProbe(Probe[Scene]):
 
 def _trains(norm: _NormBase) -> bool:
     """Whether it has parameters of its own that require grad; one without any is of no kind here."""
-    return any(p.requires_grad for p in norm.parameters(recurse=False))
+    return any(p.requires_grad for p in direct(norm))
 
 
 def _prints(norm: _NormBase) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
+from pytest_dlcheck.run.direct import direct
 from pytest_dlcheck.run.probe import Probe, read_in_bulk
 from pytest_dlcheck.run.sampling import GRADIENTS, Due
 from pytest_dlcheck.run.scene import Scene
@@ -134,7 +135,7 @@ class InventoryProbe(Probe[Scene]):
 
 
 def _all_frozen(module: nn.Module) -> bool:
-    own = list(module.parameters(recurse=False))
+    own = direct(module)
     return bool(own) and not any(p.requires_grad for p in own)
 
 

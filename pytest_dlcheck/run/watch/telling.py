@@ -77,7 +77,7 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
         record.facts["teachers"] = watcher.evaluations.teachers.rows(
             strand.keys.union(*(s.keys for s in others))
         )
-    record.facts["coverage"] = tuple(_shared(row, strand, others) for row in record.facts["coverage"])
+    record.facts["coverage"] = _covered(record.facts["coverage"], strand, watcher.strands)
     record.facts["coverage"] += tuple(strand.newcomers.rows(trained))
     if strand is watcher.strands[-1]:
         record.facts["coverage"] += watcher.neglected.forgotten()
@@ -177,6 +177,11 @@ UNSEEN = (
 """What is recorded at an optimizer's steps."""
 
 
+def _covered(rows: Iterable[Row], strand: Strand, strands: Sequence[Strand]) -> tuple[Row, ...]:
+    beside = [each for each in strands if each is not strand and _takes_turns(each, strand)]
+    return tuple(_shared(row, strand, beside) for row in rows)
+
+
 def _shared(row: Row, strand: Strand, others: Sequence[Strand]) -> Row:
     """A parameter that another optimizer steps is covered by that one."""
     key = strand.key_of[row.text("name")]
@@ -186,6 +191,11 @@ def _shared(row: Row, strand: Strand, others: Sequence[Strand]) -> Row:
 
 def _overlap(one: Strand, other: Strand) -> bool:
     return one.first_event < other.last_event and other.first_event < one.last_event
+
+
+def _takes_turns(one: Strand, other: Strand) -> bool:
+    """Whether they step in turn; where one has stepped once only, a turn may have been cut short."""
+    return min(one.step, other.step) == 1 or _overlap(one, other)
 
 
 def _loop_row(watcher: Watcher, strand: Strand) -> Row:

@@ -8,6 +8,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
+from pytest_dlcheck.run.direct import direct
+
 
 def sensitive(root: nn.Module) -> list[nn.Module]:
     """The modules whose behaviour depends on their mode, frozen normalisation left out."""
@@ -44,5 +46,5 @@ def _is_sensitive(module: nn.Module) -> bool:
 
 
 def _is_frozen(module: nn.Module) -> bool:
-    own = list(module.parameters(recurse=False))
+    own = direct(module)
     return bool(own) and not any(p.requires_grad for p in own)
