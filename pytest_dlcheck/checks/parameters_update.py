@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
-from pytest_dlcheck.faults import decay, schedule, standstill, steps
+from pytest_dlcheck.faults import decay, dryness, schedule, standstill, steps
 from pytest_dlcheck.faults import update as faults
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Matrix, Row, Series, Trace
@@ -30,8 +30,8 @@ class ParametersUpdate(Check):
     did not fall by ``least_fall``. Of half-precision parameters, no more than ``lost_share`` of the
     elements may stand still over the whole trial. The weights must not shrink to ``least_weight`` of
     their size under weight decay, nor forget ``most_decay`` of it a step, the schedule must not take the
-    rate away, and momentum stays below 1. A single layer outside is advice, and a rate that still rises
-    at the end is inconclusive.
+    rate away, momentum stays below 1, and gradients are not all exactly 0 in nearly all steps of a loss
+    that is not. A single layer outside is advice, a rate that still rises at the end is inconclusive.
 
     **What it cannot see.** Whether a slow training is too slow for its budget.
 
@@ -73,9 +73,9 @@ class ParametersUpdate(Check):
         return max(map(self._of, evidence.of("train")), key=lambda verdict: verdict.failed)
 
     def _of(self, trace: Trace) -> Verdict:
-        reached = standstill.reached(trace, self.least_reach)
-        if not reached:
-            return self.inconclusive("0 trainable parameters receive gradients (1 or more expected)")
+        if not (reached := standstill.reached(trace, self.least_reach)):
+            none = "0 trainable parameters receive gradients (1 or more expected)"
+            return self.failed_by(dry) if (dry := dryness.dries_up(trace)) else self.inconclusive(none)
         if not any(row.flag("changed") for row in trace.rows("parameters")):
             if trace.series("learning_rate").values == (0.0,):
                 return self.inconclusive("lr is 0 in the 1 step there was (2 steps are needed)")
