@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 from math import inf
 from typing import Any, TypeAlias
@@ -23,7 +24,12 @@ def roots(tensors: Iterable[Tensor]) -> list[Node]:
 
 def kind_of(node: Node) -> str:
     """What a node does: ``Mul`` of ``MulBackward0``; empty for none, and for a user's Function."""
-    kind, backward, number = ("", "", "") if node is None else type(node).__name__.partition("Backward")
+    return "" if node is None else _kind_named(type(node).__name__)
+
+
+@lru_cache(maxsize=1024)
+def _kind_named(name: str) -> str:
+    kind, backward, number = name.partition("Backward")
     return kind if number or not backward else ""  # torch numbers its own
 
 

@@ -68,7 +68,7 @@ class Lull(Plain):
         """What the others know of."""
         self._window = watcher.unpropagated.open is not None
         """Whether a root was called on what a loader gave, and no backward has followed."""
-        self._granted = self.idle = self._left = self._exposure.idle_calls(strand.step, watcher.loading)
+        self._grant()
         self._look_around()
 
     # -- attention ----------------------------------------------------------------------------
@@ -204,6 +204,7 @@ class Lull(Plain):
             self.losses, self._is_open, self._left = (), False, self.idle
             if self._exposure.pending is not None:
                 self._exposure.is_propagated()
+                self._grant()
             self.backwards += 1
             self.catch_up()
             if self.backwards >= self._backwards:
@@ -297,4 +298,8 @@ class Lull(Plain):
         self.is_plain = False
         exposure.skip(self._granted)
         exposure.is_called_to_train(step, arguments, loading, training=self.model.training)
-        self._granted = self.idle = self._left = exposure.idle_calls(step, loading)
+        self._grant()
+
+    def _grant(self) -> None:
+        step, loading = self._strand.step, self._watcher.loading
+        self._granted = self.idle = self._left = self._exposure.idle_calls(step, loading)

@@ -50,14 +50,18 @@ class _Reading:
     stream: int = -1
     position: int = 0
     passes: int = 0
-    due: Due = field(default_factory=lambda: Due(SAMPLES))
+    next: int = 0
+    """The next position that is due."""
 
     def is_due(self, stream: int) -> bool:
         if stream != self.stream:
-            self.stream, self.position, self.due = stream, -1, Due(SAMPLES)
+            self.stream, self.position, self.next = stream, -1, 0
             self.passes += 1
         self.position += 1
-        return self.due(self.position)
+        if self.position < self.next:
+            return False
+        self.next = SAMPLES.following(self.position + 1)
+        return self.position in SAMPLES
 
     def is_due_later(self) -> bool:
         return self.position < FIRST and self.passes in LATER
@@ -163,13 +167,14 @@ class Exposure:
         self.pending, self._in_doubt, reading = None, None, self._training
         if self._eras.kept is not None:
             self._eras.trains()
-        is_far = loading.passes == reading.stream and reading.position + 1 < reading.due.next
+        is_far = loading.passes == reading.stream and reading.position + 1 < reading.next
         self._misses_none &= len(self._trained) < BATCHES
         if is_far and step < self._sampling.next and not self._misses_none:
             reading.position += 1
             return
         self.is_steady &= loading.passes == reading.stream
-        due = reading.is_due(loading.passes) or self._sampling(step) or self._misses_none
+        is_sampled = self._sampling(step)
+        due = reading.is_due(loading.passes) or is_sampled or self._misses_none
         if due and (len(self._trained) < BATCHES or self._training.is_due_later()):
             era = self._eras.number
             size = len(self._trained) < MEASURED
@@ -192,7 +197,7 @@ class Exposure:
             reading.position + 1 < FIRST and reading.passes in LATER
         ):
             return sys.maxsize  # all that is remembered of this pass
-        return max(0, min(reading.due.next - reading.position - 1, self._sampling.next - step))
+        return max(0, min(reading.next - reading.position - 1, self._sampling.next - step))
 
     def skip(self, calls: int) -> None:
         """So many of them were made."""

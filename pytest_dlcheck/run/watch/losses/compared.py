@@ -96,8 +96,9 @@ class Comparisons:
         self._counts["exponential"] += found.exponential
         self._counts["paired"] += found.paired
         for name, words in found.told.items():
-            self._counts[name] += bool(words)
-            self._words[name] = words or self._words.get(name, "")
+            if words:
+                self._counts[name] += 1
+                self._words[name] = words
         if found.aligned is False:
             self._ages[found.age] += 1
 

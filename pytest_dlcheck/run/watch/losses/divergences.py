@@ -23,6 +23,7 @@ DEEPEST = 24
 NEAR = 1e-3
 """Relative difference up to which a value is the loss's: half precision, and no other loss by chance."""
 _REDUCTIONS = ("none", "mean", "sum")
+_PAIR = frozenset({"Sub", "Mul"})
 _AS_THEY_ARE = frozenset({"ToCopy", "Alias", "Clone"})
 
 
@@ -62,7 +63,7 @@ def divergences(nodes: Sequence[Node], loss: Tensor) -> list[Divergence]:
 def _divergence(node: Node) -> Divergence | None:
     """``xlogy(t, t) - t * scores``, or ``t * (log(t) - scores)``: what does not depend is not kept."""
     first = kind_of(node)
-    if {first, kind_of(_only(node))} != {"Sub", "Mul"}:
+    if first not in _PAIR or {first, kind_of(_only(node))} != _PAIR:
         return None
     product, difference = (node, _only(node)) if first == "Mul" else (_only(node), node)
     if edges_of(difference) != [1] or getattr(difference, "_saved_alpha", 1) != 1:

@@ -124,8 +124,11 @@ def _of(node: Any) -> Iterator[Row]:
 
 
 def _weighed(node: Any) -> Weighed | None:
-    name, target = type(node).__name__, kept(node, "target")
-    if target is None or not name.startswith(("NllLoss", "BinaryCrossEntropyWithLogits")):
+    name = type(node).__name__
+    if not name.startswith(("NllLoss", "BinaryCrossEntropyWithLogits")):
+        return None
+    target = kept(node, "target")
+    if target is None:
         return None
     if name.startswith("NllLoss") and (weights := kept(node, "weight")) is not None:
         ignored = signed(node._saved_ignore_index)  # noqa: SLF001  so torch calls what a node has kept

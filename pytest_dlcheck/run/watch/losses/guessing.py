@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -29,26 +30,30 @@ SAME = 1e-3
 """Standard deviation of a score over the samples (logits, or logarithms of probabilities) up to which
 all samples have the same: what it tells of labels is less than a millionth of a nat. Where nothing has
 broken, networks on a plateau, of hard problems or random labels, had 0.02 and more."""
+TOGETHER = 1 << 16
+"""Scores (count) from which on those that wait are measured: a quarter of a megabyte."""
 _PAIR = 2
 
 
-@dataclass(frozen=True)
+@dataclass
 class Guess:
     """One loss of classes, or of yes and no.
 
     Attributes:
-        apart: the largest standard deviation of a score over the samples, in nats.
+        scores: of some samples, ``[samples, scores]``; None once they are measured.
         differ: whether the labels of these samples do.
         labels: how much each label weighs, by its number.
         count: of labels.
         whole: whether the loss is the mean of what is compared here, and nothing besides.
     """
 
-    apart: float
+    scores: Tensor | None
     differ: bool
     labels: Counter[int]
     count: int
     whole: bool
+    apart: float = math.nan
+    """The largest standard deviation of a score over the samples, in nats, once it is measured."""
 
 
 def guess_of(nodes: Sequence[Node], loss: Tensor) -> Guess | None:
@@ -70,14 +75,11 @@ def guess_of(nodes: Sequence[Node], loss: Tensor) -> Guess | None:
     of_classes = kind_of(node).startswith("NllLoss")
     if of_classes and (scores.dim() < _PAIR or _numbers_its_samples(scores, target)):
         return None
-    with torch.no_grad():
-        some = scores[:: max(1, len(scores) // SAMPLES)][:SAMPLES]
-        rows = target[:: max(1, len(target) // SAMPLES)][:SAMPLES]
-        apart = some.reshape(len(some), -1)[:, :SCORES].float().std(0).max()
-        differ = (rows != rows[:1]).any()
-        labels, count = _counted(node, target, of_classes=of_classes)
-        whole = node is nodes[0] and (not of_classes or _is_plain_mean(node))
-        return Guess(float(apart), bool(differ), labels, count, whole)
+    some = _some(scores).reshape(min(len(scores), SAMPLES), -1)
+    labels, count = _counted(node, target, of_classes=of_classes)
+    whole = node is nodes[0] and (not of_classes or _is_plain_mean(node))
+    scores = some[:, :SCORES].clone()
+    return Guess(scores, _differ(_some(target)), labels, count, whole)
 
 
 def entropy(labels: Counter[int]) -> float:
@@ -87,20 +89,41 @@ def entropy(labels: Counter[int]) -> float:
     return -sum(share * math.log(share) for share in shares)
 
 
+def measure(guesses: Iterable[Guess]) -> None:
+    """How far scores are apart; those of one shape together, far cheaper than each."""
+    waiting = [(guess, guess.scores) for guess in guesses if guess.scores is not None]
+    for _, alike in groupby(waiting, lambda each: (each[1].shape, each[1].dtype, each[1].device)):
+        several = list(alike)
+        spread = torch.stack([scores for _, scores in several]).float().std(1).amax(1)
+        for (guess, _), apart in zip(several, spread.tolist(), strict=True):
+            guess.apart, guess.scores = apart, None
+
+
 class Guesses:
     """Those of one optimizer's losses, in order."""
 
     def __init__(self) -> None:
         self._found: list[tuple[int, Guess]] = []
+        self._waiting = 0
 
     def add(self, found: Guess | None, step: int) -> None:
         """One more, before this step."""
-        if found is not None and math.isfinite(found.apart):
-            self._found.append((step, found))
+        if found is None:
+            return
+        self._found.append((step, found))
+        self._waiting += 0 if found.scores is None else found.scores.numel()
+        if self._waiting >= TOGETHER:
+            self._measure()
+
+    def _measure(self) -> None:
+        self._waiting = 0
+        measure(guess for _, guess in self._found)
 
     def row(self) -> Row | None:
         """What is told by those whose labels differ; None where they are too few."""
+        self._measure()
         found = [(step, guess) for step, guess in self._found if guess.differ]
+        found = [(step, guess) for step, guess in found if math.isfinite(guess.apart)]
         if len(found) < _PAIR * LATE:
             return None
         since = len(found)
@@ -122,6 +145,18 @@ class Guesses:
             same_since=found[since][0] if since < len(found) else None,
             whole=all(guess.whole for _, guess in found),
         )
+
+
+def _some(batch: Tensor) -> Tensor:
+    """A few samples, evenly taken."""
+    return batch if len(batch) <= SAMPLES else batch[:: len(batch) // SAMPLES][:SAMPLES]
+
+
+def _differ(rows: Tensor) -> bool:
+    """Whether samples have different labels."""
+    if rows.numel() == len(rows):
+        return len(set(rows.reshape(-1).tolist())) > 1
+    return bool((rows != rows[:1]).any())
 
 
 def _is_weighed_by_others(node: Node, nodes: Sequence[Node]) -> bool:

@@ -32,7 +32,7 @@ def turned(nodes: Iterable[Node], batch: Sequence[Tensor]) -> str:
         nodes: those next to the loss.
         batch: what the loader gave.
     """
-    for node in nodes:
+    for node in nodes if batch else ():
         target = kept(node, "target") if type(node).__name__.startswith("NllLoss") else None
         given = None if target is None else next((b for b in batch if _is_flattened(b, target)), None)
         scores = [] if given is None else _shape_before(node)

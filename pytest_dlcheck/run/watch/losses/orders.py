@@ -140,7 +140,7 @@ def _are_copied(inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> bool:
 
 def _are_copies(given: Tensor, compared: Tensor) -> bool:
     """Whether both are the same words; one number a sample is its class, which a model may be given."""
-    return given.dim() > 1 and given[0].numel() > 1 and _are_equal_words(given, compared)
+    return given.dim() > 1 and given.numel() > len(given) and _are_equal_words(given, compared)
 
 
 def _is_whole(numbers: Tensor) -> bool:

@@ -102,8 +102,8 @@ class Couples:
         if rows is None or partners is None or not self._in_order:
             return None
         whole = not target.is_floating_point() and target.numel() == count
-        count_alike = not any(each.is_weighed for each in by_hand) and not any(map(_weighs_each, nodes))
-        return Partners(rows, partners, whole and count_alike)
+        weighed = any(each.is_weighed for each in by_hand) or (whole and any(map(_weighs_each, nodes)))
+        return Partners(rows, partners, whole and not weighed)
 
 
 def _weighs_each(node: Node) -> bool:
