@@ -348,7 +348,7 @@ def _recipe_row(strand: Strand, others: Sequence[Strand]) -> Row:
 
 def _ending(record: Record) -> Ending:
     losses = record.channels.get("loss")
-    if isinstance(losses, Series):
+    if isinstance(losses, Series) and not all(map(math.isfinite, losses.values)):
         for step, loss in zip(losses.steps, losses.values, strict=True):
             if not math.isfinite(loss):
                 return Ending("diverged", step, f"the loss became {loss}", f"step {step}")

@@ -37,20 +37,20 @@ class Watcher(Forwards):
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Listen inside."""
-        with tapped(self._heard.listener):
-            self._outside.calls.listen_everywhere()
-            try:
+        try:
+            with tapped(self._heard.listener):
+                self._outside.calls.listen_everywhere()
                 yield
-            except EnoughSeen as end:
-                self.was_cut_short = True
-                if end.watcher is not self:
-                    raise
-                self.was_ended = True
-            except BaseException as error:
-                self.was_cut_short = not (isinstance(error, SystemExit) and not error.code)
+        except EnoughSeen as end:
+            self.was_cut_short = True
+            if end.watcher is not self:
                 raise
-            finally:
-                self._end()
+            self.was_ended = True
+        except BaseException as error:
+            self.was_cut_short = not (isinstance(error, SystemExit) and not error.code)
+            raise
+        finally:
+            self._end()
 
     def traces(self) -> tuple[tuple[str, Trace], ...]:
         """What was trained: a name and a trace for every optimizer's parameters."""

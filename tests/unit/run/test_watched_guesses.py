@@ -57,6 +57,10 @@ def test_pixels_are_labels():
     assert found.count == 128
 
 
+def test_a_sample_by_itself_tells_nothing():
+    assert guess(F.cross_entropy(scores()[0], LABELS[0])) is None
+
+
 @pytest.mark.parametrize(
     "loss",
     [

@@ -49,7 +49,8 @@ def divergences(nodes: Sequence[Node], loss: Tensor) -> list[Divergence]:
         nodes: of its graph, its own first.
         loss: that is propagated.
     """
-    if loss.numel() != 1 or all(_divergence(node) is None for node in nodes):
+    near = [node for node in nodes if kind_of(node) in _PAIR]
+    if loss.numel() != 1 or all(_divergence(node) is None for node in near):
         return []
     found: list[Divergence] = []
     with torch.no_grad():
@@ -63,7 +64,7 @@ def divergences(nodes: Sequence[Node], loss: Tensor) -> list[Divergence]:
 def _divergence(node: Node) -> Divergence | None:
     """``xlogy(t, t) - t * scores``, or ``t * (log(t) - scores)``: what does not depend is not kept."""
     first = kind_of(node)
-    if first not in _PAIR or {first, kind_of(_only(node))} != _PAIR:
+    if first not in _PAIR or kind_of(_only(node)) not in _PAIR - {first}:
         return None
     product, difference = (node, _only(node)) if first == "Mul" else (_only(node), node)
     if edges_of(difference) != [1] or getattr(difference, "_saved_alpha", 1) != 1:

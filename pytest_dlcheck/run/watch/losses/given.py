@@ -38,7 +38,7 @@ SEVERAL = 3
 
 def what_is_given(nodes: Iterable[Any]) -> list[Row]:
     """What the losses among the nodes of a graph are given; those of unknown meaning are left out."""
-    return [row for node in nodes for row in _of(node)]
+    return [row for node in nodes if type(node).__name__.startswith(_LOSSES) for row in _of(node)]
 
 
 def what_is_weighed(nodes: Iterable[Any]) -> list[Weighed]:
@@ -97,6 +97,8 @@ _ONE_BY_ONE = {
     "SmoothL1LossBackward0": "smooth_l1_loss",
 }
 """Losses that may be given a softmax, unless it is over one class."""
+_LOSSES = ("NllLoss", "BinaryCrossEntropyWithLogits", *_ONE_BY_ONE)
+"""What the names of nodes begin with of which anything is told."""
 _LEAST = "outside"
 """Share of the targets of a batch that outputs cannot meet: of the batch that has fewest."""
 _DISTANCES = ("rows_off", "columns_off", "log_rows_off", "log_columns_off")

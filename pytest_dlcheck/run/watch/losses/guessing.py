@@ -68,14 +68,14 @@ def guess_of(nodes: Sequence[Node], loss: Tensor) -> Guess | None:
         return None
     node = found[0]
     scores, target = kept(node, "self"), kept(node, "target")
-    if scores is None or target is None or scores.dim() == 0 or len(scores) < _PAIR:
+    if scores is None or target is None or scores.dim() == 0 or (count := scores.size(0)) < _PAIR:
         return None
-    if _is_weighed_by_others(node, nodes) or len(scores) != len(target) or not scores.numel():
+    if _is_weighed_by_others(node, nodes) or target.shape[:1] != (count,) or not scores.numel():
         return None
     of_classes = kind_of(node).startswith("NllLoss")
     if of_classes and (scores.dim() < _PAIR or _numbers_its_samples(scores, target)):
         return None
-    some = _some(scores).reshape(min(len(scores), SAMPLES), -1)
+    some = _some(scores).reshape(min(count, SAMPLES), -1)
     labels, count = _counted(node, target, of_classes=of_classes)
     whole = node is nodes[0] and (not of_classes or _is_plain_mean(node))
     scores = some[:, :SCORES].clone()
@@ -149,12 +149,13 @@ class Guesses:
 
 def _some(batch: Tensor) -> Tensor:
     """A few samples, evenly taken."""
-    return batch if len(batch) <= SAMPLES else batch[:: len(batch) // SAMPLES][:SAMPLES]
+    count = batch.size(0)
+    return batch if count <= SAMPLES else batch[:: count // SAMPLES][:SAMPLES]
 
 
 def _differ(rows: Tensor) -> bool:
     """Whether samples have different labels."""
-    if rows.numel() == len(rows):
+    if rows.numel() == rows.size(0):
         return len(set(rows.reshape(-1).tolist())) > 1
     return bool((rows != rows[:1]).any())
 
@@ -173,7 +174,7 @@ def _is_weighed_by_others(node: Node, nodes: Sequence[Node]) -> bool:
 def _numbers_its_samples(scores: Tensor, target: Tensor) -> bool:
     """Whether each sample is a class of its own, as where its partner is to be found in the batch."""
     flat = target.reshape(-1)
-    if len(flat) > scores.size(1) or len(flat) != len(scores):
+    if flat.numel() > scores.size(1) or flat.numel() != scores.size(0):
         return False
     return torch.equal(flat - flat[0], torch.arange(len(flat), device=flat.device))
 
@@ -181,7 +182,7 @@ def _numbers_its_samples(scores: Tensor, target: Tensor) -> bool:
 def _counted(node: Node, target: Tensor, *, of_classes: bool) -> tuple[Counter[int], int]:
     """How much each label weighs, and how many labels there are; none where that cannot be told."""
     flat = target.reshape(-1)
-    flat = flat[:: max(1, len(flat) // LABELS)]
+    flat = flat if flat.numel() <= LABELS else flat[:: flat.numel() // LABELS]
     if not of_classes:
         plain = kept(node, "weight") is None and kept(node, "pos_weight") is None
         alone = target.dim() == 1 or target[0].numel() == 1

@@ -34,15 +34,12 @@ def what_is_mixed(
         found: what the loss compares where it is written out.
         batches: what loaders gave.
     """
-    pairs = [(node.next_functions[0][0], kept(node, "target")) for node in nodes if _is_of_classes(node)]
+    of_classes = [node for node in nodes if kind_of(node).startswith("NllLoss") and node.next_functions]
+    pairs = [(node.next_functions[0][0], kept(node, "target")) for node in of_classes]
     pairs += [(each.scores, each.target) for each in found if each.kind in {"class", "likelihood"}]
     return [
         row for scores, target in pairs if target is not None for row in _row(scores, target, batches)
     ]
-
-
-def _is_of_classes(node: Node) -> bool:
-    return kind_of(node).startswith("NllLoss") and bool(node.next_functions)
 
 
 def _row(scores: Node, target: Tensor, batches: Sequence[Sequence[Tensor]]) -> Iterator[Row]:

@@ -72,9 +72,10 @@ def _taught(nodes: Iterable[Node]) -> Iterator[tuple[Node, tuple[Node, Node]]]:
     Those of an entropy have no student, which is None.
     """
     for node in nodes:
-        if kind_of(node) == "Xlogy":  # as kl_div has the teacher's entropy
+        kind = kind_of(node)
+        if kind == "Xlogy":  # as kl_div has the teacher's entropy
             yield node, (_scores(inputs_of(node)[0], "Softmax"), None)
-        sides = inputs_of(node) if kind_of(node) == "Mul" else []
+        sides = inputs_of(node) if kind == "Mul" else []
         if len(sides) != 2:  # noqa: PLR2004  one of them has no gradients
             continue
         for one, other in (sides, reversed(sides)):

@@ -91,8 +91,8 @@ class Couples:
         own = [given for given in inputs if given.grad_fn is None]
         if len(own) != 1 or further or not own[0].dim() or not self._in_order:
             return None
-        given, count = own[0], len(own[0])
-        target = next((t for t in targets if t.dim() and len(t) == count), None)
+        given, count = own[0], own[0].size(0)
+        target = next((t for t in targets if t.shape[:1] == (count,)), None)
         if target is None or count < KNOWN or not target.numel() or _is_of_pairs(target):
             return None
         if self._walked < GRAPHS:
@@ -102,13 +102,14 @@ class Couples:
         if rows is None or partners is None or not self._in_order:
             return None
         whole = not target.is_floating_point() and target.numel() == count
-        weighed = any(each.is_weighed for each in by_hand) or (whole and any(map(_weighs_each, nodes)))
+        of_classes = [node for node in nodes if whole and kind_of(node).startswith("NllLoss")]
+        weighed = any(each.is_weighed for each in by_hand) or any(map(_weighs_each, of_classes))
         return Partners(rows, partners, whole and not weighed)
 
 
 def _weighs_each(node: Node) -> bool:
     """Whether a loss of classes is given out for each sample: by what an action earned, perhaps."""
-    return kind_of(node).startswith("NllLoss") and node._saved_reduction == NONE  # noqa: SLF001
+    return bool(node._saved_reduction == NONE)  # noqa: SLF001  so torch calls what a node has kept
 
 
 def _is_of_pairs(target: Tensor) -> bool:
