@@ -206,8 +206,7 @@ class SecondLook:
         warming = len(rates) > 1 and rates[-1] == max(rates) > rates[len(rates) // 2]
         reasons = {
             "a small batch is not learned by heart either": fit is None
-            or not fit.tells
-            or not fit.progress >= (PARTLY if self.foreign_maps(little) else HALF),
+            or not fit.is_by_heart(PARTLY if self.foreign_maps(little) else HALF, self.train),
             "so few samples cannot rule it out": not self.rules_out(little),
             f"a small batch alone takes {self.fitting_steps} steps: raise steps": self.fitting_steps
             > self.train.trial.steps / 2

@@ -56,7 +56,8 @@ class Comparison:
         steps = len(self.overfit.series("loss")) if self.overfit else 0
         reasons = {
             "it was not run with them": math.isinf(self.excess.high),
-            "a small batch is not learned by heart either": fit is None or not fit.progress >= HALF,
+            "a small batch is not learned by heart either": fit is None
+            or not fit.is_by_heart(HALF, self.train),
             f"a small batch alone takes {steps} steps: raise steps": steps
             > len(self.train.series("loss")) / 2,
             "it differs somewhat": not self.excess.high < little or self.excess.estimate >= CLEAR,

@@ -35,6 +35,8 @@ class Fit:
         gained: the progress made over the second half of the steps (ratio).
         noise: the noise of the objective at fixed weights (ratio of the way).
         tells: whether the batch holds anything that inputs could tell apart.
+        from_guessing: whether ``start`` is what one output for all samples costs; else it is where a
+            model happened to begin, which may be far above.
     """
 
     first: float
@@ -45,6 +47,19 @@ class Fit:
     gained: Interval
     noise: float
     tells: bool
+    from_guessing: bool
+
+    def is_by_heart(self, enough: float, training: Trace) -> bool:
+        """Whether the batch was learned, and not only what any sample of the data is like.
+
+        Args:
+            enough: share of the way that is asked (ratio).
+            training: one on the whole data, which learned that much, of the same loss.
+        """
+        if not self.tells or not self.progress >= enough:
+            return False
+        left = fmean(training.series("loss").values[-RECENT:]) - self.floor
+        return self.from_guessing or not self.recent - self.floor > (1 - enough) * left
 
     def learns(self, enough: float, asked: float) -> bool:
         """Whether it has covered ``enough`` of its way, or surely gained ``asked`` of it lately."""
@@ -77,6 +92,7 @@ class Fit:
             gained=-trend(losses[len(losses) // 2 :]) / way,
             noise=steps.number("loss_noise") / way,
             tells=tells or math.isnan(uninformed),
+            from_guessing=tells,
         )
 
 

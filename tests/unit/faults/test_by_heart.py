@@ -1,0 +1,28 @@
+"""When a small batch counts as learned by heart: not by leaving a bad beginning alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_dlcheck.check import example_trace
+from pytest_dlcheck.faults.readings import Fit
+from pytest_dlcheck.trace import Row
+
+TRAINING = example_trace(loss=(15.0, *[2.8] * 40))
+GUESSING = {"uninformed_loss": 2.3, "loss_floor": 0.0}
+UNKNOWN = {"loss_floor": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("losses", "known", "expected"),
+    [
+        ((15.0, *[2.7] * 20), UNKNOWN, False),  # as the whole training, which learned nothing of inputs
+        ((15.0, *[0.9] * 20), UNKNOWN, True),
+        ((2.3, *[0.9] * 20), GUESSING, True),
+        ((2.3, *[2.0] * 20), GUESSING, False),
+    ],
+)
+def test_a_batch_is_learned_by_heart_beyond_what_the_training_learned(losses, known, expected):
+    fit = Fit.of(example_trace(loss=losses, steps=Row(known)))
+    assert fit is not None
+    assert fit.is_by_heart(0.5, TRAINING) is expected
