@@ -29,7 +29,8 @@ class LossIsSound(Check):
     over classes and not over the batch; rows of classes are not cut across positions by a `view` without
     a permute; the right answer is not masked, pairs meet their partners, some are pushed apart; every
     class is heard, not all labels become one, none weighs as much as it is frequent; right answers cost
-    less than wrong ones; and no summed KL term drowns a reconstruction that is averaged.
+    less than wrong ones; no summed KL term drowns a reconstruction that is averaged, and what noise is
+    multiplied by is the root of what that term has for the variance.
 
     **Why it matters.** Each of these trains without an error: slowly, towards the mean, or backwards.
 

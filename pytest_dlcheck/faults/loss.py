@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pytest_dlcheck.faults import collapse
 from pytest_dlcheck.faults.class_shares import of_shares
 from pytest_dlcheck.faults.collapsing import of_collapsing
+from pytest_dlcheck.faults.deviations import of_deviations
 from pytest_dlcheck.faults.ignored import advice_on_ignored
 from pytest_dlcheck.faults.loss_fault import Fault
 from pytest_dlcheck.faults.loss_matches import advice_on_matches, of_matches
@@ -70,6 +71,7 @@ def of_test(row: Row, least: float) -> Iterator[Fault]:
     yield from of_classes(row)
     yield from of_shares(row)
     yield from of_collapsing(row)
+    yield from of_deviations(row)
 
 
 def of_pairing(row: Row, least: float) -> Iterator[Fault]:

@@ -12,6 +12,7 @@ from pytest_dlcheck.run.graph import kind_of
 from pytest_dlcheck.run.loss_calls import Computed
 from pytest_dlcheck.run.loss_rows import cosine_factor
 from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.watch.losses.deviations import deviating
 from pytest_dlcheck.run.watch.losses.given import what_is_written
 from pytest_dlcheck.run.watch.losses.kept import kept
 from pytest_dlcheck.run.watch.losses.mixed import what_is_mixed
@@ -45,7 +46,7 @@ def written_out(batch: Any, found: Computed) -> WrittenOut:
         return WrittenOut()
     for tensor in tensors(found.outputs):
         made_here(tensor)
-    terms = tuple(outweighing(found.loss))
+    terms = (*outweighing(found.loss), *deviating(found.loss))
     if found.calls:
         return WrittenOut(terms)
     batches = [tensors(batch)]

@@ -14,19 +14,20 @@ EPOCHS = 3
 
 
 class Drawing(nn.Module):
-    def __init__(self, latent=6):
+    def __init__(self, latent=6, width=0.5):
         super().__init__()
+        self.width = width
         self.enc = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2 * latent))
         self.dec = nn.Sequential(nn.Linear(latent, 64), nn.ReLU(), nn.Linear(64, 64))
 
     def forward(self, x):
         mu, logvar = self.enc(x).chunk(2, 1)
-        return self.dec(mu + torch.randn_like(mu) * (logvar / 2).exp()), mu, logvar
+        return self.dec(mu + torch.randn_like(mu) * (self.width * logvar).exp()), mu, logvar
 
 
-def _trained(loss, scale=1.0):
+def _trained(loss, scale=1.0, width=0.5):
     images = digits()[0][:1000].flatten(1) * scale
-    model = Drawing()
+    model = Drawing(width=width)
     optimizer = torch.optim.Adam(model.parameters(), 2e-3)
     for epoch in range(EPOCHS):
         for (x,) in DataLoader(TensorDataset(images), 32, shuffle=True):
@@ -90,8 +91,12 @@ def averaged_by_hand_beside_a_sum():
     _trained(lambda out, x, kl, _: kl + ((out - x) ** 2).mean())
 
 
+@fault(both_summed_per_sample, "loss_is_sound", words=("takes exp(logvar) for the standard deviation",))
+def drawn_by_the_variance():
+    _trained(lambda out, x, kl, _: (F.mse_loss(out, x, reduction="sum") + kl) / len(x), width=1.0)
+
+
 QUIET = [
-    both_summed_per_sample,
     both_averaged,
     weighed_by_hand,
     warmed_up,

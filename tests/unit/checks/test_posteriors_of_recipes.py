@@ -1,4 +1,4 @@
-"""What loss_is_sound says of a variational recipe whose two terms are reduced differently."""
+"""What loss_is_sound says of variational recipes: terms reduced differently, widths mistaken."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from pytest_dlcheck.verdict import Outcome
 
 
 class Drawing(nn.Module):
-    def __init__(self):
+    def __init__(self, power):
         super().__init__()
+        self.power = power
         self.mean, self.log, self.dec = nn.Linear(16, 4), nn.Linear(16, 4), nn.Linear(4, 16)
 
     def forward(self, x):
         mean, log = self.mean(x), self.log(x)
-        return self.dec(mean + torch.randn_like(mean) * (log / 2).exp()), mean, log
+        return self.dec(mean + torch.randn_like(mean) * (self.power * log).exp()), mean, log
 
 
-def verdict(fit, *, step=False):
+def verdict(fit, *, step=False, power=0.5):
     def loss(outputs, images):
         restored, mean, log = outputs
         divergence = -0.5 * torch.sum(1 + log - mean.pow(2) - log.exp())
@@ -31,7 +32,7 @@ def verdict(fit, *, step=False):
 
     def recipe():
         torch.manual_seed(0)
-        network, images = Drawing(), torch.randn(32, 16)
+        network, images = Drawing(power), torch.randn(32, 16)
         given = {"training_step": lambda model, batch: loss(model(batch[0]), batch[1])}
         return Recipe(
             model=network,
@@ -81,3 +82,10 @@ def of_large_numbers(restored, images, divergence):
 @pytest.mark.parametrize("fit", [summed, both_averaged, weighed, of_large_numbers])
 def test_terms_that_are_reduced_alike_or_weighed_or_worth_it_are_not(fit):
     assert verdict(fit).outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize("step", [False, True])
+def test_drawing_by_the_variance_is_told(step):
+    found = verdict(summed, step=step, power=1.0)
+    assert found.outcome is Outcome.FAILED
+    assert "takes exp(logvar) for the standard deviation" in found.cause

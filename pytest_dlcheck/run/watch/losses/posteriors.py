@@ -7,18 +7,16 @@ with factors of one half where nobody has weighed it. Read from the graph of a l
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
 
 from torch import Tensor
 
 from pytest_dlcheck.run.graph import Node, edges_of, kind_of
 from pytest_dlcheck.run.watch.losses.kept import MEAN, kept
 from pytest_dlcheck.run.watch.losses.outputs import RESHAPES
+from pytest_dlcheck.run.watch.losses.sums import Edge, added_by, factor_of, is_square
 from pytest_dlcheck.run.watch.losses.written import written
 from pytest_dlcheck.trace import Row
 
-_Edge: TypeAlias = tuple[Node, int]
-"""A node, and which of the things that it has made."""
 _TWO = 2
 _HALF = 0.5
 NODES = 48
@@ -40,7 +38,7 @@ def outweighing(loss: Tensor) -> list[Row]:
         loss: with its graph whole.
     """
     node = _inner(loss.grad_fn, RESHAPES)
-    while kind_of(node) in {"Mul", "Div"} and _factor(node) is not None:
+    while kind_of(node) in {"Mul", "Div"} and factor_of(node) is not None:
         node = _inner(node.next_functions[edges_of(node)[0]][0], RESHAPES)
     if loss.numel() != 1 or kind_of(node) != "Add" or edges_of(node) != [0, 1]:
         return []
@@ -76,7 +74,7 @@ def _row(samples: int, means: Tensor, target: Tensor, cost: float) -> Row:
 def _restored(node: Node) -> tuple[Tensor, float] | None:
     """The targets of a reconstruction that is a plain mean, and the most it falls by for a nat."""
     node, scale = _inner(node, RESHAPES), 1.0
-    if kind_of(node) == "Mul" and _factor(node) == _HALF:
+    if kind_of(node) == "Mul" and factor_of(node) == _HALF:
         node, scale = _inner(node.next_functions[edges_of(node)[0]][0], RESHAPES), _HALF
     kind = kind_of(node)
     if kind in _TORCHS:
@@ -103,20 +101,20 @@ def _gain(kind: str, target: Tensor) -> float:
 # -- the divergence ----------------------------------------------------------------------------
 
 
-def _means(root: _Edge) -> Tensor | None:
+def _means(root: Edge) -> Tensor | None:
     """The means of the posterior where a term is its whole divergence from a standard normal, summed."""
     parts = _parts(root)
     if parts is None or len(parts) != 3:  # noqa: PLR2004  means, variances, logarithms
         return None
     for edge, share in parts.items():
         rest = {other: part for other, part in parts.items() if other != edge}
-        if math.isclose(share, _HALF) and _is_square(edge[0]) and _is_of_variances(rest):
+        if math.isclose(share, _HALF) and is_square(edge[0]) and _is_of_variances(rest):
             made_of = edge[0].next_functions[0][0]
             return None if hasattr(made_of, "variable") else kept(edge[0], "self")
     return None
 
 
-def _is_of_variances(parts: dict[_Edge, float]) -> bool:
+def _is_of_variances(parts: dict[Edge, float]) -> bool:
     """Whether it is half of variances less half of their logarithms."""
     for edge, share in parts.items():
         (logarithm, part), *_ = ((e, p) for e, p in parts.items() if e != edge)
@@ -125,38 +123,32 @@ def _is_of_variances(parts: dict[_Edge, float]) -> bool:
     return False
 
 
-def _times(variance: _Edge, logarithm: _Edge) -> float:
+def _times(variance: Edge, logarithm: Edge) -> float:
     """How often a logarithm is in that of a variance; NaN where it is another's."""
     node = variance[0]
     if kind_of(node) == "Exp":
         return (_parts(node.next_functions[0], summed=True) or {}).get(logarithm, math.nan)
-    if _is_square(node) and kind_of(logarithm[0]) == "Log":
+    if is_square(node) and kind_of(logarithm[0]) == "Log":
         of, deviation = logarithm[0].next_functions[0], node.next_functions[0]
-        is_squared = _is_square(of[0]) and of[0].next_functions[0] == deviation
+        is_squared = is_square(of[0]) and of[0].next_functions[0] == deviation
         return 1.0 if is_squared else 2.0 if of == deviation else math.nan
     return math.nan
 
 
-def _is_square(node: Node) -> bool:
-    if kind_of(node) == "Mul":
-        return len(edges_of(node)) == _TWO and node.next_functions[0] == node.next_functions[1]
-    return kind_of(node) == "Pow" and getattr(node, "_saved_exponent", 0) == _TWO
-
-
-def _parts(root: _Edge, *, summed: bool = False) -> dict[_Edge, float] | None:
+def _parts(root: Edge, *, summed: bool = False) -> dict[Edge, float] | None:
     """What a sum is made of, and how often; None where a part is not summed, or weighed by one.
 
     Args:
         root: its edge.
         summed: whether it lies within a sum.
     """
-    found: dict[_Edge, float] = {}
+    found: dict[Edge, float] = {}
     waiting = [(root, 1.0, summed)]
     for _ in range(NODES):
         if not waiting:
             return found
         edge, share, within = waiting.pop()
-        below = _below(edge[0])
+        below = added_by(edge[0])
         if below is None and not within:
             return None
         if below is None:
@@ -168,32 +160,6 @@ def _parts(root: _Edge, *, summed: bool = False) -> dict[_Edge, float] | None:
                 return None  # somebody's weight, that is just 1
             waiting.append((edge[0].next_functions[index], share * times, within))
     return None
-
-
-def _below(node: Node) -> list[tuple[int, float]] | None:
-    """Which inputs a node adds up, and how often; None where it does something else."""
-    kind, edges = kind_of(node), edges_of(node)
-    if kind == "Sum" or kind in RESHAPES:
-        return [(0, 1.0)]
-    if kind == "Neg":
-        return [(0, -1.0)]
-    if kind in {"Add", "Sub", "Rsub"}:
-        alpha = float(getattr(node, "_saved_alpha", 1))
-        times = {"Add": (1.0, alpha), "Sub": (1.0, -alpha), "Rsub": (-alpha, 1.0)}[kind]
-        return [(index, times[index]) for index in edges]
-    factor = _factor(node) if kind in {"Mul", "Div"} else None
-    return None if factor is None else [(edges[0], factor)]
-
-
-def _factor(node: Node) -> float | None:
-    """What a node multiplies by, where that is one number that nobody asks a gradient of."""
-    edges = edges_of(node)
-    if len(edges) != 1 or (kind_of(node) == "Div" and edges != [0]):
-        return None
-    factor = kept(node, "self" if edges == [1] else "other")
-    if factor is None or factor.numel() != 1 or not float(factor):
-        return None
-    return float(factor) if kind_of(node) == "Mul" else 1 / float(factor)
 
 
 def _inner(node: Node, kinds: frozenset[str]) -> Node:

@@ -24,6 +24,7 @@ from pytest_dlcheck.run.watch.losses.carried import Carried
 from pytest_dlcheck.run.watch.losses.compared import Compared
 from pytest_dlcheck.run.watch.losses.crossed import crossed
 from pytest_dlcheck.run.watch.losses.cuts import cut_apart
+from pytest_dlcheck.run.watch.losses.deviations import deviating
 from pytest_dlcheck.run.watch.losses.divergences import divergences
 from pytest_dlcheck.run.watch.losses.given import (
     what_diverges,
@@ -140,7 +141,8 @@ class Targets:
         paired = any(len(batch) > 1 for batch in self._loaded.batches)
         scores = (*what_is_given(nodes), *what_is_written(by_hand))
         scores += (*what_diverges(divergences(nodes, losses[0])),)
-        scores += (*what_is_mixed(nodes, by_hand, self._loaded.batches), *outweighing(losses[0]))
+        scores += (*what_is_mixed(nodes, by_hand, self._loaded.batches),)
+        scores += (*outweighing(losses[0]), *deviating(losses[0]))
         pairs = pairing(
             nodes[0],
             self._loaded.batches,
