@@ -25,12 +25,12 @@ class LossIsSound(Check):
 
     The loss is one finite number with a gradient; outputs and targets do not broadcast silently into all
     pairs of samples (`(n, 1)` against `(n,)`); targets lie where the loss wants them; a loss that wants
-    logits gets no probabilities (softmax twice), one that wants log-probabilities gets such, normalised
-    over classes and not over the batch; rows of classes are not cut across positions by a `view` without
-    a permute; the right answer is not masked, pairs meet their partners, some are pushed apart; every
-    class is heard, not all labels become one, none weighs as much as it is frequent; right answers cost
-    less than wrong ones; no summed KL term drowns a reconstruction that is averaged, and what noise is
-    multiplied by is the root of what that term has for the variance.
+    logits gets no probabilities (softmax twice), and a Poisson loss no rates for their logarithms, nor
+    negative rates; one that wants log-probabilities gets such, normalised over classes and not over the
+    batch; rows of classes are not cut across positions by a `view` and no permute; the right answer is
+    not masked, pairs meet their partners, some are pushed apart; every class is heard, not all labels
+    become one, none weighs as much as it is frequent; right answers cost less than wrong ones; no summed
+    KL term drowns a reconstruction that is averaged, and noise is scaled by the root of its variance.
 
     **Why it matters.** Each of these trains without an error: slowly, towards the mean, or backwards.
 

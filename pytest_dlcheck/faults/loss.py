@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pytest_dlcheck.faults import collapse
 from pytest_dlcheck.faults.class_shares import of_shares
 from pytest_dlcheck.faults.collapsing import of_collapsing
+from pytest_dlcheck.faults.counts import advice_on_counts, of_counts
 from pytest_dlcheck.faults.deviations import of_deviations
 from pytest_dlcheck.faults.ignored import advice_on_ignored
 from pytest_dlcheck.faults.loss_fault import Fault
@@ -72,6 +73,7 @@ def of_test(row: Row, least: float) -> Iterator[Fault]:
     yield from of_shares(row)
     yield from of_collapsing(row)
     yield from of_deviations(row)
+    yield from of_counts(row)
 
 
 def of_pairing(row: Row, least: float) -> Iterator[Fault]:
@@ -173,6 +175,7 @@ def advice_on(row: Row, tight: float, doubling: float) -> Iterator[str]:
     yield from advice_on_matches(row)
     yield from advice_on_one_class(row)
     yield from advice_on_ignored(row)
+    yield from advice_on_counts(row)
 
 
 def of_value(row: Row) -> Iterator[Fault]:

@@ -12,6 +12,7 @@ from pytest_dlcheck.run.graph import kind_of
 from pytest_dlcheck.run.loss_calls import Computed
 from pytest_dlcheck.run.loss_rows import cosine_factor
 from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.watch.losses.counts import counting
 from pytest_dlcheck.run.watch.losses.deviations import deviating
 from pytest_dlcheck.run.watch.losses.given import what_is_written
 from pytest_dlcheck.run.watch.losses.kept import kept
@@ -46,7 +47,7 @@ def written_out(batch: Any, found: Computed) -> WrittenOut:
         return WrittenOut()
     for tensor in tensors(found.outputs):
         made_here(tensor)
-    terms = (*outweighing(found.loss), *deviating(found.loss))
+    terms = (*outweighing(found.loss), *deviating(found.loss), *counting(found.loss))
     if found.calls:
         return WrittenOut(terms)
     batches = [tensors(batch)]

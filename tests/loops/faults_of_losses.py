@@ -163,6 +163,33 @@ def some_labels_are_missing():
     _train(Net(), compare)
 
 
+def _count_ink(loss, last=None):
+    """How many pixels of an image are dark."""
+    images = digits()[0][:1000].flatten(1)
+    counts = (images > images.mean()).sum(1).float()
+    layers = [nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1)]
+    model = nn.Sequential(*layers, *([last] if last else []))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _ in range(2):
+        for x, count in DataLoader(TensorDataset(images, counts), 32, shuffle=True):
+            optimizer.zero_grad()
+            loss(model(x).squeeze(1), count).backward()
+            optimizer.step()
+
+
+def counts_of_log_rates():
+    _count_ink(nn.PoissonNLLLoss())
+
+
+def counts_of_rates():
+    _count_ink(nn.PoissonNLLLoss(log_input=False), nn.Softplus())
+
+
+@fault(counts_of_rates, "loss_is_sound", words=("log_input=True exponentiates",))
+def rates_taken_for_their_logarithms():
+    _count_ink(nn.PoissonNLLLoss(), nn.Softplus())
+
+
 QUIET = [
     each_row_is_compared,
     log_probabilities_of_rows,
@@ -175,4 +202,5 @@ QUIET = [
     sharpened_votes,
     squared_probabilities,
     some_labels_are_missing,
+    counts_of_log_rates,
 ]

@@ -22,6 +22,7 @@ from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.losses.advantages import of_a_critic
 from pytest_dlcheck.run.watch.losses.carried import Carried
 from pytest_dlcheck.run.watch.losses.compared import Compared
+from pytest_dlcheck.run.watch.losses.counts import counting
 from pytest_dlcheck.run.watch.losses.crossed import crossed
 from pytest_dlcheck.run.watch.losses.cuts import cut_apart
 from pytest_dlcheck.run.watch.losses.deviations import deviating
@@ -142,7 +143,7 @@ class Targets:
         scores = (*what_is_given(nodes), *what_is_written(by_hand))
         scores += (*what_diverges(divergences(nodes, losses[0])),)
         scores += (*what_is_mixed(nodes, by_hand, self._loaded.batches),)
-        scores += (*outweighing(losses[0]), *deviating(losses[0]))
+        scores += (*outweighing(losses[0]), *deviating(losses[0]), *counting(losses[0]))
         pairs = pairing(
             nodes[0],
             self._loaded.batches,
