@@ -81,7 +81,8 @@ def is_broken(row: Row, silent: Mapping[str, str], asked: Mapping[str, Row]) -> 
     moved_by_hand = row.text("state") == "absent" and any(p.flag("changed") for p in mine)
     if moved_by_hand or row.text("copy_of"):
         return False
-    return row.flag("influences") or _is_discarded(row) or bool(row.text("doubled"))
+    is_left_out = bool(row.text("doubled") or row.text("target"))
+    return row.flag("influences") or _is_discarded(row) or is_left_out
 
 
 def is_blocked(traces: tuple[Trace, ...], silent: Mapping[str, str], asked: Mapping[str, Row]) -> bool:
@@ -108,6 +109,8 @@ def suspect(row: Row) -> Suspect:
         why = "the loss changes when it is perturbed"
     elif row.text("doubled"):
         why = f"never called, while {row.text('doubled')}, of the same form, is called twice"
+    elif row.text("target"):
+        why = f"the loss uses neither what it gives nor `{row.text('target')}`"
     elif row.text("state") == "zero":
         why = "no signal gets past it"
     else:
@@ -124,8 +127,8 @@ def is_far_from_its_cut(row: Row) -> bool:
 def _cause(row: Row) -> str:
     """The likely cause of what was found at the place."""
     before, after = row.text("cut_before"), row.text("cut_after") or row.text("site") or "the model"
-    if row.text("doubled"):
-        return f"{row.text('doubled')} is called in the place of {row.text('site')}"
+    if row.text("doubled") or row.text("target"):
+        return _forgotten(row)
     if row.text("state") == "zero" and not row.flag("influences"):
         return "nothing gets through behind them: dead or saturated activations, or a product with 0"
     if not row.flag("influences"):
@@ -142,6 +145,16 @@ def _cause(row: Row) -> str:
     if row.flag("indices"):
         detail = f": the input of `{before}` is whole numbers, which have no gradient"
     return f"the graph is cut {where}{detail}"
+
+
+def _forgotten(row: Row) -> str:
+    """A layer that another is called for, or a head whose targets are not read."""
+    if row.text("doubled"):
+        return f"{row.text('doubled')} is called in the place of {row.text('site')}"
+    return (
+        f"the loss of `{row.text('site')}` is overwritten or left out: no value of its target, "
+        f"`{row.text('target')}`, changes the loss"
+    )
 
 
 def _seen_in_calls(row: Row) -> str:
@@ -176,6 +189,8 @@ def _remedy(row: Row) -> str:
     site = row.text("site") or row.text("type") or "the model"
     if row.text("doubled"):
         return f"call {site} in its place, or remove it"
+    if row.text("target"):
+        return f"add its term to the others: total = total + ..., not total = ...; or remove {site}"
     if row.text("state") == "zero" and not row.flag("influences"):
         return "look for activations that are 0 for every sample behind the last of them"
     if not row.flag("influences"):

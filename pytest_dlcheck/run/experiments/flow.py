@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pytest_dlcheck.run.errors import CannotTellError
 from pytest_dlcheck.run.experiment import Experiment
+from pytest_dlcheck.run.left_out import left_out
 from pytest_dlcheck.run.passage import Passage, Visit, differ, follow, objectives
 from pytest_dlcheck.run.probes.gradients import norms
 from pytest_dlcheck.run.rig import Rig
@@ -148,7 +149,18 @@ def _row(rig: Rig, place: Place, base: Passage, states: dict[str, str], *, tried
         return Row(facts, influences=None)
     with _perturbed(place.parameters):
         moved = follow(rig)
-    return Row(facts, **_spread(rig, place, _Pair(base, moved), states))
+    facts |= _spread(rig, place, _Pair(base, moved), states)
+    if place.state == "absent" and own and not facts["influences"]:
+        facts["target"] = _target(rig, place)
+    return Row(facts)
+
+
+def _target(rig: Rig, place: Place) -> str:
+    """A target that the loss does not read either, where it is one for this place."""
+    try:
+        return "" if place.module is None else left_out(rig, place.module)
+    except Exception:  # noqa: BLE001  the user's code may refuse other targets in any way
+        return ""
 
 
 @dataclass(frozen=True)
