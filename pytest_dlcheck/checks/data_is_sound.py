@@ -11,6 +11,7 @@ from pytest_dlcheck.faults import data_advice as advice
 from pytest_dlcheck.faults import data_alignment as alignment
 from pytest_dlcheck.faults import data_residual as residual
 from pytest_dlcheck.faults import data_scaling as scaling
+from pytest_dlcheck.faults.data_beside import beside
 from pytest_dlcheck.faults.data_examples import ENTRY, STUCK, facts
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row, Scalar, Trace
@@ -30,9 +31,9 @@ class DataIsSound(Check):
     **How it decides.** On about 1,000 samples from all over a data set, or 16,000 of tensors. Samples
     with NaN are given to the model: if its loss stays finite, gaps are expected. Scale is taken by what
     the first layer with weights makes of the first batch, unless that, or the next, normalises. Tiny
-    inputs fail if a small batch cannot be learned, large images that seem to be mended if the same
-    training learns twice as much at unit scale, maps if mirrored images tell more of them. Noise is what
-    inputs and targets differ by. Imbalance, duplicates, constants and scales that are off are advice.
+    inputs fail if a small batch cannot be learned, large images that seem mended if the same training
+    learns twice as much at unit scale, maps if mirrored images tell more of them, one split if it is raw
+    and the other standardised. Imbalance, duplicates, constants and scales that are off are advice.
 
     **What it cannot see.** Samples not looked at (of an iterator: all but one batch); wrong labels.
 
@@ -115,9 +116,8 @@ class DataIsSound(Check):
             if self._same(row, self.samples) and row.flag("matters") and row.flag("whole"):
                 yield faults.same_targets(row)
         yield from residual.same_noise(inputs)
-        table = inputs[0] if len(inputs) == 1 else None
-        yield from faults.out_of_scale(entries, table, self.huge, self.pixels)
-        yield from faults.beside(inputs, self.apart, self.mirrored)
+        yield from faults.out_of_scale(entries, inputs, self.huge, self.pixels)
+        yield from beside(inputs, entries, self.apart, self.mirrored)
 
     def _same(self, row: Row, samples: int) -> bool:
         return row.flag("steady") and row.integer("samples") >= samples

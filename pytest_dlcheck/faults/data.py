@@ -198,22 +198,16 @@ def stuck(trainings: Iterable[Trace], share: float) -> Fit | None:
 
 
 def out_of_scale(
-    entries: Iterable[Row], table: Row | None, huge: float, pixels: float
+    entries: Iterable[Row], inputs: list[Row], huge: float, pixels: float
 ) -> Iterator[Fault]:
-    """Inputs beyond reach, or divided twice, that nothing makes up for."""
+    """Inputs beyond reach, or divided twice, that nothing makes up for; channels in turn."""
+    table = inputs[0] if len(inputs) == 1 else None
     for entry in (entry for entry in entries if not at_ease(entry)):
         if is_beyond(entry, huge, pixels):
             yield too_large(entry, table, pixels if is_pixels(entry) else huge)
         elif is_divided_twice(entry):
             yield divided_twice(entry)
-
-
-def beside(inputs: list[Row], apart: float, mirrored: float) -> Iterator[Fault]:
-    """What validation inputs have otherwise: by the factor ``apart``, or inverted; channels in turn."""
-    yield from (val_apart(row, apart) for row in inputs if val_factor(row) >= apart)
     yield from (interleaved(row) for row in inputs if row.number("interleaved") >= _INTERLEAVED)
-    inverted = [row for row in inputs if row.number("val_likeness") <= mirrored]
-    yield from (val_mirrored(row, mirrored) for row in inverted)
 
 
 def interleaved(row: Row) -> Fault:
@@ -236,49 +230,6 @@ def interleaved(row: Row) -> Fault:
 def at_ease(entry: Row) -> bool:
     """Whether the model makes up for inputs of any size."""
     return any(map(entry.flag, ("normalises", "looks_up", "trained", "mended")))
-
-
-def val_factor(row: Row) -> float:
-    """By what factor validation inputs are larger, or smaller, by rms and by ninth decile alike."""
-    low, high = sorted((row.number("val_rms_ratio"), row.number("val_decile_ratio")))
-    if not low > 0:
-        return 1.0
-    return max(low, 1 / high)
-
-
-def val_apart(row: Row, bound: float) -> Fault:
-    """Validation inputs of another scale than those of training."""
-    ratio = row.number("val_rms_ratio")
-    times = f"{ratio:.3g} times as large as" if ratio > 1 else f"{1 / ratio:.3g} times smaller than"
-    remedy = "build both data sets with the same transforms and the training data's statistics"
-    return Fault(
-        f"{row.text('place')} of val_data is {times} that of train_data (bound {bound:g} times)",
-        (Measure("scale of validation inputs over that of training", ratio, "ratio", bound),),
-        [Suspect("data", f"{row.text('place')} of val_data is {times} in train_data", remedy)],
-        cause="validation data is scaled otherwise than training data: a transform is missing or "
-        "doubled",
-        remedy=remedy,
-    )
-
-
-def val_mirrored(row: Row, bound: float) -> Fault:
-    """Validation inputs in which high and low are exchanged."""
-    alike, remedy = row.number("val_likeness"), "build both data sets with the same transforms"
-    return Fault(
-        f"the means of the features of {row.text('place')} correlate by {alike:.2f} between val_data "
-        f"and train_data (at least {bound:g}; alike data has about 1)",
-        (Measure("correlation of means between splits", alike, "ratio", bound, ">="),),
-        [
-            Suspect(
-                "data",
-                f"{row.text('place')} of val_data is high where train_data is low, and the other way "
-                "round: inverted",
-                remedy,
-            )
-        ],
-        cause="validation inputs are inverted (1 - x): high and low are exchanged in one split",
-        remedy=remedy,
-    )
 
 
 def is_pixels(entry: Row) -> bool:

@@ -14,6 +14,7 @@ from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.gaps import gaps
 from pytest_dlcheck.run.interleaving import interleaved
 from pytest_dlcheck.run.mirrored import likeness
+from pytest_dlcheck.run.one_standardised import one_standardised
 from pytest_dlcheck.run.places import Place, all_finite, each_once, places, real
 from pytest_dlcheck.run.residuals import same_residual
 from pytest_dlcheck.run.rig import Rig
@@ -85,6 +86,7 @@ def _beside(place: Place, val: dict[str, Place]) -> dict[str, Scalar]:
         return {}
     alike = likeness(place.values, other.values)
     facts: dict[str, Scalar] = {} if math.isnan(alike) else {"val_likeness": alike}
+    facts |= one_standardised(place.values, other.values)
     return {"val_rms_ratio": others[0] / sizes[0], "val_decile_ratio": others[1] / sizes[1], **facts}
 
 
