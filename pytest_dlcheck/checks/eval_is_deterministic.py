@@ -12,6 +12,15 @@ from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Outcome, Verdict
 
+_OF_STRANGERS = (
+    Effect.INDEPENDENCE,
+    Effect.FITTING,
+    Effect.PROGRESS,
+    Effect.LEARNING,
+    Effect.GENERALIZATION,
+)
+"""What follows where each sample begins where another ended."""
+
 
 @dataclass(frozen=True)
 class EvalIsDeterministic(Check):
@@ -31,6 +40,8 @@ class EvalIsDeterministic(Check):
     noise of a constant size that is added to what a prediction is made of, multiplies it, or chooses its
     parts by a coin. Other draws (a VAE's reparameterisation, sampled tokens, noise of a learned size,
     whatever restores its own inputs) and state carried from call to call are advice: they may be meant.
+    State fails where the output of a sample depends on which one was at its place in the batch before,
+    in both modes, and the loader draws batches at random.
 
     **What it cannot see.** Draws that do not reach the outputs, and those of the operating system.
 
@@ -79,6 +90,9 @@ class EvalIsDeterministic(Check):
         if change <= bound:
             calls = row.integer("calls", 2)
             return self.passed(f"{calls} calls in eval mode differ by at most {against}", measure)
+        if row.flag("across_batches"):
+            because = f"{row.text('output')} differs by {against} between two calls in eval mode"
+            return self.failed_by(faults.carried_on(row, because, measure), *_OF_STRANGERS)
         if faults.is_fault(row):
             when = " after a training" if row.flag("trained") else ""
             because = f"{row.text('output')} differs by {against} between two calls in eval mode{when}"
@@ -110,6 +124,8 @@ class EvalIsDeterministic(Check):
         yield Example("augmentation noise", (_trace(added),), ("",))
         depth = Row(row, kind="skipping", culprit="", operation="rand", line="model.py:30")
         yield Example("stochastic depth in eval", (_trace(depth),), ("",))
+        hidden = Row({**row, "culprit": "rnn", "attribute": "hidden"}, kind="state", across_batches=True)
+        yield Example("hidden state of the batch before", (_trace(hidden),), ("rnn",))
         still = Row(output="output", change=0.0, bound=9.5e-7, device="cpu", draws=True, calls=60)
         late = Row({**depth, "culprit": "blocks.2"}, trained=True)
         trial = replace(Terms(steps=cls.steps).train()[0], dense=True)

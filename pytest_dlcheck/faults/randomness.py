@@ -53,6 +53,21 @@ def at_random(row: Row, because: str, measure: Measure) -> Fault:
     )
 
 
+def carried_on(row: Row, because: str, measure: Measure) -> Fault:
+    """A state of the batch before, which held other samples."""
+    site = _site(row)
+    kept = f"`{row.text('attribute')}` of {site or 'the model'}"
+    remedy = "begin each batch with a fresh state: pass None, or zeros, in place of the one that is kept"
+    return Fault(
+        f"{because}: what a sample gets depends on the one at its place in the batch before",
+        measures=(measure,),
+        suspects=[Suspect(site, f"{kept} is carried on, while the loader shuffles", remedy)],
+        cause=f"the hidden state ({kept}) is carried into the next batch: each sample begins where "
+        "another ended",
+        remedy=remedy,
+    )
+
+
 def advice(row: Row) -> str:
     """What is random and may be meant."""
     site = _site(row) or "the model"

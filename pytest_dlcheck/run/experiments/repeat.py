@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytest_dlcheck.run.carried import goes_on_by_place, is_shuffled
 from pytest_dlcheck.run.compare import relative_change
 from pytest_dlcheck.run.errors import CannotTellError
 from pytest_dlcheck.run.experiment import Experiment
@@ -30,6 +31,7 @@ _REDRAWS = 59
 twenty calls is then missed once in twenty times, one that is dropped in one of ten, once in 500."""
 _LEAST, _SECONDS = 12, 3.0
 """Calls that are made however long they take, and seconds after which no more are."""
+_OF_ANY_MODULE = frozenset(vars(nn.Module()))
 
 
 class Repeat(Experiment):
@@ -38,7 +40,8 @@ class Repeat(Experiment):
     Fills ``repeat``, one row: the relative ``change`` between calls, its ``bound``, ``draws`` (whether
     random numbers are drawn at all), how many ``calls`` were made, and where they differ the operation
     that draws, its module and line, and its ``kind``: what ``run.randomness`` tells (``skipping`` where
-    that is modules), or ``state``. ``predicts`` tells recipes whose targets are not their inputs.
+    that is modules), or ``state``: ``across_batches`` where samples go on where others ended, in random
+    order. ``predicts`` tells recipes whose targets are not their inputs.
     """
 
     fact = "repeat"
@@ -111,7 +114,9 @@ class _Trial:
         change, place, bound = max(_worst(one, again), redrawn, key=_beyond)
         row = self.told((change, place, bound))
         if same > limit(one[place]) and carried:
-            return Row(row, kind="state", culprit=carried[0][0], attribute=carried[0][1])
+            goes_on = is_shuffled(self.rig) and goes_on_by_place(self.rig, carried)
+            where = {"culprit": carried[0][0], "attribute": carried[0][1]}
+            return Row(row, kind="state", across_batches=goes_on, **where)
         if same > limit(one[place]):
             return Row(row, kind="state", culprit="", attribute="something")
         where = self.place()
@@ -205,7 +210,7 @@ class _Attributes:
 
 def _named_parts(module: nn.Module) -> Iterator[tuple[str, Any]]:
     parts = {**vars(module), **module._buffers, **module._parameters}  # noqa: SLF001
-    return ((name, value) for name, value in parts.items() if not name.startswith("_"))
+    return ((name, value) for name, value in parts.items() if name not in _OF_ANY_MODULE)
 
 
 def _numbers(value: Any) -> list[Tensor]:
