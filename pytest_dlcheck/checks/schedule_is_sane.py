@@ -15,7 +15,7 @@ from pytest_dlcheck.faults.pacing import (
     rates_as_factors,
 )
 from pytest_dlcheck.faults.plateau import wrong_way, wrong_way_advice
-from pytest_dlcheck.faults.stepping import epochs_as_batches
+from pytest_dlcheck.faults.stepping import epochs_as_batches, swinging
 from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Suspect, Verdict
@@ -33,7 +33,8 @@ class ScheduleIsSane(Check):
     ``rest`` of the steps, the last ones, run below ``gone`` of the peak. A rate that still rises at the
     end, as in a warm-up longer than what was watched, is inconclusive. Tenfold drops, restarts and a
     cosine that ends at zero are legal. It fails, too, where a scheduler that counts epochs is stepped
-    per batch: a cosine that swings several times, or two tenfold drops within the first pass. And it
+    per batch: a cosine that swings several times and is shorter than a pass, or as long as there are
+    epochs (else it is advice), or two tenfold drops within the first pass. And it
     fails where a schedule as long as there were batches is stepped once per epoch, and where so the
     first epochs, ``rest`` of the steps, have no rate at all. A warm-up that is far from its goal is
     advice, and so is a length that may fit by chance: the loop was ended, or had a single epoch. A
@@ -102,7 +103,8 @@ class ScheduleIsSane(Check):
             )
         if rates[-1] == peak > rates[0] and rates[-1] > rates[-2]:
             return self.inconclusive(f"{story}; it is still in its warm-up, watch more steps", measure)
-        return self.passed(story, measure, advice=[*pacing_advice(trace), *wrong_way_advice(trace)])
+        advice = [*pacing_advice(trace), *swinging(trace), *wrong_way_advice(trace)]
+        return self.passed(story, measure, advice=advice)
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.faults.stepping import epochs_as_batches, swinging
 from pytest_dlcheck.faults.steps import progress
 from pytest_dlcheck.trace import Trace
 from pytest_dlcheck.verdict import Measure, Suspect
@@ -21,6 +22,11 @@ _NOTHING = 0.05
 _EPOCHWISE = (
     'a schedule of epochs is stepped once a step: scheduler_interval="epoch", or a longer schedule'
 )
+
+
+def misfits(trace: Trace) -> Fault | None:
+    """A recipe's schedule of epochs is stepped per batch, or a schedule takes the rate away."""
+    return (None if trace.rows("loop") else epochs_as_batches(trace)) or vanishes(trace)
 
 
 def vanishes(trace: Trace) -> Fault | None:
@@ -52,6 +58,8 @@ def fades(trace: Trace) -> Iterable[str]:
             f"{share:.0%} of the steps are made at less than {FAINT:g} of the peak learning rate: is "
             "the schedule made for fewer steps, or for epochs?"
         )
+    if not trace.rows("loop"):
+        yield from swinging(trace)
 
 
 def pace(trace: Trace) -> str:

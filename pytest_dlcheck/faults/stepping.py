@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
 FALLING = frozenset({"StepLR", "MultiStepLR", "ExponentialLR", "LinearLR", "PolynomialLR"})
 """Schedulers that the documentation steps per epoch."""
+_ENDING = frozenset({"LinearLR", "PolynomialLR"})
+"""Those of them that are told how long they last."""
 _PER_BATCH = 0.9
 """Scheduler steps per step (ratio) from which on it is stepped per batch."""
 _WAVES = 3
@@ -18,42 +23,131 @@ _MORE = 1.5
 """times the first pass (ratio) or longer."""
 
 
+@dataclass(frozen=True)
+class _Stepped:
+    """A scheduler alone, stepped per batch.
+
+    Attributes:
+        name: of its kind.
+        horizon: how many steps it is made for; 0 where it does not say.
+        steps: of the optimizer.
+        length: of them in one pass over the data; 0 where it is not known.
+        epochs: passes that the whole training has; None where it was cut short, as a recipe's is.
+        falling: the schedulers that are told to fall too fast.
+        remedy: what to do.
+    """
+
+    name: str
+    horizon: int
+    steps: int
+    length: int
+    epochs: int | None
+    falling: frozenset[str]
+    remedy: str
+
+    @property
+    def waves(self) -> float:
+        """Halves of a cosine."""
+        swings = self.name == "CosineAnnealingLR" and self.horizon > 0
+        return self.steps / self.horizon if swings else 0.0
+
+    @property
+    def counts_epochs(self) -> bool:
+        """Whether no length in batches is meant: a part of an epoch, or just as many as there were."""
+        return self.horizon < self.length or self.horizon == self.epochs
+
+
 def epochs_as_batches(trace: Trace) -> Fault | None:
     """It falls within one pass over the data, or swings up and down."""
-    schedule, loop = trace.row("schedule"), trace.row("loop")
-    steps, length = loop.integer("steps"), loop.integer("loader_length")
-    if schedule.integer("schedulers") != 1 or schedule.integer("steps") < _PER_BATCH * steps:
+    seen = _seen(trace)
+    if seen is None:
         return None
-    name, horizon = schedule.text("name"), schedule.integer("horizon")
-    if name == "CosineAnnealingLR" and not schedule.integer("named"):
-        waves = steps / horizon if horizon else 0
-        if not 0 < horizon < length or waves < _WAVES:
-            return None
-        return _fault(
-            f"the learning rate falls and rises again {waves:.1f} times in {steps} steps (fewer than "
-            f"{_WAVES} may): T_max={horizon} is shorter than a pass over {length} batches",
-            Measure("halves of the cosine", waves, "count", _WAVES, "<"),
-            f"{name}(T_max={horizon}) is stepped per batch, though it counts epochs",
-        )
+    if seen.waves:
+        return _swings(seen) if seen.waves >= _WAVES and seen.counts_epochs else None
     rates = trace.series("learning_rate").values
-    if name not in FALLING or not 1 < _MORE * length <= len(rates):
+    if seen.name not in seen.falling or not 1 < _MORE * seen.length <= len(rates):
         return None
-    left = rates[length - 1] / max(*rates[:length], 1e-30)
+    left = rates[seen.length - 1] / max(*rates[: seen.length], 1e-30)
     if left > _SPENT:
         return None
     return _fault(
-        f"the learning rate is at {left:.2g} of its peak after the first pass over {length} batches "
-        f"(more than {_SPENT:g} should be left), of {len(rates)} steps",
+        f"the learning rate is at {left:.2g} of its peak after the first pass over {seen.length} "
+        f"batches (more than {_SPENT:g} should be left), of {len(rates)} steps",
         Measure("rate left after the first pass", left, "ratio", _SPENT, ">"),
-        f"{name} is stepped per batch, though it counts epochs",
+        f"{seen.name} is stepped per batch, though it counts epochs",
+        seen.remedy,
     )
 
 
-def _fault(story: str, measure: Measure, cause: str) -> Fault:
+def swinging(trace: Trace) -> Iterator[str]:
+    """Advice where a cosine is passed several times, and no epochs explain its length."""
+    seen = _seen(trace)
+    if seen is not None and seen.waves >= _WAVES and not seen.counts_epochs:
+        yield (
+            f"the learning rate falls and rises again {seen.waves:.1f} times in {seen.steps} steps: "
+            f"does T_max={seen.horizon} of CosineAnnealingLR count epochs, and it is stepped per batch?"
+        )
+
+
+def _seen(trace: Trace) -> _Stepped | None:
+    return _of_loop(trace) if trace.rows("loop") else _of_recipe(trace)
+
+
+def _of_loop(trace: Trace) -> _Stepped | None:
+    schedule, loop = trace.row("schedule"), trace.row("loop")
+    steps, length = loop.integer("steps"), loop.integer("loader_length")
+    name, count = schedule.text("name"), schedule.integer("steps")
+    if schedule.integer("schedulers") != 1 or count < _PER_BATCH * steps:
+        return None
+    if name == "CosineAnnealingLR" and schedule.integer("named"):
+        return None
+    whole = length > 0 and steps % length == 0 and not loop.flag("was_ended")
+    return _Stepped(
+        name,
+        schedule.integer("horizon"),
+        steps,
+        length,
+        steps // length if whole else None,
+        FALLING,
+        "call scheduler.step() once per epoch, or give it the number of batches",
+    )
+
+
+def _of_recipe(trace: Trace) -> _Stepped | None:
+    recipe, taken = trace.row("recipe"), trace.series("learning_rate").steps
+    if not recipe.text("schedule") or not recipe.flag("scheduled_per_batch") or not taken:
+        return None
+    return _Stepped(
+        recipe.text("schedule"),
+        recipe.integer("schedule_horizon"),
+        taken[-1] + 1,
+        recipe.integer("batches_per_epoch") // max(1, recipe.integer("accumulate", 1)),
+        None,
+        _ENDING,
+        'set scheduler_interval="epoch", or give the scheduler the number of batches',
+    )
+
+
+def _swings(seen: _Stepped) -> Fault:
+    of_epochs = (
+        f"is as many as there are epochs of {seen.length} batches"
+        if seen.horizon == seen.epochs
+        else f"is shorter than a pass over {seen.length} batches"
+    )
+    return _fault(
+        f"the learning rate falls and rises again {seen.waves:.1f} times in {seen.steps} steps (fewer "
+        f"than {_WAVES} may): T_max={seen.horizon} {of_epochs}",
+        Measure("halves of the cosine", seen.waves, "count", _WAVES, "<"),
+        f"{seen.name}(T_max={seen.horizon}) is stepped per batch, though it counts epochs",
+        seen.remedy,
+    )
+
+
+def _fault(story: str, measure: Measure, cause: str, remedy: str) -> Fault:
     return Fault(
         because=story,
         measures=(measure,),
         suspects=(Suspect("scheduler", "is through its schedule within one epoch"),),
         cause=cause,
-        remedy="call scheduler.step() once per epoch, or give it the number of batches",
+        remedy=remedy,
     )

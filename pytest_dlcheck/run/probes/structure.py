@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.trace import Row
+from pytest_dlcheck.run.watch.steps.schedules import horizon_of
+from pytest_dlcheck.trace import Row, Scalar
 from pytest_dlcheck.trial import Trial
 
 
@@ -37,6 +38,7 @@ def recipe_row(rig: Rig) -> Row:
         optimizers=len(rig.optimizers),
         maximize=any(group.get("maximize") for o in rig.optimizers for group in o.param_groups),
         scheduler=bool(rig.schedulers),
+        **_schedule(rig),
         precision=recipe.precision,
         accumulate=recipe.accumulate,
         max_grad_norm=recipe.max_grad_norm,
@@ -47,3 +49,15 @@ def recipe_row(rig: Rig) -> Row:
         declares_frozen=bool(tuple(recipe.frozen)),
         batches_per_epoch=rig.stream.batches_per_epoch,
     )
+
+
+def _schedule(rig: Rig) -> dict[str, Scalar]:
+    """What is known of a scheduler that is alone."""
+    if len(rig.schedulers) != 1:
+        return {}
+    scheduler = rig.schedulers[0]
+    return {
+        "schedule": type(scheduler).__name__,
+        "schedule_horizon": horizon_of(scheduler),
+        "scheduled_per_batch": rig.recipe.scheduler_interval == "step",
+    }

@@ -47,7 +47,7 @@ class Schedules:
         """
         known = self._known.get(id(scheduler))
         if known is None or known.scheduler() is not scheduler:
-            name, horizon = type(scheduler).__name__, _horizon(scheduler)
+            name, horizon = type(scheduler).__name__, horizon_of(scheduler)
             known = self._known[id(scheduler)] = _Schedule(weakref.ref(scheduler), name, horizon)
         known.steps += 1
         self.named += is_named
@@ -81,14 +81,15 @@ class Schedules:
         )
 
 
-def _horizon(scheduler: Any) -> int | None:
+def horizon_of(scheduler: Any) -> int | None:
+    """How many steps it is made for, or its first part; None where it does not say."""
     for name in HORIZONS:
         value = getattr(scheduler, name, None)
         if type(value) is int:
             return value
     parts, ends = getattr(scheduler, "_schedulers", None), getattr(scheduler, "_milestones", None)
     if parts and ends:
-        last = _horizon(parts[-1])
+        last = horizon_of(parts[-1])
         return None if last is None else int(ends[-1]) + last
     for rule in getattr(scheduler, "lr_lambdas", None) or ():
         bound = getattr(rule, "keywords", None)
