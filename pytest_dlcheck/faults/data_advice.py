@@ -20,6 +20,9 @@ _IMBALANCE = 50.0
 """The commonest class over the rarest (ratio) from which weights are advised; chosen."""
 _FEW = 20
 """Classes up to which imbalance is told: of more, as of words, some are rare by nature; chosen."""
+_BETWEEN = 0.5
+"""Share of the variance between columns (ratio) from which on they are different quantities; wine has
+0.99 where each of its rows was standardised, noise one over its rows."""
 _LARGE = 1_000.0
 """RMS of targets from which scaling them is advised; diabetes' progression has 171."""
 
@@ -114,10 +117,8 @@ def on_contents(rows: Iterable[Row], same: Iterable[Row]) -> Iterator[str]:
         if row.flag("survives"):
             yield expects_gaps(row)
         place, samples = row.text("place"), row.integer("samples")
-        constant, features = row.integer("constant_features"), row.integer("features")
-        table = row.integer("dims") == 2 and row.text("dtype").startswith("float")  # noqa: PLR2004
-        if not row.flag("is_target") and table and 0 < constant < features:
-            yield f"{constant} of {features} features of {place} are constant in {faults.looked_at(row)}"
+        features = row.integer("features")
+        yield from _on_table(row)
         if row.text("dtype").startswith("float") and features >= 4 and samples >= 32:  # noqa: PLR2004
             distinct = row.integer("distinct")
             if not row.flag("is_target") and 1 < distinct < samples / 2:
@@ -133,6 +134,20 @@ def on_contents(rows: Iterable[Row], same: Iterable[Row]) -> Iterator[str]:
         yield from _on_classes(row)
         if row.text("label_kind") == "quantities" and row.number("rms") >= _LARGE:
             yield f"targets have an rms of {row.number('rms'):.3g}: scale them to about 1"
+
+
+def _on_table(row: Row) -> Iterator[str]:
+    place, features = row.text("place"), row.integer("features")
+    table = row.integer("dims") == 2 and row.text("dtype").startswith("float")  # noqa: PLR2004
+    if not row.flag("is_target") and table and 0 < row.integer("constant_features") < features:
+        constant = row.integer("constant_features")
+        yield f"{constant} of {features} features of {place} are constant in {faults.looked_at(row)}"
+    if row.number("between_columns") >= _BETWEEN:
+        yield (
+            f"each row of {place} has a mean of 0 and a deviation of 1, and "
+            f"{row.number('between_columns'):.0%} of its variance lies between its {features} columns: "
+            "a table of different quantities is standardised feature by feature, by columns (axis=0)"
+        )
 
 
 def _on_classes(row: Row) -> Iterator[str]:

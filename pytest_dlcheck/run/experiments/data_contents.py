@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from pytest_dlcheck.run.by_rows import between_columns
 from pytest_dlcheck.run.doubled import doubled
 from pytest_dlcheck.run.errors import NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
@@ -127,8 +128,9 @@ def _row(rig: Rig, found: Look, place: Place) -> Row:
         facts |= _sameness(flat)
     if place.is_target:
         facts |= on_target(rig, place)
-    elif values.is_floating_point() and not math.isnan(excess := interleaved(values)):
-        facts["interleaved"] = excess
+    elif values.is_floating_point():
+        numbers = {"interleaved": interleaved(values), "between_columns": between_columns(values)}
+        facts |= {name: number for name, number in numbers.items() if not math.isnan(number)}
     return Row(facts)
 
 
