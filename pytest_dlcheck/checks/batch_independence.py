@@ -27,7 +27,8 @@ class BatchIndependence(Check):
     meanwhile. On a leak, the first module whose inputs for the kept samples agree while its outputs do
     not is named. A normalisation without running statistics, chosen by `track_running_stats=False`, is
     advice. A model that draws random numbers in eval mode is only judged on replaced later samples, for
-    which it draws the same.
+    which it draws the same. Where a ``collate_fn`` of your own pads samples, a short one is put beside a
+    long one: an output that changes with the padding is advice, as unmasked convolutions are common.
 
     **What it cannot see.** What a constant output hides; nor can it judge models whose samples do not
     stand alone (declare `batch_dim=None`).
@@ -38,6 +39,7 @@ class BatchIndependence(Check):
 
     family = "contract"
     reads = frozenset({"neighbours"})
+    glances = frozenset({"padding"})
     shows = Effect.INDEPENDENCE
     leads_to = frozenset({Effect.FITTING, Effect.PROGRESS})
 
@@ -56,6 +58,7 @@ class BatchIndependence(Check):
                 f"with other neighbours the outputs of {row.integer('samples')} samples change by at "
                 f"most {faults.against(row)}",
                 faults.change(row),
+                advice=faults.advice_on_padding(evidence.the("inspect")),
             )
         if row.flag("keeps_no_statistics"):
             return self.passed(

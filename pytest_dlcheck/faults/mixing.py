@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pytest_dlcheck.faults.fault import Fault
-from pytest_dlcheck.trace import Row
+from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
 _KEEP_APART = "keep the batch axis apart; declare batch_dim=None if samples are meant to meet"
@@ -58,6 +60,17 @@ def advice_on_statistics(row: Row) -> str:
         f"{_site(row)} normalises over the batch in eval mode too (track_running_stats=False): "
         "predictions depend on what else is in the batch"
     )
+
+
+def advice_on_padding(trace: Trace) -> Iterator[str]:
+    """Outputs that change with what the company of a sample pads it by."""
+    for row in trace.rows("padding"):
+        if row.number("change") > row.number("bound"):
+            yield (
+                f"{row.text('output')} of a sample changes by {row.number('change'):.2g} with the "
+                f"padding of its batch, from {row.integer('own')} to {row.integer('padded')} positions: "
+                "mask what is padded before it is summed, averaged, attended to or read on"
+            )
 
 
 def _site(row: Row) -> str:
