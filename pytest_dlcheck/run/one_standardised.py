@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -80,12 +82,13 @@ def _by_feature(scaled: Tensor, raw: Tensor) -> int:
     if scaled.size(1) < FEATURES or not finite or not _is_standardised(scaled):
         return 0
     means, spreads = raw.mean(0), raw.std(0)
-    off = (means.abs() > _FAR) | (spreads.log().abs() > torch.tensor(_WIDER).log())
+    off = (means.abs() > _FAR) | (spreads.log().abs() > math.log(_WIDER))
     sure = means.abs() > _ERRORS * spreads / len(raw) ** 0.5
     positive = (raw >= 0).all(0)
+    if float((off & sure & positive).double().mean()) < _MOSTLY:
+        return 0
     kin = _distances(scaled, raw) < _SHAPE * (1 / len(scaled) + 1 / len(raw)) ** 0.5
-    told = (off & sure & positive, kin)
-    return scaled.size(1) if all(float(t.double().mean()) >= _MOSTLY for t in told) else 0
+    return scaled.size(1) if float(kin.double().mean()) >= _MOSTLY else 0
 
 
 def _never_moved(raw: Tensor) -> bool:
