@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import BatchSampler, DataLoader, default_collate
 
 from pytest_dlcheck.run.compare import calibrate, float_outputs, relative_change, tolerance
 from pytest_dlcheck.run.epoch import evenly, order_of
@@ -58,11 +58,13 @@ class Padding(Experiment):
 
 
 def _batches(loader: DataLoader[Any]) -> tuple[Any, Any]:
-    """The shortest of some samples twice, and beside the longest."""
-    indices = order_of(loader).indices
+    """The shortest of some samples twice, and beside the longest; a sampler may part them by length."""
+    order = order_of(loader)
+    plain = type(loader.batch_sampler) is BatchSampler
+    places = evenly(len(order.indices), _READ) if plain else order.window(0)[:_READ]
     began, read = perf_counter(), []
-    for place in evenly(len(indices), _READ):
-        read.append(loader.dataset[indices[place]])
+    for place in places:
+        read.append(loader.dataset[order.indices[place]])
         if perf_counter() - began > _SECONDS:
             break
     sizes = [sum(t.numel() for t in tensors(loader.collate_fn([one] * _TWO))) for one in read]

@@ -100,16 +100,16 @@ class Attending(nn.Module):
         return self.attention(h, h, h, key_padding_mask=~real if self.masks else None)[0]
 
 
-def verdict_on(model, collate=padded, data=Sets, loss=None, **facts):
+def verdict_on(model, collate=padded, data=Sets, loss=None, loader=None):
     def recipe():
         made = model()
         shuffle = not issubclass(data, IterableDataset)
+        plain = lambda: DataLoader(data(), 8, shuffle=shuffle, collate_fn=collate)  # noqa: E731
         return Recipe(
             model=made,
-            train_data=DataLoader(data(), 8, shuffle=shuffle, collate_fn=collate),
-            loss=None if "training_step" in facts else loss or nn.MSELoss(),
+            train_data=(loader or plain)(),
+            loss=loss or nn.MSELoss(),
             optimizer=torch.optim.SGD(made.parameters(), 0.01),
-            **facts,
         )
 
     subject = Subject("recipe", Policy(steps=20, device="cpu"), ("batch_independence",))
@@ -171,6 +171,21 @@ def test_nothing_is_said_where_company_does_not_pad():
     model = lambda: Pooled(LEAKING["a mean over padding, too"])  # noqa: E731
     assert advice_on(model, lambda samples: padded(samples, 9)) == ()
     assert advice_on(model, data=OfOneSize) == ()
+
+
+def batches(apart):
+    """Numbers of samples, batch by batch: ``apart`` of one length each."""
+    numbers = sorted(range(64), key=lambda i: (len(Sets()[i][0]), i)) if apart else list(range(64))
+    return [numbers[i : i + 8] for i in range(0, 64, 8)]
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_batch_sampler_may_keep_lengths_apart(apart):
+    advice = advice_on(
+        lambda: Pooled(LEAKING["a mean over padding, too"]),
+        loader=lambda: DataLoader(Sets(), batch_sampler=batches(apart), collate_fn=padded),
+    )
+    assert bool(advice) != apart
 
 
 def test_streams_are_left_alone():
