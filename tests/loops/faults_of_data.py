@@ -113,6 +113,73 @@ def full_batch_without_targets():
     _by_hand(*diabetes(), mlp(10, 16, 1), F.mse_loss, 442, _inputs, epochs=20)
 
 
+class Patients(nn.Module):
+    """Says how ill someone is from a sex and from numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.sexes, self.rest = nn.Embedding(2, 4), mlp(13, 16, 1)
+
+    def forward(self, sex, numbers):
+        return self.rest(torch.cat([self.sexes(sex), numbers], 1))
+
+
+def _of_two_inputs(shuffle):
+    rows, target = diabetes()
+    sex, numbers, model = (rows[:, 1] > 0).long(), torch.cat([rows[:, :1], rows[:, 2:]], 1), Patients()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(8):
+        sex, numbers, target = shuffle(sex, numbers, target)
+        for i in range(0, 442, 34):
+            optimizer.zero_grad()
+            cut = slice(i, i + 34)
+            F.mse_loss(model(sex[cut], numbers[cut]), target[cut]).backward()
+            optimizer.step()
+
+
+def two_inputs():
+    def shuffle(sex, numbers, target):
+        order = torch.randperm(442)
+        return sex[order], numbers[order], target[order]
+
+    _of_two_inputs(shuffle)
+
+
+@fault(two_inputs, "targets_are_aligned", words=("shuffled without their targets",))
+def two_inputs_without_targets():
+    def shuffle(sex, numbers, target):
+        order = torch.randperm(442)
+        return sex[order], numbers[order], target
+
+    _of_two_inputs(shuffle)
+
+
+class Asked(nn.Module):
+    """Says of a row how near it is to a goal."""
+
+    def __init__(self):
+        super().__init__()
+        self.rest = mlp(11, 16, 1)
+
+    def forward(self, row, goal):
+        return self.rest(torch.cat([row, goal], 1))
+
+
+def goals_of_every_row():
+    """A row is asked about one goal and another, each with a target of its own: both tell them apart."""
+    rows, target = diabetes()
+    asked = Asked()
+    optimizer = torch.optim.Adam(asked.parameters(), lr=3e-3)
+    for epoch in range(8):
+        order = torch.randperm(442)
+        goals = torch.full((442, 1), epoch % 4 / 4)
+        wanted = target[(torch.arange(442) + epoch % 4) % 442]
+        for part in order.split(34):
+            optimizer.zero_grad()
+            F.mse_loss(asked(rows[part], goals[part]), wanted[part]).backward()
+            optimizer.step()
+
+
 # -- data that are cut ------------------------------------------------------------------------------
 
 
@@ -182,6 +249,8 @@ QUIET = [
     noise_on_a_copy,
     mini_batches,
     full_batch,
+    two_inputs,
+    goals_of_every_row,
     cut_after_shuffling,
     augmentations_kept_for_a_look,
     flipped_where_they_are,

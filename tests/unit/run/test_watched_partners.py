@@ -160,3 +160,31 @@ def test_two_tasks_on_the_same_inputs_are_none():
             yield X, (CLASSES + turn % 2) % 4
 
     assert told(pairs)[0] == 0
+
+
+def of_two(second, *, shuffles_second=True):
+    """Classes stay where they are, and so may what is given beside the inputs."""
+    torch.manual_seed(0)
+    couples, found, model = Couples(), Partnerships(), nn.Linear(5, 4)
+    x, further = X, second
+    for _ in range(6):
+        order = torch.randperm(N)
+        x, further = x[order], further[order] if shuffles_second else further
+        for a, b, y in zip(x.split(32), further.split(32), CLASSES.split(32), strict=True):
+            loss = F.cross_entropy(model(a) + b.sum(), y)
+            found.add(couples.look(list(walk([loss.grad_fn])), [a], [b], [y]))
+    row = found.row()
+    return row["swapped"], row["swappable"]
+
+
+def test_samples_are_told_apart_by_all_that_a_model_is_given():
+    swapped, tells = of_two(torch.randint(3, (N, 2)))
+    assert swapped == tells >= 5
+    assert of_two(torch.arange(N)[:, None], shuffles_second=False)[1] == 0
+
+
+def test_what_is_of_no_sample_leaves_it_untold():
+    couples, model = Couples(), nn.Linear(5, 4)
+    nodes = list(walk([F.cross_entropy(model(X), CLASSES).grad_fn]))
+    for further in (torch.rand(5), torch.rand(()), X * model.weight.sum()):
+        assert couples.look(nodes, [X], [further], [CLASSES]) is None

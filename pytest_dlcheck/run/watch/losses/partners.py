@@ -13,8 +13,9 @@ from torch import Tensor
 from pytest_dlcheck.run.graph import Node, kind_of
 from pytest_dlcheck.run.watch.batches.prints import Prints, read, weigh
 from pytest_dlcheck.run.watch.losses.kept import NONE
+from pytest_dlcheck.run.watch.losses.loaded import KEPT
 from pytest_dlcheck.run.watch.losses.orders import keeps_order
-from pytest_dlcheck.run.watch.losses.swaps import KNOWN, swaps
+from pytest_dlcheck.run.watch.losses.swaps import KNOWN, Sample, swaps
 from pytest_dlcheck.run.watch.losses.written import Written
 
 LOOKS = 64
@@ -30,14 +31,19 @@ class Partners:
     """One loss's inputs and targets, sample by sample.
 
     Attributes:
-        inputs: those of a batch.
-        targets: the same.
+        inputs: those of a batch, of each tensor that the model is given.
+        targets: the same of its targets.
         are_classes: whether they are whole numbers, one a sample, and each counts as much as any other.
     """
 
-    inputs: Prints
+    inputs: tuple[Prints, ...]
     targets: Prints
     are_classes: bool
+
+    @property
+    def samples(self) -> list[Sample]:
+        """What tells an input from others: its numbers in all of them."""
+        return list(zip(*(prints.numbers for prints in self.inputs), strict=True))
 
 
 class Partnerships:
@@ -56,11 +62,11 @@ class Partnerships:
     def row(self) -> dict[str, int]:
         """``swappable`` losses that tell, and ``swapped``: of which inputs have others' targets."""
         read(self._prints(self._found))
-        told = swaps((f.inputs.numbers, f.targets.numbers, f.are_classes) for f in self._found)
+        told = swaps((f.samples, f.targets.numbers, f.are_classes) for f in self._found)
         return {"swappable": len(told), "swapped": sum(told)}
 
     def _prints(self, found: Iterable[Partners]) -> Iterator[Prints]:
-        return (prints for each in found for prints in (each.inputs, each.targets))
+        return (prints for each in found for prints in (*each.inputs, each.targets))
 
 
 class Couples:
@@ -79,7 +85,7 @@ class Couples:
         *,
         by_hand: Sequence[Written] = (),
     ) -> Partners | None:
-        """Who stands beside whom; None where a model is given more, or puts it into another order.
+        """Who stands beside whom; None where a model is given what is of no sample, or reorders it.
 
         Args:
             nodes: those next to the loss, its own first.
@@ -89,22 +95,31 @@ class Couples:
             by_hand: what it compares where it is written out.
         """
         own = [given for given in inputs if given.grad_fn is None]
-        if len(own) != 1 or further or not own[0].dim() or not self._in_order:
+        if len(own) != 1 or not own[0].dim() or not self._in_order:
             return None
-        given, count = own[0], own[0].size(0)
+        given, count = [own[0], *further], own[0].size(0)
+        if len(given) >= KEPT or not all(_is_of(count, each) for each in further):
+            return None
         target = next((t for t in targets if t.shape[:1] == (count,)), None)
         if target is None or count < KNOWN or not target.numel() or _is_of_pairs(target):
             return None
         if self._walked < GRAPHS:
             self._walked += 1
             self._in_order = keeps_order(nodes[0], count, [each.node for each in by_hand])
-        rows, partners = Prints.of(given), Prints.of(target)
-        if rows is None or partners is None or not self._in_order:
+        if not self._in_order:
+            return None
+        rows, partners = [print_ for each in given if (print_ := Prints.of(each))], Prints.of(target)
+        if len(rows) < len(given) or partners is None:
             return None
         whole = not target.is_floating_point() and target.numel() == count
         of_classes = [node for node in nodes if whole and kind_of(node).startswith("NllLoss")]
         weighed = any(each.is_weighed for each in by_hand) or any(map(_weighs_each, of_classes))
-        return Partners(rows, partners, whole and not weighed)
+        return Partners(tuple(rows), partners, whole and not weighed)
+
+
+def _is_of(count: int, given: Tensor) -> bool:
+    """Whether it holds something of each sample that a loop has put there."""
+    return given.shape[:1] == (count,) and given.grad_fn is None
 
 
 def _weighs_each(node: Node) -> bool:

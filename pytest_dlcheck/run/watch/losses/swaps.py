@@ -40,8 +40,10 @@ those of a teacher do not. Of 64 labels by lot, 0.1 are."""
 CLOSE = 1.5
 """Pairs that stay together over those that lots would leave so (ratio): more are clusters."""
 
-Pairs: TypeAlias = tuple[list[float], list[float], bool]
-"""A number of each input and of each target of one loss, and whether the targets are classes."""
+Sample: TypeAlias = tuple[float, ...]
+"""An input's numbers, one of each tensor that a model is given."""
+Pairs: TypeAlias = tuple[list[Sample], list[float], bool]
+"""Each input of one loss, a number of each target, and whether the targets are classes."""
 
 
 @dataclass
@@ -55,16 +57,16 @@ class _Memory:
         sets: targets, whatever their order.
     """
 
-    target_of: dict[float, float] = field(default_factory=dict)
-    inputs_of: dict[float, set[float]] = field(default_factory=lambda: defaultdict(set))
-    orders: dict[tuple[float, ...], set[tuple[float, ...]]] = field(
+    target_of: dict[Sample, float] = field(default_factory=dict)
+    inputs_of: dict[float, set[Sample]] = field(default_factory=lambda: defaultdict(set))
+    orders: dict[tuple[float, ...], set[tuple[Sample, ...]]] = field(
         default_factory=lambda: defaultdict(set)
     )
     sets: set[tuple[float, ...]] = field(default_factory=set)
 
-    def add(self, inputs: Sequence[float], targets: Sequence[float]) -> None:
+    def add(self, inputs: Sequence[Sample], targets: Sequence[float]) -> None:
         """Remember them, but inputs that come with several targets at once."""
-        several: dict[float, set[float]] = defaultdict(set)
+        several: dict[Sample, set[float]] = defaultdict(set)
         for one, other in zip(inputs, targets, strict=True):
             several[one].add(other)
             self.inputs_of[other].add(one)
@@ -95,7 +97,7 @@ def swaps(found: Iterable[Pairs]) -> list[bool]:
 
 
 def _is_swapped(
-    memory: _Memory, inputs: list[float], targets: list[float], *, are_classes: bool
+    memory: _Memory, inputs: list[Sample], targets: list[float], *, are_classes: bool
 ) -> bool | None:
     known = [
         (one, other, memory.target_of[one])
@@ -140,7 +142,7 @@ class _Drawing:
     after: Counter[float]
 
 
-def _drawing(memory: _Memory, inputs: list[float], targets: list[float]) -> _Drawing | None:
+def _drawing(memory: _Memory, inputs: list[Sample], targets: list[float]) -> _Drawing | None:
     known = [
         (other, memory.target_of[one])
         for one, other in zip(inputs, targets, strict=True)
