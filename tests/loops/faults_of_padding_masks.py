@@ -1,4 +1,4 @@
-"""Masks of padding that hide the padding, beside such that hide all the rest."""
+"""Padding that is hidden and left out of losses, beside padding that counts, and masks of the rest."""
 
 from __future__ import annotations
 
@@ -104,6 +104,40 @@ def hides_the_words_on_the_right():
 @fault(takes_what_is_no_padding, "uses_its_inputs", words=("padding mask", "inverted"))
 def takes_the_padding():
     _read(Fused(lambda words: words == 0), lambda model, words: model(words))
+
+
+class Repeats(nn.Module):
+    """Reads a phrase, and says it again word by word."""
+
+    def __init__(self):
+        super().__init__()
+        self.heard, self.said = nn.Embedding(WORDS, WIDTH), nn.Embedding(WORDS, WIDTH)
+        self.encoder, self.decoder = (nn.GRU(WIDTH, WIDTH, batch_first=True) for _ in range(2))
+        self.head = nn.Linear(WIDTH, WORDS)
+
+    def forward(self, words, before):
+        return self.head(self.decoder(self.said(before), self.encoder(self.heard(words))[1])[0])
+
+
+def _repeat(**options):
+    model = Repeats()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    for _ in range(2):
+        for words, _labels in DataLoader(_phrases(), 32, shuffle=True, collate_fn=_collate):
+            longest = int((words != 0).sum(1).max())
+            scores = model(words[:, :longest].flip(1), words[:, :-1])
+            optimizer.zero_grad()
+            F.cross_entropy(scores.flatten(0, 1), words[:, 1:].flatten(), **options).backward()
+            optimizer.step()
+
+
+def leaves_padding_out():
+    _repeat(ignore_index=0)
+
+
+@fault(leaves_padding_out, "targets_are_aligned", words=("lie on padding",), advice=True)
+def counts_the_padding():
+    _repeat()
 
 
 QUIET = (hides_nothing, hides_all_but_the_first)

@@ -27,7 +27,7 @@ def counted(nodes: Sequence[Node], inputs: Iterable[Tensor]) -> str:
 
     Args:
         nodes: those next to the loss.
-        inputs: what models were called on for it.
+        inputs: what models were called on for it, a decoder's words among them.
     """
     for given in inputs:
         padded = _padding(given)

@@ -167,7 +167,7 @@ class Targets:
             "turned": turned(nodes, latest),
             "its_own": "z @ z.T" if is_its_own(nodes) else "",
             "given": among_the_inputs(inputs, still),
-            "padding": counted(nodes, inputs),
+            "padding": counted(nodes, [*inputs, *further]),
             "masked": averaged_away(nodes[0]),
             "masked_late": came_late(nodes[0]),
             "advantage": of_a_critic(nodes[0]),
