@@ -25,9 +25,10 @@ class ValidationIsUntouched(Check):
     without gradients. Samples are told apart by a number made of 64 of their values, on sampled
     batches. It fails where in every late evaluation ``used`` of the samples had been trained on
     before, while they are only a part of what is trained on (between ``used`` and ``all_of_it``): a
-    training set that is scored beside a validation set is healthy. It fails where steps in eval mode
-    come in ``rows`` rows between steps in train mode, each on a new pass over other data (where no
-    loader is read, on other data that come again): the validation loop trains. It fails where
+    training set that is scored beside a validation set is healthy; and where rows of numbers had been
+    but for a slope and an offset of each column, as after another fit of a scaler. It fails where steps
+    in eval mode come in ``rows`` rows between steps in train mode, each on a new pass over other data
+    (where no loader is read, on other data that come again): the validation loop trains. It fails where
     ``folds`` different validation sets were training sets before, of the same model, and earlier
     validation sets are trained on: folds that share a model. And it fails where the optimizer steps
     between ``inside`` or more neighbouring batches of one validation. Advice: only training data are
@@ -38,8 +39,7 @@ class ValidationIsUntouched(Check):
     **What it cannot see.** Samples that are augmented, or that repeat too often to be told apart;
     overlap of which no sampled batch holds anything; models that are not called as a whole.
 
-    **Source.** Kapoor and Narayanan, "Leakage and the reproducibility crisis in machine-learning-based
-    science" (2023).
+    **Source.** Kapoor and Narayanan, "Leakage and the reproducibility crisis" (2023).
     """
 
     family: ClassVar[Family] = "loop"
@@ -91,14 +91,16 @@ class ValidationIsUntouched(Check):
             none = "the trained model was never called in eval mode without gradients (0 samples, of 1)"
             asked = Measure("evaluated samples", 0, "count", 1, ">=")
             return self.passed(none, asked, advice=advice) if advice else self.not_applicable(none)
-        share = row.number("cleanest")
-        if row.integer("evaluated_distinct") < self.distinct * count or math.isnan(share):
+        share, several = row.number("cleanest"), row.integer("evaluated_distinct")
+        if several < self.distinct * count or math.isnan(share):
             few = f"{count} evaluated samples are too few or too alike to be told apart"
             return self.inconclusive(few, advice=advice)
         own = row.integer("trained_and_evaluated") / max(1, row.integer("trained"))
         touched = hits >= self.samples and share >= max(self.used, row.number("dirtiest") / 2)
         if touched and self.used <= own < self.all_of_it:
             return self.failed_by(faults.trained_before(row, self.used), advice=advice)
+        if again := faults.trained_in_another_scale(row, self.samples, self.used, self.all_of_it):
+            return self.failed_by(again, advice=advice)
         if touched and own >= self.all_of_it and not of_some_rows:
             advice.append("all that it is evaluated on is trained on too: no score is one on new data")
         return self.passed(
@@ -129,6 +131,8 @@ class ValidationIsUntouched(Check):
         """Each way to touch it."""
         cut = {"trained_and_evaluated": 300, "evaluated_after_training": 480, "cleanest": 0.9}
         yield Example("cut from it", (_example(**cut, dirtiest=1.0),), ("data",))
+        again = {"rescaled": 90, "rescaled_of": 130, "rescaled_trained": 90, "rescaled_known": 310}
+        yield Example("cut and scaled again", (_example(**again),), ("data",))
         trains = _example(eval_steps=24, eval_runs=3, eval_runs_on_a_new_pass=3, eval_trained=500)
         yield Example("validation trains", (trains,), ("data",))
         cut = {"eval_steps": 16, "eval_runs": 4, "eval_trained": 400, "eval_trained_again": 1200}
@@ -140,10 +144,7 @@ class ValidationIsUntouched(Check):
 
 def _example(**found: Scalar) -> Trace:
     counts = "trained_and_evaluated evaluated_after_training compared stepped_inside eval_steps"
-    more = "eval_runs eval_runs_on_a_new_pass eval_trained eval_trained_in_both"
+    more = "eval_runs eval_runs_on_a_new_pass eval_trained eval_trained_in_both rescaled"
     row = dict.fromkeys(f"{counts} {more}".split(), 0)
-    seen = {"trained": 1000, "evaluated": 500, "evaluated_distinct": 500}
-    shares = {"cleanest": 0.0, "dirtiest": 0.0}
-    return example_trace(
-        Terms().watch(), loop=Row(steps=100), exposure=Row({**row, **seen, **shares, **found})
-    )
+    seen = {"trained": 1000, "evaluated": 500, "evaluated_distinct": 500, "cleanest": 0, "dirtiest": 0}
+    return example_trace(Terms().watch(), loop=Row(steps=100), exposure=Row({**row, **seen, **found}))

@@ -66,6 +66,38 @@ def trained_before(row: Row, bound: float) -> Fault:
     )
 
 
+def trained_in_another_scale(row: Row, several: int, bound: float, whole: float) -> Fault | None:
+    """What it is evaluated on was trained on before, in another scale; None where it was not.
+
+    Args:
+        row: of the exposure.
+        several: samples that are no accident.
+        bound: share of the evaluated samples that duplicates do not explain.
+        whole: share of what is trained on from which on it is the training set that is scored.
+    """
+    count = row.integer("rescaled")
+    if count < several:
+        return None
+    asked, known = row.integer("rescaled_of"), row.integer("rescaled_known")
+    share = min(1.0, count / asked * max(1.0, row.integer("trained") / known))
+    if share < bound or row.integer("rescaled_trained") >= whole * known:
+        return None
+    return Fault(
+        because=(
+            f"{count} of {asked} evaluated samples had been trained on before in another scale: each "
+            f"column times one number, plus one, makes them equal ({share:.0%} of the samples of every "
+            f"evaluation, as far as seen; at most {bound:.0%} may)"
+        ),
+        measures=(Measure("evaluated samples trained on before", share, "ratio", bound),),
+        suspects=(Suspect("data", "validation samples are training samples that are scaled otherwise"),),
+        cause=(
+            "the split is drawn twice, with another seed or none, and the numbers are scaled by another "
+            "part each time: the model is evaluated on what it was trained on"
+        ),
+        remedy="split once, fit the scaler to the training part, and use both for every part",
+    )
+
+
 def changed_places(row: Row, several: int) -> Fault | None:
     """Validation sets that the same model had been trained on when they were training sets."""
     count, samples = row.integer("rotations"), row.integer("rotated_samples")

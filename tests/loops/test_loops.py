@@ -125,6 +125,7 @@ QUIET += [
     *faults_of_plateaus.QUIET,
     *faults_of_posteriors.QUIET,
     *faults_of_seeds.QUIET,
+    *faults_of_validation.QUIET,
     *faults_of_weighted_draws.QUIET,
     *faults_of_copying.QUIET,
     *faults_of_opponents.QUIET,

@@ -14,6 +14,7 @@ from pytest_dlcheck.run.sampling import Due, Schedule
 from pytest_dlcheck.run.watch.batches.eras import Eras
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.batches.prints import Prints, weigh
+from pytest_dlcheck.run.watch.batches.rescaled import NONE, rescaled
 from pytest_dlcheck.run.watch.batches.rotation import rotation
 from pytest_dlcheck.run.watch.batches.seen import FEW, Seen, measured, overlap, seen_of
 from pytest_dlcheck.run.watch.batches.sizes import BATCHES as MEASURED
@@ -323,8 +324,10 @@ class Exposure:
             for mode in (True, False)
         )
         evaluated = self.validated() or ([] if of_copies is None else of_copies.validated())
+        hits = overlap(trained, evaluated)
         return Row(
-            overlap(trained, evaluated),
+            hits,
+            **(NONE if hits["evaluated_after_training"] else rescaled(self._trained, evaluated)),
             **rotation([*self._later, *self._trained], evaluated),
             compared=self._worst.compared,
             stepped_inside=self._worst.stepped,
