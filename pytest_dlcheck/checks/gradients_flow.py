@@ -27,14 +27,14 @@ class GradientsFlow(Check):
     failure, with the place of the cut; so it is where a watched loop calls a module with gradients off,
     or detaches its result, and gives that to one that trains, where a copy of the model, tried after the
     watch, changes with it, and where it calls backward on one term of a sum that stands beside it as a
-    variable. A module whose result its caller throws away, and one that is never called while its sister
-    of the same form is called twice, fail too; so does a head where a target of its form, given other
-    values alone, never changes the loss, while another does. What is merely not used (a head without a
-    loss, an expert that no sample chose) is advice, and so is a copy of one that trains (a target
-    network). Against the depth, the gradient relative to its weight (median over the steps, matrices and
-    kernels, no embeddings) must not fall by more than ``vanishing_ratio`` from the best layer to all of
-    the first ones; by no more than ``faint_ratio`` where the loss stands still. A dropout must not drop
-    more than ``most_dropped``.
+    variable. A module whose result its caller throws away, one that is never called while its sister of
+    the same form is called twice, and two parameters of zeros that are multiplied, fail too; so does a
+    head where a target of its form, given other values alone, never changes the loss, while another
+    does. What is merely not used (a head without a loss, an expert that no sample chose) is advice, and
+    so is a copy of a module that trains (a target network). Against the depth, the gradient relative to
+    its weight (median over the steps, matrices and kernels, no embeddings) must not fall by more than
+    ``vanishing_ratio`` from the best layer to all of the first ones; by no more than ``faint_ratio``
+    where the loss stands still. A dropout must not drop more than ``most_dropped``.
 
     **What it cannot see.** The inside of compiled models, and what comes after a short training.
 

@@ -101,7 +101,9 @@ def _is_discarded(row: Row) -> bool:
 def suspect(row: Row) -> Suspect:
     """The place under suspicion."""
     what = "no gradient" if row.text("state") == "absent" else "a gradient of exactly 0"
-    if term := row.text("term"):
+    if product := row.text("product"):
+        why = f"{product} are both zero"
+    elif term := row.text("term"):
         why = f"backward is called on {term.partition(' of ')[0]} alone"
     elif row.flag("influences") and "line" in row:
         why = "what it computes goes on without its graph"
@@ -174,6 +176,15 @@ def reason(place: Row, still: Sequence[Row]) -> tuple[str, str]:
         place: the first one without gradient.
         still: the rows of the parameters that stand still.
     """
+    if product := place.text("product"):
+        cause = (
+            f"{product} are both initialised to zero, and multiplied: each takes the other's gradient "
+            "away, so that they stay zero for ever, and with them all that lies between"
+        )
+        return (
+            cause,
+            "start one of the two at zero, and the other at random, or a scale at a small number",
+        )
     if place.text("state") == "zero" and begin_at_zero(still):
         cause = "their weights are initialised to zero: nothing passes them, and no gradient comes back"
         return cause, "initialise them at random, as nn.init.kaiming_normal_ does; zeros are for biases"

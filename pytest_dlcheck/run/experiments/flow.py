@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pytest_dlcheck.run.errors import CannotTellError
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.left_out import left_out
 from pytest_dlcheck.run.passage import Passage, Visit, differ, follow, objectives
+from pytest_dlcheck.run.perturbing import EXACT, NOISY, Zeros, are_close, perturbed
 from pytest_dlcheck.run.probes.gradients import norms
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.trace import Row
 
 TRIED = 16
 """Places that are perturbed at most, each for one forward pass."""
-EXACT, NOISY = 1e-6, 1e-3
-"""Relative differences that count as one: on the CPU, and where kernels may add in any order."""
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 _FP16_SCALE = 2.0**10
 
@@ -63,8 +61,11 @@ class Flow(Experiment):
         if not places:
             return
         base = follow(rig)
+        zeros = Zeros(rig, [p for place in places if place.state == "zero" for p in place.parameters])
         for index, place in enumerate(places):
-            yield _row(rig, place, base, states, tried=index < TRIED)
+            row = _row(rig, place, base, states, tried=index < TRIED)
+            product = zeros.product(place.parameters, base) if index < TRIED else ""
+            yield Row(row, influences=True, product=product) if product else row
 
 
 def _states(rig: Rig) -> tuple[dict[str, str], bool]:
@@ -147,7 +148,7 @@ def _row(rig: Rig, place: Place, base: Passage, states: dict[str, str], *, tried
     }
     if not tried:
         return Row(facts, influences=None)
-    with _perturbed(place.parameters):
+    with perturbed(place.parameters):
         moved = follow(rig)
     facts |= _spread(rig, place, _Pair(base, moved), states)
     if place.state == "absent" and own and not facts["influences"]:
@@ -219,37 +220,13 @@ def _influences(place: Place, pair: _Pair, tolerance: float) -> bool:
     mine = {id(p) for p in place.parameters}
     for (optimizer, one), (_, other) in zip(pair.base.losses, pair.moved.losses, strict=False):
         own = _own(optimizer)
-        if (own is None or own & mine) and not _close(one, other, tolerance):
+        if (own is None or own & mine) and not are_close(one, other, tolerance):
             return True
     return False
 
 
-def _close(one: Tensor, other: Tensor, tolerance: float) -> bool:
-    if one.isnan() and other.isnan():
-        return True
-    return bool((one - other).abs() <= tolerance * one.abs())
-
-
 def _has_children(model: nn.Module, site: str) -> bool:
     return next(model.get_submodule(site).children(), None) is not None
-
-
-@contextmanager
-def _perturbed(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Noise as large as the parameter itself, or of 0.05 where it is smaller."""
-    kept = [(p, p.detach().clone()) for p in parameters]
-    draws = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter, old in kept:
-            rms = float(norms([old])[0]) / max(1, old.numel()) ** 0.5
-            noise = torch.randn(old.shape, generator=draws) * max(rms, 0.05)
-            parameter.add_(noise.to(old.device, old.dtype))
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for parameter, old in kept:
-                parameter.copy_(old)
 
 
 def _doubled(model: nn.Module, place: Place, base: Passage) -> str:

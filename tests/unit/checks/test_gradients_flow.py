@@ -383,3 +383,30 @@ def test_missing_and_zero_gradients_that_are_right_do_not_fail(verdict_on, build
     verdict = verdict_on(lambda: recipe_of(build()))
 
     assert verdict.outcome is Outcome.PASSED, (verdict.because, verdict.suspects)
+
+
+class Scaled(nn.Module):
+    """A residual branch with a scale and a last layer, either of which may begin at zero."""
+
+    def __init__(self, *, scale, last):
+        super().__init__()
+        self.body, self.head = mlp(16, 16, 16), nn.Linear(16, 4)
+        self.branch, self.scale = mlp(16, 8, 16), nn.Parameter(torch.full((1,), scale))
+        if last:
+            nn.init.zeros_(self.branch[-1].weight)
+            nn.init.zeros_(self.branch[-1].bias)
+
+    def forward(self, x):
+        z = self.body(x)
+        return self.head(z + self.scale * self.branch(z))
+
+
+def test_a_product_of_two_zeros_is_named(verdict_on):
+    verdict = verdict_on(lambda: recipe_of(Scaled(scale=0.0, last=True)))
+    assert verdict.failed
+    assert "scale and branch.2.weight are both initialised to zero" in verdict.cause
+
+
+@pytest.mark.parametrize(("scale", "last"), [(0.0, False), (1.0, True)])
+def test_one_of_the_two_is_usual(verdict_on, scale, last):
+    assert verdict_on(lambda: recipe_of(Scaled(scale=scale, last=last))).outcome is Outcome.PASSED

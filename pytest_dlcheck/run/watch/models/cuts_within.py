@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.errors import CannotTellError
@@ -33,6 +34,17 @@ def as_a_loss(forward: Callable[[nn.Module, Any], Any]) -> Callable[[nn.Module, 
     return step
 
 
+def may_be_cut(model: nn.Module) -> bool:
+    """Whether parameters have no gradient where a watch ends, or are as zero as their gradients are."""
+    asked = [p for p in model.parameters() if p.requires_grad]
+    if any(p.grad is None for p in asked):
+        return True
+    matrices = [p for p in asked if p.dim() > 1 and p.numel()]
+    moved = torch.stack([p.detach().any() for p in matrices]).tolist() if matrices else []
+    still = [p for p, moves in zip(matrices, moved, strict=True) if not moves]
+    return any(p.grad is not None and not bool(p.grad.any()) for p in still)
+
+
 def merged(places: Sequence[Row], tried: Sequence[Row]) -> Iterator[Row]:
     """What was seen of places without gradient, and what a copy tells of the same.
 
@@ -40,13 +52,14 @@ def merged(places: Sequence[Row], tried: Sequence[Row]) -> Iterator[Row]:
         places: as a watch sees them.
         tried: of a copy.
     """
-    cut = {
-        row.text("site"): row
-        for row in tried
-        if row.text("state") == "absent" and row.flag("influences")
-    }
+    felt = [row for row in tried if row.flag("influences")]
+    cut = {row.text("site"): row for row in felt if row.text("state") == "absent"}
+    products = {row.text("site"): row.text("product") for row in felt}
     for row in places:
         told = cut.get(row.text("site"))
+        if row.text("state") == "zero" and (product := products.get(row.text("site"))):
+            yield Row(row, influences=True, product=product)
+            continue
         is_open = row.text("state") == "absent" and row.integer("called") and not row.flag("influences")
         if told is None or not is_open:
             yield row

@@ -32,7 +32,7 @@ from pytest_dlcheck.run.seeding import same_draws
 from pytest_dlcheck.run.tree import batch_size, map_tensors, named_tensors, take, tensors
 from pytest_dlcheck.run.watch.models.alignment import uses_in_place
 from pytest_dlcheck.run.watch.models.codes import draws, is_narrow
-from pytest_dlcheck.run.watch.models.cuts_within import as_a_loss
+from pytest_dlcheck.run.watch.models.cuts_within import as_a_loss, may_be_cut
 from pytest_dlcheck.run.watch.models.first_calls import Call
 from pytest_dlcheck.run.watch.models.standing_copies import may_be_tried, standing_copy
 from pytest_dlcheck.trace import Row
@@ -81,8 +81,7 @@ def _meetings(model: nn.Module, call: Call) -> Iterator[Row]:
 
 
 def _cut_within(model: nn.Module, call: Call) -> Iterator[Row]:
-    asked = [p for p in model.parameters() if p.requires_grad]
-    if any(p.grad is None for p in asked):
+    if may_be_cut(model):
         yield from _found(Flow(), _rig(model, call, batch_dim=0, asks_for_a_loss=True))
 
 
