@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults import clipping as faults
+from pytest_dlcheck.faults.clipping_examples import FALL, FLAT, seen, under
 from pytest_dlcheck.faults.useless_clipping import useless
-from pytest_dlcheck.trace import Matrix, Row, Series, Trace
+from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict
 
@@ -28,10 +29,11 @@ class ClippingIsRare(Check):
     **How it decides.** On a watched loop, by the factor that ``clip_grad_norm_`` scales gradients by.
     It fails where the median factor is below ``nothing`` and gradients hardly move the parameters
     (update per weight and step below ``still``, without what SGD's weight decay does; or below
-    ``tenth`` of Adam's step, where ``eps`` outweighs them), or where ``nearly_all`` clippings find no
-    gradient, as the backward comes later, or come while a gradient scaler's factor is still in. Clipping
-    that is active in ``nearly_all`` steps is advice: it trains well with normalised gradients, and Adam
-    does not mind their scale. So is clipping after the step, of what is reset unused (without a
+    ``tenth`` of Adam's step, where ``eps`` outweighs them; or, under SGD, all of ``long`` steps and more
+    move them by no more than ``way``, and the loss stands still), or where ``nearly_all`` clippings find
+    no gradient, as the backward comes later, or come while a gradient scaler's factor is still in.
+    Clipping that is active in ``nearly_all`` steps is advice: it trains well with normalised gradients,
+    and Adam does not mind their scale. So is clipping after the step, of what is reset unused (without a
     bound it measures the norm), and clipping the same parameters twice in a row.
 
     **What it cannot see.** Clipping by hand or by value, and functions that were imported by name
@@ -42,10 +44,10 @@ class ClippingIsRare(Check):
     """
 
     family: ClassVar[Family] = "loop"
-    reads: ClassVar[frozenset[str]] = frozenset({"loop", "clipping", "update_norm", "parameter_norm"})
-    leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.UPDATES, Effect.PROGRESS})
-    glances: ClassVar[frozenset[str]] = frozenset(
-        {"gradient_norm", "learning_rate", "optimizer_groups", "recipe", "coverage"}
+    reads: ClassVar = frozenset({"loop", "clipping", "update_norm", "parameter_norm"})
+    leads_to: ClassVar = frozenset({Effect.UPDATES, Effect.PROGRESS})
+    glances: ClassVar = frozenset(
+        {"gradient_norm", "learning_rate", "optimizer_groups", "recipe", "coverage", "loss"}
     )
     judges_divergence: ClassVar[bool] = True
 
@@ -55,6 +57,12 @@ class ClippingIsRare(Check):
     """Update per weight and step (ratio) below which 1,000 steps move a weight by 1 %."""
     tenth: float = 0.1
     """Share of Adam's step (ratio) below which the gradient's size decides again; chosen."""
+    long: int = 256
+    """Steps (count) from which on a loss that stands still is held against it, as in guessing."""
+    way: float = 0.02
+    """Sum of the steps over the weights (ratio) up to which they have led nowhere; chosen."""
+    level: float = 0.02
+    """Share of the loss by which its trend surely changes no more where it stands still; chosen."""
     nearly_all: float = 0.9
     """Share of steps, or of clippings, (ratio) from which on it is the rule."""
     few: int = 2
@@ -79,6 +87,13 @@ class ClippingIsRare(Check):
         if left < self.tenth:
             story += f": {left:.2g} of Adam's step is left, whose eps outweighs them"
         if usual < self.nothing and (ratio < self.still or left < self.tenth):
+            return self.failed_by(faults.to_nothing(story, measure))
+        steps = len(trace.series("loss"))
+        is_long = usual < self.nothing and steps >= self.long
+        if is_long and faults.stands_still(trace, ratio, self.way, self.level):
+            story += (
+                f", {ratio * steps:.2g} in {steps} steps of SGD at most, while the loss stands still"
+            )
             return self.failed_by(faults.to_nothing(story, measure))
         active = sum(factor < 1 for factor in factors) / len(factors)
         often = f"clipping is active in {active:.0%} of the steps: it acts as a learning rate of its own"
@@ -105,11 +120,17 @@ class ClippingIsRare(Check):
         yield Example("normalised gradients under AdamW", (usual,))
         bounded = _under("SGD", 5e-3, 1e-3, Row(momentum=0.9, weight_decay=5e-4), gradient=1e-3)
         yield Example("normalised gradients under SGD", (bounded,))
+        falls = _under("SGD", 5e-3, 2e-5, Row(momentum=0.9), gradient=1e-3, losses=FALL)
+        yield Example("small steps under SGD, and the loss falls", (falls,))
+        begins = _under("SGD", 5e-3, 2e-5, Row(), gradient=1e-3, losses=FLAT, first_rate=1e-4)
+        yield Example("a warm-up", (begins,))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
         """Next to nothing is left."""
         yield Example("clipped to nothing", (_example(1e-5, 1e-8),), ("optimizer",))
+        stands = _under("SGD", 5e-3, 2e-5, Row(momentum=0.9), gradient=1e-3, losses=FLAT)
+        yield Example("the loss stands still under SGD", (stands,), ("optimizer",))
         decayed = _under("SGD", 1e-8, 2e-4, Row(momentum=0.9, weight_decay=5e-4))
         yield Example("clipped to nothing beside weight decay", (decayed,), ("optimizer",))
         small = _under("AdamW", 1e-8, 3e-4, Row(eps=1e-8, weight_decay=0.1))
@@ -121,28 +142,8 @@ class ClippingIsRare(Check):
 
 
 def _example(factor: float, ratio: float, **found: int) -> Trace:
-    return example_trace(**_seen(factor, ratio, **found))
+    return example_trace(**seen(factor, ratio, **found))
 
 
-def _under(optimizer: str, factor: float, ratio: float, group: Row, gradient: float = 1e-8) -> Trace:
-    """The same with what is known of the optimizer; gradients have this norm once they are clipped."""
-    return example_trace(
-        **_seen(factor, ratio),
-        recipe=Row(optimizer=optimizer),
-        optimizer_groups=group,
-        learning_rate=Series((0, 1), (0.1, 0.1)),
-        gradient_norm=Matrix((0, 1), ("w",), ((gradient,), (gradient,))),
-        coverage=Row(name="w", numel=1000, optimizers=1),
-    )
-
-
-def _seen(factor: float, ratio: float, **found: int) -> dict[str, Any]:
-    return {
-        "trial": Terms().watch(),
-        "loop": Row(
-            {"clips": 50, "clips_looked": 50, "clips_before_backward": 0, "clips_scaled": 0, **found}
-        ),
-        "clipping": Series((0, 1, 2), (factor, factor, 1.0)),
-        "update_norm": Matrix((0, 1), ("w",), ((ratio,), (ratio,))),
-        "parameter_norm": Matrix((0, 1), ("w",), ((1.0,), (1.0,))),
-    }
+def _under(optimizer: str, factor: float, ratio: float, group: Row, **more: Any) -> Trace:
+    return example_trace(**under(optimizer, factor, ratio, group, **more))

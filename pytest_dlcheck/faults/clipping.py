@@ -6,7 +6,7 @@ import math
 from statistics import median
 
 from pytest_dlcheck.faults.fault import Fault
-from pytest_dlcheck.faults.readings import update_ratio
+from pytest_dlcheck.faults.readings import Fall, update_ratio
 from pytest_dlcheck.trace import Matrix, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
@@ -19,6 +19,8 @@ PLACES = {
 }
 """Counts of clippings at the wrong place: when that is, and what to do."""
 
+_AS_SET = 0.5
+"""Share of the largest rate (ratio) from which on the first one is no warm-up's."""
 _BY_MOMENTUM = frozenset({"SGD"})
 _NORMALISED = frozenset({"Adam", "AdamW", "NAdam", "RAdam", "Adamax"})
 """Optimizers that divide by the gradient's size, and by ``eps`` where that is larger."""
@@ -44,6 +46,24 @@ def moved(trace: Trace) -> float:
     return min(seen, by_gradients)
 
 
+def stands_still(trace: Trace, ratio: float, way: float, level: float) -> bool:
+    """Whether gradients, which set the size of each step, have led nowhere at a rate as it was set.
+
+    Args:
+        trace: of the training.
+        ratio: how far they move the weights in a step (ratio of their size).
+        way: how far all steps may have led at most (ratio of the same).
+        level: share of the loss by which its trend may change.
+    """
+    rates, fall = trace.series("learning_rate").values, Fall.of(trace)
+    recipe = trace.row("recipe")
+    if recipe.text("optimizer") not in _BY_MOMENTUM or recipe.flag("several_objectives") or fall is None:
+        return False
+    warms_up = not rates or rates[0] < max(rates) * _AS_SET
+    is_level = -level < fall.stream.low and fall.stream.high < level
+    return is_level and not warms_up and ratio * len(trace.series("loss")) <= way
+
+
 def step_left(trace: Trace) -> float:
     """The share of Adam's step that ``eps`` leaves of gradients of this size (ratio); 1 for others."""
     count = sum(
@@ -64,7 +84,7 @@ def to_nothing(story: str, measure: Measure) -> Fault:
         suspects=[
             Suspect("optimizer", f"its gradients are clipped to {measure.value:.2g} of their size")
         ],
-        cause="the bound of clip_grad_norm_ is far below the gradients' norm",
+        cause="the bound of clip_grad_norm_, max_norm, is far below the gradients' norm",
         remedy="raise max_norm to about the usual norm of the gradient",
     )
 

@@ -119,6 +119,25 @@ class Flat(nn.Sequential):
         return super().forward(x.flatten(1))
 
 
+def _bounded_turn(bound):
+    def turn(model, optimizer, x, y):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        _clip(model, bound)
+        optimizer.step()
+
+    return turn
+
+
+def bounded_for_long():
+    _long(_bounded_turn(1.0), epochs=10)
+
+
+@fault(bounded_for_long, "clipping_is_rare", words=("max_norm, is far below",))
+def bounded_to_nothing_for_long():
+    _long(_bounded_turn(4e-4), epochs=10)
+
+
 # -- healthy neighbours ---------------------------------------------------------------------------
 
 
@@ -214,7 +233,24 @@ def clipped_in_a_closure():
         optimizer.step(closure)
 
 
+def bounded_for_long_under_adam():
+    """Which does not mind the size of its gradients."""
+    _long(
+        _bounded_turn(1e-3),
+        make=lambda model: torch.optim.Adam(model.parameters(), lr=1e-3),
+        epochs=10,
+    )
+
+
+def bounded_at_a_rate_that_makes_up_for_it():
+    """Normalised gradients: the rate alone says how large the steps are."""
+    make = torch.optim.SGD
+    _long(_bounded_turn(1e-3), make=lambda model: make(model.parameters(), lr=20.0), epochs=10)
+
+
 QUIET = [
+    bounded_for_long_under_adam,
+    bounded_at_a_rate_that_makes_up_for_it,
     clipped_in_time,
     norm_measured_after_the_step,
     parts_clipped_apart,
