@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
-from pytest_dlcheck.faults import depth
+from pytest_dlcheck.faults import depth, through_time
 from pytest_dlcheck.faults import gradient as faults
 from pytest_dlcheck.trace import Matrix, Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
@@ -27,16 +27,16 @@ class GradientsFlow(Check):
     failure, with the place of the cut; so it is where a watched loop calls a module with gradients off,
     or detaches its result, and gives that to one that trains, where a copy of the model, tried after the
     watch, changes with it, and where it calls backward on one term of a sum that stands beside it as a
-    variable. A module whose result its caller throws away, one that is never called while its sister of
-    the same form is called twice, and two parameters of zeros that are multiplied, fail too; so does a
-    head where a target of its form, given other values alone, never changes the loss, while another
-    does. What is merely not used (a head without a loss, an expert that no sample chose) is advice, and
-    so is a copy of a module that trains (a target network). Against the depth, the gradient relative to
-    its weight (median over the steps, matrices and kernels, no embeddings) must not fall by more than
-    ``vanishing_ratio`` from the best layer to all of the first ones; by no more than ``faint_ratio``
-    where the loss stands still. A dropout must not drop more than ``most_dropped``.
+    variable. Also fail: a module whose result its caller throws away; one never called while its sister
+    of the same form is called twice; two parameters of zeros that are multiplied; a head where a target
+    of its form, given other values alone, never changes the loss, while another does; one that is called
+    step after step and always given its state back without its graph, where the last step alone reaches
+    the loss, or it is a recurrent layer of torch. What is merely not used (a head without a loss, an
+    expert that no sample chose, a target network) is advice. Against the depth, the gradient relative to
+    its weight (median of the steps, no embeddings) must not fall by more than ``vanishing_ratio`` from
+    the best layer to all of the first; ``faint_ratio`` where the loss stands still.
 
-    **What it cannot see.** The inside of compiled models, and what comes after a short training.
+    **What it cannot see.** The inside of compiled models, and what a short training does not show.
 
     **Source.** Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural
     networks" (2010), for the decay along depth.
@@ -44,7 +44,7 @@ class GradientsFlow(Check):
 
     family: ClassVar = "dynamics"
     reads: ClassVar = frozenset({"gradient_norm", "parameters"})
-    glances: ClassVar = depth.GLANCED | {"flow", "dropouts", "loop"}
+    glances: ClassVar = depth.GLANCED | {"flow", "dropouts", "loop", "through_time"}
     shows: ClassVar = Effect.GRADIENTS
     leads_to: ClassVar = frozenset(
         {Effect.UPDATES, Effect.FITTING, Effect.PROGRESS, Effect.LEARNING, Effect.GENERALIZATION}
@@ -88,6 +88,8 @@ class GradientsFlow(Check):
                 f"{len(lost)} of {len(asked)} trainable parameters have no gradient in any step (0 "
                 f"expected), such as {lost[0]}; whether the loss depends on them was not tried"
             )
+        if fault := through_time.cut(evidence.traces):
+            return self.failed_by(fault)
         flowing = depth.by_calls([n for n in asked if n not in silent], evidence.of("inspect"))
         for trace in evidence.of("train"):
             if fault := depth.dropped(trace, self.most_dropped) or depth.vanishing(
@@ -130,10 +132,9 @@ class GradientsFlow(Check):
         """A cut, a rounding, and a depth that swallows the signal."""
         cut = Row(site="body.fc1", state="absent", influences=True, cut_before="body.fc2")
         yield Example("detached", _example({"body.fc1.weight": (None, None)}, cut), ("body.fc1",))
-        flat = Row(cut, state="zero")
-        yield Example("rounded", _example({"body.fc1.weight": (0.0, 0.0)}, flat), ("body.fc1",))
-        small = _example({"body.fc1.weight": (1e-9, 1e-9)})
-        yield Example("vanishing", small, ("body.fc1.weight",))
+        rounded = _example({"body.fc1.weight": (0.0, 0.0)}, Row(cut, state="zero"))
+        yield Example("rounded", rounded, ("body.fc1",))
+        yield Example("vanishing", _example({"body.fc1.weight": (1e-9, 1e-9)}), ("body.fc1.weight",))
 
 
 def _example(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,6 +73,7 @@ class FirstPass:
 
     Attributes:
         order: the place of each module called with gradients on, in the order of first calls.
+        calls: how often each was.
         reached: per loss its optimizer (None where shared) and the leaves of its graph; None instead
             of leaves where it has no graph.
         functions: the user's own autograd Functions in the graphs.
@@ -81,6 +83,7 @@ class FirstPass:
     """
 
     order: dict[str, int] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
     reached: list[tuple[Any, list[Tensor] | None]] = field(default_factory=list)
     functions: dict[type[Any], None] = field(default_factory=dict)
     slopes: Slopes | None = None
@@ -120,6 +123,7 @@ def first_pass(rig: Rig, *, back: bool = False, listen: bool = False, sound: boo
         def enter(_: Any, __: Any, name: str = name) -> None:
             if torch.is_grad_enabled():
                 seen.order.setdefault(name, len(seen.order))
+                seen.calls[name] += 1
 
         with suppress(Exception):  # some modules refuse hooks; then their order is not known
             handles.append(module.register_forward_pre_hook(enter))

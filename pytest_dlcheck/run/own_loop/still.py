@@ -23,7 +23,7 @@ from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.tree import copied, detached, tensors
 from pytest_dlcheck.run.watch.ending import EnoughSeen
 
-SEEN_IN_THE_LOOP = frozenset({"coverage", "flow", "loss_soundness"})
+SEEN_IN_THE_LOOP = frozenset({"coverage", "flow", "loss_soundness", "through_time"})
 """What the watched loop tells better than any inspection."""
 OF_THE_LOSS = frozenset({"initial_loss", "custom_backward", "finite", "symmetry", "units", "signal"})
 """What cannot be found out without asking the loss, or the optimizer."""

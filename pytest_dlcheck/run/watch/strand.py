@@ -22,6 +22,7 @@ from pytest_dlcheck.run.probes.loss import LossProbe
 from pytest_dlcheck.run.probes.rounding import RoundingProbe
 from pytest_dlcheck.run.probes.updates import UpdateProbe
 from pytest_dlcheck.run.sampling import WATCHED, Due
+from pytest_dlcheck.run.through_time import ThroughTime
 from pytest_dlcheck.run.watch.batches.exposure import Exposure
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.batches.slices import Slices
@@ -65,6 +66,7 @@ class Heard(Protocol):
     entries: Entries
     kept_states: KeptStates
     reinterpreted: Reinterpreted
+    through_time: ThroughTime
 
 
 class Strand(Applied, Owned):
@@ -287,6 +289,7 @@ class Strand(Applied, Owned):
             axes, trained = heard.axes.rows(self.scene.model), self.exposure.trained()
             axes += heard.kept_states.rows(self.scene.model, trained)
             self.filled["axes"] = (*axes, *heard.reinterpreted.rows(self.scene.model))
+            self.filled["through_time"] = heard.through_time.rows(self.scene.model)
             self.filled["data_scale"] = heard.entries.scale(self.scene.model)
             self.filled["batch_norms"] = heard.entries.norms(self.scene.model)
             self.unflattened = heard.visits.unflattened(self.scene.model)

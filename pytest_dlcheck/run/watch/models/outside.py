@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from pytest_dlcheck.run.through_time import ThroughTime
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.listener import Listener
 from pytest_dlcheck.run.watch.losses.pushes import Pushes
 from pytest_dlcheck.run.watch.models.axes import Axes
 from pytest_dlcheck.run.watch.models.entries import Entries
-from pytest_dlcheck.run.watch.models.flows import Flows
+from pytest_dlcheck.run.watch.models.flows import Flows, line_of_the_loop
 from pytest_dlcheck.run.watch.models.kept_states import KeptStates
 from pytest_dlcheck.run.watch.models.reinterpreted import Reinterpreted
 from pytest_dlcheck.run.watch.models.unheard import Unheard
@@ -51,7 +52,7 @@ class Outside:
         self._strands, self._compilation = strands, compilation
         self.visits, self.flows, self.unheard, self.axes = Visits(), Flows(), Unheard(), Axes()
         self.entries, self.kept_states, self.pushes = Entries(), KeptStates(), Pushes(guard)
-        self.reinterpreted = Reinterpreted()
+        self.reinterpreted, self.through_time = Reinterpreted(), ThroughTime(line_of_the_loop)
         self._outermost: weakref.ref[nn.Module] | None = None
         self._giver: weakref.ref[nn.Module] | None = None
         self.calls = Calls(listener, self, guard)
@@ -76,12 +77,14 @@ class Outside:
             self.kept_states.is_called(module, arguments)
             self._outermost = weakref.ref(module)
             self._giver = None if giver is None else weakref.ref(giver)
+        self.through_time.enters(module, outermost=outermost)
 
     def leaves(
         self, module: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any], output: object
     ) -> None:
         """Any module has returned while all are heard."""
         outermost = self._outermost is not None and self._outermost() is module
+        self.through_time.returns(module, arguments, named, output)
         self.flows.returns(module, arguments, output, outermost=outermost)
         self.entries.returns(module, arguments, output)
         self.axes.returns(module, arguments, named, outermost=outermost)
@@ -102,6 +105,7 @@ class Outside:
             self.kept_states.backward_begins()
             self.reinterpreted.backward_begins()
             self.pushes.backward_begins(losses)
+            self.through_time.backward_begins(losses)
         self.calls.forget_open_calls()
         self.entries.forget_open_calls()
 
@@ -160,3 +164,4 @@ class Outside:
             for strand in self._strands:
                 strand.exposure.miss_none()
         self.kept_states.forget()
+        self.through_time.forget()
