@@ -29,10 +29,10 @@ class ParametersUpdate(Check):
     batches did not move by ``least_progress`` either; too large fails above ``most_ratio`` if the loss
     did not fall by ``least_fall``. Of half-precision parameters, no more than ``lost_share`` of the
     elements may stand still over the whole trial. The weights must not shrink to ``least_weight`` of
-    their size under weight decay, nor forget ``most_decay`` of it a step, the schedule must neither take
-    the rate away nor count epochs and be stepped per batch, momentum stays below 1, and gradients are
-    not all exactly 0 in nearly all steps of a loss that is not. A single layer outside is advice, a rate
-    that still rises at the end is inconclusive.
+    their size under weight decay, nor forget ``most_decay`` of it a step, nor biases and norms alone be
+    decayed; the schedule must neither take the rate away nor count epochs and be stepped per batch,
+    momentum stays below 1, and not all gradients are 0 while the loss is not. A layer outside is advice,
+    a rate that still rises at the end is inconclusive.
 
     **What it cannot see.** Whether a slow training is too slow for its budget.
 
@@ -87,8 +87,7 @@ class ParametersUpdate(Check):
             or schedule.misfits(trace)
             or self._too_small(trace)
             or standstill.stands_still(trace, [row for row in reached if row.integer("optimizers")])
-            or decay.collapses(trace, self.least_weight)
-            or decay.forgets(trace, self.most_decay)
+            or decay.found(trace, self.least_weight, self.most_decay)
         )
         return self.failed_by(fault) if fault else self._size(trace)
 

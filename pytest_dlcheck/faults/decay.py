@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
+from pytest_dlcheck.faults.decayed_group import misplaced
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.faults.steps import EARLY, shrinkage, strongest_decay, weights_of
 from pytest_dlcheck.trace import Trace
@@ -14,6 +15,17 @@ _FAST = 2e-3
 _OUTWEIGHS = 10.0
 """Weight decay's share over the gradient's (ratio) that is blamed; 1 where both hold the balance."""
 _LESS_DECAY = "lower weight_decay: 0.01 to 0.1 with AdamW, 1e-5 to 1e-3 with SGD"
+
+
+def found(trace: Trace, least_weight: float, most_decay: float) -> Fault | None:
+    """What weight decay does that it should not.
+
+    Args:
+        trace: the training.
+        least_weight: norm of the weights at the end over that at the beginning (ratio).
+        most_decay: what a step may forget of a weight (ratio).
+    """
+    return collapses(trace, least_weight) or forgets(trace, most_decay) or misplaced(trace)
 
 
 def collapses(trace: Trace, bound: float) -> Fault | None:

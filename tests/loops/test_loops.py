@@ -20,6 +20,7 @@ from . import (
     faults_of_copies,
     faults_of_copying,
     faults_of_data,
+    faults_of_decay,
     faults_of_flows,
     faults_of_folds,
     faults_of_foresight,
@@ -68,6 +69,7 @@ from .healthy import HEALTHY
 from .neighbours import NEIGHBOURS
 
 ADDED = (
+    faults_of_decay,
     faults_of_optimizers,
     faults_of_resets,
     faults_of_folds,
@@ -101,6 +103,7 @@ QUIET += [
     *faults_of_clipping.QUIET,
     *faults_of_copies.QUIET,
     *faults_of_data.QUIET,
+    *faults_of_decay.QUIET,
     *faults_of_order.QUIET,
     *faults_of_confused.QUIET,
     *faults_of_masks.QUIET,
