@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults import comparing as faults
+from pytest_dlcheck.faults import comparing_examples as examples
 from pytest_dlcheck.faults.comparing_advice import advice_on
+from pytest_dlcheck.faults.data_alignment import turned_apart
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.faults.foresight import is_meant, not_shifted, seen_ahead
 from pytest_dlcheck.faults.losses_that import first_of
@@ -42,19 +44,20 @@ class TargetsAreAligned(Check):
     samples are flattened beside each other; where each sample is told by the product of its features
     with itself; where the logarithms of chosen actions are weighed by returns less a critic's values,
     with gradients, or by what the loop calls rewards or returns with the sign that makes these rarer;
-    where inputs come again in a new order, with targets of others; and where all samples of a batch are
-    one, overwritten in place, and their targets are not. Other gradients into the targets are advice: a
-    teacher that is not detached, or a loss that is meant so; so are images, or features within a model,
-    that are viewed as another number of rows, square images that a linear layer is called on first,
-    targets that are the very tokens that the model is called on, or one of the inputs of each sample, or
-    that lie on padding and count, a mean over the places that a mask has set to zero, actions that
-    become less likely the more they are worth, a term of the loss that is multiplied by zero, and a copy
-    of the model that gives targets and is never synchronised.
+    where inputs come again in a new order, with targets of others; where all samples of a batch are one,
+    overwritten in place, and their targets are not; and where masks of a tenth of the samples lie on the
+    image that the model is called on mirrored or turned, and not as it is. Other gradients into the
+    targets are advice: a teacher that is not detached, or a loss that is meant so; so are images, or
+    features within a model, that are viewed as another number of rows, square images that a linear layer
+    is called on first, targets that are the very tokens that the model is called on, or an input of each
+    sample, or that lie on padding and count, a mean over the places that a mask has set to zero,
+    actions that become less likely the more they are worth, a term of the loss that is multiplied by
+    zero, and a copy of the model that gives targets and is never synchronised.
 
     **What it cannot see.** Batches that no loader gave (where none gave inputs with targets, it is not
     applicable) or that are changed before the model, targets that are changed before the loss, losses
-    that are written out in other ways, and pairs that were wrong in the data set already; of what a
-    copy sees of later steps, what comes through fewer numbers, or where a loss has other terms.
+    that are written out in other ways, and pairs other than masks that were wrong in the data set; of
+    what a copy sees of later steps, what comes through fewer numbers, or where a loss has other terms.
 
     **Source.** The warning of ``torch.nn.functional.mse_loss`` about broadcasting; Karpathy, "A Recipe
     for Training Neural Networks" (2019).
@@ -62,7 +65,9 @@ class TargetsAreAligned(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop", "comparisons"})
-    glances: ClassVar[frozenset[str]] = frozenset({"teachers", "foresight", "copying", "recipe"})
+    glances: ClassVar[frozenset[str]] = frozenset(
+        {"teachers", "foresight", "copying", "recipe", "data_alignment"}
+    )
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset(
         {Effect.PROGRESS, Effect.LEARNING, Effect.GENERALIZATION, Effect.FITTING}
@@ -88,7 +93,8 @@ class TargetsAreAligned(Check):
         bound = max(self.several, self.some * known)
         meant = {"foreseen": is_meant(trace), "punished": trace.row("recipe").flag("maximize")}
         fault = self._fault(Row(row, **{name: 0 for name in meant if meant[name]}), bound)
-        if fault := fault or seen_ahead(trace) or not_shifted(trace, self.several):
+        fault = fault or seen_ahead(trace) or not_shifted(trace, self.several) or turned_apart(trace)
+        if fault is not None:
             return self.failed_by(fault)
         advice = [*advice_on(row, trace.row("loop")), *still_targets(trace)]
         story = (
@@ -127,21 +133,11 @@ class TargetsAreAligned(Check):
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
-        """Of another batch; broadcast."""
-        before = _example(aligned=1, misaligned=23, age=1)
-        yield Example("labels of the batch before", (before,), ("data",))
-        rolled = _example(aligned=0, permuted=23, permuted_sets=23)
-        yield Example("targets rolled", (rolled,), ("data",))
-        swapped = _example(swappable=20, swapped=20)
-        yield Example("inputs shuffled without their targets", (swapped,), ("data",))
-        yield Example("no causal mask", (_example(foreseen=24),), ("attention",))
-        shapes = "[12, 32, 5] beside [32, 12]"
-        yield Example("time-major", (_example(turned=24, turned_shapes=shapes),), ("loss",))
-        yield Example("a critic in it", (_example(advantage=24, advantage_shapes="[64]"),), ("loss",))
-        yield Example("z @ z.T", (_example(its_own=24),), ("loss",))
-        yield Example("a sign", (_example(punished=24, punished_shapes="30 by `returns`"),), ("loss",))
-        yield Example("a teacher trained along", (_example(taught=4, teacher="teacher"),), ("teacher",))
-        yield Example("[n, 1] against [n]", (_example(crossed=24, crossed_shapes=shapes),), ("loss",))
+        """Of another batch; broadcast; turned apart."""
+        for name, found, site in examples.SICK:
+            yield Example(name, (_example(**found),), (site,))
+        turned = replace(_example(), facts={**_example().facts, "data_alignment": (examples.MIRRORED,)})
+        yield Example("masks left as they were", (turned,), ("data",))
 
 
 def _example(**found: Scalar) -> Trace:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pytest_dlcheck.faults.fault import Fault
-from pytest_dlcheck.trace import Row
+from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
 _SHARE = 0.1
@@ -26,6 +26,11 @@ def apart(rows: Iterable[Row]) -> Iterator[Fault]:
     for row in rows:
         if is_turned(row) and (row.flag("mask") or row.text("turn") in _FLIPS):
             yield _fault(row)
+
+
+def turned_apart(trace: Trace) -> Fault | None:
+    """Masks, as the losses of a training have them, that lie on what the model was called on turned."""
+    return next(apart(row for row in trace.rows("data_alignment") if row.flag("mask")), None)
 
 
 def advice(rows: Iterable[Row]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pytest_dlcheck.run.class_weights import Weighed
 from pytest_dlcheck.run.watch.batches.class_order import ClassOrder, Labels
 from pytest_dlcheck.run.watch.losses.given import Given
 from pytest_dlcheck.run.watch.losses.guessing import Guess, Guesses
+from pytest_dlcheck.run.watch.losses.maps import Maps, Pair
 from pytest_dlcheck.run.watch.losses.orders import Pairing, Pairings
 from pytest_dlcheck.run.watch.losses.partners import Partners, Partnerships
 from pytest_dlcheck.trace import Row
@@ -53,6 +54,7 @@ class Compared:
             some rows of the inputs only, as of the nodes of a graph.
         partners: which of its targets stands beside which input, where that is told.
         guess: what its scores and labels say beside guessing, where it has such.
+        maps: images and their masks, where it has such.
     """
 
     aligned: bool | None
@@ -68,6 +70,7 @@ class Compared:
     told: Mapping[str, str] = field(default_factory=dict)
     partners: Partners | None = None
     guess: Guess | None = None
+    maps: Pair | None = None
 
 
 class Comparisons:
@@ -78,7 +81,7 @@ class Comparisons:
         self._ages: Counter[int] = Counter()
         self._words: dict[str, str] = {}
         self.given, self._pairings, self._partnerships = Given(), Pairings(), Partnerships()
-        self.order, self.guesses = ClassOrder(), Guesses()
+        self.order, self.guesses, self._maps = ClassOrder(), Guesses(), Maps()
 
     def add(self, found: Compared, step: int = 0) -> None:
         """One more, before this step."""
@@ -86,6 +89,7 @@ class Comparisons:
         self.given.add(found.given, found.weighed)
         self._pairings.add(found.pairing)
         self._partnerships.add(found.partners)
+        self._maps.add(found.maps)
         if found.labels is not None:
             self.order.add(found.labels)
         self._counts["looked"] += 1
@@ -103,8 +107,9 @@ class Comparisons:
             self._ages[found.age] += 1
 
     def facts(self) -> dict[str, tuple[Row, ...]]:
-        """What is told of the labels, where there is something to tell."""
+        """What is told of labels and masks, where there is something to tell."""
         found = {"guesses": self.guesses.row(), "data_order": self.order.row()}
+        found["data_alignment"] = self._maps.row()
         return {name: (row,) for name, row in found.items() if row is not None}
 
     def row(self) -> Row:

@@ -37,6 +37,7 @@ from pytest_dlcheck.run.watch.losses.guessing import guess_of
 from pytest_dlcheck.run.watch.losses.joined import joined
 from pytest_dlcheck.run.watch.losses.kept import MEAN, kept
 from pytest_dlcheck.run.watch.losses.loaded import KEPT, Loaded, weighed
+from pytest_dlcheck.run.watch.losses.maps import masks_beside
 from pytest_dlcheck.run.watch.losses.masked import averaged_away, came_late
 from pytest_dlcheck.run.watch.losses.mixed import what_is_mixed
 from pytest_dlcheck.run.watch.losses.moving import moves, target_moves, teachers_move
@@ -196,6 +197,7 @@ class Targets:
             told=told,
             partners=partners,
             guess=guess_of(nodes, losses[0]),
+            maps=None if aligned is False else masks_beside(nodes, inputs, still),
         )
 
     def _has_loaded(self, inputs: list[Tensor]) -> bool:
