@@ -18,8 +18,7 @@ from pytest_dlcheck.verdict import Measure, Outcome, Verdict
 class GradientsFlow(Check):
     """The training sends a gradient to every parameter that it is meant to train.
 
-    **Why it matters.** A parameter without one never learns, and the loss still falls: the rest works
-    around it.
+    **Why it matters.** A parameter without one never learns, and the loss falls all the same.
 
     **How it decides.** A trainable parameter in an optimizer that has no gradient, or exactly zero, in
     every recorded step is looked into: on one batch its values are perturbed. If the loss changes
