@@ -63,11 +63,17 @@ def _felt(rig: Rig, kept: list[tuple[nn.Module, str]], *, training: bool) -> tup
     answers = []
     for before in (whole, replaced):
         with rig.undisturbed(training=training), _put_back(kept), torch.no_grad():
-            rig.call(take(rig.call.inputs, before, dim))
+            _heard(rig, rig.call(take(rig.call.inputs, before, dim)))
             answers.append(float_outputs(rig.call(take(rig.call.inputs, whole.roll(1), dim))))
     pairs = [_rows(one, answers[1][name], size) for name, one in answers[0].items()]
     mine, others = ([parts[i] for parts in pairs if parts] for i in (0, 1))
     return _differ(mine), _differ(others)
+
+
+def _heard(rig: Rig, outputs: Any) -> None:
+    """Hand outputs to the user's loss, which may be where a state is begun anew."""
+    if rig.recipe.loss is not None:
+        rig.objective.loss_of_outputs(outputs, rig.objective.targets(rig.batch))
 
 
 def _differ(pairs: list[tuple[Tensor, Tensor]]) -> bool:

@@ -172,6 +172,24 @@ def test_a_state_that_the_training_step_begins_anew_is_advice():
     assert verdict_on(Recurrent, training_step=training_step).outcome is Outcome.PASSED
 
 
+def test_a_state_that_the_loss_begins_anew_is_advice():
+    def recipe():
+        model = Recurrent()
+
+        def loss(outputs, targets):
+            model.hidden = None
+            return (outputs - targets).square().mean()
+
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        data = DataLoader(series(), 16, shuffle=True)
+        return Recipe(model=model, train_data=data, loss=loss, optimizer=optimizer)
+
+    subject = Subject("recipe", Policy(steps=20, device="cpu"), ("eval_is_deterministic",))
+    verdict = Examination(subject).judge("eval_is_deterministic", recipe)
+    assert verdict.outcome is Outcome.PASSED
+    assert "carries hidden" in verdict.advice[0]
+
+
 @pytest.mark.parametrize("model", [Counting, lambda: Recurrent(begins_anew=lambda model: True)])
 def test_what_changes_no_output_is_silent(model):
     verdict = verdict_on(model)
