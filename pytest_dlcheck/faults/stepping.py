@@ -67,6 +67,8 @@ def epochs_as_batches(trace: Trace) -> Fault | None:
     rates = trace.series("learning_rate").values
     if seen.name not in seen.falling or not 1 < _MORE * seen.length <= len(rates):
         return None
+    if seen.falling == _ENDING and not seen.counts_epochs:  # one pass may be all that is planned
+        return None
     left = rates[seen.length - 1] / max(*rates[: seen.length], 1e-30)
     if left > _SPENT:
         return None

@@ -117,6 +117,13 @@ def test_cycles_warm_ups_and_schedules_of_steps_are_silent(schedule):
     assert verdict.advice == ()
 
 
+def test_a_recipe_that_decays_over_one_pass_and_is_tried_for_longer_passes():
+    def schedule(optimizer):
+        return lr_scheduler.PolynomialLR(optimizer, total_iters=BATCHES, power=2)
+
+    assert verdict_on(schedule).outcome is Outcome.PASSED
+
+
 def test_micro_batches_make_an_epoch_shorter():
     assert verdict_on(cosine(10), accumulate=4).outcome is Outcome.PASSED
 
