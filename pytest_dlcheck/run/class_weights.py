@@ -33,11 +33,14 @@ class Weighed:
         kind: what the loss is called.
         weights: of each class, above 0, that of all together is 1: shape ``[classes]``.
         counts: how often each occurs (count), likewise.
+        alone: whether nothing else weighs samples: a loss of each of them, as a focal one is made of,
+            may be weighed further, and its rare classes down.
     """
 
     kind: str
     weights: Tensor
     counts: Tensor
+    alone: bool = True
 
     def row(self) -> Row | None:
         """The weights beside the shares of the classes where both are the same; None where not."""
@@ -58,7 +61,7 @@ class Weighed:
             share=float(shares[most]),
             targets=int(total),
             ratio=float(one.max() / one.min()),
-            sure=total >= SURE,
+            sure=total >= SURE and self.alone,
         )
 
 
@@ -72,18 +75,20 @@ def together(found: Iterable[Weighed]) -> list[Weighed]:
             kind,
             torch.stack([each.weights for each in several]).mean(0),
             torch.stack([each.counts for each in several]).sum(0),
+            all(each.alone for each in several),
         )
         for (kind, _), several in kinds.items()
     ]
 
 
-def of_classes(kind: str, weights: Tensor, counts: Tensor) -> Weighed | None:
+def of_classes(kind: str, weights: Tensor, counts: Tensor, *, alone: bool = True) -> Weighed | None:
     """Weights of classes beside their counts; None where they hardly differ, or are not all above 0.
 
     Args:
         kind: what the loss is called.
         weights: of each class, shape ``[classes]``.
         counts: how often each occurs (count), likewise.
+        alone: whether nothing else weighs samples.
     """
     if weights.shape != counts.shape or len(weights) <= 1:
         return None
@@ -92,7 +97,7 @@ def of_classes(kind: str, weights: Tensor, counts: Tensor) -> Weighed | None:
         return None
     if float(one.max()) < UNEVEN * float(one.min()):
         return None
-    return Weighed(kind, one / one.sum(), counts.double().cpu())
+    return Weighed(kind, one / one.sum(), counts.double().cpu(), alone)
 
 
 def of_call(call: LossCall, targets: Tensor | None = None) -> Weighed | None:
@@ -106,7 +111,8 @@ def of_call(call: LossCall, targets: Tensor | None = None) -> Weighed | None:
     asked = call.targets if targets is None or targets.dtype != call.targets.dtype else targets
     if call.kind in CLASSES and isinstance(weights, Tensor) and not asked.is_floating_point():
         counts = counts_of(asked, len(weights), call.options.get("ignore_index", -100))
-        return of_classes(call.kind, weights, counts)
+        alone = call.options.get("reduction") != "none"
+        return of_classes(call.kind, weights, counts, alone=alone)
     if call.kind == "binary_cross_entropy_with_logits" and isinstance(positive, Tensor):
         return of_positives(call.kind, positive, asked)
     return None

@@ -93,6 +93,19 @@ def test_weights_that_restore_what_a_sampler_made_even_are_sound():
     assert not any(CAUSE in advice for advice in verdict.advice)
 
 
+def focal(outputs, targets):
+    weight = torch.tensor([1 - POSITIVE, POSITIVE])
+    each = F.cross_entropy(outputs, targets, weight=weight, reduction="none")
+    return ((1 - torch.exp(-F.cross_entropy(outputs, targets, reduction="none"))) ** 2 * each).mean()
+
+
+def test_weights_of_each_sample_that_may_be_weighed_further_are_no_fault():
+    assert not verdict_of(lambda: recipe_of(2, RARE, focal)).failed
+    verdict = watched(2, RARE, focal)
+    assert not verdict.failed
+    assert any(CAUSE in advice for advice in verdict.advice)
+
+
 @pytest.mark.parametrize("name", SOUND)
 def test_other_weights_are_sound(name):
     for verdict in (verdict_of(lambda: recipe_of(*SOUND[name])), watched(*SOUND[name])):

@@ -17,7 +17,7 @@ from pytest_dlcheck.run.distributions import FAR, distances
 from pytest_dlcheck.run.loss_calls import REGRESSION, operation_of
 from pytest_dlcheck.run.loss_targets import out_of_reach
 from pytest_dlcheck.run.watch.losses.divergences import Divergence
-from pytest_dlcheck.run.watch.losses.kept import kept, signed
+from pytest_dlcheck.run.watch.losses.kept import NONE, kept, signed
 from pytest_dlcheck.run.watch.losses.logarithms import logarithms_of, values_of
 from pytest_dlcheck.run.watch.losses.written import Written
 from pytest_dlcheck.trace import Row
@@ -134,7 +134,8 @@ def _weighed(node: Any) -> Weighed | None:
         return None
     if name.startswith("NllLoss") and (weights := kept(node, "weight")) is not None:
         ignored = signed(node._saved_ignore_index)  # noqa: SLF001  so torch calls what a node has kept
-        return of_classes("cross_entropy", weights, counts_of(target, len(weights), ignored))
+        counts, alone = counts_of(target, len(weights), ignored), node._saved_reduction != NONE  # noqa: SLF001
+        return of_classes("cross_entropy", weights, counts, alone=alone)
     if (weight := kept(node, "pos_weight")) is not None:
         return of_positives("binary_cross_entropy_with_logits", weight, target)
     return None
