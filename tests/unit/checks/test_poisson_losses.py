@@ -98,6 +98,25 @@ def test_rates_are_quiet(verdict_for, last, loss):
     assert not any("Poisson" in line for line in verdict.advice)
 
 
+class Mixture(nn.Module):
+    """Adds numbers by weights that cannot be negative."""
+
+    def __init__(self, given):
+        super().__init__()
+        self.given, self.weights = given, nn.Parameter(torch.randn(1, 1))
+
+    def forward(self, x):
+        return self.given(x) @ F.softplus(self.weights)
+
+
+@pytest.mark.parametrize("loss", RATES)
+def test_rates_that_are_added_up_are_quiet(verdict_for, loss):
+    verdict = verdict_for(Mixture(F.softplus), loss)
+    assert verdict.outcome is Outcome.PASSED
+    assert not any("Poisson" in line for line in verdict.advice)
+    assert verdict_for(Mixture(nn.Identity()), loss).failed
+
+
 def test_neither_a_cross_entropy_nor_the_likelihood_of_a_waiting_time_is_one(verdict_for):
     def waiting(rates, times):
         return (rates * times - rates.log()).mean()

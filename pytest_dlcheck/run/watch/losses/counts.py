@@ -26,6 +26,8 @@ RATES = frozenset({"Softplus", "Exp", "Relu", "Sigmoid"})
 """What makes numbers of any sign rates."""
 LAYERS = frozenset({"Addmm", "Mm", "Bmm", "Convolution", "NativeBatchNorm"})
 """What gives numbers of any sign."""
+_PRODUCTS = frozenset({"Mm", "Bmm"})
+"""Those of them that add no bias."""
 
 
 def counting(loss: Tensor) -> list[Row]:
@@ -51,7 +53,7 @@ def _likelihoods(terms: Form) -> Iterator[Row]:
             rates, values = sum_of(inner[0].next_functions[0]), kept(inner[0], "self")
             if values is not None and values.numel() and _holds(terms, rates, -share):
                 least, last = float(values.min()), _last(rates)
-                if least < 0 or last in LAYERS:
+                if least < 0 or (last in LAYERS and not _is_mixture(rates)):
                     yield _row(last, log_input=False, least=least)
         elif last in RATES and any(_is_exponential(one, given) for one in _times(terms, -share)):
             yield _row(last, log_input=True, least=0.0)
@@ -90,6 +92,19 @@ def _last(given: Form) -> str:
     """The operation that made a value, where it is one value as it is."""
     (name, edge), times = next(iter(given.items()), (("", (None, 0)), 0.0))
     return kind_of(edge[0]) if len(given) == 1 and not name and times == 1 else ""
+
+
+def _is_mixture(rates: Form) -> bool:
+    """Whether a rate is a product of matrices without a number below zero, as sums of rates are."""
+    node = next(iter(rates))[1][0]
+    if kind_of(node) not in _PRODUCTS:
+        return False
+    known = [kept(node, name) for name in ("self", "mat2")]
+    makers = [kind_of(maker) for maker, _ in node.next_functions]
+    return all(
+        maker in RATES if values is None else bool((values >= 0).all())
+        for values, maker in zip(known, makers, strict=True)
+    )
 
 
 def _row(last: str, *, log_input: bool, least: float) -> Row:
