@@ -13,19 +13,24 @@ _MATRIX = 2
 def misplaced(trace: Trace) -> Fault | None:
     """One optimizer decays biases and scales of norms alone, at least half of all biases that it has.
 
-    The matrices that it trains beside them have none; embeddings are left out, as they may go without.
+    The matrices that it trains beside them have none; embeddings and normed matrices are left out, as
+    they may go without. Where a matrix is frozen, and its bias is not, biases are what is tuned.
     """
     if sum(row.integer("group") == 0 for row in trace.rows("optimizer_groups")) != 1:
         return None
-    held = [r for r in trace.rows("parameters") if r.flag("requires_grad") and r.integer("optimizers")]
+    parameters = trace.rows("parameters")
+    held = [row for row in parameters if row.flag("requires_grad") and row.integer("optimizers")]
     types = {row.text("name"): row.text("type") for row in trace.rows("modules")}
     decayed = [row for row in held if row.number("weight_decay") > 0]
     biases = [row for row in held if _is_bias(row)]
-    matrices = [row for row in held if _is_matrix(row) and "Embedding" not in _owner(row, types)]
+    matrices = [row for row in held if _is_matrix(row) and not _may_go_without(row, types)]
     are_small = all(not _is_matrix(r) and (_is_bias(r) or "Norm" in _owner(r, types)) for r in decayed)
     if not decayed or not matrices or not are_small:
         return None
     if 2 * sum(map(_is_bias, decayed)) < max(1, len(biases)):
+        return None
+    frozen = {_site(row) for row in parameters if _is_matrix(row) and not row.flag("requires_grad")}
+    if any(_is_bias(row) and _site(row) in frozen for row in decayed):
         return None
     strongest, first = max(row.number("weight_decay") for row in decayed), matrices[0].text("name")
     return Fault(
@@ -53,4 +58,13 @@ def _is_bias(row: Row) -> bool:
 
 def _owner(row: Row, types: dict[str, str]) -> str:
     """The type of the module that a parameter belongs to; empty where it is not known."""
-    return types.get(row.text("name").rpartition(".")[0], "")
+    return types.get(_site(row), "")
+
+
+def _may_go_without(row: Row, types: dict[str, str]) -> bool:
+    """Whether a matrix is a table, or made of another by torch's parametrizations, which norm it."""
+    return "Embedding" in _owner(row, types) or "parametrizations" in _site(row).split(".")
+
+
+def _site(row: Row) -> str:
+    return row.text("name").rpartition(".")[0]
