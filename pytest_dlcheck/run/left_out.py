@@ -113,7 +113,7 @@ def _is_target(rig: Rig, head: nn.Module, base: _Pass, tensor: Tensor) -> bool:
 
 def _fits(output: Tensor, target: Tensor) -> bool:
     """Whether an output has the form of what is to be learned of a target."""
-    if not output.is_floating_point() or not output.dim():
+    if not output.is_floating_point() or not output.dim() or not bool(target.isfinite().any()):
         return False
     if target.is_floating_point() or target.dtype == torch.bool:
         return output.squeeze(-1).shape == target.squeeze(-1).shape

@@ -149,6 +149,21 @@ def test_a_target_that_only_says_which_samples_count_is_read():
     assert "classify" in verdict.advice[0]
 
 
+def test_labels_that_are_all_missing_are_left_to_the_loss():
+    def unlabelled():
+        x, labels, places = samples()
+        return [(x, (labels, torch.full_like(places, torch.nan)))]
+
+    def loss(outputs, targets):
+        known = targets[1].isfinite().all(1)
+        total = F.cross_entropy(outputs[0], targets[0])
+        return total + F.mse_loss(outputs[1][known], targets[1][known]) if known.any() else total
+
+    verdict = judged(unlabelled, loss=loss)
+    assert verdict.outcome is Outcome.PASSED
+    assert "locate" in verdict.advice[0]
+
+
 def test_a_term_of_weight_zero_is_left_to_its_owner():
     def loss(outputs, targets):
         return 0.0 * F.cross_entropy(outputs[0], targets[0]) + F.mse_loss(outputs[1], targets[1])
