@@ -55,7 +55,9 @@ class Zeros:
     def _is_product(self, pair: tuple[str, str], base: Passage) -> bool:
         if not self._is_felt(tuple(self._zeros), base):
             return False
-        return self._is_felt(pair, base) and not any(self._is_felt((name,), base) for name in pair)
+        if any(self._is_felt((name,), base) for name in pair):  # asked once of each, not of each pair
+            return False
+        return self._is_felt(pair, base)
 
     def _is_felt(self, names: tuple[str, ...], base: Passage) -> bool:
         if names not in self._felt:
