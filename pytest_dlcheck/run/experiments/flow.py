@@ -151,9 +151,15 @@ def _row(rig: Rig, place: Place, base: Passage, states: dict[str, str], *, tried
     with perturbed(place.parameters):
         moved = follow(rig)
     facts |= _spread(rig, place, _Pair(base, moved), states)
-    if place.state == "absent" and own and not facts["influences"]:
+    meant = all(rig.is_frozen(name) for name in _names(rig, place))
+    if place.state == "absent" and own and not facts["influences"] and not meant:
         facts["target"] = _target(rig, place)
     return Row(facts)
+
+
+def _names(rig: Rig, place: Place) -> list[str]:
+    mine = {id(p) for p in place.parameters}
+    return [name for name, p in rig.parameters.items() if id(p) in mine]
 
 
 def _target(rig: Rig, place: Place) -> str:

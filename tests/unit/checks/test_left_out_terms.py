@@ -149,6 +149,12 @@ def test_a_target_that_only_says_which_samples_count_is_read():
     assert "classify" in verdict.advice[0]
 
 
+def test_a_head_that_is_declared_frozen_is_left_out_on_purpose():
+    verdict = judged(in_pairs, loss=never_written, frozen=("classify.*",))
+    assert verdict.outcome is Outcome.PASSED
+    assert judged(in_pairs, loss=never_written, frozen=("locate.*",)).failed
+
+
 def test_labels_that_are_all_missing_are_left_to_the_loss():
     def unlabelled():
         x, labels, places = samples()
