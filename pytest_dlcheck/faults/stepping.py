@@ -54,7 +54,7 @@ class _Stepped:
     @property
     def counts_epochs(self) -> bool:
         """Whether no length in batches is meant: a part of an epoch, or just as many as there were."""
-        return self.horizon < self.length or self.horizon == self.epochs
+        return self.horizon < self.length or (self.horizon == self.epochs != self.length)
 
 
 def epochs_as_batches(trace: Trace) -> Fault | None:
@@ -97,7 +97,8 @@ def _seen(trace: Trace) -> _Stepped | None:
 
 def _of_loop(trace: Trace) -> _Stepped | None:
     schedule, loop = trace.row("schedule"), trace.row("loop")
-    steps, length = loop.integer("steps"), loop.integer("loader_length")
+    steps, micro_batches = loop.integer("steps"), max(1, loop.integer("micro_batches"))
+    length = loop.integer("loader_length") // micro_batches
     name, count = schedule.text("name"), schedule.integer("steps")
     if schedule.integer("schedulers") != 1 or count < _PER_BATCH * steps:
         return None

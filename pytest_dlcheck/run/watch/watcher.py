@@ -100,6 +100,7 @@ class Watcher(Forwards):
     def backward_ends(self) -> None:
         """Find out whom it reached."""
         self.backwards += 1
+        self.loading.backward_ends()
         losses, self._losses = self._losses, ()
         scalars = [number_of(loss) for loss in losses if loss.numel() == 1]
         reached = [s for s in self.strands if s.scene is not None and s.backward_ends(scalars)]

@@ -42,20 +42,24 @@ def verdict_on(schedule, *, interval="step", batches=BATCHES, **facts):
     return Examination(subject).judge("parameters_update", recipe)
 
 
-def watched(schedule, epochs, batches, *, per_batch=True):
+def watched(schedule, epochs, batches, *, per_batch=True, accumulate=1, validate=0):
     with watch() as watched:
         model, data = nn.Linear(6, 3), loader(batches)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         scheduler = schedule(optimizer)
         for _ in range(epochs):
-            for x, y in data:
-                optimizer.zero_grad()
-                F.cross_entropy(model(x), y).backward()
-                optimizer.step()
-                if per_batch:
-                    scheduler.step()
+            for index, (x, y) in enumerate(data, 1):
+                (F.cross_entropy(model(x), y) / accumulate).backward()
+                if index % accumulate == 0:
+                    optimizer.step()
+                    optimizer.zero_grad()
+                    if per_batch:
+                        scheduler.step()
             if not per_batch:
                 scheduler.step()
+            for x, _ in loader(validate) if validate else ():
+                with torch.no_grad():
+                    model(x)
     return next(v for v in watched.verdicts if v.check == "schedule_is_sane")
 
 
@@ -147,3 +151,18 @@ def test_a_watched_cosine_that_ends_with_the_training_is_silent(length, per_batc
     verdict = watched(cosine(length), 6, 5, per_batch=per_batch)
     assert verdict.outcome is Outcome.PASSED
     assert verdict.advice == ()
+
+
+@pytest.mark.parametrize(
+    ("length", "epochs", "facts"),
+    [(5, 8, {"validate": 15}), (5, 8, {"accumulate": 2, "batches": 10}), (6, 6, {"batches": 6})],
+    ids=["more batches to validate on", "micro-batches", "as many batches as epochs"],
+)
+def test_a_watched_cosine_of_one_pass_is_no_fault(length, epochs, facts):
+    verdict = watched(cosine(length), epochs, **{"batches": 5, **facts})
+    assert verdict.outcome is Outcome.PASSED
+    assert "falls and rises again" in verdict.advice[0]
+
+
+def test_a_watched_cosine_of_epochs_is_told_beside_longer_validation_data():
+    assert is_told(watched(cosine(6), 6, 5, validate=15))

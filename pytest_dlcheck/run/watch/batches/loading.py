@@ -38,7 +38,6 @@ class Loading:
         batches: batches read.
         passes: turns of iterators: one that gives a batch after another has given one begins its next.
         begun: iterators that gave at least one batch; two that are read side by side are two.
-        longest: batches that the longest of them has.
         length: batches of the pass that is read now, 0 where it is not known.
         source: which data set this pass is over, by its identity.
         is_shuffled: whether the pass that is read now draws its samples in random order.
@@ -48,7 +47,7 @@ class Loading:
 
     def __init__(self) -> None:
         self.batches = self.passes = self.begun = 0
-        self.longest = self.length = self.left_out = 0
+        self.length = self.left_out = self._longest = self._trained = 0
         self.source = 0
         self.is_shuffled = False
         self.weighted: dict[str, Scalar] = {}
@@ -77,8 +76,17 @@ class Loading:
                 self.length = len(iterator)  # type: ignore[arg-type]
             except TypeError:  # an iterable data set has no length
                 self.length = 0
-            self.longest = max(self.longest, self.length)
+            self._longest = max(self._longest, self.length)
         return is_first
+
+    def backward_ends(self) -> None:
+        """The pass that is read now is trained on."""
+        self._trained = max(self._trained, self.length)
+
+    @property
+    def longest(self) -> int:
+        """Batches of the longest loader that is trained on; of any, where none seems to be."""
+        return self._trained or self._longest
 
     def _look_at_the_order(self, iterator: object) -> None:
         batches = getattr(iterator, "_index_sampler", None)
