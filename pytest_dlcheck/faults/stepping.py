@@ -53,8 +53,12 @@ class _Stepped:
 
     @property
     def counts_epochs(self) -> bool:
-        """Whether no length in batches is meant: a part of an epoch, or just as many as there were."""
-        return self.horizon < self.length or (self.horizon == self.epochs != self.length)
+        """Whether no length in batches is meant: a part of an epoch, or just as many as there were.
+
+        Whole passes may be the cycles of a cosine that is meant to rise again, however many there are.
+        """
+        is_whole = self.length > 0 and self.horizon % self.length == 0
+        return self.horizon < self.length or (self.horizon == self.epochs and not is_whole)
 
 
 def epochs_as_batches(trace: Trace) -> Fault | None:

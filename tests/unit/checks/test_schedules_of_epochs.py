@@ -140,8 +140,9 @@ def test_a_watched_cosine_shorter_than_a_pass_or_as_long_as_there_are_epochs_fai
     assert is_told(told) == (length < batches or length == epochs)
 
 
-def test_a_watched_cosine_that_is_passed_for_no_known_reason_is_advice():
-    verdict = watched(cosine(8), 6, 5)
+@pytest.mark.parametrize(("length", "epochs", "batches"), [(8, 6, 5), (6, 6, 6), (10, 10, 5)])
+def test_a_watched_cosine_that_may_be_meant_to_rise_again_is_advice(length, epochs, batches):
+    verdict = watched(cosine(length), epochs, batches)
     assert verdict.outcome is Outcome.PASSED
     assert "falls and rises again" in verdict.advice[0]
 
