@@ -44,7 +44,8 @@ class _Steps:
         ended: and of the first that it could not.
         last: what the last call gave, without its graph.
         given: what else it was given.
-        cut: calls that were given what the one before gave, without its graph.
+        cut: calls that were given what the one before gave, without its graph; and
+        own: those of them that were given the very numbers of that call, not such as are equal to them.
         changed: tensors besides that state which were others than in the call before.
         is_over: whether a step reaches one before it, or nothing can be told.
         inside: whether it is called inside of another module.
@@ -57,6 +58,7 @@ class _Steps:
     last: list[Tensor] = field(default_factory=list)
     given: list[Tensor] = field(default_factory=list)
     cut: int = 0
+    own: int = 0
     changed: int = 0
     is_over: bool = False
     inside: bool = False
@@ -70,6 +72,7 @@ class _Steps:
         others = [g for g in given if all(g is not state for state in states)]
         if states:
             self.cut += 1
+            self.own += any(_share_memory(g, before) for g in states for before in self.last)
             changed = [g for g, old in zip(others, self.given, strict=False) if not _are_equal(g, old)]
             self.changed += len(changed)
             self.is_over |= not self.is_layer and not are_steps(changed, states[0])
@@ -169,7 +172,8 @@ def _is_cut(steps: _Steps, losses: Sequence[Tensor]) -> bool:
     """Whether no step of these reaches one before it, where that can be no one's intention.
 
     A loss on each step may train a module to go on from what it gave, step by step: there the earlier
-    steps reach it, and only a recurrent layer within a model is sure to be meant to look back.
+    steps reach it, and only a recurrent layer within a model is sure to be meant to look back. Even that
+    may be given states that were stored before, such as those of a rollout.
     """
     count = len(steps.ended)
     if steps.is_over or steps.cut < FEWEST - 2 or 2 * steps.cut < count - 2:
@@ -179,7 +183,8 @@ def _is_cut(steps: _Steps, losses: Sequence[Tensor]) -> bool:
     reached = steps.reached(roots(losses))
     if not reached:
         return False
-    return (steps.is_layer and steps.inside) or len(reached) * (FEWEST - 1) <= count
+    is_handed_on = steps.is_layer and steps.inside and steps.own == steps.cut
+    return is_handed_on or len(reached) * (FEWEST - 1) <= count
 
 
 def _number(node: Node) -> int:
@@ -196,6 +201,10 @@ def _is_without_graph(given: Tensor, made: Tensor) -> bool:
         return False
     flat = given.reshape(-1)
     return _are_equal(flat, made.reshape(-1)) and bool((flat != flat[:1]).any())
+
+
+def _share_memory(one: Tensor, other: Tensor) -> bool:
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
 
 
 def _are_equal(one: Tensor, other: Tensor) -> bool:

@@ -208,6 +208,31 @@ def rolled_out_aside():
         optimizer.step()
 
 
+def stored_states_of_a_model():
+    """The same of a model with a cell within, which is asked at each of the states that it came to."""
+
+    class Policy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell, self.head = nn.GRUCell(2, HIDDEN), nn.Linear(HIDDEN, 2)
+
+        def forward(self, x, state):
+            state = self.cell(x, state)
+            return self.head(state), state
+
+    policy = Policy()
+    optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
+    for _ in range(8):
+        seen, states = torch.randn(STEPS, BATCH, 2), [torch.zeros(BATCH, HIDDEN)]
+        with torch.no_grad():
+            for step in seen:
+                states.append(policy(step, states[-1])[1])
+        scores = torch.cat([policy(x, s)[0] for x, s in zip(seen, states, strict=False)])
+        optimizer.zero_grad()
+        F.cross_entropy(scores, (seen[..., 0] > 0).long().reshape(-1)).backward()
+        optimizer.step()
+
+
 def windows_under_one_loss():
     """Segments of a long sequence, cut from each other, with one backward for all."""
     model, head = nn.GRU(2, HIDDEN, batch_first=True), nn.Linear(HIDDEN, 1)
@@ -250,5 +275,5 @@ def feeds_its_guess():
 
 QUIET = [
     *(online, truncated, truncated_to_the_last_steps, refined),
-    *(rolled_out_aside, windows_under_one_loss, feeds_its_guess),
+    *(rolled_out_aside, stored_states_of_a_model, windows_under_one_loss, feeds_its_guess),
 ]
