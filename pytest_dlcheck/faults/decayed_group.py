@@ -14,7 +14,7 @@ def misplaced(trace: Trace) -> Fault | None:
     """One optimizer decays biases and scales of norms alone, at least half of all biases that it has.
 
     The matrices that it trains beside them have none; embeddings and normed matrices are left out, as
-    they may go without. Where a matrix is frozen, and its bias is not, biases are what is tuned.
+    they may go without. Nor is anything exchanged where biases are trained whose own matrices are frozen.
     """
     if sum(row.integer("group") == 0 for row in trace.rows("optimizer_groups")) != 1:
         return None
@@ -29,8 +29,9 @@ def misplaced(trace: Trace) -> Fault | None:
         return None
     if 2 * sum(map(_is_bias, decayed)) < max(1, len(biases)):
         return None
-    frozen = {_site(row) for row in parameters if _is_matrix(row) and not row.flag("requires_grad")}
-    if any(_is_bias(row) and _site(row) in frozen for row in decayed):
+    beside = {_site(row) for row in matrices}
+    of_layers = [row for row in decayed if _is_bias(row) and "Norm" not in _owner(row, types)]
+    if not of_layers or 2 * sum(_site(row) in beside for row in of_layers) < len(of_layers):
         return None
     strongest, first = max(row.number("weight_decay") for row in decayed), matrices[0].text("name")
     return Fault(

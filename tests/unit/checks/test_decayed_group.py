@@ -11,11 +11,14 @@ from pytest_dlcheck.recipe import Recipe
 from .conftest import examination
 
 
-def verdict_on(of_weights, of_biases, *, apart=False):
+def verdict_on(of_weights, of_biases, *, apart=False, frozen=False):
     def build():
         model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))
+        model[0].weight.requires_grad_(not frozen)
         weights = {"params": [model[0].weight, model[2].weight], "weight_decay": of_weights}
         biases = {"params": [model[0].bias, model[2].bias], "weight_decay": of_biases}
+        if frozen:
+            weights["params"], biases["params"] = list(model[2].parameters()), [model[0].bias]
         groups = [[weights], [biases]] if apart else [[weights, biases]]
         optimizers = [torch.optim.AdamW(each, lr=1e-3) for each in groups]
         data = [(torch.randn(16, 6), torch.randint(0, 3, (16,))) for _ in range(8)]
@@ -83,3 +86,7 @@ def test_biases_of_frozen_or_normed_matrices_may_be_all_that_decays(model, exemp
 
 def test_optimizers_of_their_own_are_no_groups():
     assert not verdict_on(0.0, 0.1, apart=True).failed
+
+
+def test_biases_of_frozen_weights_beside_a_head_pass():
+    assert not verdict_on(0.0, 0.1, frozen=True).failed
