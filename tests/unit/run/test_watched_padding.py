@@ -65,3 +65,11 @@ def test_sequences_that_all_end_alike_hold_no_padding():
     alike[:, 7:] = 3
     assert said(flat(), alike) == ""
     assert said(flat(), torch.randn(4, STEPS)) == ""
+
+
+def test_a_background_that_is_told_at_the_end_too_is_no_padding():
+    begins = WORDS.clone()
+    begins[:, 0] = 0
+    assert said(flat(), begins) == "35%"
+    begins[:, :3] = 0
+    assert said(flat(), begins) == ""

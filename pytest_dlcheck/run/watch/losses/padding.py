@@ -14,6 +14,9 @@ LEAST = 0.1
 """Share of the places (ratio) that must be padding, and"""
 LENGTHS = 3
 """different lengths (count), from which on it evidently is: all sequences may end alike by nature."""
+WITHIN = 1
+"""Places a sample (count), of all in the mean, that may hold the same before the end, as a token that
+begins each sequence does: more are a background, as of images, or silence, which is to be predicted."""
 _CHOOSING = frozenset({"Where", "MaskedFill", "MaskedSelect", "Index", "Gather"})
 """What may leave places out between such a loss and its mean."""
 
@@ -52,7 +55,8 @@ def _padding(given: Tensor) -> Tensor | None:
     padded = is_end.flip(1).int().cumprod(1).flip(1).bool()
     lengths = (~padded).sum(1)
     enough = float(padded.float().mean()) >= LEAST and len(torch.unique(lengths)) >= LENGTHS
-    return padded if enough and int(lengths.min()) > 0 else None
+    is_rare = int((is_end & ~padded).sum()) <= WITHIN * len(given)
+    return padded if enough and is_rare and int(lengths.min()) > 0 else None
 
 
 def _counts(node: Node, targets: Tensor, padded: Tensor, nodes: Sequence[Node]) -> bool:
