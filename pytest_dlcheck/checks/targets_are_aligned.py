@@ -66,7 +66,7 @@ class TargetsAreAligned(Check):
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop", "comparisons"})
     glances: ClassVar[frozenset[str]] = frozenset(
-        {"teachers", "foresight", "copying", "recipe", "data_alignment"}
+        {"teachers", "foresight", "copying", "recipe", "data_alignment", "turned_within"}
     )
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset(

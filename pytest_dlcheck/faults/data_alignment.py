@@ -29,8 +29,13 @@ def apart(rows: Iterable[Row]) -> Iterator[Fault]:
 
 
 def turned_apart(trace: Trace) -> Fault | None:
-    """Masks, as the losses of a training have them, that lie on what the model was called on turned."""
-    return next(apart(row for row in trace.rows("data_alignment") if row.flag("mask")), None)
+    """Masks, as the losses of a training have them, that lie on what the model was called on turned.
+
+    Not where its outputs change as if images were turned so: it turns them itself, or has learned to.
+    """
+    meant = {row.text("turn") for row in trace.rows("turned_within")}
+    rows = [row for row in trace.rows("data_alignment") if row.flag("mask")]
+    return next(apart(row for row in rows if row.text("turn") not in meant), None)
 
 
 def advice(rows: Iterable[Row]) -> Iterator[str]:

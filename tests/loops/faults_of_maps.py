@@ -39,10 +39,25 @@ class Scenes(Dataset):
         return image + 0.03 * torch.randn_like(image), mask
 
 
-def _trained(data, before=lambda x, y: (x, y), after=lambda scores: scores, loss=None):
-    model = nn.Sequential(
+def _layers():
+    return nn.Sequential(
         *(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 1, 3, padding=1))
     )
+
+
+class Turning(nn.Module):
+    """Turns its images itself."""
+
+    def __init__(self, turn):
+        super().__init__()
+        self.layers, self.turn = _layers(), turn
+
+    def forward(self, x):
+        return self.layers(self.turn(x))
+
+
+def _trained(data, before=lambda x, y: (x, y), after=lambda scores: scores, loss=None, model=None):
+    model = model or _layers()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(2):
         for image, mask in DataLoader(data, 16, shuffle=True):
@@ -124,7 +139,22 @@ def masks_that_have_nothing_to_do_with_their_images():
     _trained(TensorDataset(torch.randn_like(images), masks), lambda x, y: (x.flip(-1), y))
 
 
+def rows_and_columns_are_exchanged_by_the_model():
+    """Images that are stored by columns, which the model brings into order itself."""
+    _trained(TensorDataset(*scenes()), lambda x, y: (x.mT, y), model=Turning(lambda x: x.mT))
+
+
+def mirrored_by_the_model():
+    _trained(TensorDataset(*scenes()), lambda x, y: (x.flip(-2), y), model=Turning(lambda x: x.flip(-2)))
+
+
+@fault(mirrored_by_the_model, "targets_are_aligned", words=WORDS)
+def mirrored_another_way_by_the_model():
+    _trained(TensorDataset(*scenes()), lambda x, y: (x.flip(-2), y), model=Turning(lambda x: x.flip(-1)))
+
+
 QUIET = [
     *(turned_together_in_the_loop, turned_and_turned_back, mirrored_images_are_told),
+    rows_and_columns_are_exchanged_by_the_model,
     *(bright_places_are_told, masks_that_have_nothing_to_do_with_their_images),
 ]

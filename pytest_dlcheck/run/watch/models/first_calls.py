@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from pytest_dlcheck.run.alignment import are_maps
 from pytest_dlcheck.run.experiments.attended import padded_sequences
 from pytest_dlcheck.run.graph import Node, walk
 from pytest_dlcheck.run.samples import is_plain
@@ -75,8 +76,8 @@ class FirstCalls:
         self._guard = guard
         self._looked: MutableMapping[nn.Module, int] = WeakIdKeyDictionary()
         self._found: MutableMapping[nn.Module, Call] = WeakIdKeyDictionary()
-        self._padded: MutableMapping[nn.Module, Call] = WeakIdKeyDictionary()
-        """Calls on sequences that end alike, of which nothing else is known."""
+        self._others: MutableMapping[nn.Module, Call] = WeakIdKeyDictionary()
+        """Calls on sequences that end alike, or on images with maps, of which nothing else is known."""
         self._stacked: tuple[int, ...] | None = None
         self._open: tuple[weakref.ref[nn.Module], Call] | None = None
 
@@ -120,16 +121,19 @@ class FirstCalls:
         if call.from_loader or each or axis is not None or copied is not None:
             found = Call(call.args, call.kwargs, call.from_loader, each, axis, number, copied)
             self._found[model] = found
-        elif model not in self._padded and any(map(_is_padded, tensors((call.args, call.kwargs)))):
-            self._padded[model] = call
+        elif model not in self._others and _tells_samples(call, targets):
+            self._others[model] = call
 
     def of(self, model: nn.Module) -> Call | None:
         """The call that was kept of a model, if any."""
-        return self._found.get(model) or self._padded.get(model)
+        return self._found.get(model) or self._others.get(model)
 
 
-def _is_padded(given: Tensor) -> bool:
-    return any(True for _ in padded_sequences("", given))
+def _tells_samples(call: Call, targets: Sequence[Tensor]) -> bool:
+    given = tensors((call.args, call.kwargs))
+    if any(True for each in given for _ in padded_sequences("", each)):
+        return True
+    return any(are_maps(given[0], target) and len(given[0]) == len(target) for target in targets)
 
 
 def _is_bare(given: Any) -> bool:

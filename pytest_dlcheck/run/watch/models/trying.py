@@ -1,8 +1,8 @@
 """Where a watch ends, copies of the trained models are tried on what these were called on.
 
 Whether samples of a batch meet, places of a sequence see those after them, attention hides padding or
-all the rest, and the steps of a cell are thrown away, as the experiments of a recipe find it out. The
-models themselves are not called. No judgement.
+all the rest, and the steps of a cell are thrown away, as the experiments of a recipe find it out; and
+whether images are turned within. The models themselves are not called. No judgement.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import distributed, nn
 
 from pytest_dlcheck.recipe import Recipe
+from pytest_dlcheck.run.alignment import AXES
 from pytest_dlcheck.run.as_called import forward_of, nest_of
 from pytest_dlcheck.run.cells import cells_of
 from pytest_dlcheck.run.experiment import Experiment
@@ -35,6 +36,7 @@ from pytest_dlcheck.run.watch.models.codes import draws, is_narrow
 from pytest_dlcheck.run.watch.models.cuts_within import as_a_loss, may_be_cut
 from pytest_dlcheck.run.watch.models.first_calls import Call
 from pytest_dlcheck.run.watch.models.standing_copies import may_be_tried, standing_copy
+from pytest_dlcheck.run.watch.models.turned_within import turned_within
 from pytest_dlcheck.trace import Row
 
 SEED = 0
@@ -63,6 +65,7 @@ def tried(model: nn.Module, call: Call | None) -> dict[str, tuple[Row, ...]]:
                 "foresight": tuple(_foresight(model, call)),
                 "copying": tuple(_copying(model, call)),
                 "cut_within": tuple(_cut_within(model, call)),
+                "turned_within": tuple(_turned_within(model, call)),
                 **_attended(model, call),
                 **_thrown_away(model, call),
             }
@@ -83,6 +86,14 @@ def _meetings(model: nn.Module, call: Call) -> Iterator[Row]:
 def _cut_within(model: nn.Module, call: Call) -> Iterator[Row]:
     if may_be_cut(model):
         yield from _found(Flow(), _rig(model, call, batch_dim=0, asks_for_a_loss=True))
+
+
+def _turned_within(model: nn.Module, call: Call) -> Iterator[Row]:
+    given = tensors((call.args, call.kwargs))
+    rig = _rig(model, call, batch_dim=0) if len(given) == 1 and given[0].dim() == AXES else None
+    if rig is not None:
+        with suppress(Exception), rig.undisturbed(training=False), torch.no_grad():
+            yield from tuple(turned_within(rig))
 
 
 def _foresight(model: nn.Module, call: Call) -> Iterator[Row]:
