@@ -46,7 +46,8 @@ class TargetsAreAligned(Check):
     with gradients, or by what the loop calls rewards or returns with the sign that makes these rarer;
     where inputs come again in a new order, with targets of others; where all samples of a batch are one,
     overwritten in place, and their targets are not; and where masks of a tenth of the samples lie on the
-    image that the model is called on mirrored or turned, and not as it is. Other gradients into the
+    image that the model is called on mirrored or turned, and not as it is, and a copy of the model
+    does not turn it so itself. Other gradients into the
     targets are advice: a teacher that is not detached, or a loss that is meant so; so are images, or
     features within a model, that are viewed as another number of rows, square images that a linear layer
     is called on first, targets that are the very tokens that the model is called on, or an input of each
