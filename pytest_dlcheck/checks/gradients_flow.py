@@ -27,8 +27,8 @@ class GradientsFlow(Check):
     or detaches its result, and gives that to one that trains, where a copy of the model, tried after the
     watch, changes with it, and where it calls backward on one term of a sum that stands beside it as a
     variable. Also fail: a module whose result its caller throws away; one never called while its sister
-    of the same form is called twice; two parameters of zeros that are multiplied; a head where a target
-    of its form, given other values alone, never changes the loss, while another does; one that is called
+    of the same form is called twice; two parameters of zeros that are multiplied; a head that is compared
+    with a target which, given other values, never changes the loss, while another does; one that is called
     step after step and always given its state back without its graph, where the last step alone reaches
     the loss, or it is a recurrent layer of torch. What is merely not used (a head without a loss, an
     expert that no sample chose, a target network) is advice. Against the depth, the gradient relative to

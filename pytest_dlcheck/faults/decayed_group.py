@@ -14,7 +14,7 @@ def misplaced(trace: Trace) -> Fault | None:
     """One optimizer decays biases and scales of norms alone, at least half of all biases that it has.
 
     The matrices that it trains beside them have none; embeddings and normed matrices are left out, as
-    they may go without. Nor is anything exchanged where biases are trained whose own matrices are frozen.
+    they may go without. Nor is anything exchanged where biases train whose own matrices are frozen.
     """
     if sum(row.integer("group") == 0 for row in trace.rows("optimizer_groups")) != 1:
         return None

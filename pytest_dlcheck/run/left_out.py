@@ -1,4 +1,4 @@
-"""Targets that a loss never reads, and that fit a head which gets no gradient. Nothing is judged."""
+"""Targets that a head without gradient is compared with, to no effect. Nothing is judged."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.errors import CannotTellError
+from pytest_dlcheck.run.meetings import Meetings
 from pytest_dlcheck.run.objective import outermost_outputs
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.tree import map_tensors, named_tensors, tensors
@@ -28,10 +29,11 @@ class _Pass(NamedTuple):
 
 
 def left_out(rig: Rig, head: nn.Module) -> str:
-    """The name of a part of the batch that changes neither the loss nor the model's outputs.
+    """The name of a part of the batch that is compared with the head's outputs to no effect.
 
-    It has the form of what the head gives, and another part does change the loss as targets do: not by
-    what the model gives. Empty where there is none.
+    It changes neither the loss nor the model's outputs, and has the form of what the head gives; another
+    part does change the loss as targets do: not by what the model gives. Empty where there is none, or
+    where the two never meet: a head may wait for a later phase, beside numbers that nobody reads yet.
 
     Args:
         rig: the recipe.
@@ -42,11 +44,28 @@ def left_out(rig: Rig, head: nn.Module) -> str:
         return ""
     base = _pass(rig, head, rig.batch)
     known = [(name, t) for name, t in named if any(_fits(out, t) for out in base.by_head)]
+    met = _met(rig, head, dict(known)) if known else set()
     for name, target in known:
+        if name not in met:
+            continue
         unread = all(_same(base, _pass(rig, head, batch)) for batch in _others(rig.batch, target))
         if unread and any(_is_target(rig, head, base, t) for _, t in named if t is not target):
             return name
     return ""
+
+
+def _met(rig: Rig, head: nn.Module, targets: dict[str, Tensor]) -> set[str]:
+    """Which of them are compared with what the head gives, or with what is made of it."""
+    with (
+        rig.undisturbed(),
+        rig.autocast(),
+        torch.enable_grad(),
+        outermost_outputs(head) as given,
+        Meetings(given, targets) as meetings,
+    ):
+        rig.objective.loss(rig.batch)
+    met: set[str] = meetings.met
+    return met
 
 
 def _varied(rig: Rig) -> Iterator[tuple[str, Tensor]]:
