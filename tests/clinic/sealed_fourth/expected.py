@@ -4,18 +4,12 @@ The words of two are wider than their author's: `lengths` that nothing reads are
 and a layer that stands several times shares its weights with itself.
 """
 
-ADVISED = {"unet_shapes", "gru_forecast", "two_heads", "residual_mlp"}
+ADVISED = {"unet_shapes", "deep_set_spread", "wine_mlp", "residual_mlp"}
 """Told as advice, by name."""
 UNFOUND = {
     "box_detector",  # Sides and centres of boxes, taken for corners.
     "pairwise_ranker",  # Better and worse documents exchanged.
     "cox_survival",  # Censored and observed exchanged.
     "vit_warmup",  # A warm-up that does not end in a hundred steps.
-    "deep_set_spread",
-    "cosine_digits",
-    "scaled_digits_mlp",
-    "wine_mlp",
-    "conv_vae",
-    "bicycle_counts",
 }
 """Not told, or by another name."""
