@@ -2,7 +2,6 @@
 
 ADVISED = {
     "still_pond",
-    "long_letter",
     "book_club",
     "three_clerks",
     "crystal_ball",
