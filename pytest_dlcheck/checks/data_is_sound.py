@@ -11,7 +11,7 @@ from pytest_dlcheck.faults import data_advice as advice
 from pytest_dlcheck.faults import data_alignment as alignment
 from pytest_dlcheck.faults import data_residual as residual
 from pytest_dlcheck.faults import data_scaling as scaling
-from pytest_dlcheck.faults.data_beside import beside
+from pytest_dlcheck.faults.data_beside import are_edited, beside
 from pytest_dlcheck.faults.data_examples import ENTRY, STUCK, facts
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row, Scalar, Trace
@@ -43,7 +43,7 @@ class DataIsSound(Check):
 
     family = "data"
     reads = frozenset({"data_contents"})
-    glances = frozenset({"data_scale", "data_alignment", "loss", "steps"})
+    glances = frozenset({"data_scale", "data_alignment", "data_randomness", "loss", "steps"})
     judges_divergence = True
     shows = Effect.DATA
     leads_to = frozenset(set(Effect) - {Effect.RUN, Effect.DATA, Effect.INDEPENDENCE})
@@ -73,8 +73,7 @@ class DataIsSound(Check):
         """Whether a batch can be learned from inputs as small as that, and what large ones do."""
         trace = evidence.the("inspect")
         terms = Terms(scaling.STEPS, seed=trace.trial.seed, device=trace.trial.device)
-        entries = () if verdict.failed else trace.rows("data_scale")
-        if scaling.may_hamper(entries):
+        if scaling.may_hamper(entries := () if verdict.failed else trace.rows("data_scale")):
             return (*terms.standardised(), *terms.train())
         return (terms.overfit(0.8),) if faults.are_tiny(entries, self.tiny) else ()
 
@@ -84,13 +83,13 @@ class DataIsSound(Check):
 
     def decide(self, evidence: Evidence) -> Verdict:
         """Fail by the first of: not finite, all the same, out of scale."""
-        facts = "data_contents", "data_scale", "data_alignment"
-        rows, entries, maps = map(evidence.the("inspect").rows, facts)
+        facts = "data_contents", "data_scale", "data_alignment", "data_randomness"
+        rows, entries, maps, draws = map(evidence.the("inspect").rows, facts)
         stuck = faults.stuck(evidence.of("overfit"), self.stuck)
         beyond = [e for e in entries if faults.is_beyond(e, self.huge, self.pixels)]
         same = [row for row in rows if self._same(row, self.samples)]
         told = [*advice.on_contents(rows, same), *advice.on_entries(entries, beyond, rows)]
-        fault = next(iter((*self._faults(rows, entries), *alignment.apart(maps))), None)
+        fault = next(iter((*self._faults(rows, entries, draws), *alignment.apart(maps))), None)
         if stuck is not None and faults.are_tiny(entries, self.tiny):
             fault = fault or faults.too_small(entries[0], stuck, self.tiny)
         if fault := fault or scaling.hampered(entries, evidence.traces):
@@ -104,7 +103,8 @@ class DataIsSound(Check):
             advice=told,
         )
 
-    def _faults(self, rows: tuple[Row, ...], entries: tuple[Row, ...]) -> Iterator[Fault]:
+    def _faults(self, *facts: tuple[Row, ...]) -> Iterator[Fault]:
+        rows, entries, draws = facts
         inputs, targets = ([r for r in rows if r.flag("is_target") is of] for of in (False, True))
         bad = [row for row in rows if row.integer("bad_samples") and row.get("survives") is not True]
         yield from map(faults.not_finite, bad)
@@ -117,7 +117,7 @@ class DataIsSound(Check):
                 yield faults.same_targets(row)
         yield from residual.same_noise(inputs)
         yield from faults.out_of_scale(entries, inputs, self.huge, self.pixels)
-        yield from beside(inputs, entries, self.apart, self.mirrored)
+        yield from () if are_edited(draws) else beside(inputs, entries, self.apart, self.mirrored)
 
     def _same(self, row: Row, samples: int) -> bool:
         return row.flag("steady") and row.integer("samples") >= samples

@@ -30,6 +30,11 @@ def beside(inputs: list[Row], entries: Iterable[Row], apart: float, mirrored: fl
     yield from (_mirrored(row, mirrored) for row in inverted)
 
 
+def are_edited(draws: Iterable[Row]) -> bool:
+    """Whether reading edits what is stored: then the data is otherwise by what was read of it before."""
+    return any(row.text("edited") for row in draws)
+
+
 def _factor(row: Row) -> float:
     """By what factor validation inputs are larger, or smaller, by rms and by ninth decile alike."""
     low, high = sorted((row.number("val_rms_ratio"), row.number("val_decile_ratio")))
