@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.tree import storage_of, tensors
 
 
 class Meetings(TorchFunctionMode):
@@ -56,8 +56,4 @@ _HEAD = ""
 
 
 def _place(tensor: Tensor) -> int:
-    """Where its numbers lie, which it shares with its views; its own where it has none."""
-    try:
-        return tensor.untyped_storage().data_ptr() or id(tensor)
-    except (NotImplementedError, RuntimeError):  # sparse, functional and such
-        return id(tensor)
+    return storage_of(tensor) or id(tensor)

@@ -26,7 +26,7 @@ from pytest_dlcheck.run.functions import (
     TRANSPOSED,
 )
 from pytest_dlcheck.run.groups import values_together
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.tree import storage_of, tensors
 
 _is_wrapped: Callable[[Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor  # noqa: SLF001
 _ASKED = frozenset({"size", "dim", "numel", "is_floating_point", "_set_grad_enabled", "__float__"})
@@ -165,7 +165,7 @@ class Threads(TorchFunctionMode):
         super().__init__()
         self._listener = listener
         self.modules: list[str] = []
-        self._names = {_storage(p): name for name, p in model.named_parameters() if p.numel()}
+        self._names = {storage_of(p): name for name, p in model.named_parameters() if p.numel()}
         self._known: dict[int, tuple[weakref.ref[Tensor], Thread]] = {}
 
     def thread(self, tensor: Tensor) -> Thread:
@@ -269,7 +269,7 @@ class Threads(TorchFunctionMode):
             bias = args[2] if len(args) > 2 else options.get("bias")  # noqa: PLR2004
             rest = (*args[3:], options.get("stride"))
         elif len(given) > 1:
-            weight = next((t for t in given if _storage(t) in self._names), None)
+            weight = next((t for t in given if storage_of(t) in self._names), None)
             if weight is None:
                 return None
             x, bias, rest = given[1] if given[0] is weight else given[0], None, ()
@@ -280,14 +280,14 @@ class Threads(TorchFunctionMode):
         return Weighing(site, name, x, weight, bias, result, rest, thread)
 
     def _is_known(self, tensor: Tensor) -> bool:
-        return _storage(tensor) in self._names
+        return storage_of(tensor) in self._names
 
     def _site(self) -> str:
         return self.modules[-1] if self.modules and self.modules[-1] else "model"
 
     def _site_of(self, weight: Tensor) -> str:
         """The module that runs, where the weights are its own; else their own name."""
-        name, here = self._names.get(_storage(weight), ""), self._site()
+        name, here = self._names.get(storage_of(weight), ""), self._site()
         if name in {"weight", f"{here}.weight", ""} or name.startswith(f"{here}.parametrizations."):
             return here
         return name.removesuffix(".weight")
@@ -380,10 +380,3 @@ def _scale_and_shift(name: str, call: Any) -> tuple[Tensor | None, Tensor | None
 
 def _axis(name: str, result: Tensor) -> int:
     return 1 if name in _CONVOLVED else result.dim() - 1
-
-
-def _storage(tensor: Tensor) -> int:
-    try:
-        return tensor.untyped_storage().data_ptr()
-    except (RuntimeError, NotImplementedError):  # sparse, or without storage
-        return 0

@@ -18,7 +18,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from pytest_dlcheck.run.graph import Node, entire, inputs_of, roots
 from pytest_dlcheck.run.samples import is_plain
 from pytest_dlcheck.run.steps_of_time import are_steps, is_one_step
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.tree import storage_of, tensors
 from pytest_dlcheck.trace import Row
 
 FEWEST = 5
@@ -72,7 +72,7 @@ class _Steps:
         others = [g for g in given if all(g is not state for state in states)]
         if states:
             self.cut += 1
-            self.own += any(_share_memory(g, before) for g in states for before in self.last)
+            self.own += any(storage_of(g) == storage_of(before) for g in states for before in self.last)
             changed = [g for g, old in zip(others, self.given, strict=False) if not _are_equal(g, old)]
             self.changed += len(changed)
             self.is_over |= not self.is_layer and not are_steps(changed, states[0])
@@ -201,10 +201,6 @@ def _is_without_graph(given: Tensor, made: Tensor) -> bool:
         return False
     flat = given.reshape(-1)
     return _are_equal(flat, made.reshape(-1)) and bool((flat != flat[:1]).any())
-
-
-def _share_memory(one: Tensor, other: Tensor) -> bool:
-    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
 
 
 def _are_equal(one: Tensor, other: Tensor) -> bool:

@@ -165,3 +165,11 @@ def _rebuilt_mapping(old: Mapping[Any, Any], new: dict[Any, Any]) -> Any:
         return build(**new) if hasattr(old, "__dataclass_fields__") else build(new)
     except TypeError:
         return new
+
+
+def storage_of(tensor: Tensor) -> int:
+    """Where its numbers lie, which it shares with its views; 0 where it has none, as sparse ones."""
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):
+        return 0

@@ -12,13 +12,11 @@ from pytest_dlcheck.run.graph import kind_of
 from pytest_dlcheck.run.loss_calls import Computed
 from pytest_dlcheck.run.loss_rows import cosine_factor
 from pytest_dlcheck.run.tree import tensors
-from pytest_dlcheck.run.watch.losses.counts import counting
-from pytest_dlcheck.run.watch.losses.deviations import deviating
 from pytest_dlcheck.run.watch.losses.given import what_is_written
 from pytest_dlcheck.run.watch.losses.kept import kept
 from pytest_dlcheck.run.watch.losses.mixed import what_is_mixed
 from pytest_dlcheck.run.watch.losses.outputs import made_here
-from pytest_dlcheck.run.watch.losses.posteriors import outweighing
+from pytest_dlcheck.run.watch.losses.terms import of_terms
 from pytest_dlcheck.run.watch.losses.written import Written, written
 from pytest_dlcheck.trace import Row
 
@@ -47,7 +45,7 @@ def written_out(batch: Any, found: Computed) -> WrittenOut:
         return WrittenOut()
     for tensor in tensors(found.outputs):
         made_here(tensor)
-    terms = (*outweighing(found.loss), *deviating(found.loss), *counting(found.loss))
+    terms = tuple(of_terms(found.loss))
     if found.calls:
         return WrittenOut(terms)
     batches = [tensors(batch)]

@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from pytest_dlcheck.run.watch.batches.rotation import Placed
 from pytest_dlcheck.trace import Row
 
 FEW = 16
@@ -41,20 +42,8 @@ NONE = Row(rescaled=0, rescaled_of=0, rescaled_trained=0, rescaled_known=0)
 """Nothing of the kind."""
 
 
-class Measured(Protocol):
+class Measured(Placed, Protocol):
     """A batch of which some numbers were kept."""
-
-    @property
-    def step(self) -> int:
-        """Steps taken before."""
-
-    @property
-    def stream(self) -> int:
-        """The pass that it is of."""
-
-    @property
-    def era(self) -> int:
-        """A number that changes where parameters are set by something else than steps."""
 
     @property
     def measured(self) -> Tensor | None:

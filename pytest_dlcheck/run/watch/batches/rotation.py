@@ -20,8 +20,8 @@ ALIKE = 0.3
 one was trained on (ratio): 2/3 with four folds, 1/2 with three, 0 where tasks follow each other."""
 
 
-class Seen(Protocol):
-    """Samples of a batch, by numbers that equal samples share."""
+class Placed(Protocol):
+    """When a batch was seen, and in what."""
 
     @property
     def step(self) -> int:
@@ -34,6 +34,10 @@ class Seen(Protocol):
     @property
     def era(self) -> int:
         """A number that changes where parameters are set by something else than steps."""
+
+
+class Seen(Placed, Protocol):
+    """Samples of a batch, by numbers that equal samples share."""
 
     def values(self) -> list[float]:
         """A number per sample."""

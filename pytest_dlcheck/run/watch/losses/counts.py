@@ -6,9 +6,7 @@ written out alike. Read from the graph of a loss. No judgement.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from torch import Tensor
+from collections.abc import Iterable, Iterator
 
 from pytest_dlcheck.run.graph import edges_of, kind_of
 from pytest_dlcheck.run.watch.losses.kept import kept
@@ -18,7 +16,6 @@ from pytest_dlcheck.run.watch.losses.sums import (
     Form,
     is_near,
     sum_of,
-    sums_in,
 )
 from pytest_dlcheck.trace import Row
 
@@ -30,15 +27,15 @@ _PRODUCTS = frozenset({"Mm", "Bmm"})
 """Those of them that add no bias."""
 
 
-def counting(loss: Tensor) -> list[Row]:
+def counting(sums: Iterable[Form]) -> list[Row]:
     """A row where rates are taken for logarithms, or numbers of any sign for rates.
 
     ``last`` is the operation that made them, and ``least`` the least of what is taken for a rate.
 
     Args:
-        loss: with its graph whole.
+        sums: that a loss is, and that its terms are made of.
     """
-    found = (row for terms in sums_in((loss.grad_fn, 0)) for row in _likelihoods(terms))
+    found = (row for terms in sums for row in _likelihoods(terms))
     return list({row.text("last"): row for row in found}.values())
 
 

@@ -8,7 +8,7 @@ Both are read from the graph of a loss. No judgement.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from torch import Tensor
@@ -24,7 +24,6 @@ from pytest_dlcheck.run.watch.losses.sums import (
     is_square,
     logarithm_of,
     sum_of,
-    sums_in,
 )
 from pytest_dlcheck.trace import Row
 
@@ -35,15 +34,16 @@ _ERRORS = 5.0
 """Standard errors within which the mean of noise is zero."""
 
 
-def deviating(loss: Tensor) -> list[Row]:
+def deviating(loss: Tensor, sums: Iterable[Form]) -> list[Row]:
     """A row where no noise is multiplied by the root of what a divergence has for the variance.
 
     Its ``power`` is that of the variance (ratio) by which it is multiplied: 0.5 would be right.
 
     Args:
         loss: with its graph whole.
+        sums: that it is, and that its terms are made of.
     """
-    found = [each for terms in sums_in((loss.grad_fn, 0)) for each in _posteriors(terms)]
+    found = [each for terms in sums for each in _posteriors(terms)]
     if not found:
         return []
     drawn = list(_drawn(loss.grad_fn))

@@ -22,10 +22,8 @@ from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.losses.advantages import of_a_critic
 from pytest_dlcheck.run.watch.losses.carried import Carried
 from pytest_dlcheck.run.watch.losses.compared import Compared
-from pytest_dlcheck.run.watch.losses.counts import counting
 from pytest_dlcheck.run.watch.losses.crossed import crossed
 from pytest_dlcheck.run.watch.losses.cuts import cut_apart
-from pytest_dlcheck.run.watch.losses.deviations import deviating
 from pytest_dlcheck.run.watch.losses.divergences import divergences
 from pytest_dlcheck.run.watch.losses.given import (
     what_diverges,
@@ -47,8 +45,8 @@ from pytest_dlcheck.run.watch.losses.outputs import made_here
 from pytest_dlcheck.run.watch.losses.padding import counted
 from pytest_dlcheck.run.watch.losses.partners import Couples
 from pytest_dlcheck.run.watch.losses.policies import weighing
-from pytest_dlcheck.run.watch.losses.posteriors import outweighing
 from pytest_dlcheck.run.watch.losses.same_rows import SameRows
+from pytest_dlcheck.run.watch.losses.terms import of_terms
 from pytest_dlcheck.run.watch.losses.written import weightless, written
 from pytest_dlcheck.run.watch.models.answers import Answers
 from pytest_dlcheck.run.watch.models.once import Once
@@ -144,7 +142,7 @@ class Targets:
         scores = (*what_is_given(nodes), *what_is_written(by_hand))
         scores += (*what_diverges(divergences(nodes, losses[0])),)
         scores += (*what_is_mixed(nodes, by_hand, self._loaded.batches),)
-        scores += (*outweighing(losses[0]), *deviating(losses[0]), *counting(losses[0]))
+        scores += (*of_terms(losses[0]),)
         pairs = pairing(
             nodes[0],
             self._loaded.batches,

@@ -1,0 +1,21 @@
+"""What the terms of a loss are beside each other: its graph is added up once. No judgement."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from pytest_dlcheck.run.watch.losses.counts import counting
+from pytest_dlcheck.run.watch.losses.deviations import deviating
+from pytest_dlcheck.run.watch.losses.posteriors import outweighing
+from pytest_dlcheck.run.watch.losses.sums import sums_in
+from pytest_dlcheck.trace import Row
+
+
+def of_terms(loss: Tensor) -> list[Row]:
+    """A row for each thing that is found.
+
+    Args:
+        loss: with its graph whole.
+    """
+    sums = list(sums_in((loss.grad_fn, 0)))
+    return [*outweighing(loss), *deviating(loss, sums), *counting(sums)]
