@@ -2,9 +2,9 @@
 
 Every fault and every healthy twin is put through the whole battery; the table says which check found
 the fault, whether its place or cause was named, and how long that took. `--others` asks torchtest2 and
-pytest-torch the same (`pip install -e '.[clinic]'`), `--readme` writes the README's table from the
-results, `--publish` keeps them in `results.json`. What the other tools said is kept and not asked
-again, unless with `--fresh`. Names, or parts of names, pick cases.
+pytest-torch the same (`pip install -e '.[clinic]'`), `--publish` keeps the results in `results.json`,
+`--readme` writes the tables of the README and of `docs/measured.md` from them. What the other tools said
+is kept and not asked again, unless with `--fresh`. Names, or parts of names, pick cases.
 """
 
 # ruff: noqa: T201  it prints what it measured
@@ -28,7 +28,7 @@ from .cases import all_cases, kind
 from .examine import Told, judge, opted_in, told
 from .others import TOOLS, ask
 from .others import judge as judge_other
-from .report import FOLDER, PUBLISHED, environment, markdown, tell, write_readme
+from .report import FOLDER, PAGES, PUBLISHED, environment, tell
 
 KEPT = FOLDER / "others.json"
 
@@ -152,12 +152,11 @@ def main() -> None:
     parser.add_argument("--only-others", action="store_true", help="ask the other tools and none else")
     parser.add_argument("--fresh", action="store_true", help="ask the other tools again")
     parser.add_argument("--publish", action="store_true", help=f"keep the results as {PUBLISHED.name}")
-    parser.add_argument("--readme", action="store_true", help="write the README's table; run nothing")
-    parser.add_argument("--markdown", action="store_true", help="print the README's table; run nothing")
+    parser.add_argument("--readme", action="store_true", help="write the published tables; run nothing")
     options = parser.parse_args()
-    if options.readme or options.markdown:
-        published = json.loads(PUBLISHED.read_text())
-        print(write_readme(published) if options.readme else markdown(published))
+    if options.readme:
+        for part in PAGES:
+            part.write(json.loads(PUBLISHED.read_text()))
         return
     wanted = [name.replace("_", " ") for name in options.names]
     cases = [

@@ -1,12 +1,12 @@
-"""Telling what was measured: the table, the totals with their intervals, and the README's part."""
+"""Telling what was measured: the table, the totals with their intervals, and what is published."""
 
 # ruff: noqa: T201  it prints what was measured
 
 from __future__ import annotations
 
 import platform
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,8 +16,7 @@ from scipy.stats import binomtest
 
 FOLDER = Path(__file__).parent / ".measured"
 PUBLISHED = Path(__file__).parent / "results.json"
-README = Path(__file__).parents[2] / "README.md"
-MARKERS = "<!-- clinic -->", "<!-- /clinic -->"
+ROOT = Path(__file__).parents[2]
 PACKAGES = {"dlcheck": "pytest-dlcheck", "torchtest2": "torchtest2", "pytest_torch": "pytest-torch"}
 
 
@@ -116,26 +115,30 @@ def tell(results: dict[str, Any], tools: Sequence[str]) -> None:
         )
 
 
-def markdown(results: dict[str, Any]) -> str:
-    """The README's part: totals, and every case with what each tool made of it."""
+def summary(results: dict[str, Any]) -> str:
+    """What the README tells: when, with which versions, and the totals."""
     cases = results["cases"]
-    tools = [tool for tool in PACKAGES if tool in cases[0]]
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
-    lines = [
-        f"Measured on {results['date']}: {versions}; Python {results['python']}, CPU, one thread.",
-        "",
-        *_table(HEADINGS, totals(cases, tools)),
-        "",
-        "<details><summary>Every case</summary>",
-        "",
-        *_table(
-            ["fault", "in", "half", "first cause", "named", *(PACKAGES[t] for t in tools[1:]), "s"],
-            (_row(case, tools) for case in cases),
-        ),
-        "",
-        "</details>",
-    ]
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            f"Measured on {results['date']}: {versions}; Python {results['python']}, CPU, one thread.",
+            "",
+            *_table(HEADINGS, totals(cases, _tools(cases))),
+        ]
+    )
+
+
+def every_case(results: dict[str, Any]) -> str:
+    """A row for each case, with what each tool made of it."""
+    cases = results["cases"]
+    tools = _tools(cases)
+    others = [PACKAGES[tool] for tool in tools[1:]]
+    headings = ["fault", "in", "half", "first cause", "named", *others, "s"]
+    return "\n".join(_table(headings, (_row(case, tools) for case in cases)))
+
+
+def _tools(cases: Sequence[dict[str, Any]]) -> list[str]:
+    return [tool for tool in PACKAGES if tool in cases[0]]
 
 
 def _row(case: dict[str, Any], tools: Sequence[str]) -> list[str]:
@@ -161,18 +164,41 @@ def _table(headings: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 
-def write_readme(results: dict[str, Any]) -> str:
-    """Write the table between the README's markers.
+@dataclass(frozen=True)
+class Part:
+    """A part of a page that is written from the results.
 
-    Raises:
-        LookupError: the README has no markers.
+    Attributes:
+        page: where it stands.
+        name: in its markers.
+        told: of the results, in Markdown.
     """
-    begin, end = MARKERS
-    text = README.read_text(encoding="utf-8")
-    if begin not in text or end not in text:
-        raise LookupError(f"{README.name} has no {begin} … {end}")
-    between = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    README.write_text(
-        between.sub(lambda _: f"{begin}\n{markdown(results)}\n{end}", text), encoding="utf-8"
-    )
-    return f"{README.name} holds the results of {results['date']}"
+
+    page: Path
+    name: str
+    told: Callable[[dict[str, Any]], str]
+
+    def around(self, text: str) -> tuple[str, str, str]:
+        """The page's text before, between and after the markers, which stay outside of the middle.
+
+        Raises:
+            LookupError: it has no such markers.
+        """
+        begin, end = f"<!-- {self.name} -->\n", f"\n<!-- /{self.name} -->"
+        before, found, rest = text.partition(begin)
+        between, ended, after = rest.partition(end)
+        if not (found and ended):
+            raise LookupError(f"{self.page.name} has no {begin.strip()} … {end.strip()}")
+        return before + begin, between, end + after
+
+    def write(self, results: dict[str, Any]) -> None:
+        """Write it between its markers."""
+        before, _, after = self.around(self.page.read_text(encoding="utf-8"))
+        self.page.write_text(before + self.told(results) + after, encoding="utf-8")
+
+
+PAGES = (
+    Part(ROOT / "README.md", "clinic", summary),
+    Part(ROOT / "docs" / "measured.md", "every case", every_case),
+)
+"""What is published of the clinic."""

@@ -13,7 +13,7 @@ from .case import KINDS, Case
 from .cases import all_cases
 from .examine import Told, judge, opted_in, told
 from .others import judge as judge_other
-from .report import MARKERS, PUBLISHED, README, alarmed, markdown, share
+from .report import PAGES, PUBLISHED, Part, alarmed, share
 
 FAMILIES = {"contract", "data", "dynamics", "learning", "tuning"}
 """What is judged on recipes; what only watching a loop can see is tested in a place of its own."""
@@ -151,9 +151,13 @@ def test_what_is_published_is_about_the_cases_there_are():
     }
 
 
-def test_the_readme_holds_what_is_published():
-    begin, end = MARKERS
-    text = README.read_text(encoding="utf-8")
-    if begin not in text:
-        pytest.skip("the README has no table of the clinic yet")
-    assert text.partition(begin)[2].partition(end)[0].strip() == markdown(RESULTS).strip()
+@pytest.mark.parametrize("part", PAGES, ids=lambda part: part.name)
+def test_the_pages_hold_what_is_published(part):
+    assert part.around(part.page.read_text(encoding="utf-8"))[1] == part.told(RESULTS)
+
+
+def test_a_page_without_markers_is_told_so(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("nothing", encoding="utf-8")
+    with pytest.raises(LookupError, match=r"page\.md has no <!-- clinic -->"):
+        Part(page, "clinic", str).write(RESULTS)
