@@ -138,6 +138,7 @@ class Strand(Applied, Owned):
     def taken_over(self, optimizer: torch.optim.Optimizer, keys: set[int]) -> bool:
         """Another optimizer steps parameters of this one; the samples before are another training's."""
         is_new = super().taken_over(optimizer, keys)
+        self.gradients.belong_to(list(parameters_of(optimizer)))
         if is_new:
             self.exposure.forget()
         return is_new

@@ -1,12 +1,15 @@
 """Who steps a set of parameters, for whom schedulers do, and what losses reach besides."""
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from pytest_dlcheck import watch
 from pytest_dlcheck.run.watch.models.visits import Visits
 from pytest_dlcheck.run.watch.scene import scene_of
 from pytest_dlcheck.run.watch.steps.outsiders import Outsiders
 from pytest_dlcheck.run.watch.steps.owners import Owners
+from pytest_dlcheck.verdict import Outcome
 
 
 def stepper(model, lr=0.1):
@@ -94,3 +97,40 @@ def names_of(*, called):
 def test_what_is_beside_the_root_is_named_by_its_module_where_that_is_called():
     assert names_of(called=True) == ["Linear.weight"]
     assert names_of(called=False) == ["param_groups[0][4]"]
+
+
+def probe(*, resets=True):
+    """A linear probe: an optimizer over the head alone, after one over the whole; returns what failed.
+
+    The encoder's last gradients lie there still.
+    """
+    torch.manual_seed(0)
+    layers = [layer for _ in range(7) for layer in (nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU())]
+    encoder, head = nn.Sequential(*layers), nn.Linear(8, 2)
+    model = nn.Sequential(encoder, head)
+    x = torch.randn(320, 8)
+    y = (x[:, 0] > 0).long()
+
+    def epochs(optimizer, count, *, resets=True):
+        for _ in range(count):
+            for rows in torch.randperm(320).split(32):
+                if resets:
+                    optimizer.zero_grad()
+                F.cross_entropy(model(x[rows]), y[rows]).backward()
+                optimizer.step()
+
+    with watch() as run:
+        epochs(stepper(model), 4)
+        encoder.requires_grad_(requires_grad=False).eval()
+        epochs(stepper(head), 20, resets=resets)
+    return {
+        f.verdict.check: f.verdict.cause for f in run.findings if f.verdict.outcome is Outcome.FAILED
+    }
+
+
+def test_an_optimizer_over_the_head_alone_applies_fresh_gradients():
+    assert not probe()
+
+
+def test_its_gradients_are_judged_as_any_others():
+    assert "zero_grad is missing" in probe(resets=False)["steps_are_in_order"]

@@ -56,9 +56,7 @@ class Gradients:
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
-        trained = [p for p in parameters if p.requires_grad] or list(parameters)
-        stride = max(1, len(trained) // WITNESSES)
-        self._witnesses = trained[::stride][: WITNESSES + 1]
+        self._witnesses = _some_of(parameters)
         self._held: list[Held | None] = [None] * len(self._witnesses)
         self._read = 0
         self._leaves_no_sign = False
@@ -71,6 +69,16 @@ class Gradients:
         self.dropped = 0
         """Backward passes since the last step that were reset again."""
         self._since_step = 0
+
+    def belong_to(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Another optimizer is about to step these: some of the former ones, or more."""
+        known = {id(p): held for p, held in zip(self._witnesses, self._held, strict=True)}
+        witnesses = _some_of(parameters)
+        if [id(p) for p in witnesses] == list(known):
+            return
+        self._witnesses = witnesses
+        self._held = [known[id(p)] if id(p) in known else Held.of(p) for p in witnesses]
+        self.backwards = max(self.backwards, 1)  # nobody has listened whether one reached them
 
     def backward_begins(self) -> bool:
         """Look for a reset; returns whether there was one."""
@@ -148,3 +156,10 @@ class Gradients:
 
     def _hold(self) -> None:
         self._held = [Held.of(parameter) for parameter in self._witnesses]
+
+
+def _some_of(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+    """Those that tell of all, the trained ones first."""
+    trained = [p for p in parameters if p.requires_grad] or list(parameters)
+    stride = max(1, len(trained) // WITNESSES)
+    return trained[::stride][: WITNESSES + 1]
