@@ -87,7 +87,8 @@ class ClippingIsRare(Check):
         if left < self.tenth:
             story += f": {left:.2g} of Adam's step is left, whose eps outweighs them"
         if usual < self.nothing and (ratio < self.still or left < self.tenth):
-            return self.failed_by(faults.to_nothing(story, measure))
+            none_left = () if usual else (Effect.GRADIENTS,)
+            return self.failed_by(faults.to_nothing(story, measure), *none_left)
         steps = len(trace.series("loss"))
         is_long = usual < self.nothing and steps >= self.long
         if is_long and faults.stands_still(trace, ratio, self.way, self.level):

@@ -39,6 +39,19 @@ def clipped_before_each_of_many_backwards():
     _long(turn)
 
 
+@fault(train_classifier, "clipping_is_rare", words=("max_norm",))
+def clipped_to_a_bound_that_was_rounded_to_zero():
+    groups = 4
+
+    def turn(model, optimizer, x, y):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        _clip(model, 1 // groups)
+        optimizer.step()
+
+    _long(turn, make=lambda model: torch.optim.SGD(model.parameters(), lr=0.05))
+
+
 @fault(train_classifier, "clipping_is_rare", words=("before any backward",))
 def clipped_where_gradients_were_set_to_zero():
     def turn(model, optimizer, x, y):
