@@ -29,6 +29,8 @@ SETS = (
     "sealed_tenth",
     "sealed_eleventh",
     "sealed_twelfth",
+    "sealed_thirteenth",
+    "sealed_fourteenth",
 )
 
 
