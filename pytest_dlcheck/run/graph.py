@@ -24,11 +24,12 @@ def roots(tensors: Iterable[Tensor]) -> list[Node]:
 
 def kind_of(node: Node) -> str:
     """What a node does: ``Mul`` of ``MulBackward0``; empty for none, and for a user's Function."""
-    return "" if node is None else _kind_named(type(node).__name__)
+    return "" if node is None else kind_named(type(node).__name__)
 
 
 @lru_cache(maxsize=1024)
-def _kind_named(name: str) -> str:
+def kind_named(name: str) -> str:
+    """The same of the name of a node's type."""
     kind, backward, number = name.partition("Backward")
     return kind if number or not backward else ""  # torch numbers its own
 
@@ -60,6 +61,19 @@ def walk(begin: Iterable[Node], below: Below = inputs_of) -> Iterator[Node]:
             if child not in seen:
                 seen[child] = None
                 waiting.append(child)
+
+
+def nearest(root: Node, most: int) -> list[Node]:
+    """The first nodes of a walk, from one on; written out, as it is many times a training's."""
+    found, seen = [root], {root}
+    for node in found:
+        if len(found) >= most:
+            break
+        for child, _ in node.next_functions:
+            if child is not None and child not in seen:
+                seen.add(child)
+                found.append(child)
+    return found[:most]
 
 
 def entire(begin: Iterable[Node], most: int, below: Below = inputs_of) -> list[Node] | None:

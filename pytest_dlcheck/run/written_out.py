@@ -15,6 +15,7 @@ from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.run.watch.losses.given import what_is_written
 from pytest_dlcheck.run.watch.losses.kept import kept
 from pytest_dlcheck.run.watch.losses.mixed import what_is_mixed
+from pytest_dlcheck.run.watch.losses.near import Near
 from pytest_dlcheck.run.watch.losses.outputs import made_here
 from pytest_dlcheck.run.watch.losses.terms import of_terms
 from pytest_dlcheck.run.watch.losses.written import Written, written
@@ -50,7 +51,7 @@ def written_out(batch: Any, found: Computed) -> WrittenOut:
         return WrittenOut(terms)
     batches = [tensors(batch)]
     compared = written(found.loss.grad_fn, batches)
-    rows = (*terms, *what_is_written(compared), *what_is_mixed((), compared, batches))
+    rows = (*terms, *what_is_written(compared), *what_is_mixed(Near(()), compared, batches))
     rows += tuple(row for each in compared for row in _of_cosines(found, each))
     return WrittenOut(rows, tuple((each.kind, each.target) for each in compared))
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from pytest_dlcheck.checks.loss_is_sound import LossIsSound
 from pytest_dlcheck.faults.loss import of_call
 from pytest_dlcheck.run.watch.losses.given import Given, what_is_given
+from pytest_dlcheck.run.watch.losses.near import Near
 from pytest_dlcheck.trace import Row
 
 CLASSES = 5
@@ -29,15 +29,8 @@ def _labels(*shape: int) -> Tensor:
     return torch.randint(0, CLASSES, shape)
 
 
-def _nodes(node: Any) -> Iterator[Any]:
-    if node is not None:
-        yield node
-        for following, _ in node.next_functions:
-            yield from _nodes(following)
-
-
 def _rows(loss: Tensor) -> list[Row]:
-    return what_is_given(_nodes(loss.grad_fn))
+    return what_is_given(Near.of_loss(loss.grad_fn))
 
 
 def _causes(loss: Tensor) -> list[str]:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from pytest_dlcheck.run.graph import entire, inner_first, inputs_of, leaves, roots, variables, walk
+from pytest_dlcheck.run.graph import (
+    entire,
+    inner_first,
+    inputs_of,
+    leaves,
+    nearest,
+    roots,
+    variables,
+    walk,
+)
 
 
 def diamond():
@@ -20,6 +29,13 @@ def test_a_walk_meets_each_node_once_and_nearer_ones_first():
     assert names[:2] == ["SumBackward0", "AddBackward0"]
     assert set(names[2:4]) == {"ExpBackward0", "SinBackward0"}
     assert names[4:] == ["MulBackward0", "AccumulateGrad"]
+
+
+def test_the_nearest_nodes_are_the_first_of_a_walk():
+    _, loss = diamond()
+    order = list(walk(roots([loss])))
+    for most in (1, 3, 6, 9):
+        assert nearest(loss.grad_fn, most) == order[:most]
 
 
 def test_what_is_too_large_is_not_told_in_part():

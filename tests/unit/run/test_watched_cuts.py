@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pytest_dlcheck.run.graph import walk
 from pytest_dlcheck.run.watch.losses.cuts import cut_apart
+from pytest_dlcheck.run.watch.losses.near import Near
 
 MAPS = torch.randn(6, 8, 4, 4, requires_grad=True) * 1.0
 STEPS = torch.randn(6, 5, 12, requires_grad=True) * 1.0
 
 
 def said(loss, *targets):
-    return cut_apart(list(walk([loss.grad_fn])), targets)
+    return cut_apart(Near.of_loss(loss.grad_fn), targets)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from torch.nn import functional as F
 
 from pytest_dlcheck.checks.loss_is_sound import LossIsSound
 from pytest_dlcheck.faults.loss import of_call
-from pytest_dlcheck.run.graph import walk
 from pytest_dlcheck.run.watch.losses.divergences import divergences
 from pytest_dlcheck.run.watch.losses.given import what_diverges
+from pytest_dlcheck.run.watch.losses.near import Near
 
 N, C = 12, 5
 
@@ -29,7 +29,7 @@ def wanted():
 
 def causes(loss):
     check = LossIsSound()
-    rows = what_diverges(divergences(list(walk([loss.grad_fn])), loss))
+    rows = what_diverges(divergences(Near.of_loss(loss.grad_fn), loss))
     return [f.cause for row in rows for f in of_call(row, check.normalised, check.log_normalised)]
 
 

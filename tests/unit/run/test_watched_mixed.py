@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pytest_dlcheck.run.graph import walk
 from pytest_dlcheck.run.watch.losses.mixed import what_is_mixed
+from pytest_dlcheck.run.watch.losses.near import Near
 from pytest_dlcheck.run.watch.losses.outputs import made_here
 from pytest_dlcheck.run.watch.losses.written import written
 
@@ -28,7 +28,7 @@ def _of_logarithms(scores, labels):
 def _found(scores, labels, loss, batch):
     made_here(scores)
     value = loss(scores, labels)
-    nodes = list(walk([value.grad_fn]))
+    nodes = Near.of_loss(value.grad_fn)
     return what_is_mixed(nodes, written(value.grad_fn, [batch]), [batch])
 
 

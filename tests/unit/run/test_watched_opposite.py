@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pytest_dlcheck.run.graph import walk
+from pytest_dlcheck.run.watch.losses.near import Near
 from pytest_dlcheck.run.watch.losses.opposite import among_the_inputs, is_its_own, turned
 
 N, STEPS, KINDS = 6, 5, 3
@@ -14,7 +14,7 @@ TAGS = torch.arange(N * STEPS).reshape(N, STEPS) * 7 % KINDS
 
 
 def nodes(loss):
-    return list(walk([loss.grad_fn]))
+    return Near.of_loss(loss.grad_fn)
 
 
 def scores(*shape):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pytest_dlcheck.run.graph import walk
+from pytest_dlcheck.run.watch.losses.near import Near
 from pytest_dlcheck.run.watch.losses.padding import counted
 
 STEPS, KINDS = 10, 3
@@ -23,7 +23,7 @@ def flat(**options):
 
 
 def said(loss, given=WORDS):
-    return counted(list(walk([loss.grad_fn])), [given])
+    return counted(Near.of_loss(loss.grad_fn), [given])
 
 
 def masked(mask):

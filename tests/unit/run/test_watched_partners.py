@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pytest_dlcheck.run.graph import walk
+from pytest_dlcheck.run.watch.losses.near import Near
 from pytest_dlcheck.run.watch.losses.partners import Couples, Partnerships
 
 N = 96
@@ -21,7 +21,7 @@ def told(pairs, model=None, compare=None):
     for x, y in pairs():
         out = model(x)
         loss = compare(out, y) if compare else F.cross_entropy(out, y)
-        found.add(couples.look(list(walk([loss.grad_fn])), [x], [], [y]))
+        found.add(couples.look(Near.of_loss(loss.grad_fn), [x], [], [y]))
     row = found.row()
     return row["swapped"], row["swappable"]
 
@@ -172,7 +172,7 @@ def of_two(second, *, shuffles_second=True):
         x, further = x[order], further[order] if shuffles_second else further
         for a, b, y in zip(x.split(32), further.split(32), CLASSES.split(32), strict=True):
             loss = F.cross_entropy(model(a) + b.sum(), y)
-            found.add(couples.look(list(walk([loss.grad_fn])), [a], [b], [y]))
+            found.add(couples.look(Near.of_loss(loss.grad_fn), [a], [b], [y]))
     row = found.row()
     return row["swapped"], row["swappable"]
 
@@ -185,6 +185,6 @@ def test_samples_are_told_apart_by_all_that_a_model_is_given():
 
 def test_what_is_of_no_sample_leaves_it_untold():
     couples, model = Couples(), nn.Linear(5, 4)
-    nodes = list(walk([F.cross_entropy(model(X), CLASSES).grad_fn]))
+    nodes = Near.of_loss(F.cross_entropy(model(X), CLASSES).grad_fn)
     for further in (torch.rand(5), torch.rand(()), X * model.weight.sum()):
         assert couples.look(nodes, [X], [further], [CLASSES]) is None

@@ -27,6 +27,8 @@ def of_a_critic(root: Node) -> str:
     Args:
         root: the node of the loss.
     """
+    if kind_of(root) not in _REDUCES:
+        return ""
     for node in entire([root], NODES, _below) or ():
         if kind_of(node) == "Mul" and len(inputs_of(node)) > 1:
             one, other = inputs_of(node)

@@ -6,12 +6,20 @@ from torch import Tensor
 
 from pytest_dlcheck.run.graph import Node
 from pytest_dlcheck.run.watch.losses.cuts import made
+from pytest_dlcheck.run.watch.losses.near import Near
+
+_DIFFERENCE = "SubBackward"
 
 
-def crossed(node: Node, target: Tensor | None) -> str:
+def crossed(near: Near) -> str:
     """Where ``[n, 1]`` is compared with ``[n]``, or with ``[n, n]`` that were broadcast before."""
+    nodes = near.nodes if near.named(_DIFFERENCE) else near.targets
+    return next(filter(None, (_crossed(node, near.targets.get(node)) for node in nodes)), "")
+
+
+def _crossed(node: Node, target: Tensor | None) -> str:
     name, edges = type(node).__name__, node.next_functions
-    if name.startswith("SubBackward"):
+    if name.startswith(_DIFFERENCE):
         operands = [made(following, index) for following, index in edges if following is not None]
         whole = made(node, 0)
         if len(operands) != 1 or not _is_crossed(operands[0], whole):

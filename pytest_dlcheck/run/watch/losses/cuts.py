@@ -14,32 +14,31 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.graph import walk
+from pytest_dlcheck.run.watch.losses.near import Near
 
 VIEWS = ("ViewBackward", "UnsafeViewBackward", "ReshapeAliasBackward")
 _SAMPLES_AND_FEATURES = 2
 
 
-def cut_apart(nodes: Sequence[Any], targets: Sequence[Tensor]) -> str:
+def cut_apart(near: Near, targets: Sequence[Tensor]) -> str:
     """A view of ``[n, ...]`` as rows of other sizes than samples or parts of them along whole axes.
 
     Left out is what is put together again on the way to the loss, and what the loss has a target for
     each row of. Targets that count the rows say nothing: a loss of pairs makes them from what it gets.
 
     Args:
-        nodes: of a loss's graph, the nearest to the loss first.
+        near: nodes of a loss's graph.
         targets: that its losses have kept, computed without gradients.
 
     Returns:
         ``"[32, 16, 4, 4] as [128, 64]"``; empty where there is none.
     """
-    for node in nodes:
-        if not type(node).__name__.startswith(VIEWS):
-            continue
+    for node in near.named(*VIEWS):
         before, after = sizes_before(node), made(node)
         if not _cuts(before, after):
             continue
         samples, rows = before[0], after[0]
-        come_back = any(made(each)[:1] == [samples] for each in _on_the_way(nodes, node))
+        come_back = any(made(each)[:1] == [samples] for each in _on_the_way(near.nodes, node))
         if not come_back and not any(_is_for_each(target, rows) for target in targets):
             return f"{before} as {after}"
     return ""

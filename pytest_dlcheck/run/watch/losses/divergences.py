@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from pytest_dlcheck.run.graph import Node, edges_of, kind_of
 from pytest_dlcheck.run.watch.losses.kept import kept, signed
+from pytest_dlcheck.run.watch.losses.near import Near
 from pytest_dlcheck.run.watch.losses.outputs import result_of
 
 DEEPEST = 24
@@ -42,19 +43,18 @@ class Divergence:
     target: Tensor
 
 
-def divergences(nodes: Sequence[Node], loss: Tensor) -> list[Divergence]:
+def divergences(near: Near, loss: Tensor) -> list[Divergence]:
     """Those in a loss whose value is known to be made of them; none where it is not.
 
     Args:
-        nodes: of its graph, its own first.
+        near: nodes of its graph.
         loss: that is propagated.
     """
-    near = [node for node in nodes if kind_of(node) in _PAIR]
-    if loss.numel() != 1 or all(_divergence(node) is None for node in near):
+    if loss.numel() != 1 or all(_divergence(node) is None for node in near.of(_PAIR)):
         return []
     found: list[Divergence] = []
     with torch.no_grad():
-        value = _value(nodes[0], found, DEEPEST)
+        value = _value(near.root, found, DEEPEST)
     if value is None or value.numel() != 1:
         return []
     is_its = math.isclose(value.item(), loss.item(), rel_tol=NEAR)

@@ -19,6 +19,7 @@ from pytest_dlcheck.run.loss_targets import out_of_reach
 from pytest_dlcheck.run.watch.losses.divergences import Divergence
 from pytest_dlcheck.run.watch.losses.kept import NONE, kept, signed
 from pytest_dlcheck.run.watch.losses.logarithms import logarithms_of, values_of
+from pytest_dlcheck.run.watch.losses.near import Near
 from pytest_dlcheck.run.watch.losses.written import Written
 from pytest_dlcheck.trace import Row
 
@@ -36,14 +37,16 @@ SEVERAL = 3
 """Losses looked at below which nothing is told."""
 
 
-def what_is_given(nodes: Iterable[Any]) -> list[Row]:
+def what_is_given(near: Near) -> list[Row]:
     """What the losses among the nodes of a graph are given; those of unknown meaning are left out."""
-    return [row for node in nodes if type(node).__name__.startswith(_LOSSES) for row in _of(node)]
+    return [row for node in near.named(*_LOSSES) for row in _of(node)]
 
 
-def what_is_weighed(nodes: Iterable[Any]) -> list[Weighed]:
+def what_is_weighed(near: Near) -> list[Weighed]:
     """What the losses among them have their classes weigh, beside how often these occur."""
-    return [found for node in nodes if (found := _weighed(node)) is not None]
+    return [
+        found for node, target in near.targets.items() if (found := _weighed(node, target)) is not None
+    ]
 
 
 def what_is_written(found: Iterable[Written]) -> list[Row]:
@@ -69,8 +72,7 @@ class Given:
         """What one backward's loss is given."""
         self._looked += 1
         self._weighed += weighed
-        for row in {_key(row): row for row in rows}.values():
-            key = _key(row)
+        for key, row in {_key(row): row for row in rows}.items():
             self._seen[key] += 1
             before = self._rows.get(key, row)
             less = {
@@ -125,12 +127,9 @@ def _of(node: Any) -> Iterator[Row]:
             yield _row(kind, last, maker)
 
 
-def _weighed(node: Any) -> Weighed | None:
+def _weighed(node: Any, target: Tensor) -> Weighed | None:
     name = type(node).__name__
     if not name.startswith(("NllLoss", "BinaryCrossEntropyWithLogits")):
-        return None
-    target = kept(node, "target")
-    if target is None:
         return None
     if name.startswith("NllLoss") and (weights := kept(node, "weight")) is not None:
         ignored = signed(node._saved_ignore_index)  # noqa: SLF001  so torch calls what a node has kept

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pytest_dlcheck.run.graph import Node, kind_of
 from pytest_dlcheck.run.watch.losses.kept import MEAN, NONE, kept, signed
+from pytest_dlcheck.run.watch.losses.near import OF_CLASSES, Near
 from pytest_dlcheck.trace import Row
 
 SAMPLES = 64
@@ -32,6 +33,7 @@ all samples have the same: what it tells of labels is less than a millionth of a
 broken, networks on a plateau, of hard problems or random labels, had 0.02 and more."""
 TOGETHER = 1 << 16
 """Scores (count) from which on those that wait are measured: a quarter of a megabyte."""
+_GUESSING = OF_CLASSES | {"BinaryCrossEntropy", "BinaryCrossEntropyWithLogits"}
 _PAIR = 2
 
 
@@ -56,30 +58,30 @@ class Guess:
     """The largest standard deviation of a score over the samples, in nats, once it is measured."""
 
 
-def guess_of(nodes: Sequence[Node], loss: Tensor) -> Guess | None:
+def guess_of(near: Near, loss: Tensor) -> Guess | None:
     """What is told of a loss that has one such part; None where it has none, or several.
 
     Args:
-        nodes: of its graph, those next to it.
+        near: the nodes of its graph that are next to it.
         loss: that is propagated.
     """
-    found = [node for node in nodes if kind_of(node).startswith(("NllLoss", "BinaryCrossEntropy"))]
+    found = near.of(_GUESSING)
     if len(found) != 1 or loss.numel() != 1:
         return None
     node = found[0]
-    scores, target = kept(node, "self"), kept(node, "target")
+    scores, target = kept(node, "self"), near.targets.get(node)
     if scores is None or target is None or scores.dim() == 0 or (count := scores.size(0)) < _PAIR:
         return None
-    if _is_weighed_by_others(node, nodes) or target.shape[:1] != (count,) or not scores.numel():
+    if _is_weighed_by_others(node, near) or target.shape[:1] != (count,) or not scores.numel():
         return None
-    of_classes = kind_of(node).startswith("NllLoss")
+    of_classes = kind_of(node) in OF_CLASSES
     if of_classes and (scores.dim() < _PAIR or _numbers_its_samples(scores, target)):
         return None
     some = _some(scores).reshape(min(count, SAMPLES), -1)
     labels, count = _counted(node, target, of_classes=of_classes)
-    whole = node is nodes[0] and (not of_classes or _is_plain_mean(node))
-    scores = some[:, :SCORES].clone()
-    return Guess(scores, _differ(_some(target)), labels, count, whole)
+    whole = node is near.root and (not of_classes or _is_plain_mean(node))
+    some = some if some.size(1) <= SCORES else some[:, :SCORES]
+    return Guess(some.clone(), _differ(_some(target)), labels, count, whole)
 
 
 def entropy(labels: Counter[int]) -> float:
@@ -160,15 +162,15 @@ def _differ(rows: Tensor) -> bool:
     return bool((rows != rows[:1]).any())
 
 
-def _is_weighed_by_others(node: Node, nodes: Sequence[Node]) -> bool:
+def _is_weighed_by_others(node: Node, near: Near) -> bool:
     """Whether each sample's loss is multiplied by something else, as by what an action has earned.
 
     A focal loss weighs by what the loss itself is.
     """
     if getattr(node, "_saved_reduction", None) != NONE:
         return False
-    kinds = {kind_of(other) for other in nodes}
-    return "Mul" in kinds and not ("Pow" in kinds and kinds & {"Exp", "Sigmoid"})
+    is_focal = near.of({"Pow"}) and near.of({"Exp", "Sigmoid"})
+    return bool(near.of({"Mul"})) and not is_focal
 
 
 def _numbers_its_samples(scores: Tensor, target: Tensor) -> bool:

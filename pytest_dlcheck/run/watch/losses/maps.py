@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pytest_dlcheck.run.alignment import AXES, FINE, TURNS, are_maps
-from pytest_dlcheck.run.graph import Node, kind_of
 from pytest_dlcheck.run.map_rows import CLOSE, are_masks, row_of
 from pytest_dlcheck.run.samples import is_plain
 from pytest_dlcheck.run.seeding import same_draws
+from pytest_dlcheck.run.watch.losses.near import Near
 from pytest_dlcheck.trace import Row
 
 _MOST = 0.5
@@ -72,20 +72,18 @@ class Maps:
         return pair.images.shape[1:], pair.masks.shape[1:]
 
 
-def masks_beside(
-    nodes: Sequence[Node], inputs: Sequence[Tensor], targets: Sequence[Tensor]
-) -> Pair | None:
+def masks_beside(near: Near, inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Pair | None:
     """The images that the one model was called on, and the masks in its loss, if these are such.
 
     Args:
-        nodes: of the loss's graph.
+        near: nodes of the loss's graph.
         inputs: what models were called on since the backward before.
         targets: what the loss compares.
     """
     if len(inputs) != 1 or inputs[0].dim() != AXES or not inputs[0].is_floating_point():
         return None
     masks = next(_masks(inputs[0], targets), None)
-    if masks is None or any(kind_of(node) in _TURNING for node in nodes):
+    if masks is None or near.of(_TURNING):
         return None
     with torch.no_grad():
         images = inputs[0].detach()[:CLOSE, :CHANNELS].float()

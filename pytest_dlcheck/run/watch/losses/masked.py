@@ -21,6 +21,7 @@ _LOSSES = frozenset(
     | {"NllLoss", "NllLoss2D", "BinaryCrossEntropyWithLogits"}
 )
 """What makes a loss of each place; of a logarithm or a margin zeros may choose the term."""
+_MEANS, _SUMMED = frozenset({"Mean"}), frozenset({"Mean", "Sum"})
 _PASSES = frozenset({"Add", "Sub", "Neg", "Mul", "Div", "View", "Squeeze"})
 
 
@@ -33,7 +34,7 @@ def averaged_away(root: Node) -> str:
     Args:
         root: the node of the loss.
     """
-    for product, side, mask in _weighed(root, {"Mean"}):
+    for product, side, mask in _weighed(root, _MEANS):
         share = _zeros(mask, made(product)) if kind_of(plain(side)) in _LOSSES else 0.0
         if share >= LEAST:
             return f"{share:.0%}"
@@ -48,7 +49,7 @@ def came_late(root: Node) -> str:
     Args:
         root: the node of the loss.
     """
-    for _, side, mask in _weighed(root, {"Mean", "Sum"}):
+    for _, side, mask in _weighed(root, _SUMMED):
         is_one = made(side) == [] and kind_of(plain(side)) in _LOSSES | {"Mean"}
         share = _zeros(mask, _averaged(plain(side))) if is_one else 0.0
         if share >= LEAST:
@@ -66,6 +67,8 @@ def _averaged(node: Node) -> list[int] | None:
 
 def _weighed(root: Node, kinds: AbstractSet[str]) -> Iterator[tuple[Node, Node, Tensor | None]]:
     """Products with a constant that are added up whole, what is multiplied in them, and by what."""
+    if kind_of(root) not in kinds | _PASSES:
+        return
     for node in entire([root], NODES, _below) or ():
         product = inputs_of(node)[0] if kind_of(node) in kinds and made(node) == [] else None
         if product is not None and kind_of(product) == "Mul" and len(edges := edges_of(product)) == 1:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pytest_dlcheck.run.graph import Node, kind_of
 from pytest_dlcheck.run.watch.losses.cuts import made, sizes_before
-from pytest_dlcheck.run.watch.losses.kept import kept
+from pytest_dlcheck.run.watch.losses.near import OF_CLASSES, Near
 from pytest_dlcheck.run.watch.losses.written import Written
 from pytest_dlcheck.trace import Row
 
@@ -25,17 +25,17 @@ _TWO, _THREE = 2, 3
 
 
 def what_is_mixed(
-    nodes: Iterable[Node], found: Iterable[Written], batches: Sequence[Sequence[Tensor]]
+    near: Near, found: Iterable[Written], batches: Sequence[Sequence[Tensor]]
 ) -> list[Row]:
     """A row per cross-entropy whose rows mix positions, in the words of ``loss_soundness``.
 
     Args:
-        nodes: of a loss's graph.
+        near: nodes of a loss's graph, where torch's losses are to be told of here.
         found: what the loss compares where it is written out.
         batches: what loaders gave.
     """
-    of_classes = [node for node in nodes if kind_of(node).startswith("NllLoss") and node.next_functions]
-    pairs = [(node.next_functions[0][0], kept(node, "target")) for node in of_classes]
+    of_classes = [] if near.lacks(_VIEWS) else near.of(OF_CLASSES)
+    pairs = [(n.next_functions[0][0], near.targets.get(n)) for n in of_classes if n.next_functions]
     pairs += [(each.scores, each.target) for each in found if each.kind in {"class", "likelihood"}]
     return [
         row for scores, target in pairs if target is not None for row in _row(scores, target, batches)

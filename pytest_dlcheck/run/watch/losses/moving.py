@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from torch import Tensor
 
 from pytest_dlcheck.run.graph import Node, inputs_of, kind_of, variables, walk
+from pytest_dlcheck.run.watch.losses.near import Near
 from pytest_dlcheck.run.watch.losses.priors import is_prior
 
 _STEPS = 4
 """Nodes between a product and the softmax on either side of it: views, and divisions by numbers."""
 _NEAR = 64
 """Nodes behind scores among which their layer's parameter is."""
+_TEACHING = frozenset({"Mul", "Xlogy"})
+"""What weighs logarithms by probabilities."""
 _PLAIN = frozenset({"View", "Transpose", "Permute", "Squeeze", "Unsqueeze", "ToCopy", "Clone", "Neg"})
 
 
-def moves(node: Node, target: Tensor | None) -> bool:
+def moves(node: Node, target: Tensor) -> bool:
     """Whether the targets are computed with gradients, too; not the gradient that is differentiated.
 
     Where the outputs have none, both were given in the other order.
 
     Args:
         node: of one of torch's losses.
-        target: that it has kept; None for none.
+        target: that it has kept.
     """
-    if target is None or not target.is_floating_point() or "BackwardBackward" in type(node).__name__:
+    if not target.is_floating_point() or "BackwardBackward" in type(node).__name__:
         return False
     edges = node.next_functions
     return len(edges) > 1 and edges[0][0] is not None and edges[1][0] is not None
 
 
-def teachers_move(nodes: Sequence[Node]) -> bool:
+def teachers_move(near: Near) -> bool:
     """Whether probabilities, with gradients, weigh the log-probabilities of other scores, and no others.
 
     So does ``kl_div`` of a teacher that is not detached. Where one layer gives both, as for two views of
@@ -40,13 +43,16 @@ def teachers_move(nodes: Sequence[Node]) -> bool:
     move; and where a side weighs its own logarithms, that is an entropy.
 
     Args:
-        nodes: those next to the loss, its own first.
+        near: the nodes next to the loss.
     """
+    nodes = near.of(_TEACHING)
+    if not nodes:
+        return False
     found = list(_taught(nodes))
     pairs = {pair for _, pair in found if None not in pair}
     one_way = [(teacher, student) for teacher, student in pairs if (student, teacher) not in pairs]
     weighing = {node for node, _ in found}
-    return any(not is_prior(nodes[0], weighing, *pair) for pair in one_way)
+    return any(not is_prior(near.root, weighing, *pair) for pair in one_way)
 
 
 def target_moves(root: Node, node: Node) -> bool:

@@ -5,16 +5,17 @@ Read from the graph of a loss. No judgement.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.graph import Node, inputs_of, kind_of
-from pytest_dlcheck.run.watch.losses.kept import kept
+from pytest_dlcheck.run.watch.losses.near import OF_CLASSES, Near
 
 _SHAPES = ("View", "UnsafeView", "ReshapeAlias", "Transpose", "T", "Permute", "Clone", "Contiguous")
 _SCALES = ("Div", "Mul", "LogSoftmax")
+_PRODUCTS = frozenset({"Mm", "Bmm"})
 _FEWEST = 4
 """Samples from which on a count upwards is no accident."""
 _ENOUGH = 8
@@ -25,15 +26,15 @@ _PLACES = 3
 """Axes of scores for every place of every sequence: two, and the classes."""
 
 
-def turned(nodes: Iterable[Node], batch: Sequence[Tensor]) -> str:
+def turned(near: Near, batch: Sequence[Tensor]) -> str:
     """Scores ``[steps, samples, classes]`` and targets ``[samples, steps]``, both flattened, in words.
 
     Args:
-        nodes: those next to the loss.
+        near: the nodes next to the loss.
         batch: what the loader gave.
     """
-    for node in nodes if batch else ():
-        target = kept(node, "target") if type(node).__name__.startswith("NllLoss") else None
+    for node in near.of(OF_CLASSES) if batch else ():
+        target = near.targets.get(node)
         given = None if target is None else next((b for b in batch if _is_flattened(b, target)), None)
         scores = [] if given is None else _shape_before(node)
         if given is not None and scores[:2] == [*reversed(given.shape)] and len(scores) == _PLACES:
@@ -41,16 +42,14 @@ def turned(nodes: Iterable[Node], batch: Sequence[Tensor]) -> str:
     return ""
 
 
-def is_its_own(nodes: Iterable[Node]) -> bool:
+def is_its_own(near: Near) -> bool:
     """Whether each sample is to be told among all by its likeness to itself.
 
     Products of features with these same features, ``z @ z.T``, whose diagonal is the right answer.
     """
-    for node in nodes:
-        if not type(node).__name__.startswith("NllLoss") or not _multiplies_its_own(node):
-            continue
-        target = kept(node, "target")
-        if target is None or target.dim() != 1 or len(target) < _FEWEST:
+    for node in near.of(OF_CLASSES) if not near.lacks(_PRODUCTS) else ():
+        target = near.targets.get(node)
+        if target is None or target.dim() != 1 or len(target) < _FEWEST or not _multiplies_its_own(node):
             continue
         if torch.equal(target, torch.arange(len(target), device=target.device)):
             return True
@@ -60,7 +59,7 @@ def is_its_own(nodes: Iterable[Node]) -> bool:
 def _multiplies_its_own(loss: Node) -> bool:
     """Whether scores are products of something with itself."""
     product = _down(next(iter(inputs_of(loss)), None), (*_SHAPES, *_SCALES))
-    sides = inputs_of(product) if kind_of(product) in {"Mm", "Bmm"} else []
+    sides = inputs_of(product) if kind_of(product) in _PRODUCTS else []
     return len(sides) > 1 and _down(sides[0], _SHAPES) is _down(sides[1], _SHAPES)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,7 +44,7 @@ class Pairing:
 
 def pairing(
     root: Node,
-    batches: Iterable[Sequence[Tensor]],
+    batches: Collection[Sequence[Tensor]],
     inputs: Sequence[Tensor],
     targets: Sequence[Tensor],
     *,
@@ -63,6 +63,8 @@ def pairing(
         aligned: whether one of them is as a loader gave it; None where none is.
         choosing: nodes that are known to choose a score of each sample.
     """
+    if (aligned is not None or not batches) and not any(map(_is_whole, (*inputs, *further))):
+        return Pairing()  # no words, and no order that could be another
     with torch.no_grad():
         words = [each for each in further if any(_are_copies(each, kept) for kept in targets)]
         copied = _are_copied(inputs, targets) or any(is_looked_up(root, each) for each in words)

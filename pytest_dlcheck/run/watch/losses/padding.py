@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.graph import Node, kind_of
+from pytest_dlcheck.run.graph import Node
 from pytest_dlcheck.run.watch.losses.kept import NONE, kept, signed
+from pytest_dlcheck.run.watch.losses.near import OF_CLASSES, Near
 
 LEAST = 0.1
 """Share of the places (ratio) that must be padding, and"""
@@ -21,7 +22,7 @@ _CHOOSING = frozenset({"Where", "MaskedFill", "MaskedSelect", "Index", "Gather"}
 """What may leave places out between such a loss and its mean."""
 
 
-def counted(nodes: Sequence[Node], inputs: Iterable[Tensor]) -> str:
+def counted(near: Near, inputs: Iterable[Tensor]) -> str:
     """The share of a loss's targets that lie on padding, in words; empty where none is told.
 
     Padding is where inputs ``[samples, steps]`` or ``[samples, steps, features]`` end in one value, each
@@ -29,18 +30,19 @@ def counted(nodes: Sequence[Node], inputs: Iterable[Tensor]) -> str:
     weight, or the losses are masked.
 
     Args:
-        nodes: those next to the loss.
+        near: the nodes next to the loss.
         inputs: what models were called on for it, a decoder's words among them.
     """
-    for given in inputs:
+    of_classes = near.of(OF_CLASSES)
+    for given in inputs if of_classes else ():
         padded = _padding(given)
         if padded is None:
             continue
-        for node in nodes:
-            target = kept(node, "target") if kind_of(node).startswith("NllLoss") else None
+        for node in of_classes:
+            target = near.targets.get(node)
             if target is None or target.numel() != padded.numel() or target.device != padded.device:
                 continue
-            if _counts(node, target.reshape(padded.shape)[padded], padded, nodes):
+            if _counts(node, target.reshape(padded.shape)[padded], padded, near):
                 return f"{float(padded.float().mean()):.0%}"
     return ""
 
@@ -59,7 +61,7 @@ def _padding(given: Tensor) -> Tensor | None:
     return padded if enough and is_rare and int(lengths.min()) > 0 else None
 
 
-def _counts(node: Node, targets: Tensor, padded: Tensor, nodes: Sequence[Node]) -> bool:
+def _counts(node: Node, targets: Tensor, padded: Tensor, near: Near) -> bool:
     """Whether these targets, those on padding, are of one class, and enter the loss."""
     label = int(targets[0])
     weight = kept(node, "weight")
@@ -69,9 +71,9 @@ def _counts(node: Node, targets: Tensor, padded: Tensor, nodes: Sequence[Node]) 
         return False
     if node._saved_reduction != NONE:  # noqa: SLF001  so torch calls what a node has kept
         return True
-    if any(kind_of(each) in _CHOOSING for each in nodes):
+    if near.of(_CHOOSING):
         return False
-    products = [each for each in nodes if kind_of(each) == "Mul"]
+    products = near.of({"Mul"})
     factors = [kept(each, name) for each in products for name in ("self", "other")]
     alike = [each for each in factors if each is not None and each.numel() == padded.numel()]
     masks = [each.reshape(padded.shape) for each in alike if each.device == padded.device]

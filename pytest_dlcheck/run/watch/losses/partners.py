@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pytest_dlcheck.run.graph import Node, kind_of
+from pytest_dlcheck.run.graph import Node
 from pytest_dlcheck.run.watch.batches.prints import Prints, read, weigh
 from pytest_dlcheck.run.watch.losses.kept import NONE
 from pytest_dlcheck.run.watch.losses.loaded import KEPT
+from pytest_dlcheck.run.watch.losses.near import OF_CLASSES, Near
 from pytest_dlcheck.run.watch.losses.orders import keeps_order
 from pytest_dlcheck.run.watch.losses.swaps import KNOWN, Sample, swaps
 from pytest_dlcheck.run.watch.losses.written import Written
@@ -78,7 +79,7 @@ class Couples:
 
     def look(
         self,
-        nodes: Sequence[Node],
+        near: Near,
         inputs: Sequence[Tensor],
         further: Sequence[Tensor],
         targets: Sequence[Tensor],
@@ -88,7 +89,7 @@ class Couples:
         """Who stands beside whom; None where a model is given what is of no sample, or reorders it.
 
         Args:
-            nodes: those next to the loss, its own first.
+            near: the nodes next to the loss.
             inputs: what models were called on: the first tensors.
             further: the other ones.
             targets: what the loss has kept and no gradients flow into.
@@ -105,14 +106,14 @@ class Couples:
             return None
         if self._walked < GRAPHS:
             self._walked += 1
-            self._in_order = keeps_order(nodes[0], count, [each.node for each in by_hand])
+            self._in_order = keeps_order(near.root, count, [each.node for each in by_hand])
         if not self._in_order:
             return None
         rows, partners = [print_ for each in given if (print_ := Prints.of(each))], Prints.of(target)
         if len(rows) < len(given) or partners is None:
             return None
         whole = not target.is_floating_point() and target.numel() == count
-        of_classes = [node for node in nodes if whole and kind_of(node).startswith("NllLoss")]
+        of_classes = near.of(OF_CLASSES) if whole else ()
         weighed = any(each.is_weighed for each in by_hand) or any(map(_weighs_each, of_classes))
         return Partners(tuple(rows), partners, whole and not weighed)
 
@@ -129,4 +130,4 @@ def _weighs_each(node: Node) -> bool:
 
 def _is_of_pairs(target: Tensor) -> bool:
     """Whether each sample may be held against all others of its batch, as in contrastive losses."""
-    return target.numel() % (len(target) ** 2) == 0
+    return target.numel() % (target.size(0) ** 2) == 0

@@ -15,6 +15,7 @@ from pytest_dlcheck.run.graph import Node, edges_of, inputs_of, kind_of
 from pytest_dlcheck.run.watch.losses.advantages import SHAPES, chosen
 from pytest_dlcheck.run.watch.losses.earned import earned
 from pytest_dlcheck.run.watch.losses.kept import kept
+from pytest_dlcheck.run.watch.losses.near import Near
 from pytest_dlcheck.run.watch.losses.outputs import result_of
 from pytest_dlcheck.run.watch.losses.signs import below
 from pytest_dlcheck.run.watch.losses.written import Written
@@ -26,10 +27,11 @@ FEWEST = 8
 ALIKE = 0.5
 """Correlation from which on weights are what was better than a critic expected; chosen."""
 _REGRESSION = frozenset({"MseLoss", "SmoothL1Loss", "HuberLoss", "L1Loss"})
-_REDUCES = frozenset({"Mean", "Sum", "Neg", "Div", "Add", "Sub", "Rsub", "Stack", "Cat"})
+_REDUCES = SHAPES | {"Mean", "Sum", "Neg", "Div", "Add", "Sub", "Rsub", "Stack", "Cat"}
+_OPENED = _REDUCES | {"Mul"}
 
 
-def weighing(nodes: Sequence[Node], by_hand: Sequence[Written]) -> dict[str, str]:
+def weighing(near: Near, by_hand: Sequence[Written]) -> dict[str, str]:
     """How a policy's loss weighs what was chosen: ``unlikelier`` or ``punished``, in words.
 
     The first counts actions that become the less likely the more they are worth, where their weights are
@@ -37,10 +39,12 @@ def weighing(nodes: Sequence[Node], by_hand: Sequence[Written]) -> dict[str, str
     loop itself calls earned, where these do.
 
     Args:
-        nodes: those next to the loss, its own first.
+        near: the nodes next to the loss.
         by_hand: what it compares where that is written out.
     """
-    found = list(_weighed(nodes[0]))
+    if kind_of(near.root) not in _OPENED:
+        return {}
+    found = list(_weighed(near.root))
     signs = {sign for sign, _ in found}
     if len(signs) != 1 or 0 in signs:
         return {}
@@ -51,7 +55,7 @@ def weighing(nodes: Sequence[Node], by_hand: Sequence[Written]) -> dict[str, str
     if name:
         return {"punished": f"{len(weights)} by `{name}`"} if sign * follows > 0 else {}
     is_worth = bool((weights >= 0).all()) or any(
-        _follows(weights, surprise) for surprise in _surprises(nodes, by_hand)
+        _follows(weights, surprise) for surprise in _surprises(near, by_hand)
     )
     return {"unlikelier": str(len(weights))} if sign > 0 and is_worth else {}
 
@@ -72,7 +76,7 @@ def _weighed(root: Node) -> Iterator[tuple[int, Tensor]]:
                 continue
             if factor is not None and factor.numel() > 1 and bool((factor < 0).any()):
                 sign = 0  # some terms are turned, others not
-        if kind_of(node) in _REDUCES | SHAPES or (kind_of(node) == "Mul" and len(edges) == 1):
+        if kind_of(node) in _REDUCES or (kind_of(node) == "Mul" and len(edges) == 1):
             waiting += [(child, sign * each) for child, each in below(node)][
                 ::-1
             ]  # the first comes first
@@ -88,13 +92,12 @@ def _sign_of(side: Node) -> int:
     return -signs.pop() if kind_of(side) == "Neg" else signs.pop()
 
 
-def _surprises(nodes: Sequence[Node], by_hand: Sequence[Written]) -> Iterator[Tensor]:
+def _surprises(near: Near, by_hand: Sequence[Written]) -> Iterator[Tensor]:
     """How far what critics are to say lies above what they say."""
-    for node in nodes:
-        if kind_of(node) in _REGRESSION:
-            said, target = kept(node, "self"), kept(node, "target")
-            if said is not None and target is not None:
-                yield target - said
+    for node in near.of(_REGRESSION):
+        said, target = kept(node, "self"), near.targets.get(node)
+        if said is not None and target is not None:
+            yield target - said
     for each in by_hand:
         said = result_of(each.scores) if each.kind == "difference" else None
         if said is not None:

@@ -80,7 +80,7 @@ def are_one(
 
 def _are_same(given: Tensor) -> bool:
     """Whether each row is the first; real numbers, as words are often the same where they begin."""
-    if not given.is_floating_point() or given.dim() < _TWO or len(given) < FEWEST:
+    if not given.is_floating_point() or given.dim() < _TWO or given.size(0) < FEWEST:
         return False
     rows = given.detach()
     return torch.equal(rows[1], rows[0]) and bool((rows == rows[:1]).all())

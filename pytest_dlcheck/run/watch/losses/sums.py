@@ -20,12 +20,16 @@ NODES = 96
 """Nodes of a sum; a divergence that is written out has about twenty."""
 SPREADS = RESHAPES | {"Expand"}
 """What repeats numbers, or gives them another shape."""
-_BENT = frozenset({"Clamp", "ClampMin", "ClampMax", "Maximum", "Relu", "Abs", "Mul", "Div"})
+BENT = frozenset({"Clamp", "ClampMin", "ClampMax", "Maximum", "Relu", "Abs", "Mul", "Div"})
 """What is made of a divergence before it is a term: free bits, a capacity, a weight for each sample."""
 _SUMS = 16
 """Sums of a loss that are looked at; a term seldom lies deeper than in three."""
 _TWO = 2
 _HALF = 0.5
+
+
+OPENED = RESHAPES | {"Sum", "Neg", "Add", "Sub", "Rsub", "Mul", "Div", "Log", "Mean", "Expand"}
+"""What a sum is looked for in; a value of any other kind is one term, as it is."""
 
 
 def added_by(node: Node) -> list[tuple[int, float]] | None:
@@ -79,7 +83,7 @@ def sums_in(root: Edge) -> Iterator[Form]:
         terms = sum_of(waiting.pop())
         yield terms
         for name, edge in terms:
-            edges = () if name or kind_of(edge[0]) not in _BENT else edges_of(edge[0])
+            edges = () if name or kind_of(edge[0]) not in BENT else edges_of(edge[0])
             below = [edge[0].next_functions[index] for index in edges] if len(edges) == 1 else []
             waiting += [each for each in below if each not in seen]
             seen |= set(below)

@@ -8,12 +8,10 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import Any
 
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.graph import Node, inputs_of, kind_of, walk
 from pytest_dlcheck.run.samples import is_plain
 from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.run.watch.batches.class_order import is_among, labels_in_order
@@ -33,12 +31,12 @@ from pytest_dlcheck.run.watch.losses.given import (
 )
 from pytest_dlcheck.run.watch.losses.guessing import guess_of
 from pytest_dlcheck.run.watch.losses.joined import joined
-from pytest_dlcheck.run.watch.losses.kept import MEAN, kept
 from pytest_dlcheck.run.watch.losses.loaded import KEPT, Loaded, weighed
 from pytest_dlcheck.run.watch.losses.maps import masks_beside
 from pytest_dlcheck.run.watch.losses.masked import averaged_away, came_late
 from pytest_dlcheck.run.watch.losses.mixed import what_is_mixed
 from pytest_dlcheck.run.watch.losses.moving import moves, target_moves, teachers_move
+from pytest_dlcheck.run.watch.losses.near import Near
 from pytest_dlcheck.run.watch.losses.opposite import among_the_inputs, is_its_own, turned
 from pytest_dlcheck.run.watch.losses.orders import pairing
 from pytest_dlcheck.run.watch.losses.outputs import made_here
@@ -47,18 +45,16 @@ from pytest_dlcheck.run.watch.losses.partners import Couples
 from pytest_dlcheck.run.watch.losses.policies import weighing
 from pytest_dlcheck.run.watch.losses.same_rows import SameRows
 from pytest_dlcheck.run.watch.losses.terms import of_terms
-from pytest_dlcheck.run.watch.losses.written import weightless, written
+from pytest_dlcheck.run.watch.losses.undivided import undivided
+from pytest_dlcheck.run.watch.losses.written import Written, weightless, written
 from pytest_dlcheck.run.watch.models.answers import Answers
 from pytest_dlcheck.run.watch.models.once import Once
+from pytest_dlcheck.trace import Row
 
 FIRST = 24
 """Backward passes that are looked at in any case, and"""
 AGAIN = 4
 """so many from each power of 4 on."""
-NODES = 96
-"""Nodes of a graph that are looked at, from the loss down."""
-_OF_FORMULAS = (0.5, 1.0, 2.0)
-"""Factors that squares and logarithms bring along."""
 LIKELIHOODS = ("ExpBackward", "LogBackward", "Log1PBackward", "LgammaBackward")
 """What the graphs of likelihoods hold, written out or torch's: Poisson, Gaussian, divergences."""
 
@@ -131,72 +127,102 @@ class Targets:
         if not due or len(losses) != 1 or losses[0].grad_fn is None or not _is_finite(losses[0]):
             self._loaded.clear()
             return None
-        nodes = list(islice(walk([losses[0].grad_fn]), NODES))
-        targets = [kept(node, "target") for node in nodes]
-        by_hand = [] if any(t is not None for t in targets) else written(nodes[0], self._loaded.batches)
-        found = [t for t in (*targets, *(each.target for each in by_hand)) if t is not None]
+        return self._compared(losses[0], inputs, further)
+
+    def _compared(self, loss: Tensor, inputs: list[Tensor], further: list[Tensor]) -> Compared:
+        """What is found in a loss.
+
+        Args:
+            loss: with its graph.
+            inputs: the first tensors that models were called on since the backward before.
+            further: the other ones.
+        """
+        near, batches = Near.of_loss(loss.grad_fn), self._loaded.batches
+        by_hand = [] if near.targets else written(near.root, batches)
+        found = [*near.targets.values(), *(each.target for each in by_hand)]
+        moving = [node for node, target in near.targets.items() if moves(node, target)]
+        still = [target for node, target in near.targets.items() if node not in moving]
+        still += [each.target for each in by_hand]
         aligned, age = self._loaded.aligned(inputs, found)
-        moving = [moves(node, target) for node, target in zip(nodes, targets, strict=True)]
-        undivided = _undivided(nodes)
-        paired = any(len(batch) > 1 for batch in self._loaded.batches)
-        scores = (*what_is_given(nodes), *what_is_written(by_hand))
-        scores += (*what_diverges(divergences(nodes, losses[0])),)
-        scores += (*what_is_mixed(nodes, by_hand, self._loaded.batches),)
-        scores += (*of_terms(losses[0]),)
         pairs = pairing(
-            nodes[0],
-            self._loaded.batches,
+            near.root,
+            batches,
             inputs,
             found,
             further=further,
             aligned=aligned,
             choosing=[each.node for each in by_hand],
         )
-        latest = self._loaded.batches[-1] if self._loaded.batches else ()
-        labels = labels_in_order(self._reading, latest, found)
         if self._labels is not None and not self.compares_labels:
             self.compares_labels = is_among(self._labels, found)
-        curved = any(type(node).__name__.startswith(LIKELIHOODS) for node in nodes)
-        still = [t for t, moves in zip(targets, moving, strict=True) if t is not None and not moves]
-        still += [each.target for each in by_hand]
-        told = {
-            "crossed": next(filter(None, map(crossed, nodes, targets)), ""),
-            "cut": self._cut(inputs),
-            "cut_inside": cut_apart(nodes, still),
-            "turned": turned(nodes, latest),
-            "its_own": "z @ z.T" if is_its_own(nodes) else "",
-            "given": among_the_inputs(inputs, still),
-            "padding": counted(nodes, [*inputs, *further]),
-            "masked": averaged_away(nodes[0]),
-            "masked_late": came_late(nodes[0]),
-            "advantage": of_a_critic(nodes[0]),
-            **weighing(nodes, by_hand),
-            "carried": self._carried.taken(),
-            "partly": _partly(inputs, still),
-            "one_sample": self._same.told(
-                self._model(), inputs, further, still, loaded=self._has_loaded(inputs)
-            ),
-            "joined": "more than one term" if joined(nodes[0]) else "",
-            "weightless": "0" if weightless(nodes[0]) else "",
-        }
-        partners = self._couples.look(nodes, inputs, further, still, by_hand=by_hand)
         return Compared(
             aligned=aligned,
-            moving=any(m and target_moves(nodes[0], n) for n, m in zip(nodes, moving, strict=True))
-            or teachers_move(nodes),
-            undivided=undivided,
+            moving=any(target_moves(near.root, node) for node in moving) or teachers_move(near),
+            undivided=undivided(near),
             age=age,
-            paired=paired,
-            given=scores,
-            weighed=tuple(what_is_weighed(nodes)),
+            paired=any(len(batch) > 1 for batch in batches),
+            given=self._scores(loss, near, by_hand),
+            weighed=tuple(what_is_weighed(near)),
             pairing=pairs,
-            labels=labels,
-            exponential=curved,
-            told=told,
-            partners=partners,
-            guess=guess_of(nodes, losses[0]),
-            maps=None if aligned is False else masks_beside(nodes, inputs, still),
+            labels=labels_in_order(self._reading, self._latest, found),
+            exponential=any(name.startswith(LIKELIHOODS) for name in near.names),
+            told=self._told(near, by_hand, inputs, further, still),
+            partners=self._couples.look(near, inputs, further, still, by_hand=by_hand),
+            guess=guess_of(near, loss),
+            maps=None if aligned is False else masks_beside(near, inputs, still),
         )
+
+    def _scores(self, loss: Tensor, near: Near, by_hand: Sequence[Written]) -> tuple[Row, ...]:
+        """What the parts of a loss are given."""
+        return (
+            *what_is_given(near),
+            *what_is_written(by_hand),
+            *what_diverges(divergences(near, loss)),
+            *what_is_mixed(near, by_hand, self._loaded.batches),
+            *of_terms(loss),
+        )
+
+    def _told(
+        self,
+        near: Near,
+        by_hand: Sequence[Written],
+        inputs: list[Tensor],
+        further: list[Tensor],
+        still: list[Tensor],
+    ) -> dict[str, str]:
+        """What else is noticed, in words.
+
+        Args:
+            near: the nodes next to the loss.
+            by_hand: what it compares where that is written out.
+            inputs: the first tensors that models were called on.
+            further: the other ones.
+            still: the targets that no gradients flow into.
+        """
+        loaded = self._has_loaded(inputs)
+        return {
+            "crossed": crossed(near),
+            "cut": self._cut(inputs),
+            "cut_inside": cut_apart(near, still),
+            "turned": turned(near, self._latest),
+            "its_own": "z @ z.T" if is_its_own(near) else "",
+            "given": among_the_inputs(inputs, still),
+            "padding": counted(near, [*inputs, *further]),
+            "masked": averaged_away(near.root),
+            "masked_late": came_late(near.root),
+            "advantage": of_a_critic(near.root),
+            **weighing(near, by_hand),
+            "carried": self._carried.taken(),
+            "partly": _partly(inputs, still),
+            "one_sample": self._same.told(self._model(), inputs, further, still, loaded=loaded),
+            "joined": "more than one term" if joined(near.root) else "",
+            "weightless": "0" if weightless(near.root) else "",
+        }
+
+    @property
+    def _latest(self) -> Sequence[Tensor]:
+        """What the last batch holds, inputs first."""
+        return self._loaded.batches[-1] if self._loaded.batches else ()
 
     def _has_loaded(self, inputs: list[Tensor]) -> bool:
         """Whether a loader gave what looks like what the model was called on."""
@@ -205,7 +231,7 @@ class Targets:
 
     def _cut(self, inputs: list[Tensor]) -> str:
         """Where the model is called on a batch that was viewed with other rows than samples."""
-        for given in self._loaded.batches[-1][:1] if self._loaded.batches else ():
+        for given in self._latest[:1]:
             for called in inputs:
                 if _cuts(given, called) and weighed([given]) == weighed([called]):
                     return f"{list(given.shape)} as {list(called.shape)}"
@@ -227,23 +253,8 @@ def _following(number: int) -> int:
 
 def _partly(inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> str:
     """How few rows of the inputs have a target, in words; empty where all have."""
-    fewer = [(t, x) for t in targets for x in inputs[:1] if t.dim() and x.dim() and len(t) < len(x)]
-    return f"{len(fewer[0][0])} of {len(fewer[0][1])}" if fewer else ""
-
-
-def _is_by_one(node: Node) -> bool:
-    """Whether it multiplies or divides a single number by one, which changes nothing."""
-    if kind_of(node) not in {"Mul", "Div"} or len(inputs_of(node)) != 1:
-        return False
-    factors = [factor for name in ("self", "other") if (factor := kept(node, name)) is not None]
-    return len(factors) == 1 and factors[0].numel() == 1 and float(factors[0]) == 1
-
-
-def _scales(node: Node) -> bool:
-    """Whether it multiplies or divides by a number, perhaps that of the batches that are added up."""
-    names = ("self", "other") if kind_of(node) in {"Mul", "Div"} else ()
-    factors = [factor for name in names if (factor := kept(node, name)) is not None]
-    return any(each.numel() == 1 and abs(float(each)) not in _OF_FORMULAS for each in factors)
+    sizes = [(t.size(0), x.size(0)) for t in targets for x in inputs[:1] if t.dim() and x.dim()]
+    return next((f"{few} of {all_}" for few, all_ in sizes if few < all_), "")
 
 
 def _cuts(given: Tensor, called: Tensor) -> bool:
@@ -253,19 +264,3 @@ def _cuts(given: Tensor, called: Tensor) -> bool:
         return False
     parts = {given.shape[axis:].numel() for axis in range(1, given.dim() + 1)}
     return called.numel() // called.shape[0] not in parts
-
-
-def _undivided(nodes: Sequence[Node]) -> bool | None:
-    """Whether the loss is a plain mean: nothing but the loss's own node, and that averages.
-
-    Args:
-        nodes: those next to the loss, its own first.
-    """
-    node = nodes[0]
-    while kind_of(node) in {"View", "ToCopy", "Neg"} or _is_by_one(node):
-        node = inputs_of(node)[0]
-    if kind_of(node) in {"Div", "Mul"}:
-        return False
-    if node is None or kept(node, "target") is None:
-        return True if kind_of(node) == "Mean" and not any(map(_scales, nodes)) else None
-    return bool(getattr(node, "_saved_reduction", None) == MEAN)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from pytest_dlcheck.run.graph import kind_of
 from pytest_dlcheck.run.watch.losses.counts import counting
 from pytest_dlcheck.run.watch.losses.deviations import deviating
 from pytest_dlcheck.run.watch.losses.posteriors import outweighing
-from pytest_dlcheck.run.watch.losses.sums import sums_in
+from pytest_dlcheck.run.watch.losses.sums import BENT, OPENED, sums_in
 from pytest_dlcheck.trace import Row
+
+_TELLING = OPENED | BENT | {"Pow"}
+"""What a loss is that may have terms, or be one of which something is told: a square."""
 
 
 def of_terms(loss: Tensor) -> list[Row]:
@@ -17,5 +21,7 @@ def of_terms(loss: Tensor) -> list[Row]:
     Args:
         loss: with its graph whole.
     """
+    if kind_of(loss.grad_fn) not in _TELLING:
+        return []
     sums = list(sums_in((loss.grad_fn, 0)))
     return [*outweighing(loss), *deviating(loss, sums), *counting(sums)]

@@ -29,7 +29,8 @@ NEAR = 2.0**-20
 rounding of two subtractions in single precision, four times."""
 _MAGNITUDES = frozenset({"Pow", "Abs", "LinalgVectorNorm", "Norm"})
 _SUMS = frozenset({"Add", "Sub", "Stack", "Cat", "Where"})
-_REDUCES = _SUMS | {"Mean", "Sum", "Nansum", "Neg", "Rsub", "Div", "Mul", "Sqrt", "Select", "Slice"}
+_PARTS = frozenset({"Mean", "Sum", "Nansum", "Neg", "Rsub", "Div", "Mul", "Sqrt", "Select", "Slice"})
+_REDUCES = RESHAPES | _SUMS | _PARTS
 _Place: TypeAlias = tuple[Node, bool]
 """A node of a loss, and whether numbers of their own weigh its samples."""
 
@@ -60,6 +61,8 @@ def weightless(root: Node) -> bool:
     Args:
         root: the node of the loss.
     """
+    if kind_of(root) not in _REDUCES:
+        return False
     found = entire([(root, False)], NODES, _below) or ()
     return any(_times_nothing(node) for node, _ in found)
 
@@ -104,8 +107,8 @@ def _below(place: _Place) -> Iterator[_Place]:
     """What a node puts together, if it does only that."""
     node, is_weighed = place
     kind, edges = kind_of(node), edges_of(node)
-    reduces = kind in RESHAPES or (kind in _REDUCES and (len(edges) <= 1 or kind in _SUMS))
-    if not reduces or _compared(node) is not None:
+    is_one = len(edges) <= 1 or kind in _SUMS or kind in RESHAPES
+    if kind not in _REDUCES or not is_one or _compared(node) is not None:
         return
     weighs = is_weighed or (kind in {"Mul", "Div"} and _factor(node, edges) is not None)
     for index in edges:

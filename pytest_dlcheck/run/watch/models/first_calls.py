@@ -7,7 +7,7 @@ each. Along time a model is known to be called where its targets are what comes 
 from __future__ import annotations
 
 import weakref
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -78,6 +78,8 @@ class FirstCalls:
         self._found: MutableMapping[nn.Module, Call] = WeakIdKeyDictionary()
         self._others: MutableMapping[nn.Module, Call] = WeakIdKeyDictionary()
         """Calls on sequences that end alike, or on images with maps, of which nothing else is known."""
+        self._settled: Callable[[], nn.Module | None] = lambda: None
+        """The model of whose calls nothing more is asked, the last that was."""
         self._stacked: tuple[int, ...] | None = None
         self._open: tuple[weakref.ref[nn.Module], Call] | None = None
 
@@ -87,10 +89,14 @@ class FirstCalls:
 
     def is_called(self, module: nn.Module) -> None:
         """A model is about to be called in order to train."""
+        if self._settled() is module:
+            return
         looked = self._looked.get(module, 0)
-        if looked < LOOKS and module not in self._found:
-            self._looked[module] = looked + 1
-            _Listening(module, self._guard(self._returns))
+        if looked >= LOOKS or module in self._found:
+            self._settled = weakref.ref(module)
+            return
+        self._looked[module] = looked + 1
+        _Listening(module, self._guard(self._returns))
 
     def _returns(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         found = tensors((args, kwargs))
