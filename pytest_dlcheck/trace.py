@@ -137,6 +137,9 @@ class Row(Mapping[str, Scalar]):
     def __getitem__(self, key: str) -> Scalar:
         return self._data[key]
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._data
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._data)
 

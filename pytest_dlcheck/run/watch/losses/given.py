@@ -74,13 +74,8 @@ class Given:
         self._weighed += weighed
         for key, row in {_key(row): row for row in rows}.items():
             self._seen[key] += 1
-            before = self._rows.get(key, row)
-            less = {
-                name: before.number(name)
-                for name in (*_DISTANCES, _LEAST)
-                if name in row and before.number(name) < row.number(name)
-            }
-            self._rows[key] = Row(row, **less) if less else row
+            before = self._rows.get(key)
+            self._rows[key] = row if before is None or before == row else _least_of(before, row)
 
     def rows(self) -> tuple[Row, ...]:
         """What is found in most of them, each with the least distances that were found."""
@@ -105,6 +100,13 @@ _LEAST = "outside"
 """Share of the targets of a batch that outputs cannot meet: of the batch that has fewest."""
 _DISTANCES = ("rows_off", "columns_off", "log_rows_off", "log_columns_off")
 _KNOWN = dict.fromkeys(_DISTANCES, FAR)
+
+
+def _least_of(before: Row, row: Row) -> Row:
+    """The latter, with the distances of the former where these are less."""
+    numbers = {name: before.number(name) for name in (*_DISTANCES, _LEAST) if name in row}
+    less = {name: number for name, number in numbers.items() if number < row.number(name)}
+    return Row(row, **less) if less else row
 
 
 def _key(row: Row) -> tuple[str, ...]:

@@ -31,11 +31,10 @@ class Near:
 
     Attributes:
         root: the loss's own; None where there are no nodes.
-        names: of their types.
         targets: what those of torch's losses among them have kept, by the node, in their order.
     """
 
-    __slots__ = ("_is_whole", "_kinds", "_types", "names", "nodes", "root", "targets")
+    __slots__ = ("_is_whole", "_kinds", "_names", "_types", "nodes", "root", "targets")
 
     def __init__(self, nodes: Sequence[Node], *, whole: bool = False) -> None:
         self.nodes, self._is_whole = nodes, whole
@@ -43,7 +42,7 @@ class Near:
         types: set[type[Any]] = set(map(type, nodes))
         self._types = {each: kind_named(each.__name__) for each in types}
         self._kinds = frozenset(self._types.values())
-        self.names = frozenset(each.__name__ for each in types)
+        self._names = frozenset(each.__name__ for each in types)
         keeping = {each for each in types if hasattr(each, "_raw_saved_target")}
         self.targets: dict[Node, Tensor] = {}
         for node in self.nodes if keeping else ():
@@ -64,12 +63,12 @@ class Near:
         return [node for node in self.nodes if type(node) in types]
 
     def lacks(self, kinds: AbstractSet[str]) -> bool:
-        """Whether nothing in the whole graph is of these kinds, as far as it was walked."""
+        """Whether the graph was walked whole, and nothing in it is of these kinds."""
         return self._is_whole and self._kinds.isdisjoint(kinds)
 
     def named(self, *beginnings: str) -> list[Node]:
         """The nodes whose types' names begin so, be they torch's or a user's, the nearest first."""
-        names = _beginning(self.names, beginnings)
+        names = _beginning(self._names, beginnings)
         return [node for node in self.nodes if type(node).__name__ in names] if names else []
 
 

@@ -95,8 +95,9 @@ class Targets:
         if self._backwards >= self.next:
             Once(module, self._guard(self._gives))
             self._model = weakref.ref(module)
-            self._carried.is_called(tensors(arguments))
-            given = [tensor for tensor in tensors(arguments) if is_plain(tensor)]
+            found = tensors(arguments)
+            self._carried.is_called(found)
+            given = [tensor for tensor in found if is_plain(tensor)]
             self._inputs = [*self._inputs, *given[:1]][-KEPT:]
             self._further = [*self._further, *given[1:KEPT]][-KEPT:]
 
@@ -165,7 +166,7 @@ class Targets:
             weighed=tuple(what_is_weighed(near)),
             pairing=pairs,
             labels=labels_in_order(self._reading, self._latest, found),
-            exponential=any(name.startswith(LIKELIHOODS) for name in near.names),
+            exponential=bool(near.named(*LIKELIHOODS)),
             told=self._told(near, by_hand, inputs, further, still),
             partners=self._couples.look(near, inputs, further, still, by_hand=by_hand),
             guess=guess_of(near, loss),
