@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import pkgutil
 import re
 from abc import ABC, abstractmethod
@@ -13,7 +12,6 @@ from enum import StrEnum
 from functools import cache
 from importlib import import_module
 from inspect import cleandoc, isabstract
-from itertools import chain
 from typing import Any, ClassVar, Literal
 
 from pytest_dlcheck.baseline import Baseline
@@ -183,7 +181,7 @@ class Check(ABC):
     @property
     def name(self) -> str:
         """Completes "the training ...": ``gradients_flow``."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+        return _name_of(type(self))
 
     @property
     def summary(self) -> str:
@@ -285,7 +283,7 @@ class Check(ABC):
     def _non_finite(self, evidence: Evidence) -> str:
         for trace in evidence.traces:
             for name in sorted(self.reads | self.glances):
-                if not _finite(trace, name):
+                if not trace.is_finite(name):
                     return f"{name.replace('_', ' ')} of {trace.trial}"
         return ""
 
@@ -309,6 +307,11 @@ def example_trace(trial: Trial | None = None, **parts: Any) -> Trace:
         else:
             channels[name] = part
     return replace(Trace(trial or Terms().train()[0], channels=channels, facts=facts), **own)
+
+
+@cache
+def _name_of(kind: type[Check]) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
 
 
 @cache
@@ -404,10 +407,3 @@ def _interruption(evidence: Evidence) -> str:
 
 def _recorded(trace: Trace, name: str) -> bool:
     return bool(trace.facts.get(name)) or len(trace.channels.get(name, ())) > 0
-
-
-def _finite(trace: Trace, name: str) -> bool:
-    found = [row.numbers() for row in trace.rows(name)]
-    if name in trace.channels:
-        found.append(trace.channels[name].numbers())
-    return all(map(math.isfinite, chain.from_iterable(found)))

@@ -9,7 +9,7 @@ from pytest_dlcheck.baseline import NO_BASELINE
 from pytest_dlcheck.check import Check, Evidence, registry
 from pytest_dlcheck.diagnosis import diagnose_verdicts, needed
 from pytest_dlcheck.finding import Finding, TrialSummary
-from pytest_dlcheck.loops import is_watched_for, judged_as_seen, judged_loop, serves, twins_of
+from pytest_dlcheck.loops import is_watched_for, judged_as_seen, judged_loop, served, serves, twins_of
 from pytest_dlcheck.policy import Policy
 from pytest_dlcheck.seeds import with_seeds
 from pytest_dlcheck.trace import Ending, Trace
@@ -96,8 +96,8 @@ def judge_watched(name: str, trace: Trace) -> tuple[Finding, ...]:
         name: what was trained.
         trace: what was seen.
     """
-    checks = [check for check in registry().values() if serves(check, trace)]
-    verdicts = [judged_as_seen(check, Evidence((trace,))) for check in checks]
+    evidence = Evidence((trace,))
+    verdicts = [judged_as_seen(check, evidence) for check in served(registry().values(), trace)]
     diagnosis = diagnose_verdicts(verdicts)
     summary = TrialSummary.of(trace)
     return tuple(

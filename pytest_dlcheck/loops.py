@@ -50,9 +50,19 @@ def is_watched_for(check: Check, traces: Sequence[Trace]) -> bool:
 
 def serves(check: Check, trace: Trace) -> bool:
     """Whether a watched trace holds, or says that it lacks, all that a check reads."""
-    if check.family in _OTHER or not check.reads <= _named_in(trace):
-        return False
-    return all(trial.kind in SHOWN for trial in check.trials(Terms()))
+    return bool(served([check], trace))
+
+
+def served(checks: Iterable[Check], trace: Trace) -> list[Check]:
+    """Those of several checks that it does so for."""
+    named, asked = _named_in(trace), Terms()
+    return [
+        check
+        for check in checks
+        if check.family not in _OTHER
+        and check.reads <= named
+        and all(trial.kind in SHOWN for trial in check.trials(asked))
+    ]
 
 
 def _named_in(trace: Trace) -> set[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
 from typing import Any, Literal, get_args
 
 from pytest_dlcheck.trial import Trial
@@ -239,6 +241,19 @@ class Trace:
         """The only row of a fact; an empty row where there is none."""
         rows = self.rows(fact)
         return rows[0] if rows else Row()
+
+    def is_finite(self, name: str) -> bool:
+        """Whether all numbers of a channel or fact are; looked at once, however many checks ask."""
+        if name not in self._finite:
+            found = [row.numbers() for row in self.rows(name)]
+            if name in self.channels:
+                found.append(self.channels[name].numbers())
+            self._finite[name] = all(map(math.isfinite, chain.from_iterable(found)))
+        return self._finite[name]
+
+    @cached_property
+    def _finite(self) -> dict[str, bool]:
+        return {}
 
     def to_json(self) -> dict[str, Any]:
         """The trace as strict JSON: non-finite numbers are tagged (``{"float": "nan"}``)."""

@@ -81,26 +81,26 @@ class ParametersUpdate(Check):
             if trace.series("learning_rate").values == (0.0,):
                 return self.inconclusive("lr is 0 in the 1 step there was (2 steps are needed)")
             return self.failed_by(standstill.nothing_moves(reached, trace.series("learning_rate")))
+        ratios = steps.ratios(trace)
         fault = (
             standstill.rounded(trace, self.lost_share)
             or faults.unforgetting(trace)
             or schedule.misfits(trace)
-            or self._too_small(trace)
+            or self._too_small(trace, ratios)
             or standstill.stands_still(trace, [row for row in reached if row.integer("optimizers")])
             or decay.found(trace, self.least_weight, self.most_decay)
         )
-        return self.failed_by(fault) if fault else self._size(trace)
+        return self.failed_by(fault) if fault else self._size(trace, ratios)
 
-    def _too_small(self, trace: Trace) -> Fault | None:
-        ratios, covered = steps.ratios(trace), steps.progress(trace)
+    def _too_small(self, trace: Trace, ratios: dict[str, list[float]]) -> Fault | None:
+        covered = steps.progress(trace)
         if not ratios or covered is None or abs(covered) >= self.least_progress or steps.warms_up(trace):
             return None
         if (typical := steps.sizes_of(ratios)[0]) < self.least_ratio:
             return faults.too_small(trace, typical, self.least_ratio, covered)
         return faults.damped(trace, covered)
 
-    def _size(self, trace: Trace) -> Verdict:
-        ratios = steps.ratios(trace)
+    def _size(self, trace: Trace, ratios: dict[str, list[float]]) -> Verdict:
         if not ratios:
             still = Measure("parameters that never change", 0, "count", 0)
             return self.passed("all parameters with gradients change (0 stand still)", still)

@@ -84,7 +84,7 @@ class ScheduleIsSane(Check):
         if fault := fault or begins_with_nothing(trace, self.rest):
             return self.failed_by(fault)
         peak = max(rates)
-        last = max((i for i, rate in enumerate(rates) if rate > self.gone * peak), default=-1)
+        last = next((i for i in range(len(rates) - 1, -1, -1) if rates[i] > self.gone * peak), -1)
         share = 1 - (last + 1) / len(rates)
         measure = Measure("steps after the learning rate has ended", share, "ratio", self.rest)
         story = (

@@ -111,7 +111,7 @@ class TrainingIsStable(Check):
         if len(losses) < self.fewest or open_end:
             return self.inconclusive(f"{len(losses)} steps are too few to tell{open_end}")
         first, end = losses[0], median(losses[-len(losses) // 5 :])
-        peak = max(running_medians(losses, 3))
+        peak = max(smooth := running_medians(losses, 3))
         growth, unit = breakage.rise_of(losses, peak)
         story = (
             f"{len(losses)} finite losses, from {first:.4g} over at most {peak:.4g} to {end:.4g}: "
@@ -124,7 +124,7 @@ class TrainingIsStable(Check):
         if fault := breakage.relapse(trace, self.learned, self.lost, self.grown):
             return self.failed_by(fault)
         rose = "the loss rose steeply in between: a lower learning rate or a warm-up may be better"
-        return self.passed(story, measure, advice=[rose] if breakage.rises(trace, self.exploded) else [])
+        return self.passed(story, measure, advice=[rose] * breakage.rises(trace, smooth, self.exploded))
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:

@@ -128,6 +128,8 @@ def overflows(skips: int, asked: int, bound: float) -> Fault | None:
 def broken_at(trace: Trace) -> int | None:
     """The first step with a loss or gradient that is not finite."""
     at = [trace.ending.step or 0] if trace.ending.kind == "diverged" else []
+    if trace.is_finite("loss") and trace.is_finite("gradient_norm"):
+        return min(at, default=None)
     losses, norms = trace.series("loss"), trace.matrix("gradient_norm")
     at += [s for s, v in zip(losses.steps, losses.values, strict=True) if not math.isfinite(v)]
     rows = zip(norms.steps, norms.values, strict=True)
@@ -144,12 +146,14 @@ def relapse(trace: Trace, learned: float, lost: float, grown: float) -> Fault | 
         lost: how much of that it must have risen again, by the last fifth of the steps (ratio).
         grown: how far the weights must have grown (ratio of their norm).
     """
+    covered = steps.progress(trace)
+    if covered is None or not covered < 1 - lost:
+        return None
     losses, growth = trace.series("loss").values, steps.growth(trace)
     smooth = running_medians(losses, 5)
     best, last = min(smooth, default=math.nan), median(losses[-max(1, len(losses) // 5) :])
     fall = smooth[0] - best if smooth else 0.0
-    covered = steps.progress(trace)
-    if not fall >= learned * abs(smooth[0]) or covered is None or not covered < 1 - lost:
+    if not fall >= learned * abs(smooth[0]):
         return None
     back = (last - best) / fall
     if not (back >= lost and growth >= grown):
@@ -180,7 +184,7 @@ def rise_of(losses: Sequence[float], peak: float) -> tuple[float, str]:
     return 1 + (peak - losses[0]) / usual, "what is usual where losses reach zero"
 
 
-def rises(trace: Trace, steep: float) -> bool:
+def rises(trace: Trace, smooth: Sequence[float], steep: float) -> bool:
     """Whether the loss rises steeply in between, as one does that a lower learning rate would help.
 
     Held against its first three values, since the first batch alone may be an easy one. A loss of both
@@ -188,12 +192,11 @@ def rises(trace: Trace, steep: float) -> bool:
 
     Args:
         trace: of the training.
+        smooth: the medians of every three losses in a row.
         steep: rise (ratio) from which on it is.
     """
-    losses = trace.series("loss").values
-    if min(losses) < 0 or trace.row("recipe").flag("several_objectives"):
+    if trace.row("recipe").flag("several_objectives") or min(trace.series("loss").values) < 0:
         return False
-    smooth = running_medians(losses, 3)
     return max(smooth) - smooth[0] >= (steep - 1) * max(smooth[0], 1e-12)
 
 

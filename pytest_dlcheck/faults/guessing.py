@@ -77,10 +77,9 @@ class Course:
     def stays_at_guessing(self) -> bool:
         """The same, surely, and without falling any more."""
         guess, late = self.row.number("entropy"), self.losses[len(self.losses) // 2 :]
-        falls = -trend(late).estimate > LEVEL * guess
-        return (
-            self.is_known and mean_interval(self.end).estimate >= (1 - LEVEL / 2) * guess and not falls
-        )
+        if not self.is_known or not mean_interval(self.end).estimate >= (1 - LEVEL / 2) * guess:
+            return False
+        return not -trend(late).estimate > LEVEL * guess
 
 
 def story(course: Course) -> str:

@@ -75,7 +75,9 @@ def pace(trace: Trace) -> str:
 def _share_below(trace: Trace, share: float) -> float:
     rates = trace.series("learning_rate").values
     peak = max(rates, default=0.0)
-    return sum(rate < share * peak for rate in rates) / len(rates) if peak > 0 else 0.0
+    if peak <= 0 or min(rates) >= share * peak:
+        return 0.0
+    return sum(rate < share * peak for rate in rates) / len(rates)
 
 
 def _last(trace: Trace) -> float:

@@ -95,3 +95,16 @@ def test_a_matrix_is_read_by_site():
 
 def test_an_empty_matrix_still_has_its_sites():
     assert dict(Matrix((), ("a",), ()).columns()) == {"a": ()}
+
+
+def test_numbers_that_are_not_finite_are_found_in_channels_and_facts():
+    trace = Trace(
+        Trial("train"),
+        channels={"loss": Series((0, 1), (1.0, math.nan)), "rate": Series((0,), (0.1,))},
+        facts={"rows": (Row(a=1.0), Row(a=math.inf)), "words": (Row(a="nan", b=None),)},
+    )
+    assert not trace.is_finite("loss")
+    assert not trace.is_finite("rows")
+    assert trace.is_finite("rate")
+    assert trace.is_finite("words")
+    assert trace.is_finite("neither")
