@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +36,9 @@ def relative_change(one: Tensor, other: Tensor) -> float:
         return 0.0
     wide = torch.complex128 if one.is_complex() else torch.float64
     a, b = (t.detach().to("cpu", wide) for t in (one, other))
+    plain = [float(t.abs().max()) for t in (a - b, a, b)]
+    if all(map(math.isfinite, plain)):
+        return plain[0] / max(plain[1:]) if max(plain[1:]) > 0 else 0.0
     same = (a == b) | (a.isnan() & b.isnan())
     difference = torch.where(same, 0.0, (a - b).abs()).nan_to_num(posinf=1.0, nan=1.0)
     scale = max(_largest(a), _largest(b))

@@ -316,15 +316,11 @@ class Exposure:
             of_copies: evaluations of averages of the model, which count where itself has none.
         """
         Seen.read([*self._later, *self._trained, *self._evaluated])
-        trained: dict[float, int] = {}
-        for seen in reversed(self._trained):
-            trained |= dict.fromkeys(seen.values(), seen.step)  # the first step stays
-        in_train, in_eval = (
-            set().union(*(seen.values() for seen in self._trained if seen.training is mode))
-            for mode in (True, False)
-        )
-        evaluated = self.validated() or ([] if of_copies is None else of_copies.validated())
-        hits = overlap(trained, evaluated)
+        in_eval: set[float] = set().union(*(s.values() for s in self._trained if not s.training))
+        in_train = (value for s in self._trained if s.training and in_eval for value in s.values())
+        validated = self.validated()
+        evaluated = validated or ([] if of_copies is None else of_copies.validated())
+        hits = overlap(self._trained, evaluated)
         return Row(
             hits,
             **(NONE if hits["evaluated_after_training"] else rescaled(self._trained, evaluated)),
@@ -335,12 +331,12 @@ class Exposure:
             eval_runs=self._steps.runs,
             eval_runs_on_a_new_pass=self._steps.runs_on_a_new_pass,
             eval_trained=len(in_eval),
-            eval_trained_in_both=len(in_eval & in_train),
+            eval_trained_in_both=len(in_eval.intersection(in_train)),
             eval_trained_again=sum(len(s.values()) for s in self._trained if not s.training)
             - len(in_eval),
             truncated=self.truncated,
             shuffled=self.shuffled,
-            evaluated_size=ratio(measured(self._trained), measured(self.validated())),
+            evaluated_size=ratio(measured(self._trained), measured(validated)) if validated else 1.0,
         )
 
     def close(self, *, early: bool) -> None:

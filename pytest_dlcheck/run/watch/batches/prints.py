@@ -109,7 +109,8 @@ def _columns(rows: Tensor) -> Tensor:
 
 
 def _weighed(columns: Tensor) -> Tensor:
-    return (columns * _weights(columns.shape[1], str(columns.device))).sum(1)
+    weights = _weights(columns.shape[1], str(columns.device))
+    return columns.to(weights.dtype).mv(weights)
 
 
 def rounded(prints: Tensor) -> list[float]:

@@ -92,7 +92,7 @@ def _share(found: Row) -> float:
 
 def _heap(found: Sequence[Measured]) -> _Heap | None:
     """The different samples of some batches; None of few, or where they do not fit together."""
-    kept = [(seen.measured, seen.step) for seen in found if seen.measured is not None]
+    kept = [(rows, seen.step) for seen in found if (rows := seen.measured) is not None]
     if len({rows.shape[1] for rows, _ in kept}) != 1:
         return None
     rows = torch.cat([rows.cpu().double() for rows, _ in kept])

@@ -59,6 +59,8 @@ def rotation(trained: Iterable[Seen], evaluated: Sequence[Seen]) -> Row:
         trained: batches that were trained on.
         evaluated: batches of validations.
     """
+    if not evaluated:
+        return Row(rotations=0, rotated_samples=0, rotated_first=None, returned=0)
     ends = sorted({seen.step for seen in evaluated})
     trainings: dict[tuple[int, int], set[float]] = defaultdict(set)
     for seen in trained:

@@ -15,6 +15,15 @@ from pytest_dlcheck.run.watch.batches.sizes import numbers_of
 
 FEW = 16
 """Samples (count) of a pass from which on it says anything by itself."""
+_NOTHING = {
+    "trained_and_evaluated": 0,
+    "evaluated": 0,
+    "evaluated_distinct": 0,
+    "evaluated_after_training": 0,
+    "cleanest": None,
+    "dirtiest": None,
+}
+"""What overlaps where nothing is evaluated."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,7 @@ class Seen:
         phase: of evaluations in a row.
         era: of the parameters.
         asks_gradient: whether the inputs themselves ask for one.
-        measured: some of its numbers, by which its size is told; None where it is not asked for.
+        sized: a copy of what its size is told by; None where it is not asked for.
     """
 
     prints: Prints
@@ -39,7 +48,12 @@ class Seen:
     phase: int = 0
     era: int = 0
     asks_gradient: bool = False
-    measured: Tensor | None = field(default=None, compare=False)
+    sized: Tensor | None = field(default=None, compare=False)
+
+    @property
+    def measured(self) -> Tensor | None:
+        """Some of its numbers, by which its size is told; None where that is not asked for."""
+        return None if self.sized is None else numbers_of(self.sized, self.sized)
 
     def values(self) -> list[float]:
         """The prints as numbers."""
@@ -70,25 +84,32 @@ def seen_of(
     if prints is None:
         return None
     asks_gradient = found.is_leaf and found.requires_grad
-    numbers = numbers_of(found, copy) if size else None
-    return Seen(prints, step, stream, training, phase, era, asks_gradient, numbers)
+    sized = (numbers_of(found) if copy is None else copy) if size else None
+    return Seen(prints, step, stream, training, phase, era, asks_gradient, sized)
 
 
-def overlap(trained: dict[float, int], evaluated: list[Seen]) -> dict[str, int | float | None]:
-    """How much of what is evaluated was trained on before; steps by sample, and what was evaluated."""
-    late = [seen for seen in evaluated if 2 * seen.step >= max(s.step for s in evaluated)]
+def overlap(trained: Sequence[Seen], evaluated: Sequence[Seen]) -> dict[str, int | float | None]:
+    """How much of what is evaluated was trained on before."""
+    if not evaluated:
+        known: set[float] = set().union(*(seen.values() for seen in trained))
+        return {"trained": len(known), **_NOTHING}
+    last = max(seen.step for seen in evaluated)
+    late = [seen for seen in evaluated if 2 * seen.step >= last]
+    began: dict[float, int] = {}
+    for seen in reversed(trained):
+        began |= dict.fromkeys(seen.values(), seen.step)  # the first step stays
     streams: dict[tuple[int, int], list[float]] = defaultdict(list)
     hits: dict[tuple[int, int], int] = defaultdict(int)
     for seen in late:
         values, key = seen.values(), (seen.stream, seen.step)
         streams[key] += values
-        hits[key] += sum(trained.get(v, seen.step) < seen.step for v in values)
+        hits[key] += sum(began.get(v, seen.step) < seen.step for v in values)
     told = {value for seen in evaluated for value in seen.values()}
     count = sum(map(len, streams.values()))
     shares = [hits[key] / len(values) for key, values in streams.items() if len(values) >= FEW]
     return {
-        "trained": len(trained),
-        "trained_and_evaluated": sum(value in told for value in trained),
+        "trained": len(began),
+        "trained_and_evaluated": sum(value in told for value in began),
         "evaluated": count,
         "evaluated_distinct": sum(len(set(values)) for values in streams.values()),
         "evaluated_after_training": sum(hits.values()),
@@ -99,4 +120,4 @@ def overlap(trained: dict[float, int], evaluated: list[Seen]) -> dict[str, int |
 
 def measured(found: Sequence[Seen]) -> list[Tensor]:
     """Numbers of those whose sizes are asked for."""
-    return [seen.measured for seen in found if seen.measured is not None]
+    return [numbers for seen in found if (numbers := seen.measured) is not None]

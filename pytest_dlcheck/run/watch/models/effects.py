@@ -88,8 +88,9 @@ class _Reach:
                 self._methods(base, is_made=is_made)
 
     def _extent(self) -> tuple[int, ...]:
+        """All that a look at the classes depends on, as it only ever grows."""
         made = sum(self._classes.values())
-        return len(self._names), len(self._classes), made, len(self._read)
+        return len(self._names), len(self._classes), made, self._makes_more
 
     def _methods(self, base: type, *, is_made: bool) -> None:
         if package_of(base) in PURE and not issubclass(base, nn.Module):
