@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, Generic
 
 import torch
@@ -34,16 +35,13 @@ class Observer(Generic[S_contra]):
 
     def __init__(self, probes: Iterable[Probe[S_contra]]) -> None:
         self.probes = list(probes)
-        self._heard: dict[str, list[Callable[..., None]]] = {
-            event: list(self._listeners(event)) for event in EVENTS
-        }
+        self._heard = self._listeners()
 
     def begin(self, scene: S_contra, trial: Trial) -> None:
         """The trial begins."""
         for probe in self.probes:
             probe.begin(scene, trial)
-        for event in EVENTS:
-            self._heard[event] = list(self._listeners(event))
+        self._heard = self._listeners()
 
     def step_begins(self, step: int) -> None:
         """A step begins."""
@@ -101,9 +99,17 @@ class Observer(Generic[S_contra]):
         if failure is not None:
             raise failure
 
-    def _listeners(self, event: str) -> Iterator[Callable[..., None]]:
+    def _listeners(self) -> dict[str, list[Callable[..., None]]]:
+        found: dict[str, list[Callable[..., None]]] = {event: [] for event in EVENTS}
         for probe in self.probes:
-            if getattr(type(probe), event) is getattr(Probe, event):
-                continue
-            if not probe.idle or event == "end":
-                yield getattr(probe, event)
+            kind: Any = type(probe)
+            for event in _events_of(kind):
+                if not probe.idle or event == "end":
+                    found[event].append(getattr(probe, event))
+        return found
+
+
+@cache
+def _events_of(kind: type) -> tuple[str, ...]:
+    """Those that a kind of probe overrides."""
+    return tuple(event for event in EVENTS if getattr(kind, event) is not getattr(Probe, event))

@@ -53,7 +53,7 @@ class FrozenFlagProbe(Probe[Scene]):
         if not self._is_due(step):
             return
         roots = {"": self._scene.model, **getattr(self._scene, "beside", {})}
-        if not self._flagged and not any(FLAG in vars(m) for r in roots.values() for m in modules_of(r)):
+        if not self._flagged and not any(map(_holds_a_flag, roots.values())):
             return
         modules = [(_joined(place, n), m) for place, r in roots.items() for n, m in r.named_modules()]
         said = [(name, module) for name, module in modules if FLAG in vars(module)]
@@ -100,6 +100,10 @@ def _row(flagged: _Flagged) -> Row:
 
 def _joined(place: str, name: str) -> str:
     return ".".join(part for part in (place, name) if part)
+
+
+def _holds_a_flag(root: nn.Module) -> bool:
+    return any([FLAG in module.__dict__ for module in modules_of(root)])  # noqa: C419  quicker
 
 
 def _is_flagged(module: nn.Module) -> bool:

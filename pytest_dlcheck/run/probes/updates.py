@@ -18,10 +18,10 @@ from pytest_dlcheck.trial import Trial
 
 SAMPLE = 1024
 """Elements read of each parameter: an L2 norm then is off by about 1 / sqrt(2 * 1024) = 2 %."""
-
-
+WHOLE = 4 * SAMPLE
+"""Elements up to which a parameter is copied whole, and sampled later: that takes no gathering."""
 HELD = 1 << 18
-"""Sampled elements that wait to be normed at most: a few megabytes."""
+"""Elements that wait to be normed at most: a few megabytes."""
 
 
 class UpdateProbe(Probe[Scene]):
@@ -38,6 +38,7 @@ class UpdateProbe(Probe[Scene]):
         self._samples: dict[int, tuple[_Layout, list[_Samples]]] = {}
         self._before: dict[int, list[tuple[_Samples, Tensor]]] = {}
         self._moves: list[_Move] = []
+        self._held = 0
 
     def before_update(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Keep a sample of each parameter."""
@@ -47,13 +48,10 @@ class UpdateProbe(Probe[Scene]):
     def after_update(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Compare."""
         for samples, before in self._before.pop(id(optimizer), ()):
-            self._moves.append(_Move(step, samples, before, samples.read().sub_(before)))
-            if sum(move.before.numel() for move in self._moves) > HELD:
+            self._moves.append(_Move(step, samples, before, samples.read()))
+            self._held += samples.held
+            if self._held > HELD:
                 self._measure()
-
-    def flush(self) -> None:
-        """Read back."""
-        self._measure()
 
     def filled(self) -> Mapping[str, Matrix]:
         """Both norms."""
@@ -81,14 +79,13 @@ class UpdateProbe(Probe[Scene]):
 
     def _measure(self) -> None:
         """Norm what waits: the steps of one layout together, so that few operations do for all."""
-        moves, self._moves = self._moves, []
+        moves, self._moves, self._held = self._moves, [], 0
         for samples in dict.fromkeys(move.samples for move in moves):
             some = [move for move in moves if move.samples is samples]
-            for table, parts in (
-                (self._updates, [move.moved for move in some]),
-                (self._sizes, [move.before for move in some]),
-            ):
-                for move, numbers in zip(some, samples.norms(parts), strict=True):
+            before = samples.sampled([move.before for move in some])
+            after = samples.sampled([move.after for move in some])
+            for table, read in ((self._updates, after.sub_(before)), (self._sizes, before)):
+                for move, numbers in zip(some, samples.norms(read), strict=True):
                     table.put(move.step, samples.sites, numbers)
 
 
@@ -105,23 +102,36 @@ class _Samples:
     def __init__(self, parameters: dict[str, nn.Parameter]) -> None:
         self.sites = list(parameters)
         self._parameters = list(parameters.values())
-        self._parts = [sample_of(p) for p in self._parameters]
-        self._lengths = [part.numel() for part in self._parts]
+        self._parts = [_part_of(p) for p in self._parameters]
+        self._copied = [part.numel() for part in self._parts]
+        self.held = sum(self._copied)
+        """Elements of a reading."""
+        sizes = [p.numel() for p in self._parameters]
+        self._strides = [stride_over(size) if size <= WHOLE else 1 for size in sizes]
+        self._lengths = [-(-n // s) for n, s in zip(self._copied, self._strides, strict=True)]
         self._scales = [
             math.sqrt(p.numel() / max(1, length))
             for p, length in zip(self._parameters, self._lengths, strict=True)
         ]
 
     def read(self) -> Tensor:
-        """What they hold now; a sample lies in its parameter's own memory, unless that has moved."""
+        """What they hold now; a part lies in its parameter's own memory, unless that has moved."""
         for index, (p, part) in enumerate(zip(self._parameters, self._parts, strict=True)):
             if part.data_ptr() != p.data_ptr():
-                self._parts[index] = sample_of(p)
-        return _widened(torch.cat(self._parts))
+                self._parts[index] = _part_of(p)
+        return torch.cat(self._parts)
 
-    def norms(self, several: list[Tensor]) -> list[list[float]]:
-        """The L2 norm of each parameter's part, scaled to the whole parameter, of each reading."""
-        parts = torch.split(torch.stack(several), self._lengths, 1)
+    def sampled(self, several: list[Tensor]) -> Tensor:
+        """The samples of several readings, a row each."""
+        read = _widened(torch.stack(several))
+        if self._lengths == self._copied:
+            return read
+        parts = zip(torch.split(read, self._copied, 1), self._strides, strict=True)
+        return torch.cat([part[:, ::stride] for part, stride in parts], 1)
+
+    def norms(self, read: Tensor) -> list[list[float]]:
+        """The L2 norm of each parameter's sample, scaled to the whole parameter, of each reading."""
+        parts = torch.split(read, self._lengths, 1)
         found: list[list[float]] = torch.stack(
             [torch.linalg.vector_norm(part, dim=1) for part in parts], 1
         ).tolist()
@@ -130,12 +140,12 @@ class _Samples:
 
 @dataclass(frozen=True, eq=False)
 class _Move:
-    """How far the sampled elements moved at a step, and what they were before it."""
+    """What parameters were before a step and after it."""
 
     step: int
     samples: _Samples
     before: Tensor
-    moved: Tensor
+    after: Tensor
 
 
 def _widened(tensor: Tensor) -> Tensor:
@@ -148,16 +158,24 @@ def sample_of(parameter: Tensor) -> Tensor:
     The stride has no common divisor with the number of elements, so that it does not keep to a few
     channels.
     """
+    return _every(parameter, stride_over(parameter.numel()))
+
+
+def _part_of(parameter: Tensor) -> Tensor:
+    """All of a small parameter's memory, a sample of a larger one's."""
+    return _every(parameter, 1) if parameter.numel() <= WHOLE else sample_of(parameter)
+
+
+def _every(parameter: Tensor, stride: int) -> Tensor:
     flat = parameter.detach()
-    numel = flat.numel()
     if not flat.is_contiguous() and not torch.ops.aten.is_non_overlapping_and_dense(flat):
         flat = flat.reshape(-1)
-    stride = _stride(numel)
-    return flat.as_strided((-(-numel // stride),), (stride,))
+    return flat.as_strided((-(-flat.numel() // stride),), (stride,))
 
 
 @lru_cache(maxsize=1024)
-def _stride(numel: int) -> int:
+def stride_over(numel: int) -> int:
+    """The stride of a sample of so many elements."""
     stride = max(1, numel // SAMPLE)
     while math.gcd(stride, numel) > 1:
         stride += 1

@@ -220,14 +220,14 @@ class Watcher(Forwards):
 
     def _rest(self, strand: Strand) -> None:
         """Until somebody wants to look again, only one strand is told of what happens."""
-        looks = self.neglected.following(self.backwards), self.taught.following(self.backwards)
-        until = min(self._targets.next, *looks)
         is_busy = strand.is_looked_at or strand.rank is not None or self.evaluations.phases.are_open
-        steps = self._until(strand)
-        is_due = until <= self.backwards or steps <= strand.step
-        if self._outside.calls.are_all_heard or is_busy or is_due or not strand.scene:
+        if is_busy or self._outside.calls.are_all_heard or not strand.scene:
             return
         if self._losses:  # a step within a backward: what follows is heard event by event
+            return
+        looks = self.neglected.following(self.backwards), self.taught.following(self.backwards)
+        until, steps = min(self._targets.next, *looks), self._until(strand)
+        if until <= self.backwards or steps <= strand.step:
             return
         self._targets.skip(0)
         self._compared = None

@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from pytest_dlcheck.recipe import Recipe
-from pytest_dlcheck.run.probes.updates import sample_of
+from pytest_dlcheck.run.probes.batches import BatchProbe, copy_of, fingerprint
+from pytest_dlcheck.run.probes.updates import WHOLE, sample_of
 from pytest_dlcheck.run.trial_runner import Request, run_trial
 from pytest_dlcheck.trial import Terms
 
@@ -174,6 +175,33 @@ def test_a_sample_does_not_keep_to_a_few_columns():
 
     assert sample_of(torch.arange(1024).repeat(1024, 1)).unique().numel() > 100
     assert sample_of(weight).any()
+
+
+@pytest.mark.parametrize("inputs", [1500, WHOLE, 3 * WHOLE])
+def test_norms_are_those_of_a_sample_whether_all_was_copied_or_not(inputs):
+    torch.manual_seed(0)
+    model = nn.Linear(inputs, 2)
+    before = [p.detach().clone() for p in (model.weight, model.bias)]
+
+    trace = trained(lambda: regression(model, inputs=torch.randn(4, inputs)), steps=1)
+
+    for name, old, new in zip(("weight", "bias"), before, (model.weight, model.bias), strict=True):
+        scale = (old.numel() / sample_of(old).numel()) ** 0.5
+        moved = (sample_of(new) - sample_of(old)).norm().item() * scale
+        assert trace["parameter_norm"].column(name)[0] == pytest.approx(sample_of(old).norm() * scale)
+        assert trace["update_norm"].column(name)[0] == pytest.approx(moved)
+
+
+def test_batches_of_several_sizes_and_kinds_keep_the_order_of_their_steps():
+    batches = [torch.randn(64, 32), torch.randn(9, 3), torch.arange(2000), torch.randn(64, 32)]
+    probe = BatchProbe()
+
+    for step, batch in enumerate(batches):
+        probe.copied(step, copy_of(batch))
+    found = probe.filled()["batch_fingerprint"]
+
+    assert found.steps == (0, 1, 2, 3)
+    assert found.values == tuple(fingerprint(batch).item() for batch in batches)
 
 
 def test_activations_of_modules_without_children():

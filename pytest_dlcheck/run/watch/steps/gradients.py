@@ -115,10 +115,10 @@ class Gradients:
 
     def are_unchanged(self) -> bool:
         """Whether they are the very gradients that were there when last looked at."""
-        return all(
-            held is not None and held.is_that_of(parameter)
-            for parameter, held in zip(self._witnesses, self._held, strict=True)
-        )
+        for parameter, held in zip(self._witnesses, self._held, strict=True):
+            if held is None or not held.is_that_of(parameter):
+                return False
+        return True
 
     def are_given(self) -> bool:
         """Whether any of them is new, or changed, and not 0; reads the device."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pytest_dlcheck.run.probes.gradients import norms
 from pytest_dlcheck.run.probes.updates import sample_of
 from pytest_dlcheck.run.sampling import TENSORS, Due
+from pytest_dlcheck.run.walking import modules_of
 from pytest_dlcheck.run.watch.scene import census, parameters_of
 from pytest_dlcheck.run.watch.steps.gradients import Held
 from pytest_dlcheck.run.watch.steps.of_nobody import of_nobody
@@ -71,8 +72,12 @@ class Newcomers:
                 self._look(named, new, optimizer)
 
     def _has_others(self, model: nn.Module) -> bool:
-        parameters = (p for m in model.modules() for p in m._parameters.values())  # noqa: SLF001  quick
-        return any(p is not None and id(p) not in self._names for p in parameters)
+        names = self._names
+        for module in modules_of(model):
+            for p in module._parameters.values():  # noqa: SLF001  quick
+                if p is not None and id(p) not in names:
+                    return True
+        return False
 
     def rows(self, stepped: set[int]) -> Iterator[Row]:
         """A row for each that nobody steps, as coverage has them.
