@@ -306,9 +306,9 @@ def _alike(watcher: Watcher, strand: Strand) -> int:
 
 
 def _names(strand: Strand, kept: Iterable[int]) -> Iterator[str]:
-    """What the model calls these parameters."""
-    names = {key: name for name, key in strand.key_of.items()}
-    return (names[key] for key in kept if key in names)
+    """What the model calls these parameters, in its order."""
+    names, wanted = {key: name for name, key in strand.key_of.items()}, set(kept)
+    return (name for key, name in names.items() if key in wanted)
 
 
 def _taught(watcher: Watcher, strand: Strand) -> dict[str, str | int]:
