@@ -53,10 +53,15 @@ def loop(model: nn.Module, x: torch.Tensor, y: torch.Tensor, steps: int) -> Loop
     return run
 
 
-def mlp() -> Loop:
-    """A two-layer MLP, about 0.25 ms a step, 1,000 steps."""
+def mlp(batch: int = 64) -> Loop:
+    """A two-layer MLP, 1,000 steps: the smallest, of about 0.2 ms where this was written."""
     model = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 10))
-    return loop(model, torch.randn(64, 32), torch.randint(10, (64,)), 1000)
+    return loop(model, torch.randn(batch, 32), torch.randint(10, (batch,)), 1000)
+
+
+def mlp256() -> Loop:
+    """The same on batches that make it the 0.25 ms a step of the budget there."""
+    return mlp(256)
 
 
 def cnn() -> Loop:
@@ -171,7 +176,7 @@ def told(pairs: Sequence[tuple[Run, Run]]) -> Iterator[str]:
     yield f"beginning and judging: {1e3 * around:.1f} ms, {100 * around / bare:.2f} %"
 
 
-WORKLOADS = {make.__name__: make for make in (mlp, cnn, transformer, resnet18)}
+WORKLOADS = {make.__name__: make for make in (mlp, mlp256, cnn, transformer, resnet18)}
 
 
 def main(repeats: int, names: Sequence[str]) -> None:
