@@ -9,11 +9,13 @@ from typing import ClassVar
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults import reseeding, slices
 from pytest_dlcheck.faults.data_edits import edited_again
+from pytest_dlcheck.faults.redrawn import drawn_alike
 from pytest_dlcheck.faults.repeats import in_a_row
+from pytest_dlcheck.faults.restarts import begun_anew, only_first_batches
 from pytest_dlcheck.faults.weighting import never_drawn, weighs_classes
 from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
-from pytest_dlcheck.verdict import Measure, Suspect, Verdict
+from pytest_dlcheck.verdict import Measure, Verdict
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,16 @@ class BatchesAreFresh(Check):
     were drawn by lot. One batch that was read once may be meant (overfitting a batch): advice, and so
     is a loader of several batches that is begun anew at every step, or for a batch that is then used
     for several. Rows that are cut by hand from a tensor, always the same ones, while most are never
-    used, are advice too. It fails, besides, where reading samples edits what the data set has stored of
-    them, in two passes, and the second change begins where the first has ended: noise that adds up, or
-    a scaling that is done again. Rows of the arrays that it keeps are compared before and after a read.
-    And it fails where a ``WeightedRandomSampler`` has fewer than a tenth as many weights as there are
-    samples, and they differ: one per class, while it wants one per sample. Others that leave out many
-    are advice. So does a global generator (torch, numpy, python) that is seeded with the same number in
-    most steps, ``enough`` in a row, and drawn from before their backward, as for noise; with one batch,
-    or seeded within a forward, it is advice.
+    used, are advice too. It fails where the batch is put together anew in every step and is the same,
+    of rows out of order in an array of five such batches, while nothing that lives on holds the rows
+    or their numbers: a generator is made anew each time. It fails, besides, where reading samples edits
+    what the data set has stored of them, in two passes, and the second change begins where the first
+    has ended: noise that adds up, or a scaling that is done again. Rows of the arrays that it keeps are
+    compared before and after a read. And it fails where a ``WeightedRandomSampler`` has fewer than a
+    tenth as many weights as there are samples, and they differ: one per class, while it wants one per
+    sample. Others that leave out many are advice. So does a global generator (torch, numpy, python)
+    that is seeded with the same number in most steps, ``enough`` in a row, and drawn from before their
+    backward, as for noise; with one batch, or seeded within a forward, it is advice.
 
     **What it cannot see.** Which samples are in a batch; data that is no tensor argument of the model;
     slices that are copied, as to another device, or cut once before the loop, which may be meant; edits
@@ -49,7 +53,9 @@ class BatchesAreFresh(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop", "batch_fingerprint"})
-    glances: ClassVar[frozenset[str]] = frozenset({"edited", "reseeded", "slices", "weighted_draws"})
+    glances: ClassVar[frozenset[str]] = frozenset(
+        {"edited", "redrawn", "reseeded", "slices", "weighted_draws"}
+    )
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION, Effect.LEARNING})
     judges_divergence: ClassVar[bool] = True
@@ -85,28 +91,16 @@ class BatchesAreFresh(Check):
         by_lot = length * (1 - (1 - 1 / max(1, length)) ** seen)
         few = max(1, int(by_lot / 2)) if at_each_step else 1
         if restarts and distinct <= few:
-            return self.failed(
-                f"{distinct} distinct batches in {seen} recorded steps ({few + 1} or more should be)",
-                Measure("distinct batches", distinct, "count", few + 1, ">="),
-                suspects=[
-                    Suspect("data", f"{passes} passes over a loader of {length} batches, 1 batch each")
-                ],
-                cause="the data loader is begun anew at every step: next(iter(loader)) inside the loop",
-                remedy="iterate over the loader: for batch in loader",
-            )
-        if again is not None and distinct > 1 and not again.flag("within"):
-            return self.failed_by(reseeding.fault(again, self.enough))
+            counts = {"distinct": distinct, "seen": seen, "few": few}
+            return self.failed_by(begun_anew(**counts, passes=passes, length=length))
+        if fault := drawn_alike(trace, again, seen=seen, distinct=distinct, enough=self.enough):
+            return self.failed_by(fault)
         advice = by_hand if distinct == 1 else []
         advice += filter(None, [never_drawn(weighted), reseeding.advice(again)])
         if distinct == 1 and length > 1 and row.integer("fresh_batches"):
             advice.append(f"every step sees the same batch, of {length} that the loader has")
-        elif restarts and (turns := in_a_row(trace.series("batch_fingerprint"))) > 1:
-            advice.append(
-                f"a batch is used for {turns} steps in a row, and the loader, of {length} batches, "
-                "is begun anew for the next: only first batches are used"
-            )
         elif restarts:
-            advice.append("the loader is begun anew at every step: only first batches are used")
+            advice.append(only_first_batches(in_a_row(trace.series("batch_fingerprint")), length))
         return self.passed(story, measure, advice=advice) if distinct > 1 or advice else self._full(seen)
 
     def _full(self, seen: int) -> Verdict:
@@ -138,6 +132,10 @@ class BatchesAreFresh(Check):
         drawn = _example([float(i) for i in range(20)], 20, 2, weighted_draws=few)
         yield Example("a weight per class", (drawn,), ("data",))
         again = Row(call="torch.manual_seed(0)", line="train.py:31", alike=20, in_a_row=20, steps=20)
+        lot = Row(alike=9, rows=64, of=25)
+        none = Row(loader_length=0, loader_batches=0, loader_passes=0, steps=60, fresh_batches=0)
+        alike = _example([1.0] * 20, 0, 0, loop=none, redrawn=lot)
+        yield Example("a generator made in every step", (alike,), ("data",))
         noise = _example([float(i) for i in range(20)], 20, 2, reseeded=again)
         yield Example("seeded in every step", (noise,), ("train.py:31",))
 

@@ -41,6 +41,7 @@ from . import (
     faults_of_pairs,
     faults_of_plateaus,
     faults_of_posteriors,
+    faults_of_redrawn,
     faults_of_references,
     faults_of_replaced_parts,
     faults_of_resets,
@@ -90,6 +91,7 @@ ADDED = (
     faults_of_weighted_draws,
     faults_of_plateaus,
     faults_of_posteriors,
+    faults_of_redrawn,
     faults_of_seeds,
 )
 """Importing them adds their cases to CASES."""
@@ -139,6 +141,7 @@ QUIET += [
     *faults_of_copying.QUIET,
     *faults_of_opponents.QUIET,
     *faults_of_padding_masks.QUIET,
+    *faults_of_redrawn.QUIET,
     *faults_of_references.QUIET,
     *unusual.QUIET,
 ]
@@ -224,6 +227,7 @@ DISTURBED = [
     neighbours.actor_and_critic_share_an_encoder,
     neighbours.schedule_of_steps_with_warm_up,
     faults_of_seeds.dropout_seeded_in_every_step,
+    faults_of_redrawn.windows_drawn_by_a_generator_made_in_each_step,
 ]
 
 

@@ -25,6 +25,7 @@ from pytest_dlcheck.run.sampling import WATCHED, Due
 from pytest_dlcheck.run.through_time import ThroughTime
 from pytest_dlcheck.run.watch.batches.exposure import Exposure
 from pytest_dlcheck.run.watch.batches.loading import Loading
+from pytest_dlcheck.run.watch.batches.redrawn import Redrawn
 from pytest_dlcheck.run.watch.batches.slices import Slices
 from pytest_dlcheck.run.watch.batches.weighting import Weighting
 from pytest_dlcheck.run.watch.discarded import Fate
@@ -94,6 +95,7 @@ class Strand(Applied, Owned):
         self.parts, self.drops = Parts(), Drops(list(parameters_of(optimizer)))
         self.exposure = Exposure(list(parameters_of(optimizer)))
         self.exposure_of_copies, self.slices, self.weighting = Exposure(), Slices(), Weighting()
+        self.redrawn = Redrawn()
         self.sensitive = sensitive(scene.model)
         self.mode_matters = bool(self.sensitive)
         self.normalizes = any(isinstance(m, _NormBase) for m in self.sensitive)
@@ -186,6 +188,8 @@ class Strand(Applied, Owned):
         copy = None
         if self._is_sampled:
             self.was_called = True
+            if self.redrawn.is_open:
+                self.redrawn.sees(self.step, arguments)
             copy = copy_of(arguments)
             if copy is None:
                 self.observer.batch(self.step, arguments)

@@ -65,6 +65,7 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     record.facts["likeness"] = tuple(watcher.likeness.rows(strand.keys, trained, id(strand)))
     record.facts |= {
         "slices": (strand.slices.row(),),
+        "redrawn": (strand.redrawn.row(),),
         "weighted_draws": strand.weighting.rows(),
         "reseeded": watcher.seeds.rows(id(strand), strand.step),
     }

@@ -1,0 +1,154 @@
+"""Whether a loop draws its batch anew in every step, and it is the same each time. No judgement.
+
+Whoever means one batch cuts it once, or keeps the numbers of its rows. So this is told only of batches
+that stand in an array of many more rows, out of order, while nothing that lives from one step to the
+next holds either the rows or their numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from pytest_dlcheck.run.living import held, near
+from pytest_dlcheck.run.rows_within import Numbers, is_array, on_the_host, places, turned
+from pytest_dlcheck.run.tree import first_tensor
+from pytest_dlcheck.run.watch.batches.few import Few
+from pytest_dlcheck.run.watch.batches.keepsakes import Keepsakes, kinds
+from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
+from pytest_dlcheck.trace import Row
+
+ALIKE = 8
+"""Batches (count) that are the same before their rows are looked for."""
+NUMBERS = 128
+"""Numbers of a batch that are compared with those of the first."""
+ROWS = 16
+"""Rows of a batch that are looked for, and"""
+FEWEST = 8
+"""how many of them must stand in one place each, out of order: by chance one draw in 40,000 is."""
+FRAMES = 4
+"""Functions around the call in which an array is looked for, with all that their variables lead to."""
+PARTS = 5
+"""Batches that the array would make, at least."""
+
+
+class Redrawn:
+    """What one strand's model is called on in order to train, on sampled steps."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        """Whether it may still be one batch that is always made anew."""
+        self._first: Few | None = None
+        self._last: StorageWeakRef | None = None
+        self._step, self._alike = -1, 0
+        self._kept: Keepsakes | None = None
+        self._rows = self._of = 0
+        self._has_asked_all = self._is_sure = False
+
+    def sees(self, step: int, arguments: Any) -> None:
+        """The model is called in order to train.
+
+        Args:
+            step: of its optimizer.
+            arguments: what it is called on.
+        """
+        given = first_tensor(arguments)
+        if (
+            given is None
+            or not is_array(given)
+            or given.requires_grad
+            or not self._is_the_same_anew(given)
+        ):
+            self._close()
+            return
+        self._alike += step != self._step
+        self._step = step
+        if self._alike == ALIKE:
+            self._look_for_the_rows(given)
+        elif self._alike > ALIKE and self._kept is not None:
+            self._look_again(given, self._kept)
+
+    def row(self) -> Row:
+        """What was seen, in numbers."""
+        return Row(alike=self._alike if self._is_sure else 0, rows=self._rows, of=self._of)
+
+    def _is_the_same_anew(self, given: Tensor) -> bool:
+        memory = StorageWeakRef(given.untyped_storage())  # type: ignore[no-untyped-call]
+        first, last, self._last = self._first, self._last, memory
+        if first is None or last is None:
+            is_batch = given.dim() > 0 and len(given) >= FEWEST and given.numel() > 0
+            self._first = _sample(given) if is_batch else None
+            return self._first is not None
+        if memory.cdata == last.cdata or given.shape != first.shape:
+            return False
+        return _sample(given).is_as(first)
+
+    def _look_for_the_rows(self, given: Tensor) -> None:
+        wanted = on_the_host(given[:ROWS]).reshape(min(ROWS, len(given)), -1)
+        frame, found = frame_of_the_loop(), None
+        for thing in near(frame, FRAMES):
+            ways = (thing, turned(thing)) if is_array(thing) else ()
+            found = next(filter(None, (_among_others(wanted, way, len(given)) for way in ways)), None)
+            if found is not None:
+                break
+        if found is None:
+            self._close()
+            return
+        standing, self._of = found
+        self._rows = len(given)
+        self._kept = Keepsakes(wanted, standing, given)
+        wanted_types = kinds()
+        self._kept.gather(each for each in near(frame, FRAMES) if type(each) in wanted_types)
+
+    def _look_again(self, given: Tensor, kept: Keepsakes) -> None:
+        """A step later: nothing near by may have kept them, and then nothing at all."""
+        if not (kept.are_rows_of(given) and kept.are_gone()):
+            self._close()
+        elif self._has_asked_all:
+            self.is_open, self._is_sure, self._kept = False, True, None
+        else:
+            self._has_asked_all = True
+            kept.gather(held(frame_of_the_loop(), kinds()))
+
+    def _close(self) -> None:
+        self.is_open, self._kept, self._first, self._last = False, None, None, None
+
+
+def _sample(given: Tensor) -> Few:
+    """Numbers from all of a batch, and from all places of its rows."""
+    flat = given.detach().reshape(-1)
+    stride, row = max(1, len(flat) // NUMBERS), max(1, len(flat) // len(given))
+    while math.gcd(stride, row) > 1:
+        stride += 1
+    return Few(given.shape, flat[::stride].clone())
+
+
+def _among_others(wanted: Numbers, numbers: Any, count: int) -> tuple[Numbers, int] | None:
+    """Where rows stand among many others, out of order, and how many batches these would make.
+
+    Args:
+        wanted: the rows.
+        numbers: the array.
+        count: rows of the whole batch.
+    """
+    if numbers is None or not numbers.ndim or len(numbers) < PARTS * count:
+        return None
+    found = places(wanted, numbers)
+    if found is None:
+        return None
+    standing, lines = found
+    alone = standing[standing >= 0]
+    if len(np.unique(alone)) < FEWEST or not is_out_of_order(alone):
+        return None
+    batches = lines.rows // (lines.span * count)
+    return (standing, batches) if batches >= PARTS else None
+
+
+def is_out_of_order(numbers: Numbers) -> bool:
+    """Whether they neither rise nor fall from one to the next."""
+    steps = np.diff(numbers)
+    return bool((steps > 0).any() and (steps < 0).any())
