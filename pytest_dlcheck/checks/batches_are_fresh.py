@@ -11,7 +11,7 @@ from pytest_dlcheck.faults import reseeding, slices
 from pytest_dlcheck.faults.data_edits import edited_again
 from pytest_dlcheck.faults.redrawn import drawn_alike
 from pytest_dlcheck.faults.repeats import in_a_row
-from pytest_dlcheck.faults.restarts import begun_anew, only_first_batches
+from pytest_dlcheck.faults.restarts import begun_anew, one_of_several, only_first_batches
 from pytest_dlcheck.faults.weighting import never_drawn, weighs_classes
 from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
@@ -29,19 +29,20 @@ class BatchesAreFresh(Check):
     steps, over the whole window and never between neighbours (SAM, LBFGS, GANs and PPO use a batch
     several times). It fails where ``enough`` steps all saw one batch although the loader was begun anew
     at every one of them, or where no more than half as many batches differ as would if each first batch
-    were drawn by lot. One batch that was read once may be meant (overfitting a batch): advice, and so
-    is a loader of several batches that is begun anew at every step, or for a batch that is then used
-    for several. Rows that are cut by hand from a tensor, always the same ones, while most are never
-    used, are advice too. It fails where the batch is put together anew in every step and is the same,
-    of rows out of order in an array of five such batches, while nothing that lives on holds the rows
-    or their numbers: a generator is made anew each time. It fails, besides, where reading samples edits
-    what the data set has stored of them, in two passes, and the second change begins where the first
-    has ended: noise that adds up, or a scaling that is done again. Rows of the arrays that it keeps are
-    compared before and after a read. And it fails where a ``WeightedRandomSampler`` has fewer than a
-    tenth as many weights as there are samples, and they differ: one per class, while it wants one per
-    sample. Others that leave out many are advice. So does a global generator (torch, numpy, python)
-    that is seeded with the same number in most steps, ``enough`` in a row, and drawn from before their
-    backward, as for noise; with one batch, or seeded within a forward, it is advice.
+    were drawn by lot. So it does where that is true of one of several loaders, and gradients come back
+    from what models make of it. One batch that was read once may be meant (overfitting a batch):
+    advice, and so is a loader of several batches that is begun anew at every step, or for a batch that
+    is then used for several. Rows that are cut by hand from a tensor, always the same ones, while most
+    are never used, are advice too. It fails where the batch is put together anew in every step and is
+    the same, of rows out of order in an array of five such batches, while nothing that lives on holds
+    the rows or their numbers: a generator is made anew each time. It fails, besides, where reading
+    samples edits what the data set has stored of them, in two passes, and the second change begins
+    where the first has ended: noise that adds up, or a scaling that is done again. Rows of the arrays
+    that it keeps are compared before and after a read. And it fails where a ``WeightedRandomSampler``
+    has fewer than a tenth as many weights as there are samples, and they differ: one per class, while
+    it wants one per sample. Others that leave out many are advice. So does a global generator (torch,
+    numpy, python) that is seeded with the same number in most steps, ``enough`` in a row, and drawn
+    from before their backward, as for noise; with one batch, or seeded within a forward, it is advice.
 
     **What it cannot see.** Which samples are in a batch; data that is no tensor argument of the model;
     slices that are copied, as to another device, or cut once before the loop, which may be meant; edits
@@ -54,7 +55,7 @@ class BatchesAreFresh(Check):
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop", "batch_fingerprint"})
     glances: ClassVar[frozenset[str]] = frozenset(
-        {"edited", "redrawn", "reseeded", "slices", "weighted_draws"}
+        {"edited", "redrawn", "reseeded", "restarted", "slices", "weighted_draws"}
     )
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION, Effect.LEARNING})
@@ -74,8 +75,8 @@ class BatchesAreFresh(Check):
         trace = evidence.the("watch")
         if fault := next(edited_again(trace.rows("edited")), None):
             return self.failed_by(fault, Effect.STABILITY, Effect.PROGRESS)
-        weighted = trace.row("weighted_draws")
-        if fault := weighs_classes(weighted):
+        weighted, begun = trace.row("weighted_draws"), trace.rows("restarted")
+        if fault := weighs_classes(weighted) or one_of_several(begun, self.enough, self.anew):
             return self.failed_by(fault)
         row, prints = trace.row("loop"), trace.series("batch_fingerprint").values
         seen, distinct = len(prints), len(set(prints))
@@ -91,8 +92,7 @@ class BatchesAreFresh(Check):
         by_lot = length * (1 - (1 - 1 / max(1, length)) ** seen)
         few = max(1, int(by_lot / 2)) if at_each_step else 1
         if restarts and distinct <= few:
-            counts = {"distinct": distinct, "seen": seen, "few": few}
-            return self.failed_by(begun_anew(**counts, passes=passes, length=length))
+            return self.failed_by(begun_anew(distinct, seen, few, passes=passes, length=length))
         if fault := drawn_alike(trace, again, seen=seen, distinct=distinct, enough=self.enough):
             return self.failed_by(fault)
         advice = by_hand if distinct == 1 else []
@@ -111,11 +111,10 @@ class BatchesAreFresh(Check):
     @classmethod
     def healthy(cls) -> Iterable[Example]:
         """Batches that change; one batch that was read once."""
-        yield Example("fresh", (_example([float(i) for i in range(20)], 20, 2),))
+        yield Example("fresh", (_example(_FRESH, 20, 2),))
         yield Example("one batch, overfitted", (_example([1.0] * 20, 1, 1),))
         cut = Row(looked=20, rows=50, of=1000, asked=0)
-        row = Row(loader_length=0, loader_batches=0, loader_passes=0, steps=60, fresh_batches=0)
-        yield Example("the first rows", (_example([1.0] * 20, 0, 0, loop=row, slices=cut),))
+        yield Example("the first rows", (_example([1.0] * 20, 0, 0, loop=_BY_HAND, slices=cut),))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
@@ -123,21 +122,25 @@ class BatchesAreFresh(Check):
         yield Example("next(iter(loader))", (_example([1.0] * 20, 20, 20),), ("data",))
         seeded = _example([i // 5 for i in range(20)], 20, 20)
         yield Example("next(iter(loader)) of a loader with a seed", (seeded,), ("data",))
-        adds_up = Row(
-            name="Faces.images", rows=64, passes=2, given=True, drift=0.02, first=1.0, size=0.1
-        )
-        noisy = _example([float(i) for i in range(20)], 20, 2, edited=adds_up)
+        change = {"given": True, "drift": 0.02, "first": 1.0, "size": 0.1}
+        adds_up = Row(change, name="Faces.images", rows=64, passes=2)
+        noisy = _example(_FRESH, 20, 2, edited=adds_up)
         yield Example("noise added in place", (noisy,), ("data",))
         few = Row(weights=10, weighted=10, weighted_samples=1000, uneven=True, weighted_by="a sampler")
-        drawn = _example([float(i) for i in range(20)], 20, 2, weighted_draws=few)
+        drawn = _example(_FRESH, 20, 2, weighted_draws=few)
         yield Example("a weight per class", (drawn,), ("data",))
+        begun = Row(begun=20, length=9, compared=19, trained=19, others=1, steps=20)
+        second = _example(_FRESH, 40, 21, restarted=begun)
+        yield Example("next(iter(loader)) of a second loader", (second,), ("data",))
         again = Row(call="torch.manual_seed(0)", line="train.py:31", alike=20, in_a_row=20, steps=20)
-        lot = Row(alike=9, rows=64, of=25)
-        none = Row(loader_length=0, loader_batches=0, loader_passes=0, steps=60, fresh_batches=0)
-        alike = _example([1.0] * 20, 0, 0, loop=none, redrawn=lot)
+        alike = _example([1.0] * 20, 0, 0, loop=_BY_HAND, redrawn=Row(alike=9, rows=64, of=25))
         yield Example("a generator made in every step", (alike,), ("data",))
-        noise = _example([float(i) for i in range(20)], 20, 2, reseeded=again)
+        noise = _example(_FRESH, 20, 2, reseeded=again)
         yield Example("seeded in every step", (noise,), ("train.py:31",))
+
+
+_FRESH = [float(i) for i in range(20)]
+_BY_HAND = Row(loader_length=0, loader_batches=0, loader_passes=0, steps=60, fresh_batches=0)
 
 
 def _example(prints: list[float], batches: int, passes: int, **more: Row) -> Trace:

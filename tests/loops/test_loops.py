@@ -45,6 +45,7 @@ from . import (
     faults_of_references,
     faults_of_replaced_parts,
     faults_of_resets,
+    faults_of_restarts,
     faults_of_scales,
     faults_of_schedules,
     faults_of_seeds,
@@ -92,6 +93,7 @@ ADDED = (
     faults_of_plateaus,
     faults_of_posteriors,
     faults_of_redrawn,
+    faults_of_restarts,
     faults_of_seeds,
 )
 """Importing them adds their cases to CASES."""
@@ -142,6 +144,7 @@ QUIET += [
     *faults_of_opponents.QUIET,
     *faults_of_padding_masks.QUIET,
     *faults_of_redrawn.QUIET,
+    *faults_of_restarts.QUIET,
     *faults_of_references.QUIET,
     *unusual.QUIET,
 ]

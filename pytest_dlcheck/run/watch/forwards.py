@@ -27,6 +27,7 @@ class Forwards(Ensemble):
             self.new_classes.pass_begins(loader, self.loading.length, self.steps)
         if self.new_classes.open is not None:
             self.new_classes.open.add(batch)
+        self.restarts.read(loader, batch)
         self._outside.batch_is_read(loader, batch)
         self._targets.batch_is_read(batch, loader)
         self._first_calls.batch_is_read(loader, batch)
@@ -54,6 +55,7 @@ class Forwards(Ensemble):
             self.judged.called(module, arguments, loading.source if loading else 0, self.steps)
             return
         self._targets.is_called(module, arguments)
+        self.restarts.is_called(module, arguments)
         self.likeness.called(module, self.backwards)
         for strand in self.strands:
             if strand.scene is not None and strand.scene.model is module:

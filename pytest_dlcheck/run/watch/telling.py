@@ -66,6 +66,7 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     record.facts |= {
         "slices": (strand.slices.row(),),
         "redrawn": (strand.redrawn.row(),),
+        "restarted": watcher.restarts.rows(strand.keys, strand.step),
         "weighted_draws": strand.weighting.rows(),
         "reseeded": watcher.seeds.rows(id(strand), strand.step),
     }
