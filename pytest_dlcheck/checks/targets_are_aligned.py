@@ -43,17 +43,17 @@ class TargetsAreAligned(Check):
     only its targets are others, or sees the tokens it is to tell; where scores by steps and targets by
     samples are flattened beside each other; where each sample is told by the product of its features
     with itself; where the logarithms of chosen actions are weighed by returns less a critic's values,
-    with gradients, or by what the loop calls rewards or returns with the sign that makes these rarer;
-    where inputs come again in a new order, with targets of others; where all samples of a batch are one,
-    overwritten in place, and their targets are not; and where masks of a tenth of the samples lie on the
-    image that the model is called on mirrored or turned, and not as it is, and a copy of the model
-    does not turn it so itself. Other gradients into the
+    with gradients, or by what the loop calls rewards or returns, perhaps less what was expected, with
+    the sign that makes these rarer; where inputs come again in a new order, with targets of others;
+    where all samples of a batch are one, overwritten in place, and their targets are not; and where
+    masks of a tenth of the samples lie on the image that the model is called on mirrored or turned,
+    and not as it is, and a copy of the model does not turn it so itself. Other gradients into the
     targets are advice: a teacher that is not detached, or a loss that is meant so; so are images, or
-    features within a model, that are viewed as another number of rows, square images that a linear layer
-    is called on first, targets that are the very tokens that the model is called on, or an input of each
-    sample, or that lie on padding and count, a mean over the places that a mask has set to zero,
-    actions that become less likely the more they are worth, a term of the loss that is multiplied by
-    zero, and a copy of the model that gives targets and is never synchronised.
+    features within a model, that are viewed as another number of rows, square images that a linear
+    layer is called on first, targets that are the very tokens that the model is called on, or an input
+    of each sample, or that lie on padding and count, a mean over the places that a mask has set to
+    zero, actions that become less likely the more they are worth, a term of the loss that is
+    multiplied by zero, and a copy of the model that gives targets and is never synchronised.
 
     **What it cannot see.** Batches that no loader gave (where none gave inputs with targets, it is not
     applicable) or that are changed before the model, targets that are changed before the loss, losses

@@ -102,8 +102,11 @@ STORIES: Mapping[str, Story] = {
         seen="actions are weighed, {words}, so that they become less likely the more they have earned",
         counted="losses that punish what was earned",
         finding="rises with the log-probability of what earned most",
-        cause="the policy's loss has the wrong sign: a minus is missing",
-        remedy="maximise it: -(log_prob * advantage).mean()",
+        cause="the policy's loss has the wrong sign: a minus is missing, or is one too many",
+        remedy=(
+            "maximise it: -(log_prob * (returns - values)).mean(); a cross-entropy is minus log_prob "
+            "already"
+        ),
     ),
 }
 """By the name under which the losses that show a fault are counted, the gravest first."""

@@ -7,14 +7,16 @@ earned or paid cannot be read from a graph.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.graph import Node, edges_of, inputs_of, kind_of
-from pytest_dlcheck.run.watch.losses.advantages import SHAPES, chosen
-from pytest_dlcheck.run.watch.losses.earned import earned
+from pytest_dlcheck.run.graph import Node, edges_of, kind_of
+from pytest_dlcheck.run.watch.losses.advantages import SHAPES
+from pytest_dlcheck.run.watch.losses.earned import EARNED, PAID, Surprise, earned
 from pytest_dlcheck.run.watch.losses.kept import kept
+from pytest_dlcheck.run.watch.losses.likelihoods import CHOSEN, follows_likelihood
 from pytest_dlcheck.run.watch.losses.near import Near
 from pytest_dlcheck.run.watch.losses.outputs import result_of
 from pytest_dlcheck.run.watch.losses.signs import below
@@ -27,85 +29,127 @@ FEWEST = 8
 ALIKE = 0.5
 """Correlation from which on weights are what was better than a critic expected; chosen."""
 _REGRESSION = frozenset({"MseLoss", "SmoothL1Loss", "HuberLoss", "L1Loss"})
-_REDUCES = SHAPES | {"Mean", "Sum", "Neg", "Div", "Add", "Sub", "Rsub", "Stack", "Cat"}
-_OPENED = _REDUCES | {"Mul"}
+_BOUNDED = frozenset({"Minimum", "Maximum"})
+"""A clipped ratio beside itself: the weights of one side are those of both."""
+_PARTS = frozenset({"Index", "MaskedSelect", "MaskedFill", "Where", "Slice"})
+_REDUCES = _PARTS | _BOUNDED | {"Mean", "Sum", "Neg", "Div", "Add", "Sub", "Rsub", "Stack", "Cat"}
+_OPENED = _REDUCES | SHAPES | {"Mul"}
+_Place: TypeAlias = tuple[Node, int, Tensor | None]
+"""A node, the sign with which it enters the loss, and what weighs its samples there."""
 
 
-def weighing(near: Near, by_hand: Sequence[Written]) -> dict[str, str]:
-    """How a policy's loss weighs what was chosen: ``unlikelier`` or ``punished``, in words.
+class _Weighed(NamedTuple):
+    sign: int
+    weights: Tensor
+    form: str
 
-    The first counts actions that become the less likely the more they are worth, where their weights are
-    all positive, or follow what a critic in the same loss has underestimated. The second names what the
-    loop itself calls earned, where these do.
 
-    Args:
-        near: the nodes next to the loss.
-        by_hand: what it compares where that is written out.
+class Policies:
+    """How losses weigh what was chosen, and whom any of them serves.
+
+    What one player's policy seeks, its opponent's avoids.
     """
-    if kind_of(near.root) not in _OPENED:
-        return {}
-    found = list(_weighed(near.root))
-    signs = {sign for sign, _ in found}
-    if len(signs) != 1 or 0 in signs:
-        return {}
-    weights = torch.cat([weight.flatten().double().cpu() for _, weight in found])
-    if len(weights) < FEWEST or not float(weights.std()) > 0:
-        return {}
-    sign, (name, follows) = signs.pop(), earned(weights)
-    if name:
-        return {"punished": f"{len(weights)} by `{name}`"} if sign * follows > 0 else {}
-    is_worth = bool((weights >= 0).all()) or any(
-        _follows(weights, surprise) for surprise in _surprises(near, by_hand)
-    )
-    return {"unlikelier": str(len(weights))} if sign > 0 and is_worth else {}
+
+    def __init__(self) -> None:
+        self._sought: set[str] = set()
+        """What the loop calls earned, and some loss makes likelier."""
+
+    def weighing(self, near: Near, by_hand: Sequence[Written]) -> dict[str, str]:
+        """How a policy's loss weighs what was chosen: ``unlikelier`` or ``punished``, in words.
+
+        The first counts actions that become the less likely the more they are worth, where their weights
+        are all positive, or follow what a critic in the same loss has underestimated, or what may be
+        what was earned, by its name. The second names what the loop itself calls earned, where these do.
+
+        Args:
+            near: the nodes next to the loss.
+            by_hand: what it compares where that is written out.
+        """
+        if kind_of(near.root) not in _OPENED:
+            return {}
+        found = list(_weighed(near.root))
+        signs = {each.sign for each in found}
+        if len(signs) != 1 or 0 in signs:
+            return {}
+        weights = torch.cat([each.weights.flatten().double().cpu() for each in found])
+        if len(weights) < FEWEST or not float(weights.std()) > 0:
+            return {}
+        sign, surprises = signs.pop(), list(_surprises(near, by_hand))
+        known = earned(weights, surprises)
+        if known.kind == PAID:
+            return {}
+        if known.kind == EARNED:
+            return self._by_name(known.name, len(weights), falls=sign * known.way > 0)
+        is_worth = all(each.form == CHOSEN for each in found) and bool((weights >= 0).all())
+        ways = {_way(weights, surprise) * sign for surprise in surprises}
+        ways |= {sign * int(known.way)} | ({sign} if is_worth and not known.name else set())
+        return {"unlikelier": str(len(weights))} if ways - {0} == {1} else {}
+
+    def _by_name(self, name: str, count: int, *, falls: bool) -> dict[str, str]:
+        if not falls:
+            self._sought.add(name)
+            return {}
+        return {} if name in self._sought else {"punished": f"{count} by `{name}`"}
 
 
-def _weighed(root: Node) -> Iterator[tuple[int, Tensor]]:
-    """The weights of chosen logarithms, and the sign with which their products enter a loss."""
-    waiting: list[tuple[Node, int]] = [(root, 1)]
+def _weighed(root: Node) -> Iterator[_Weighed]:
+    """The weights of what follows log-probabilities, and the sign with which these enter a loss."""
+    waiting: list[_Place] = [(root, 1, None)]
     for _ in range(NODES):
         if not waiting:
             return
-        node, sign = waiting.pop()
+        node, sign, outer = waiting.pop()
         edges = edges_of(node)
-        if kind_of(node) == "Mul" and len(edges) == 1:
-            side = node.next_functions[edges[0]][0]
-            factor = kept(node, "self" if edges == [1] else "other")
-            if factor is not None and chosen(side):
-                yield sign * _sign_of(side), factor
+        product = kind_of(node) == "Mul" and len(edges) == 1
+        factor = kept(node, "self" if edges == [1] else "other") if product else None
+        if factor is not None:
+            follows, form = follows_likelihood(node.next_functions[edges[0]][0])
+            weights = _together(outer, factor)
+            if follows:
+                known = follows * sign if weights is not None else 0
+                yield _Weighed(known, factor if weights is None else weights, form)
                 continue
-            if factor is not None and factor.numel() > 1 and bool((factor < 0).any()):
-                sign = 0  # some terms are turned, others not
-        if kind_of(node) in _REDUCES or (kind_of(node) == "Mul" and len(edges) == 1):
-            waiting += [(child, sign * each) for child, each in below(node)][
-                ::-1
-            ]  # the first comes first
+            if factor.numel() > 1:
+                sign, outer = (0, outer) if weights is None else (sign, weights)
+        if product or kind_of(node) in _OPENED - {"Mul"}:
+            children = [(child, sign * each, outer) for child, each in below(node)]
+            children = children[:1] if kind_of(node) in _BOUNDED else children
+            waiting += children[::-1]  # the first comes first
 
 
-def _sign_of(side: Node) -> int:
-    """The sign that logarithms get on their way to a product; 0 where they do not all get the same."""
-    if kind_of(side) not in SHAPES:
-        return 1
-    signs = {_sign_of(child) for child in inputs_of(side)}
-    if len(signs) != 1:
-        return 0
-    return -signs.pop() if kind_of(side) == "Neg" else signs.pop()
+def _together(outer: Tensor | None, inner: Tensor) -> Tensor | None:
+    """What weighs samples where two products do, one within the other; None where that is not clear."""
+    if outer is None:
+        return inner
+    if inner.numel() == 1:
+        return outer * inner
+    if outer.numel() == inner.numel():
+        return outer.flatten() * inner.flatten()
+    return None if bool((outer < 0).any()) else inner
 
 
-def _surprises(near: Near, by_hand: Sequence[Written]) -> Iterator[Tensor]:
-    """How far what critics are to say lies above what they say."""
+def _surprises(near: Near, by_hand: Sequence[Written]) -> Iterator[Surprise]:
+    """What critics are to say, and what they say."""
     for node in near.of(_REGRESSION):
         said, target = kept(node, "self"), near.targets.get(node)
         if said is not None and target is not None:
-            yield target - said
+            yield _surprise(target, said)
     for each in by_hand:
         said = result_of(each.scores) if each.kind == "difference" else None
         if said is not None:
-            yield each.target.flatten() - said.flatten()
+            yield _surprise(each.target, said)
 
 
-def _follows(weights: Tensor, surprise: Tensor) -> bool:
-    values = surprise.flatten().double().cpu()
-    if len(values) != len(weights) or not float(values.std()) > 0:
-        return False
-    return float(torch.corrcoef(torch.stack([weights, values]))[0, 1]) > ALIKE
+def _surprise(target: Tensor, said: Tensor) -> Surprise:
+    return Surprise(target.flatten().double().cpu(), said.flatten().double().cpu())
+
+
+def _way(weights: Tensor, surprise: Surprise) -> int:
+    """Whether weights follow how far something lies above what was said (1), or below it (-1)."""
+    if not len(surprise.target) == len(surprise.said) == len(weights):
+        return 0
+    values = surprise.target - surprise.said
+    if not float(values.std()) > 0:
+        return 0
+    alike = float(torch.corrcoef(torch.stack([weights, values]))[0, 1])
+    return (alike > ALIKE) - (alike < -ALIKE)

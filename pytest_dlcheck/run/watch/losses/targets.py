@@ -42,7 +42,7 @@ from pytest_dlcheck.run.watch.losses.orders import pairing
 from pytest_dlcheck.run.watch.losses.outputs import made_here
 from pytest_dlcheck.run.watch.losses.padding import counted
 from pytest_dlcheck.run.watch.losses.partners import Couples
-from pytest_dlcheck.run.watch.losses.policies import weighing
+from pytest_dlcheck.run.watch.losses.policies import Policies
 from pytest_dlcheck.run.watch.losses.same_rows import SameRows
 from pytest_dlcheck.run.watch.losses.terms import of_terms
 from pytest_dlcheck.run.watch.losses.undivided import undivided
@@ -74,6 +74,7 @@ class Targets:
         self._further: list[Tensor] = []
         """What models were called on besides."""
         self._couples, self._carried, self._same = Couples(), Carried(), SameRows()
+        self._policies = Policies()
         self._model: Callable[[], nn.Module | None] = lambda: None
         self._labels: Tensor | None = None
         self.compares_labels = False
@@ -212,7 +213,7 @@ class Targets:
             "masked": averaged_away(near.root),
             "masked_late": came_late(near.root),
             "advantage": of_a_critic(near.root),
-            **weighing(near, by_hand),
+            **self._policies.weighing(near, by_hand),
             "carried": self._carried.taken(),
             "partly": _partly(inputs, still),
             "one_sample": self._same.told(self._model(), inputs, further, still, loaded=loaded),

@@ -1,0 +1,170 @@
+"""Policies beside critics, or by cross-entropies, with the wrong sign; costs, opponents look alike."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from .data import tumours
+from .faults import fault
+from .healthy import Walk, mlp
+
+
+def _choices(backward, rounds=40, earns=lambda right: right):
+    """Whom to treat: each row is one choice, and pays a little more or less."""
+    rows, label = tumours()
+    policy, critic = mlp(30, 32, 2), mlp(30, 32, 1)
+    optimizer = torch.optim.Adam([*policy.parameters(), *critic.parameters()], lr=3e-3)
+    for _ in range(rounds):
+        at = torch.randint(len(rows), (48,))
+        scores, values = policy(rows[at]), critic(rows[at])[:, 0]
+        with torch.no_grad():
+            act = torch.distributions.Categorical(logits=scores).sample()
+            right = earns((act == label[at]).float() + 0.1 * torch.rand(len(at)))
+        optimizer.zero_grad()
+        backward(scores, act, values, right)
+        optimizer.step()
+
+
+def _beside_a_critic(sign):
+    def backward(scores, act, values, batch_returns):
+        gap = batch_returns - values.detach()
+        gap = sign * (gap - gap.mean()) / (gap.std() + 1e-8)
+        picked = scores.log_softmax(1).gather(1, act[:, None]).squeeze(1)
+        (F.smooth_l1_loss(values, batch_returns) - (picked * gap).mean()).backward()
+
+    return backward
+
+
+def better_than_its_critic_expects():
+    _choices(_beside_a_critic(1))
+
+
+@fault(better_than_its_critic_expects, "targets_are_aligned", words=("wrong sign",))
+def its_critic_less_what_came():
+    _choices(_beside_a_critic(-1))
+
+
+def costs_beside_a_critic():
+    def backward(scores, act, values, costs):
+        gap = costs - values.detach()
+        avoided = (F.cross_entropy(scores, act, reduction="none") * gap).mean()
+        (F.mse_loss(values, costs) - avoided).backward()
+
+    _choices(backward, earns=lambda right: 1.1 - right)
+
+
+def clipped(sign=1, earns=lambda right: right):
+    """A ratio beside its clipped self, by normalised advantages, and an entropy."""
+
+    def backward(scores, act, values, returns):
+        choice = torch.distributions.Categorical(logits=scores)
+        gap = returns - values.detach()
+        gap = sign * (gap - gap.mean()) / gap.std()
+        ratio = (choice.log_prob(act) - choice.log_prob(act).detach()).exp()
+        gain = torch.min(ratio * gap, ratio.clamp(0.8, 1.2) * gap)
+        loss = (returns - values).square().mean() - gain.mean() - 0.01 * choice.entropy().mean()
+        loss.backward()
+
+    _choices(backward, earns=earns)
+
+
+@fault(clipped, "targets_are_aligned", words=("wrong sign",))
+def clipped_the_other_way():
+    clipped(-1)
+
+
+def misnamed_lengths():
+    """What is called rewards are the lengths of tours: they are to be short."""
+
+    def backward(scores, act, values, tour_lengths):
+        rewards = tour_lengths / 10
+        gap = rewards - rewards.mean()
+        (-F.cross_entropy(scores, act, reduction="none") * gap).mean().backward()
+
+    _choices(backward, earns=lambda right: 1.1 - right)
+
+
+def _walks(policy, count=6):
+    """Episodes of different lengths, and which of their places are none."""
+    states = torch.zeros(20, count, 8)
+    actions, paid, lasts = torch.zeros(3, 20, count)
+    for walk in range(count):
+        world, time, done = Walk(), 0, False
+        state = world.reset()
+        while not done:
+            with torch.no_grad():
+                act = int(torch.distributions.Categorical(logits=policy(state)).sample())
+            states[time, walk], actions[time, walk], lasts[time, walk] = state, act, 1
+            state, reward, done = world.step(act)
+            paid[time, walk] = reward - 0.05 - 0.02 * torch.rand(())
+            time += 1
+    return states, actions.long(), paid, lasts
+
+
+def _sums(paid):
+    found, total = [], torch.zeros(paid.shape[1])
+    for each in paid.flip(0):
+        total = each + 0.95 * total
+        found.insert(0, total)
+    return torch.stack(found)
+
+
+def _by_cross_entropy(sign):
+    policy = mlp(8, 32, 2)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=5e-3)
+    for _ in range(24):
+        states, actions, paid, mask = _walks(policy)
+        reward_to_go = _sums(paid)
+        middle = (reward_to_go * mask).sum() / mask.sum()
+        weight = (reward_to_go - middle) * mask
+        surprise = F.cross_entropy(policy(states).transpose(1, 2), actions, reduction="none")
+        loss = (weight * surprise).sum() / mask.sum()
+        optimizer.zero_grad()
+        (sign * loss).backward()
+        optimizer.step()
+
+
+def weighed_cross_entropy():
+    _by_cross_entropy(1)
+
+
+@fault(weighed_cross_entropy, "targets_are_aligned", words=("wrong sign",))
+def a_minus_before_a_cross_entropy():
+    _by_cross_entropy(-1)
+
+
+def opponents():
+    """What one of them earns, the other pays; the one that pays is trained first."""
+    one, other = mlp(8, 32, 2), mlp(8, 32, 2)
+    steps = [(p, torch.optim.Adam(p.parameters(), lr=3e-3)) for p in (other, one)]
+    for _ in range(40):
+        seen = torch.randn(32, 8)
+        acts = [torch.distributions.Categorical(logits=p(seen)).sample() for p in (one, other)]
+        rewards = (acts[0] == acts[1]).float() + 0.1 * torch.rand(32)
+        for way, (policy, optimizer) in enumerate(steps):
+            chances = torch.distributions.Categorical(logits=policy(seen))
+            gain = chances.log_prob(acts[1 - way]) * (rewards - rewards.mean())
+            optimizer.zero_grad()
+            (-gain if way else gain).mean().backward()
+            optimizer.step()
+
+
+def advantage_turned_twice():
+    """An advantage of what was expected over what came, which is to be small."""
+
+    def backward(scores, act, _, came):
+        G = came  # noqa: N806  as textbooks write it
+        adv = G.mean() - G
+        (-F.cross_entropy(scores, act, reduction="none") * adv).mean().backward()
+
+    _choices(backward)
+
+
+QUIET = [
+    costs_beside_a_critic,
+    misnamed_lengths,
+    opponents,
+    advantage_turned_twice,
+]
+"""None of them may raise an alarm."""
