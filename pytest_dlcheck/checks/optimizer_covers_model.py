@@ -9,6 +9,7 @@ from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
 from pytest_dlcheck.faults import coverage as faults
 from pytest_dlcheck.faults.coverage_examples import row_of
 from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.faults.successors import left_behind
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict
@@ -29,7 +30,7 @@ class OptimizerCoversModel(Check):
     optimizer that `frozen=` does not declare, where it declares others, or that stand alone, at their
     random initialisation, among layers that train. A frozen table of random numbers is advice. On a
     watched loop, too, on a part that came into the model while it was trained, freshly drawn or in the
-    place of another, and that nothing steps.
+    place of another, and that nothing steps, or on a copy of the model, or a new one, in its place.
 
     Training only what lies downstream of the parameters left out is feature extraction, and advice,
     unless those are evidently at their random initialisation (uniform, or normal with a usual
@@ -78,7 +79,7 @@ class OptimizerCoversModel(Check):
         )
 
     def _missed(self, rows: Sequence[Row], left_out: list[Row]) -> Fault | None:
-        if late := faults.came_late(rows, self.fresh):
+        if late := left_behind(rows) or faults.came_late(rows, self.fresh):
             return late
         stale = [row for row in rows if faults.is_stale(row)]
         left_out = [row for row in left_out if not row.flag("came_late")]
@@ -137,6 +138,7 @@ class OptimizerCoversModel(Check):
         new = Row(lost, order=None, came_late=True, replaces=True, left=1, untrained=None)
         yield Example("a head replaced in the middle of it", (_trace(body, head, new),), ("head",))
         yield Example("all frozen", (_trace(*frozen),), ("body.weight", "head.weight"))
+        yield Example("a copy", (_trace(body, Row(lost, succeeds="Net", left=2)),), ("Net",))
         block = row_of("Sequential.1.weight", None, optimizers=0)
         block = Row(block, origin="another model", untrained=True, within="ResidualMLP")
         yield Example("layers in a plain list", (_trace(body, head, block),), ("Sequential",))

@@ -130,8 +130,8 @@ def missed(rows: Sequence[Row], left_out: list[Row], stale: list[Row]) -> Fault:
 def came_late(rows: Sequence[Row], share: float) -> Fault | None:
     """Parts that a model got while an optimizer stepped it, and that nothing steps; None where none.
 
-    Such as are fixed on purpose were trained before; a freshly drawn one, or one of which that cannot
-    be told in the place of another, was to be trained.
+    Such as are fixed on purpose were trained before; a freshly drawn one, one of which that cannot
+    be told in the place of another, or one that has the numbers of what it replaces, was to be trained.
 
     Args:
         rows: all of the model's.
@@ -139,7 +139,8 @@ def came_late(rows: Sequence[Row], share: float) -> Fault | None:
     """
     late = [row for row in rows if row.flag("came_late")]
     told = [row for row in late if row.get("untrained") is not None]
-    if not (are_untrained(late, share) or (not told and any(row.flag("replaces") for row in late))):
+    takes_a_place = not told and any(row.flag("replaces") for row in late)
+    if not (are_untrained(late, share) or takes_a_place or _go_on(late)):
         return None
     sites, left = _sites(rows, late), late[0].integer("left")
     names = ", ".join(_called(rows, site) for site in sites[:3])
@@ -150,7 +151,7 @@ def came_late(rows: Sequence[Row], share: float) -> Fault | None:
     )
     if left:
         story += f", and the optimizer holds {left} parameters that are the model's no more"
-    finding = "new in the model, gets a gradient and is in no optimizer: untrained, and it stays so"
+    finding = "new in the model, gets a gradient and is in no optimizer: it stays as it is"
     return Fault(
         story,
         measures=(
@@ -162,6 +163,12 @@ def came_late(rows: Sequence[Row], share: float) -> Fault | None:
         "there before",
         remedy=_RENEW,
     )
+
+
+def _go_on(late: Sequence[Row]) -> bool:
+    """Whether they have the numbers of what was in their place, as a table has that was made larger."""
+    told = [row.flag("goes_on") for row in late if row.get("goes_on") is not None]
+    return bool(told) and all(told)
 
 
 def are_untrained(rows: Sequence[Row], share: float) -> bool:

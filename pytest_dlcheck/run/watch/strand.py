@@ -49,7 +49,8 @@ from pytest_dlcheck.run.watch.steps.parts import Parts
 from pytest_dlcheck.run.watch.steps.plateaus import Plateaus
 from pytest_dlcheck.run.watch.steps.reach import coverage, places
 from pytest_dlcheck.run.watch.steps.schedules import Schedules
-from pytest_dlcheck.run.watch.steps.tally import Tally
+from pytest_dlcheck.run.watch.steps.successors import Successors
+from pytest_dlcheck.run.watch.steps.tally import Reached
 from pytest_dlcheck.run.watch.steps.tangle import Reach
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.trial import Trial
@@ -112,6 +113,7 @@ class Strand(Applied, Owned):
         self.observer.begin(scene, Trial("watch"))
         self._sampling, self._is_sampled = Due(WATCHED), True
         self.newcomers, self.fate = Newcomers(scene.model), Fate(scene.model, optimizer)
+        self.successors = Successors()
         self.reach = Reach(self.gradients)
         self.schedules, self.plateaus, self.comparisons = Schedules(), Plateaus(), Comparisons()
         self.rank: Rank | None = None
@@ -119,7 +121,7 @@ class Strand(Applied, Owned):
         self.is_replicated = False
         self.step = 0
         self.first_event = self.last_event = 0
-        self.in_eval = Tally()
+        self.in_eval = Reached()
         self.clips = Clips()
         self.shared_losses = self.fresh_batches = 0
         self.is_scaled = False
@@ -216,6 +218,7 @@ class Strand(Applied, Owned):
                 self.newcomers.look(step, self.scene.model, optimizer)
             self.parts.applied(optimizer)
             self.drops.applied(gradients)
+            self._look_for_successors()
         self.is_stepping, pending, self._pending = True, self._pending, []
         self.expect(pending)
         if self._is_sampled:
@@ -225,6 +228,15 @@ class Strand(Applied, Owned):
             return
         self.rates.before_update(step, optimizer)
         self.note_oddities(optimizer)
+
+    def _look_for_successors(self) -> None:
+        """Where no backward has reached a model that some did before, another may be in its place."""
+        if self.gradients.backwards:
+            self.in_eval.reach()
+            self.successors.is_reached()
+        elif self.reached and self.scene is not None:
+            self.in_eval.leave()
+            self.successors.look(self.step, self.scene.model, self.gradients)
 
     def note_oddities(self, optimizer: torch.optim.Optimizer) -> None:
         """What few trainings have, but then at every step: eval mode, and numbers of half precision."""
@@ -282,6 +294,7 @@ class Strand(Applied, Owned):
             self.observer.flush()
             self.observer.end()
             self.exposure.close(early=early)
+            self.in_eval.settle()
             if self.rank is not None:
                 self.rank.end(self.step)
             self.filled = {name: fill for probe in self.probes for name, fill in probe.filled().items()}

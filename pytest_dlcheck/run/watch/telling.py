@@ -80,7 +80,7 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
             strand.keys.union(*(s.keys for s in others))
         )
     record.facts["coverage"] = _covered(record.facts["coverage"], strand, watcher.strands)
-    record.facts["coverage"] += tuple(strand.newcomers.rows(trained))
+    record.facts["coverage"] += (*strand.newcomers.rows(trained), *strand.successors.rows(trained))
     if strand is watcher.strands[-1]:
         record.facts["coverage"] += watcher.neglected.forgotten()
         if rows := watcher.neglected.made_anew():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,7 @@ from pytest_dlcheck.run.sampling import TENSORS, Due
 from pytest_dlcheck.run.walking import modules_of
 from pytest_dlcheck.run.watch.scene import census, parameters_of
 from pytest_dlcheck.run.watch.steps.gradients import Held
+from pytest_dlcheck.run.watch.steps.lineage import descends
 from pytest_dlcheck.run.watch.steps.of_nobody import of_nobody
 from pytest_dlcheck.trace import Row
 
@@ -102,13 +103,27 @@ class Newcomers:
         for name, parameter in new.items():
             found = self._found.get(id(parameter))
             if found is None or found.parameter() is not parameter:
-                before, row = sample_of(parameter).clone(), self._row(name, parameter)
+                before, row = sample_of(parameter).clone(), self._row(name, parameter, own, named)
                 found = _Newcomer(weakref.ref(parameter), before, row)
                 self._found[id(parameter)] = found
             found.look(parameter, held)
         living = {id(p) for p in named.values()}
         self._left = sum(id(p) in self._names and id(p) not in living for p in own)
 
-    def _row(self, name: str, parameter: nn.Parameter) -> Row:
+    def _row(
+        self,
+        name: str,
+        parameter: nn.Parameter,
+        own: Sequence[nn.Parameter],
+        named: Mapping[str, nn.Parameter],
+    ) -> Row:
+        living = {id(p) for p in named.values()}
+        was = next((p for p in own if id(p) not in living and self._names.get(id(p)) == name), None)
+        goes_on = None if was is None or _is_reached(was) else descends(parameter, was)
         replaces = name in self._names.values()
-        return of_nobody(name, parameter, "model", came_late=True, replaces=replaces)
+        return of_nobody(name, parameter, "model", came_late=True, replaces=replaces, goes_on=goes_on)
+
+
+def _is_reached(parameter: nn.Parameter) -> bool:
+    """Whether it has a gradient; reads the device."""
+    return parameter.grad is not None and bool(parameter.grad.any())
