@@ -33,14 +33,20 @@ class Reach:
         self.tangled = self.wasted = 0
         """Steps that applied what another optimizer's step had applied before, and resets of such."""
         self._before: list[Tensor] = []
-        self._angles: list[Tensor] = []
+        self._angles: dict[int, Tensor] = {}
+        """By the number of the backward that was held against what was there, and"""
+        self._users: Sequence[Reach] = ()
+        """whose steps had applied that, the last time."""
 
     def backward_begins(self, others: Sequence[Reach], *, reset: bool) -> None:
         """Look what is there already."""
         if reset:
             self.wasted += any(self._used_by(other) for other in others)
             self.pending = []
-        if len(self._angles) < COMPARED and any(self._used_by(other) for other in others):
+        self._forget_shared()
+        used = [other for other in others if self._used_by(other)]
+        if len(self._angles) < COMPARED and used:
+            self._users = used
             self._before = [torch.clone(g) for g in self._gradients.values()]
 
     def backward_ends(self, number: int) -> None:
@@ -53,7 +59,7 @@ class Reach:
         if len(before) == len(now):
             added = torch.cat([(b - a).flatten() for a, b in zip(before, now, strict=True)])
             old = torch.cat([a.flatten() for a in before])
-            self._angles.append(torch.cosine_similarity(old, added, dim=0))
+            self._angles[number] = torch.cosine_similarity(old, added, dim=0)
 
     def steps(self, number: int, others: Sequence[Reach]) -> None:
         """Its optimizer steps.
@@ -62,6 +68,7 @@ class Reach:
             number: of the last backward.
             others: the other optimizers'.
         """
+        self._forget_shared()
         self.tangled += any(
             other.stepped_at < max(self.pending, default=-1) and self._used_by(other) for other in others
         )
@@ -70,7 +77,7 @@ class Reach:
 
     def opposed(self) -> int:
         """How many backward passes pointed against what was there; reads the device."""
-        return sum(angle.item() < -0.5 for angle in self._angles)  # noqa: PLR2004  further than 120 degrees
+        return sum(angle.item() < -0.5 for angle in self._angles.values())  # noqa: PLR2004  further than 120 degrees
 
     def compared(self) -> int:
         """How many were compared."""
@@ -78,7 +85,13 @@ class Reach:
 
     def close(self) -> None:
         """Let the gradients go."""
-        self._gradients, self._before = Gradients([]), []
+        self._gradients, self._before, self._users = Gradients([]), [], ()
+
+    def _forget_shared(self) -> None:
+        """A backward that serves the same other step, as several of a critic do, is no answer to it."""
+        last = next(reversed(self._angles), None)
+        if last is not None and any(last in other.applied for other in self._users):
+            del self._angles[last]
 
     def _used_by(self, other: Reach) -> bool:
         return any(number in other.applied for number in self.pending)
