@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults import copies
+from pytest_dlcheck.faults.averaging import updated_in_vain
 from pytest_dlcheck.faults.choosing import advice_on_choices, chosen_among_one
 from pytest_dlcheck.faults.restoring import initial_statistics
 from pytest_dlcheck.trace import Row, Scalar, Trace
@@ -27,25 +28,23 @@ class ValidatedModelIsTrained(Check):
 
     **How it decides.** On a watched loop. A model that no optimizer steps, with parameters of the same
     shapes as the trained one, is validated ``often`` or more (two calls in a row or more, in eval mode
-    without gradients), ``apart`` or more steps lie between, and its parameters are the same as at
-    first, but for rounding or a common factor, as an average has them that follows itself. It fails
-    where the trained model itself is never validated meanwhile. Without a loader, single calls, some
-    steps apart, count as validations where ``often`` or more of them are on the input of the first: it
-    fails where the copy's weights are evidently a fresh draw and the trained model is never called
-    without gradients before its last step. Otherwise a copy that stands still may be a reference: that
-    is advice, where it is untrained, or evaluated on the same input alone. One evaluation is enough of
-    copies that are first evaluated after the training, where all have the weights that a training of
-    ``late`` or more steps began with, and the trained model was never asked: of an ``AveragedModel``, or
-    a copy that was written to again and again, it fails; elsewhere, and where the trained weights were
-    taken, it is advice. It fails, too, where ``answers`` or more are chosen by
-    ``argmax`` or ``max`` along the axis of the classes, of outputs that have one class in every call;
-    where the model gives other outputs besides, that is advice. And it fails where all batch norms of a
-    validated copy have the mean 0 and the variance 1 of the beginning, though its parameters follow a
-    trained model whose statistics have moved.
+    without gradients), ``apart`` or more steps lie between, and its parameters are the same as at first,
+    but for rounding or a common factor. It fails where it is updated in place all the while, which
+    changes it by rounding alone, and where the trained model itself is never validated. Without a
+    loader, single calls, some steps apart, count where ``often`` or more of them are on the input of the
+    first: it fails where the copy's weights are evidently a fresh draw and the trained model is never
+    called without gradients before its last step. Otherwise a copy that stands still may be a reference:
+    that is advice, where it is untrained, or evaluated on the same input alone. One evaluation is enough
+    of copies that are first evaluated after the training, with the weights that a training of ``late``
+    or more steps began with, where the trained model was never asked: of an ``AveragedModel``, or a copy
+    that was written to again and again, it fails; elsewhere, and where the trained weights were taken,
+    it is advice. It fails, too, where ``answers`` or more are chosen by ``argmax`` or ``max`` along the
+    axis of the classes, of outputs that have one class in every call (advice where the model gives other
+    outputs besides), and where all batch norms of a validated copy have the mean 0 and the variance 1 of
+    the beginning, though its parameters follow a trained model whose statistics have moved.
 
-    **What it cannot see.** Averages kept as lists of tensors, and which model is saved; what is chosen
-    by other libraries, and in compiled code; copies that no loader's batches are given to and that are
-    neither put in eval mode by ``eval()`` nor frozen by ``requires_grad_(False)``.
+    **What it cannot see.** Averages kept as lists of tensors; what is chosen by other libraries; copies
+    without a loader's batches that neither ``eval()`` nor ``requires_grad_(False)`` was called of.
 
     **Source.** Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992); the
     PyTorch documentation of ``torch.optim.swa_utils``.
@@ -75,23 +74,22 @@ class ValidatedModelIsTrained(Check):
     def decide(self, evidence: Evidence) -> Verdict:
         """By the copies that are validated."""
         trace = evidence.the("watch")
+        rows = trace.rows("evaluated_twins")
         if not trace.row("loop").integer("steps"):
             return self.not_applicable("nothing was trained here: no optimizer stepped")
-        unset = [r for r in trace.rows("evaluated_twins") if r.integer("unset_statistics")]
-        unset = [row for row in unset if not row.flag("is_late")]
-        if unset:
+        if unset := [r for r in rows if r.integer("unset_statistics") and not r.flag("is_late")]:
             return self.failed_by(initial_statistics(unset[0]))
         one = [r for r in trace.rows("chosen_among_one") if r.integer("answers") >= self.answers]
-        for row in one:
-            if row.flag("is_alone"):
-                return self.failed_by(chosen_among_one(row, self.answers))
-        advice, rows = [advice_on_choices(row) for row in one], trace.rows("evaluated_twins")
+        if alone := [row for row in one if row.flag("is_alone")]:
+            return self.failed_by(chosen_among_one(alone[0], self.answers))
+        advice = [advice_on_choices(row) for row in one]
         twins = [row for row in rows if not row.flag("is_late")]
         stood = [row for row in rows if row.flag("is_late") and self._stood_still(row)]
         advice += copies.still_late(rows, stood)
         still = [twin for twin in twins if self._stands_still(twin)]
         late = copies.never_updated_late(rows, stood, self.late)
-        if fault := late or copies.never_updated(twins, still, self.often, self.apart):
+        never = late or copies.never_updated(twins, still, self.often, self.apart)
+        if fault := never or updated_in_vain(rows, self.late):
             return self.failed_by(fault)
         if not twins and not advice:
             return self.not_applicable("no copy of the trained model is validated")
@@ -121,7 +119,7 @@ class ValidatedModelIsTrained(Check):
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
-        """An average that is never updated."""
+        """An average that is never updated, or in vain."""
         yield Example("never updated", (_example(),), ("AveragedModel",))
         again = _example(validations=0, again=3, was_fresh=True)
         yield Example("never updated, data cut by hand", (again,), ("AveragedModel",))
@@ -129,6 +127,8 @@ class ValidatedModelIsTrained(Check):
         late = {"validations": 0, "steps_between": 480, "was_copy": True, "is_late": True}
         once = _example(**late, is_average=True)
         yield Example("evaluated once, at the end", (once,), ("AveragedModel",))
+        vain = _example(validations=1, steps_between=64, is_restless=True)
+        yield Example("updated in vain", (vain,), ("AveragedModel",))
         average = _example(moved=True, unset_statistics=3)
         yield Example("an average without its statistics", (average,), ("AveragedModel",))
 

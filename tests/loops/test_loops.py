@@ -13,6 +13,7 @@ from pytest_dlcheck import watch
 from pytest_dlcheck.verdict import Outcome
 
 from . import (
+    faults_of_averages,
     faults_of_axes,
     faults_of_classes,
     faults_of_clipping,
@@ -83,6 +84,7 @@ ADDED = (
     faults_of_signs,
     faults_of_states,
     faults_of_steps,
+    faults_of_averages,
     faults_of_successors,
     faults_of_tangles,
     faults_of_time,
@@ -123,6 +125,7 @@ QUIET += [
     *faults_of_signs.QUIET,
     *faults_of_units.QUIET,
     *faults_of_states.QUIET,
+    *faults_of_averages.QUIET,
     *faults_of_successors.QUIET,
     *faults_of_tangles.QUIET,
     *faults_of_teachers.QUIET,

@@ -66,7 +66,7 @@ class Forwards(Ensemble):
 
     def called_aside(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """A copy may be evaluated."""
-        if module.training or torch.is_grad_enabled():
+        if torch.is_grad_enabled() or self._drifts.of(module):
             return
         twins = self.evaluations.twins
         if twins.is_part_of_a_step(module, self.backwards):
@@ -74,7 +74,10 @@ class Forwards(Ensemble):
                 self._aside.forget(module)
         else:
             now = Moment(self.event, self.steps, self.backwards)
-            self.evaluations.copy_is_called(module, arguments, now, from_loader=False)
+            if module.training:
+                twins.is_glanced_at(module, now, self.strands)
+            else:
+                self.evaluations.copy_is_called(module, arguments, now, from_loader=False)
 
     def is_seeded(self, name: str, seed: object) -> None:
         """Where it is the same seed again, what is drawn in this step is seen."""

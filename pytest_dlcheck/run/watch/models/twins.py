@@ -23,6 +23,8 @@ MODELS = 8
 WRITTEN = 16
 """Changes in place (count) of every parameter that make an average: a copy has none, one that was
 initialised and loaded a few."""
+FINE = 256
+"""Roundings (count) up to which nothing else has changed it: to half precision are 4,000."""
 APART = 3
 """Steps of the trained model (count) between two rows of calls from which on they are no part of a step,
 as a teacher's targets are."""
@@ -66,6 +68,12 @@ class _Twin:
     """Whether its weights look as drawn, in all that tell; None before it was looked at."""
     is_average: bool = False
     """Whether it is torch's own, or its parameters were written to, again and again."""
+    written: int = 0
+    """Changes in place of every parameter before it was known, and"""
+    writes: int = 0
+    """since then."""
+    is_restless: bool = False
+    """Whether these have changed it by rounding alone."""
     unset: int = 0
     """Its batch norms with the statistics of the beginning, where it has moved, and all are so."""
 
@@ -89,6 +97,14 @@ class _Twin:
             self.last = now.steps
             self._look(model, now.steps)
 
+    def is_glanced_at(self, model: nn.Module, now: Moment, own_step: int) -> None:
+        """It is called in train mode, which makes no difference to it: that may be no evaluation."""
+        is_apart = own_step - self.own_step >= APART
+        self.since, self.own_step = now.event if self.since < 0 else self.since, own_step
+        if is_apart:
+            self.last, self.in_steps = now.steps, 0
+            self._look(model, now.steps)
+
     def _compare(self, arguments: Any) -> None:
         given = first_plain(arguments)
         if given is None:
@@ -102,7 +118,12 @@ class _Twin:
     def _look(self, model: nn.Module, steps: int) -> None:
         own = _model_of(self.trained)
         self.moved |= has_moved(model, self.before, own, self.then, steps - self.steps)
-        self.is_average |= isinstance(model, AveragedModel) or _is_written(list(model.parameters()))
+        changes = _changes(model)
+        self.writes = changes - self.written
+        self.is_average |= isinstance(model, AveragedModel) or changes >= WRITTEN
+        is_still = not self.moved and self.writes >= WRITTEN
+        is_fine = is_still and self.before.change(model) <= FINE * self.before.ulp()
+        self.is_restless = is_fine and not self.before.equals(model)
         self.unset = _unset(model, own) if self.moved and own is not None else 0
         if self.is_fresh is None and not self.moved and max(self.again, self.validations) >= SEVERAL:
             self.is_fresh = is_fresh(model)
@@ -176,6 +197,18 @@ class Twins:
         twin.is_called(model, arguments, now, step, from_loader=from_loader)
         return twin.shapes if twin.moved else ()
 
+    def is_glanced_at(self, model: nn.Module, now: Moment, strands: Sequence[Strand]) -> None:
+        """It is called without gradients in train mode, where that makes no difference.
+
+        Args:
+            model: which.
+            now: when.
+            strands: what is trained.
+        """
+        twin = self._of(model, now.steps, strands)
+        if twin is not None and twin.trained is not None:
+            twin.is_glanced_at(model, now, twin.trained.step)
+
     def rows(self, strand: Strand, stepped: set[int], **told: Scalar) -> tuple[Row, ...]:
         """What was seen of those that look like a trained model; late is what is first called after it.
 
@@ -189,7 +222,7 @@ class Twins:
             twin
             for twin in self._known.values()
             if twin.shapes == strand.shapes
-            and (twin.since >= until or twin.validations or twin.again)
+            and (twin.since >= until or twin.validations or twin.again or twin.is_restless)
             and twin.since >= 0
             and not twin.keys & stepped
         ]
@@ -206,6 +239,8 @@ class Twins:
                 unset_statistics=twin.unset,
                 is_late=twin.since >= until,
                 is_average=twin.is_average,
+                is_restless=twin.is_restless,
+                writes=twin.writes,
                 **told,
             )
             for twin in reversed(one_of_each.values())
@@ -220,6 +255,7 @@ class Twins:
         if len(self._known) >= MODELS:
             return None
         twin = self._known[id(model)] = _begin(model, steps, strands)
+        twin.written = _changes(model)
         return twin
 
 
@@ -239,10 +275,10 @@ def _begin(model: nn.Module, steps: int, strands: Sequence[Strand]) -> _Twin:
     return _Twin(weakref.ref(model), name, keys, shapes, Sample.of(model), steps)
 
 
-def _is_written(parameters: Sequence[nn.Parameter]) -> bool:
-    """Whether each was changed in place more often than an initialisation, or loading, does."""
-    counted = [p._version for p in parameters if not p.is_inference()]  # noqa: SLF001  public only by name
-    return bool(counted) and min(counted) >= WRITTEN
+def _changes(model: nn.Module) -> int:
+    """How often each parameter was changed in place, at least."""
+    counted = (p._version for p in model.parameters() if not p.is_inference())  # noqa: SLF001  public only by name
+    return min(counted, default=0)
 
 
 def _model_of(strand: Strand | None) -> nn.Module | None:

@@ -1,0 +1,43 @@
+"""Averages that are updated and stay where they are, told as a fault. Thresholds are the check's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.trace import Row
+from pytest_dlcheck.verdict import Measure, Suspect
+
+_REMEDY = (
+    "make the average of the model that is trained, after it has its place, and update it from that"
+)
+
+
+def updated_in_vain(copies: Sequence[Row], apart: int) -> Fault | None:
+    """A copy is written to again and again, which changes it by rounding alone; None where none is.
+
+    A reference that stays as it is is not written to, or with its own numbers.
+
+    Args:
+        copies: models of the trained one's shapes that no optimizer steps.
+        apart: steps in which an average has begun to follow.
+    """
+    found = [c for c in copies if c.flag("is_restless") and c.integer("steps_between") >= apart]
+    for copy in found:
+        kind, steps = copy.text("model"), copy.integer("steps_between")
+        return Fault(
+            because=(
+                f"{len(found)} of {len(copies)} copies of the model are updated again and again "
+                f"({copy.integer('writes')} times), and change by rounding alone in {steps} steps (0 may)"
+            ),
+            measures=(Measure("averages that stand still", len(found), "count", 0),),
+            suspects=(
+                Suspect(kind, "a moving average, most likely, of weights that no longer train", _REMEDY),
+            ),
+            cause=(
+                "the average follows an old or another model, a copy of the weights, or itself: not the "
+                "weights in training"
+            ),
+            remedy=_REMEDY,
+        )
+    return None
