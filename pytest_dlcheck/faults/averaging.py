@@ -28,7 +28,7 @@ def updated_in_vain(copies: Sequence[Row], apart: int) -> Fault | None:
         return Fault(
             because=(
                 f"{len(found)} of {len(copies)} copies of the model are updated again and again "
-                f"({copy.integer('writes')} times), and change by rounding alone in {steps} steps (0 may)"
+                f"({copy.integer('writes')} times), and change by rounding alone in {steps} steps (0 do)"
             ),
             measures=(Measure("averages that stand still", len(found), "count", 0),),
             suspects=(

@@ -12,6 +12,7 @@ from . import (
     faults_of_one_slice,
     faults_of_order,
     faults_of_pairs,
+    faults_of_rows,
     faults_of_teachers,
     faults_of_weighing,
     rarer,
@@ -36,6 +37,7 @@ SILENT = [
     *((loop, "guessing") for loop in faults_of_guessing.UNTOLD),
     *((loop, "every sample the same") for loop in faults_of_guessing.UNTOLD),
     *((loop, "the training began with") for loop in faults_of_late_copies.QUIET),
+    *((loop, "reads each row") for loop in faults_of_rows.QUIET),
     *((loop, "steps in a row") for loop in faults_of_order.QUIET),
     *(
         (loop, words)

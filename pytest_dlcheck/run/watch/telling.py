@@ -249,7 +249,7 @@ def _loop_row(watcher: Watcher, strand: Strand) -> Row:
         alike=_alike(watcher, strand),
         was_fresh=strand.was_fresh,
         steps_others=strand.steps_others(),
-        unflattened=strand.unflattened,
+        unflattened=strand.unflattened or _read_row_by_row(watcher, strand),
         discarded=sum(count for size, count in strand.discarded.items() if size < _usual(strand)),
         discarded_backwards=sum(n * k for n, k in strand.discarded.items() if n < _usual(strand)),
         looked_backwards=sum(size * count for size, count in strand.micro_batches.items()),
@@ -265,6 +265,12 @@ def _loop_row(watcher: Watcher, strand: Strand) -> Row:
         and all(2 * s.reach.wasted >= s.step > 0 for s in watcher.strands)
         and not _are_of_one_model(watcher.strands),
     )
+
+
+def _read_row_by_row(watcher: Watcher, strand: Strand) -> str:
+    """Images whose rows a model reads alone, in words; empty where it reads none so."""
+    rows = watcher.last_found.get(id(strand), {}).get("row_by_row", ())
+    return f"the model reads each row of images {rows[0].text('given')} alone" if rows else ""
 
 
 def _are_of_one_model(strands: Sequence[Strand]) -> bool:

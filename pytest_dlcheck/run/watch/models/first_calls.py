@@ -27,6 +27,7 @@ from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.losses.foresight import embeds, is_looked_up
 from pytest_dlcheck.run.watch.losses.kept import kept
 from pytest_dlcheck.run.watch.losses.written import written
+from pytest_dlcheck.run.watch.models.row_by_row import is_like_an_image
 
 LOOKS = 6
 """Calls of a model whose losses are looked at, the first ones."""
@@ -54,6 +55,7 @@ class Call:
         steps: the axis of time of the input whose next steps are the targets; None where none are.
         timed: which of the tensors of the inputs that is.
         copied: which of them is all that the loss has as targets, place by place; None where none is.
+        redraws: whether its first tensor is to be made into images of the same square shape.
     """
 
     args: tuple[Any, ...]
@@ -63,6 +65,7 @@ class Call:
     steps: int | None = None
     timed: int = 0
     copied: int | None = None
+    redraws: bool = False
 
 
 class FirstCalls:
@@ -125,7 +128,8 @@ class FirstCalls:
         number, axis = _next_steps(call, targets)
         copied = _copied(call, targets, losses[0].grad_fn) if axis is None else None
         if call.from_loader or each or axis is not None or copied is not None:
-            found = Call(call.args, call.kwargs, call.from_loader, each, axis, number, copied)
+            images = any(t.shape == first.shape and is_like_an_image(t) for t in targets)
+            found = Call(call.args, call.kwargs, call.from_loader, each, axis, number, copied, images)
             self._found[model] = found
         elif model not in self._others and _tells_samples(call, targets):
             self._others[model] = call

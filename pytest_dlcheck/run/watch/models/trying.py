@@ -35,6 +35,7 @@ from pytest_dlcheck.run.watch.models.alignment import uses_in_place
 from pytest_dlcheck.run.watch.models.codes import draws, is_narrow
 from pytest_dlcheck.run.watch.models.cuts_within import as_a_loss, may_be_cut
 from pytest_dlcheck.run.watch.models.first_calls import Call
+from pytest_dlcheck.run.watch.models.row_by_row import reads_rows_alone
 from pytest_dlcheck.run.watch.models.standing_copies import may_be_tried, standing_copy
 from pytest_dlcheck.run.watch.models.turned_within import turned_within
 from pytest_dlcheck.trace import Row
@@ -66,6 +67,7 @@ def tried(model: nn.Module, call: Call | None) -> dict[str, tuple[Row, ...]]:
                 "copying": tuple(_copying(model, call)),
                 "cut_within": tuple(_cut_within(model, call)),
                 "turned_within": tuple(_turned_within(model, call)),
+                "row_by_row": tuple(_row_by_row(model, call)),
                 **_attended(model, call),
                 **_thrown_away(model, call),
             }
@@ -94,6 +96,15 @@ def _turned_within(model: nn.Module, call: Call) -> Iterator[Row]:
     if rig is not None:
         with suppress(Exception), rig.undisturbed(training=False), torch.no_grad():
             yield from tuple(turned_within(rig))
+
+
+def _row_by_row(model: nn.Module, call: Call) -> Iterator[Row]:
+    given = tensors((call.args, call.kwargs))
+    rig = _rig(model, call, batch_dim=0) if len(given) == 1 and call.redraws else None
+    if rig is not None:
+        with suppress(Exception), rig.undisturbed(training=False), torch.no_grad():
+            if reads_rows_alone(rig):
+                yield Row(given=str(list(given[0].shape)))
 
 
 def _foresight(model: nn.Module, call: Call) -> Iterator[Row]:
