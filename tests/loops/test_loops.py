@@ -2,6 +2,9 @@
 
 import copy
 import io
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 import torch
@@ -13,57 +16,11 @@ from pytest_dlcheck import watch
 from pytest_dlcheck.verdict import Outcome
 
 from . import (
-    faults_of_averages,
-    faults_of_axes,
-    faults_of_classes,
-    faults_of_clipping,
-    faults_of_confused,
-    faults_of_copies,
-    faults_of_copying,
-    faults_of_data,
-    faults_of_decay,
-    faults_of_flows,
-    faults_of_folds,
-    faults_of_foresight,
-    faults_of_frozen_flags,
-    faults_of_frozen_later,
-    faults_of_guessing,
     faults_of_hand_cut,
-    faults_of_late_copies,
-    faults_of_losses,
-    faults_of_maps,
-    faults_of_masks,
-    faults_of_memory,
-    faults_of_one_slice,
-    faults_of_opponents,
-    faults_of_optimizers,
-    faults_of_order,
-    faults_of_padding_masks,
-    faults_of_pairs,
-    faults_of_plateaus,
-    faults_of_policies,
-    faults_of_posteriors,
     faults_of_redrawn,
-    faults_of_references,
-    faults_of_replaced_parts,
-    faults_of_resets,
-    faults_of_restarts,
-    faults_of_rows,
     faults_of_scales,
-    faults_of_schedules,
     faults_of_seeds,
-    faults_of_signs,
-    faults_of_states,
-    faults_of_steps,
-    faults_of_successors,
-    faults_of_tangles,
-    faults_of_teachers,
-    faults_of_time,
-    faults_of_units,
-    faults_of_validation,
     faults_of_weighing,
-    faults_of_weighted_draws,
-    faults_of_written_losses,
     healthy,
     measured,
     neighbours,
@@ -73,96 +30,15 @@ from . import (
 )
 from .data import loaders
 from .faults import CASES
-from .healthy import HEALTHY
-from .neighbours import NEIGHBOURS
 
-ADDED = (
-    faults_of_decay,
-    faults_of_optimizers,
-    faults_of_resets,
-    faults_of_folds,
-    faults_of_schedules,
-    faults_of_signs,
-    faults_of_states,
-    faults_of_steps,
-    faults_of_averages,
-    faults_of_rows,
-    faults_of_successors,
-    faults_of_tangles,
-    faults_of_time,
-    faults_of_validation,
-    faults_of_losses,
-    faults_of_flows,
-    faults_of_maps,
-    faults_of_masks,
-    faults_of_memory,
-    faults_of_frozen_flags,
-    faults_of_frozen_later,
-    faults_of_weighted_draws,
-    faults_of_plateaus,
-    faults_of_policies,
-    faults_of_posteriors,
-    faults_of_redrawn,
-    faults_of_restarts,
-    faults_of_seeds,
-)
-"""Importing them adds their cases to CASES."""
-
-QUIET = [
-    *(*HEALTHY, *NEIGHBOURS, *tutorials.CHAPTER, *faults_of_losses.QUIET),
-    *(*faults_of_resets.QUIET, *faults_of_folds.QUIET, *faults_of_schedules.QUIET),
+MODULES = [
+    import_module(f".{found.name}", __package__)
+    for found in iter_modules([str(Path(__file__).parent)])
+    if found.name.startswith("faults_of_")
 ]
-QUIET += [
-    *faults_of_optimizers.QUIET,
-    *faults_of_memory.QUIET,
-    *faults_of_pairs.QUIET,
-    *faults_of_clipping.QUIET,
-    *faults_of_copies.QUIET,
-    *faults_of_data.QUIET,
-    *faults_of_decay.QUIET,
-    *faults_of_order.QUIET,
-    *faults_of_confused.QUIET,
-    *faults_of_maps.QUIET,
-    *faults_of_masks.QUIET,
-    *faults_of_signs.QUIET,
-    *faults_of_units.QUIET,
-    *faults_of_states.QUIET,
-    *faults_of_averages.QUIET,
-    *faults_of_rows.QUIET,
-    *faults_of_successors.QUIET,
-    *faults_of_tangles.QUIET,
-    *faults_of_teachers.QUIET,
-    *faults_of_time.QUIET,
-    *faults_of_flows.QUIET,
-    *faults_of_guessing.QUIET,
-    *faults_of_hand_cut.QUIET,
-    *faults_of_one_slice.QUIET,
-    *faults_of_late_copies.QUIET,
-    *faults_of_written_losses.QUIET,
-    *faults_of_classes.QUIET,
-    *faults_of_replaced_parts.QUIET,
-    *faults_of_scales.QUIET,
-    *faults_of_weighing.QUIET,
-    *faults_of_weighing.COSTS,
-    *rarer.QUIET,
-    *faults_of_axes.QUIET,
-    *faults_of_foresight.QUIET,
-    *faults_of_frozen_flags.QUIET,
-    *faults_of_frozen_later.QUIET,
-    *faults_of_plateaus.QUIET,
-    *faults_of_policies.QUIET,
-    *faults_of_posteriors.QUIET,
-    *faults_of_seeds.QUIET,
-    *faults_of_validation.QUIET,
-    *faults_of_weighted_draws.QUIET,
-    *faults_of_copying.QUIET,
-    *faults_of_opponents.QUIET,
-    *faults_of_padding_masks.QUIET,
-    *faults_of_redrawn.QUIET,
-    *faults_of_restarts.QUIET,
-    *faults_of_references.QUIET,
-    *unusual.QUIET,
-]
+"""Each adds its cases to CASES as it is imported; the healthy neighbours of these are its QUIET."""
+QUIET = [loop for module in (rarer, unusual, *MODULES) for loop in getattr(module, "QUIET", ())]
+QUIET += [*healthy.HEALTHY, *neighbours.NEIGHBOURS, *tutorials.CHAPTER, *faults_of_weighing.COSTS]
 TWINS = dict.fromkeys(case.twin for case in CASES)
 
 
