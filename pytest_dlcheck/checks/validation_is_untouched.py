@@ -28,13 +28,15 @@ class ValidationIsUntouched(Check):
     training set that is scored beside a validation set is healthy; and where rows of numbers had been
     but for a slope and an offset of each column, as after another fit of a scaler. It fails where steps
     in eval mode come in ``rows`` rows between steps in train mode, each on a new pass over other data
-    (where no loader is read, on other data that come again): the validation loop trains. It fails where
-    ``folds`` different validation sets were training sets before, of the same model, and earlier
-    validation sets are trained on: folds that share a model. And it fails where the optimizer steps
-    between ``inside`` or more neighbouring batches of one validation. Advice: only training data are
-    evaluated, validation with gradients on, an evaluation loader that leaves samples out or draws
-    them in random order, inputs that are ten times as large as any in training, or a tenth, and
-    labels of whose classes a whole pass of training has none, in most of a validation.
+    (where no loader is read, on other data that come again): the validation loop trains. In train mode
+    it fails where a loader whose variable is named as held out is not shuffled and is only trained on,
+    with its labels and in turns with a shuffled one, while a variable of a loss or score has that name
+    too; else it is advice. It fails where ``folds`` different validation sets were training sets before,
+    of the same model, and earlier validation sets are trained on: folds that share a model. And it fails
+    where the optimizer steps between ``inside`` or more neighbouring batches of one validation. Advice:
+    only training data are evaluated, validation with gradients on, an evaluation loader that leaves
+    samples out or draws them in random order, inputs that are ten times as large as any in training, or
+    a tenth, and labels of whose classes a whole pass of training has none, in most of a validation.
 
     **What it cannot see.** Samples that are augmented, or that repeat too often to be told apart;
     overlap of which no sampled batch holds anything; models that are not called as a whole.
@@ -44,7 +46,9 @@ class ValidationIsUntouched(Check):
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop", "exposure"})
-    glances: ClassVar[frozenset[str]] = frozenset({"comparisons", "phases", "new_classes"})
+    glances: ClassVar[frozenset[str]] = frozenset(
+        {"comparisons", "held_out_turns", "phases", "new_classes"}
+    )
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION, Effect.LOOP})
     judges_divergence: ClassVar[bool] = True
@@ -75,10 +79,10 @@ class ValidationIsUntouched(Check):
         row, advice = trace.row("exposure"), list(faults.validation_advice(trace))
         if not trace.row("loop").integer("steps"):
             return self.not_applicable("nothing was trained here: no optimizer stepped")
-        if self._validation_trains(row, by_hand=not trace.row("loop").integer("loader_batches")):
+        if faults.validation_trains(trace, self.samples, self.used, self.rows):
             return self.failed_by(faults.trained_in_eval_mode(row, self.rows))
-        if changed := faults.changed_places(row, self.folds):
-            return self.failed_by(changed)
+        if fault := faults.held_out_is_trained_on(trace, row, self.folds):
+            return self.failed_by(fault)
         if row.integer("stepped_inside") >= max(self.inside, row.integer("compared") / 2):
             return self.failed_by(faults.stepped_inside(row, self.inside))
         losses = trace.row("comparisons")
@@ -110,15 +114,6 @@ class ValidationIsUntouched(Check):
             advice=advice,
         )
 
-    def _validation_trains(self, row: Row, *, by_hand: bool) -> bool:
-        runs, steps = row.integer("eval_runs_on_a_new_pass"), row.integer("eval_steps")
-        seen, both = row.integer("eval_trained"), row.integer("eval_trained_in_both")
-        if by_hand and row.integer("eval_trained_again") >= self.samples:
-            runs = row.integer("eval_runs")
-        is_other_data = seen >= self.samples and both <= self.used * seen
-        once = steps == row.integer("eval_runs") > self.rows
-        return is_other_data and (once or (runs >= self.rows and steps >= 2 * runs))
-
     @classmethod
     def healthy(cls) -> Iterable[Example]:
         """Apart; the training set scored as well."""
@@ -139,12 +134,15 @@ class ValidationIsUntouched(Check):
         yield Example("validation trains, cut by hand", (_example(**cut),), ("data",))
         folds = {"rotations": 3, "rotated_samples": 400, "rotated_first": 60, "returned": 3}
         yield Example("folds that share a model", (_example(**folds),), ("data",))
+        yield Example("trained on in turns", (_example(turns=9),), ("data",))
         yield Example("step() in it", (_example(compared=7, stepped_inside=7),), ("optimizer",))
 
 
-def _example(**found: Scalar) -> Trace:
+def _example(turns: Scalar = 0, **found: Scalar) -> Trace:
     counts = "trained_and_evaluated evaluated_after_training compared stepped_inside eval_steps"
     more = "eval_runs eval_runs_on_a_new_pass eval_trained eval_trained_in_both rescaled"
     row = dict.fromkeys(f"{counts} {more}".split(), 0)
     seen = {"trained": 1000, "evaluated": 500, "evaluated_distinct": 500, "cleanest": 0, "dirtiest": 0}
-    return example_trace(Terms().watch(), loop=Row(steps=100), exposure=Row({**row, **seen, **found}))
+    taken = Row(dict.fromkeys(("trained", "passes", "turns", "compared"), turns), name="v", measure="v")
+    facts = {"exposure": Row({**row, **seen, **found}), "held_out_turns": taken}
+    return example_trace(Terms().watch(), loop=Row(steps=100), **facts)

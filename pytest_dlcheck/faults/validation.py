@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.faults.turns import trained_in_turns, trained_on_what_is_measured
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
@@ -12,6 +13,25 @@ APART = 10.0
 """Factor between inputs in training and in evaluation: as that of data_is_sound between data sets."""
 MOSTLY_NEW = 0.5
 """Share of validation labels (ratio) of classes never trained; a random split leaves out rare ones."""
+
+
+def validation_trains(trace: Trace, samples: int, used: float, rows: int) -> bool:
+    """Whether steps in eval mode follow steps in train mode, again and again and on other data.
+
+    Args:
+        trace: of a watched loop.
+        samples: below which nothing is concluded.
+        used: share of those trained on in both modes that duplicates explain.
+        rows: of steps in eval mode that are no accident.
+    """
+    row, by_hand = trace.row("exposure"), not trace.row("loop").integer("loader_batches")
+    runs, steps = row.integer("eval_runs_on_a_new_pass"), row.integer("eval_steps")
+    seen, both = row.integer("eval_trained"), row.integer("eval_trained_in_both")
+    if by_hand and row.integer("eval_trained_again") >= samples:
+        runs = row.integer("eval_runs")
+    is_other_data = seen >= samples and both <= used * seen
+    once = steps == row.integer("eval_runs") > rows
+    return is_other_data and (once or (runs >= rows and steps >= 2 * runs))
 
 
 def trained_in_eval_mode(row: Row, bound: int) -> Fault:
@@ -122,6 +142,11 @@ def changed_places(row: Row, several: int) -> Fault | None:
     )
 
 
+def held_out_is_trained_on(trace: Trace, row: Row, several: int) -> Fault | None:
+    """In turns with other data, or in another fold."""
+    return trained_on_what_is_measured(trace.rows("held_out_turns")) or changed_places(row, several)
+
+
 def _first(row: Row) -> int:
     return row.integer("rotated_first")
 
@@ -138,6 +163,7 @@ def validation_advice(trace: Trace) -> Iterator[str]:
     if windows:
         calls = sum(p.integer("calls") for p in windows)
         yield f"{calls} batches are evaluated with gradients on: torch.no_grad() saves time and memory"
+    yield from trained_in_turns(trace.rows("held_out_turns"))
     ratio = row.number("evaluated_size")
     if ratio >= APART or 0 < ratio <= 1 / APART:
         times = f"{ratio:.3g} times as large as" if ratio > 1 else f"{1 / ratio:.3g} times smaller than"

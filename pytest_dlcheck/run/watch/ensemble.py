@@ -12,6 +12,7 @@ from pytest_dlcheck.run.watch.batches.edits import Edits
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.batches.new_classes import NewClasses
 from pytest_dlcheck.run.watch.batches.restarts import Restarts
+from pytest_dlcheck.run.watch.batches.turns import Turns
 from pytest_dlcheck.run.watch.company import Company
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard
@@ -83,7 +84,8 @@ class Ensemble:
         self.unpropagated, self.by_hand = Unpropagated(), ByHand(Leaves())
         self.loading, self.graphs = Loading(), Graphs()
         self._targets = Targets(self._guard, self.evaluations.answers)
-        self.judged, self.restarts = Judged(), Restarts(self._guard, self.loading)
+        self.judged, self.turns = Judged(), Turns(self.loading)
+        self.restarts = Restarts(self._guard, self.loading)
         self.taught, self.likeness = Taught(), Likeness(self._guard)
         self._first_calls = FirstCalls(self._guard)
         self.last_found: dict[int, dict[str, tuple[Row, ...]]] = {}

@@ -24,6 +24,7 @@ class Forwards(Ensemble):
         if self.loading.read(loader):
             self.wake()
             self._outside.pass_begins()
+            self.turns.pass_begins(loader, batch, self.strands)
             self.new_classes.pass_begins(loader, self.loading.length, self.steps)
         if self.new_classes.open is not None:
             self.new_classes.open.add(batch)

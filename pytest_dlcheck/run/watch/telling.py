@@ -68,6 +68,7 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
         "redrawn": (strand.redrawn.row(),),
         "restarted": watcher.restarts.rows(strand.keys, strand.step),
         "weighted_draws": strand.weighting.rows(),
+        "held_out_turns": watcher.turns.rows(strand, watcher.strands),
         "reseeded": watcher.seeds.rows(id(strand), strand.step),
     }
     record.facts["hand_cut"] = (watcher.evaluations.hand_cut(strand),)

@@ -78,6 +78,8 @@ class Watcher(Forwards):
             self.unpropagated.backward_begins()
         if self.seeds.is_open:
             self.seeds.backward_begins()
+        if self.turns.waits is not None:
+            self.turns.backward_begins(losses)
         self._losses = losses if self.scaling.last is None else self.scaling.unscaled(losses)
         scaled = self._losses is not losses
         self.evaluations.phases.end()

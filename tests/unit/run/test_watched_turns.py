@@ -1,61 +1,76 @@
-"""Loops that end before every optimizer has had a second turn."""
+"""A loader's name is told from the variables around its read, and a measure from that of a number."""
+
+import inspect
+import types
 
 import pytest
 import torch
-from torch import nn
+from torch.utils.data import DataLoader
 
-from pytest_dlcheck import watch
+from pytest_dlcheck.run.watch.batches.names import held_out_name, measured
 
-
-def layers(width, outputs):
-    return nn.Sequential(nn.Linear(width, 64), nn.Tanh(), nn.Linear(64, outputs))
+LOADER = DataLoader(torch.arange(6), 2)
 
 
-class Agent(nn.Module):
-    """One module holds all of it: a value, and two that say how good an action is."""
-
-    def __init__(self):
-        super().__init__()
-        self.policy, self.value = layers(4, 2), layers(4, 1)
-        self.one, self.other = layers(6, 1), layers(6, 1)
-
-    def quality(self, states, action):
-        both = torch.cat([states, action], 1)
-        return torch.minimum(self.one(both), self.other(both))
-
-    def learn(self, states, of_value, of_quality):
-        action = torch.tanh(self.policy(states))
-        quality = self.quality(states, action)
-        step(of_value, (self.value(states) - quality.detach()).square().mean())
-        step(of_quality, (self.quality(states, action.detach()) - 1).square().mean())
-        quality.mean().backward()  # raises: the weights behind it were stepped in between
+def named(**variables):
+    """The name of the loader in a function whose caller has these variables."""
+    return in_a_call(lambda: held_out_name(inspect.currentframe(), LOADER.batch_sampler), variables)
 
 
-def step(optimizer, loss):
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
+def found(loader="val_loader", **variables):
+    return in_a_call(lambda: measured(inspect.currentframe(), loader), variables)
 
 
-def coverage_of(agent, parts_of_value):
-    adam = torch.optim.Adam
-    of_value = adam([p for part in parts_of_value for p in part.parameters()], 1e-3)
-    of_quality = adam([*agent.one.parameters(), *agent.other.parameters()], 1e-3)
-    with watch() as run, pytest.raises(RuntimeError, match="inplace operation"):
-        agent.learn(torch.randn(16, 4), of_value, of_quality)
-    return [v for v in run.verdicts if v.check == "optimizer_covers_model"]
+def in_a_call(ask, variables):
+    code = "def call(ask, {}):\n    return ask()".format(", ".join(variables))
+    room = {}
+    exec(code, room)
+    return room["call"](ask, **variables)
 
 
-def test_what_another_optimizer_has_stepped_once_is_not_left_out():
-    torch.manual_seed(0)
-    agent = Agent()
-    verdicts = coverage_of(agent, [agent.value])
-    assert len(verdicts) == 2
-    assert not any(verdict.failed for verdict in verdicts)
+@pytest.mark.parametrize(
+    "name", ["val_loader", "validation_dl", "valid", "test_loader", "heldout_loader", "valLoader"]
+)
+def test_a_held_out_loader_is_told_by_whole_words(name):
+    assert named(**{name: LOADER}) == name
 
 
-def test_what_no_optimizer_holds_is_left_out_from_the_first_round_on():
-    torch.manual_seed(0)
-    agent = Agent()
-    verdicts = coverage_of(agent, [agent.value[2]])
-    assert any(verdict.failed and "value.0" in verdict.sites for verdict in verdicts)
+@pytest.mark.parametrize(
+    "name", ["loader", "value_loader", "train_val_loader", "latest", "unlabeled_test"]
+)
+def test_other_names_say_nothing(name):
+    assert named(**{name: LOADER}) == ""
+
+
+def test_a_loader_in_a_dictionary_or_an_object_has_its_name_there():
+    assert named(loaders={"val": LOADER}) == "val"
+    assert named(self=types.SimpleNamespace(val_loader=LOADER)) == "val_loader"
+
+
+def test_one_loader_of_two_names_is_none_that_is_held_out():
+    assert named(train_loader=LOADER, val_loader=LOADER) == ""
+
+
+def test_another_loader_is_not_taken_for_it():
+    assert named(val_loader=DataLoader(torch.arange(6), 2)) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("val_loss", 0.5), ("va_acc", torch.tensor(0.5)), ("validation_losses", [0.5]), ("valid_f1", 1)],
+)
+def test_a_number_of_its_family_is_a_measure(name, value):
+    assert found(**{name: value}) == name
+    assert found("test_loader", **{name: value}) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("val_loss", []), ("val_loss", torch.nn.MSELoss()), ("train_loss", 0.5), ("val_size", 3)],
+)
+def test_others_are_no_measures(name, value):
+    assert found(**{name: value}) == ""
+
+
+def test_a_history_has_its_measures_by_their_keys():
+    assert found(history={"val_loss": [0.5]}) == "val_loss"

@@ -1,0 +1,100 @@
+"""What a loop calls a loader, and what it measures, by the names of its variables. No judgement."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from numbers import Number
+from types import FrameType, ModuleType
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from pytest_dlcheck.run.frames import variables
+
+FRAMES = 6
+"""Functions around the read of a batch whose variables are looked at."""
+_FAMILIES = (
+    (frozenset({"val", "valid", "validation"}), frozenset({"val", "valid", "validation", "va"})),
+    (frozenset({"test", "testing"}), frozenset({"test", "testing", "te"})),
+    (frozenset({"heldout", "holdout"}), frozenset({"heldout", "holdout"})),
+)
+"""Whole words of loaders of data that are held out, and of what is measured on them."""
+_TRAINING = frozenset({"train", "training", "trainval", "tr", "unlabeled", "unlabelled", "target"})
+"""Words beside which they say something else."""
+_MEASURES = frozenset(
+    {
+        *("loss", "losses", "acc", "accs", "accuracy", "accuracies", "score", "scores", "error"),
+        *("errors", "err", "mse", "rmse", "mae", "r2", "f1", "auc", "dice", "iou", "ppl", "perplexity"),
+        *("metric", "metrics"),
+    }
+)
+
+
+def held_out_name(frame: FrameType | None, sampler: object) -> str:
+    """What the loop calls the loader that reads by this sampler; empty unless that is held out.
+
+    Args:
+        frame: of the function that reads.
+        sampler: of batches, or of samples where there are no batches.
+    """
+    names = [name for name, value in _named(frame) if _reads_by(value, sampler)]
+    words = {word for name in names for word in _words(name)}
+    if words & _TRAINING:
+        return ""
+    return next((name for name in names if _family(name)), "")
+
+
+def measured(frame: FrameType | None, loader: str) -> str:
+    """The name of a number, or of numbers, that are measured on what a loader of this name gives."""
+    family = _family(loader)
+    for name, value in _named(frame):
+        words = _words(name)
+        if words & family and words & _MEASURES and not words & _TRAINING and _is_number(value):
+            return name
+    return ""
+
+
+def _named(frame: FrameType | None) -> Iterator[tuple[str, Any]]:
+    """The variables of functions, the items of dictionaries, and the attributes of objects in them."""
+    for _ in range(FRAMES):
+        if frame is None:
+            return
+        for name, value in variables(frame).items():
+            yield name, value
+            inner = value if type(value) is dict else _attributes(value)
+            yield from ((key, each) for key, each in inner.items() if isinstance(key, str))
+        frame = frame.f_back
+
+
+def _attributes(value: object) -> dict[Any, Any]:
+    if issubclass(type(value), (type, ModuleType)):
+        return {}
+    try:
+        return dict(object.__getattribute__(value, "__dict__"))
+    except AttributeError:
+        return {}
+
+
+def _reads_by(value: object, sampler: object) -> bool:
+    if not isinstance(value, DataLoader):
+        return False
+    return value.batch_sampler is sampler or value.sampler is sampler
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return len(value) > 0 and _is_number(value[0])
+    if isinstance(value, Tensor):
+        return value.numel() == 1
+    return isinstance(value, Number) and not isinstance(value, bool)
+
+
+def _family(name: str) -> frozenset[str]:
+    words = _words(name)
+    return next((measures for loaders, measures in _FAMILIES if words & loaders), frozenset())
+
+
+def _words(name: str) -> set[str]:
+    return set(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().split("_"))

@@ -1,0 +1,160 @@
+"""Which data sets are trained on in turns, pass by pass, and which of them the loop calls held out."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice, pairwise
+from typing import Any, Protocol
+
+from torch import Tensor
+from torch.utils.data import SequentialSampler
+
+from pytest_dlcheck.run.graph import walk
+from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.watch.batches.loading import Loading, shuffles
+from pytest_dlcheck.run.watch.batches.names import held_out_name, measured
+from pytest_dlcheck.run.watch.losses.kept import kept
+from pytest_dlcheck.run.watch.losses.loaded import weighed
+from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
+from pytest_dlcheck.trace import Row
+
+PASSES = 256
+"""Passes (count) that are remembered."""
+SEVERAL = 2
+"""Batches (count) of a pass: where loaders are read side by side, each turn is of one."""
+MOSTLY = 0.9
+"""Batches of a pass (ratio) after which an optimizer steps, where it trains on them."""
+NODES = 96
+"""Nodes of a loss's graph that are looked at."""
+
+
+class Stepping(Protocol):
+    """The training of one optimizer's parameters."""
+
+    step: int
+
+
+@dataclass
+class _Source:
+    """One data set.
+
+    Attributes:
+        data: which it is, while it lives.
+        is_shuffled: whether its loader draws it in random order.
+        name: what the loop calls its loader, if that is held out and not shuffled.
+        measure: what the loop measures on it, by name.
+        compared: passes whose first loss compares outputs with what came second in the batch.
+    """
+
+    data: Callable[[], object]
+    is_shuffled: bool
+    name: str = ""
+    measure: str = ""
+    compared: int = 0
+
+
+@dataclass
+class _Pass:
+    """One pass over a data set, which goes on.
+
+    Attributes:
+        source: which.
+        before: batches read before it.
+        steps: of each optimizer before it, by the strand's identity.
+        batches: of it, and
+        trained: the strands that stepped after them, where it is over.
+    """
+
+    source: _Source
+    before: int
+    steps: dict[int, int]
+    batches: int = 0
+    trained: set[int] = field(default_factory=set)
+
+
+class Turns:
+    """Passes over loaders, as long as few are known.
+
+    Args:
+        loading: counts batches.
+    """
+
+    def __init__(self, loading: Loading) -> None:
+        self._loading = loading
+        self._sources: dict[int, _Source] = {}
+        self._passes: list[_Pass] = []
+        self._is_over = True
+        self.waits: tuple[_Source, Tensor] | None = None
+        """What came second in the first batch of a held-out pass, until a loss is propagated."""
+
+    def pass_begins(self, iterator: object, batch: object, strands: Sequence[Stepping]) -> None:
+        """A loader's iterator has given the first batch of its turn, which is counted already."""
+        self._close(strands, self._loading.batches - 1)
+        self.waits = None
+        if len(self._passes) >= PASSES:
+            return
+        source = self._source(iterator)
+        steps = {id(strand): strand.step for strand in strands}
+        self._passes.append(_Pass(source, self._loading.batches - 1, steps))
+        self._is_over = False
+        if source.name:
+            source.measure = source.measure or measured(frame_of_the_loop(), source.name)
+            given = tensors(batch)
+            self.waits = (source, given[1]) if len(given) > 1 else None
+
+    def backward_begins(self, losses: Sequence[Tensor]) -> None:
+        """Does the loss compare outputs with what waits?"""
+        waits, self.waits = self.waits, None
+        if waits is None or len(losses) != 1 or losses[0].grad_fn is None:
+            return
+        source, wanted = waits
+        targets = [kept(node, "target") for node in islice(walk([losses[0].grad_fn]), NODES)]
+        found = weighed([target for target in targets if target is not None])
+        source.compared += bool(set(found) & set(weighed([wanted])))
+
+    def rows(self, strand: Stepping, strands: Sequence[Stepping]) -> tuple[Row, ...]:
+        """Data sets that are called held out, and that one optimizer trains on in turns with others."""
+        self._close(strands, self._loading.batches)
+        whole = [each for each in self._passes if each.batches >= SEVERAL]
+        mine = [each.source for each in whole if id(strand) in each.trained]
+        named = {id(source): source for source in mine if source.name}
+        return tuple(
+            Row(
+                name=source.name,
+                measure=source.measure,
+                trained=sum(each is source for each in mine),
+                passes=sum(each.source is source for each in whole),
+                turns=sum(a.is_shuffled and b is source for a, b in pairwise(mine)),
+                compared=source.compared,
+            )
+            for source in named.values()
+        )
+
+    def _source(self, iterator: object) -> _Source:
+        data = getattr(iterator, "_dataset", None)
+        found = self._sources.get(id(data))
+        if found is None or found.data() is not data:
+            found = self._sources[id(data)] = _Source(_reference(data), shuffles(iterator))
+            batches: Any = getattr(iterator, "_index_sampler", None)
+            if type(getattr(batches, "sampler", batches)) is SequentialSampler:
+                found.name = held_out_name(frame_of_the_loop(), batches)
+        return found
+
+    def _close(self, strands: Sequence[Stepping], batches: int) -> None:
+        if self._is_over:
+            return
+        now, self._is_over = self._passes[-1], True
+        now.batches = batches - now.before
+        for strand in strands:
+            if strand.step - now.steps.get(id(strand), 0) >= MOSTLY * now.batches:
+                now.trained.add(id(strand))
+
+
+def _reference(data: object) -> Callable[[], object]:
+    """To a data set; to none where none can be made, as to a list, so that each pass is over another."""
+    try:
+        return weakref.ref(data)
+    except TypeError:
+        return lambda: None

@@ -1,0 +1,204 @@
+"""Loops that train on held-out data in turns with the training data, by mistake or for a reason."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from .data import diabetes, digits, tumours
+from .faults import fault
+from .healthy import mlp
+
+EPOCHS = 6
+
+
+def _tables(*, shuffle=False):
+    rows, labels = tumours()
+    labels = labels[:, None]
+    return {
+        "train": DataLoader(TensorDataset(rows[:400], labels[:400]), 40, shuffle=True),
+        "val": DataLoader(TensorDataset(rows[400:], labels[400:]), 40, shuffle=shuffle),
+    }
+
+
+def _phases(*, steps_in):
+    """One body for both phases, as in the tutorial of transfer learning."""
+    loaders = _tables()
+    model = mlp(30, 32, 1, dropout=0.1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    history = {"train_loss": [], "val_loss": []}
+    for _ in range(EPOCHS):
+        for phase in ("train", "val"):
+            total = 0.0
+            model.train(phase in steps_in)
+            for x, y in loaders[phase]:
+                optimizer.zero_grad()
+                with torch.set_grad_enabled(phase in steps_in):
+                    loss = F.binary_cross_entropy_with_logits(model(x), y)
+                if phase in steps_in:
+                    loss.backward()
+                    optimizer.step()
+                total += loss.item()
+            history[f"{phase}_loss"].append(total / len(loaders[phase]))
+
+
+def phases_of_which_one_steps():
+    _phases(steps_in=("train",))
+
+
+@fault(phases_of_which_one_steps, "validation_is_untouched", words=("the validation loop trains",))
+def phases_that_both_step():
+    _phases(steps_in=("train", "val"))
+
+
+class Trainer:
+    """Fits a line, as its users' own classes do."""
+
+    def __init__(self, train_loader, valid_loader):
+        self.train_loader, self.valid_loader = train_loader, valid_loader
+        self.model = mlp(10, 32, 1)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01)
+
+    def run(self, batches, *, train):
+        for x, y in batches:
+            loss = F.mse_loss(self.model(x), y)
+            if train:
+                self.optimizer.zero_grad()
+                loss.backward()
+                self.optimizer.step()
+
+    def fit(self, *, steps_on_both):
+        for _ in range(EPOCHS):
+            self.run(self.train_loader, train=True)
+            with torch.set_grad_enabled(steps_on_both):
+                self.run(self.valid_loader, train=steps_on_both)
+
+
+def _trainer():
+    rows, target = diabetes()
+    train = DataLoader(TensorDataset(rows[:320], target[:320]), 32, shuffle=True)
+    return Trainer(train, DataLoader(TensorDataset(rows[320:], target[320:]), 32))
+
+
+def a_trainer_that_validates():
+    _trainer().fit(steps_on_both=False)
+
+
+@fault(a_trainer_that_validates, "validation_is_untouched", words=("in turns with",), advice=True)
+def a_trainer_that_steps_on_both():
+    """May be meant, for the last model: nothing is measured."""
+    _trainer().fit(steps_on_both=True)
+
+
+# -- healthy neighbours ---------------------------------------------------------------------------
+
+
+def _train_on(model, optimizer, loader, compare=F.binary_cross_entropy_with_logits):
+    total = 0.0
+    for x, y in loader:
+        optimizer.zero_grad()
+        loss = compare(model(x), y)
+        loss.backward()
+        optimizer.step()
+        total += loss.item()
+    return total / len(loader)
+
+
+def _scored_on(model, loader):
+    model.eval()
+    with torch.no_grad():
+        losses = [F.binary_cross_entropy_with_logits(model(x), y).item() for x, y in loader]
+    model.train()
+    return sum(losses) / len(losses)
+
+
+def all_data_are_trained_on_in_the_end():
+    """The loaders keep their names, and what was measured before keeps its own."""
+    train_loader, val_loader = _tables().values()
+    model = mlp(30, 32, 1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _ in range(EPOCHS):
+        _train_on(model, optimizer, train_loader)
+        val_loss = _scored_on(model, val_loader)
+    del val_loss
+    model = mlp(30, 32, 1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _ in range(EPOCHS):
+        for loader in (train_loader, val_loader):
+            _train_on(model, optimizer, loader)
+
+
+def a_temperature_fitted_to_validation_data():
+    train_loader, val_loader = _tables().values()
+    model, scale = mlp(30, 32, 1), nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    calibrates = torch.optim.SGD([scale], lr=0.01)
+    val_loss = 0.0
+    for _ in range(EPOCHS):
+        _train_on(model, optimizer, train_loader)
+        for x, y in val_loader:
+            with torch.no_grad():
+                scores = model(x)
+            calibrates.zero_grad()
+            loss = F.binary_cross_entropy_with_logits(scores / scale, y)
+            loss.backward()
+            calibrates.step()
+            val_loss += loss.item()
+
+
+def pictures_without_labels_of_all_parts():
+    """What is learned without labels may be learned from test images too."""
+    images, labels = digits()
+    train_loader = DataLoader(TensorDataset(images[:800], labels[:800]), 80, shuffle=True)
+    test_loader = DataLoader(TensorDataset(images[800:1200], labels[800:1200]), 80)
+    model = nn.Sequential(nn.Flatten(), mlp(64, 16, 64))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def itself(made, _):
+        return F.mse_loss(made, itself.given)
+
+    model.register_forward_pre_hook(lambda _, given: setattr(itself, "given", given[0].flatten(1)))
+    test_loss = []
+    for _ in range(EPOCHS):
+        _train_on(model, optimizer, train_loader, itself)
+        test_loss.append(_train_on(model, optimizer, test_loader, itself))
+
+
+def each_part_is_predicted_first_and_trained_on_then():
+    """A stream: every part is new."""
+    rows, labels = tumours()
+    labels = labels[:, None]
+    model = mlp(30, 32, 1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    past = DataLoader(TensorDataset(rows[:160], labels[:160]), 40, shuffle=True)
+    val_loss = []
+    for begin in range(160, 560, 80):
+        _train_on(model, optimizer, past)
+        part = slice(begin, begin + 80)
+        val_loader = DataLoader(TensorDataset(rows[part], labels[part]), 40)
+        val_loss.append(_scored_on(model, val_loader))
+        _train_on(model, optimizer, val_loader)
+
+
+def two_tasks_that_are_both_shuffled():
+    """One of them is about valence, and called so."""
+    train_loader, val_loader = _tables(shuffle=True).values()
+    model = mlp(30, 32, 1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    val_loss = 0.0
+    for _ in range(EPOCHS):
+        _train_on(model, optimizer, train_loader)
+        val_loss = _train_on(model, optimizer, val_loader)
+    assert val_loss > 0
+
+
+QUIET = [
+    a_trainer_that_steps_on_both,
+    all_data_are_trained_on_in_the_end,
+    a_temperature_fitted_to_validation_data,
+    pictures_without_labels_of_all_parts,
+    each_part_is_predicted_first_and_trained_on_then,
+    two_tasks_that_are_both_shuffled,
+]
