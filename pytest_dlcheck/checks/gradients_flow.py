@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
-from pytest_dlcheck.faults import depth, through_time
+from pytest_dlcheck.faults import depth, terms, through_time
 from pytest_dlcheck.faults import gradient as faults
 from pytest_dlcheck.trace import Matrix, Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
@@ -21,19 +21,18 @@ class GradientsFlow(Check):
     **Why it matters.** A parameter without one never learns, and the loss falls all the same.
 
     **How it decides.** A trainable parameter in an optimizer that has no gradient, or exactly zero, in
-    every recorded step is looked into: on one batch its values are perturbed. If the loss changes
-    although no gradient comes back, the graph is cut there, or the derivative is zero everywhere: a
-    failure, with the place of the cut; so it is where a watched loop calls a module with gradients off,
-    or detaches its result, and gives that to one that trains, where a copy of the model, tried after the
-    watch, changes with it, and where it calls backward on one term of a sum that stands beside it as a
-    variable. Also fail: a module whose result its caller throws away; one never called while its sister
-    of the same form is called twice; two parameters of zeros that are multiplied; a head compared with a
-    target that, given other values, never changes the loss, while another does; one that is called step
-    after step and always given its state back without its graph, where the last step alone reaches the
-    loss, or it is a recurrent layer of torch. What is merely not used (a head without a loss, an expert
-    that no sample chose, a target network) is advice. Against the depth, the gradient relative to its
-    weight (median of the steps, no embeddings) must not fall by more than ``vanishing_ratio`` from the
-    best layer to all of the first; ``faint_ratio`` where the loss stands still.
+    every recorded step is perturbed, on one batch. If the loss changes although no gradient comes back,
+    the graph is cut there, or the derivative is zero everywhere: a failure, as where a watched loop
+    calls a module with gradients off, or detaches its result, and gives that to one that trains, where a
+    copy of the model, tried after the watch, changes with it, and where it calls backward on one term of
+    a sum that it only reads. Also fail: a module whose result is thrown away; one never called while its
+    sister of the same form is called twice; two parameters of zeros that are multiplied; a head compared
+    with a target that, given other values, never changes the loss, while another does; one that is
+    called step after step and always given its state back without its graph, where the last step alone
+    reaches the loss, or it is a recurrent layer of torch. What is merely not used (a head without a
+    loss, an expert that no sample chose, a target network) is advice. Against the depth, the gradient
+    relative to its weight (median of the steps, no embeddings) must not fall by more than
+    ``vanishing_ratio`` from the best layer to all of the first; ``faint_ratio`` if the loss stands.
 
     **What it cannot see.** The inside of compiled models, and what a short training does not show.
 
@@ -87,7 +86,7 @@ class GradientsFlow(Check):
                 f"{len(lost)} of {len(asked)} trainable parameters have no gradient in any step (0 "
                 f"expected), such as {lost[0]}; whether the loss depends on them was not tried"
             )
-        if fault := through_time.cut(evidence.traces):
+        if fault := terms.propagated_alone(evidence.of("train")) or through_time.cut(evidence.traces):
             return self.failed_by(fault)
         flowing = depth.by_calls([n for n in asked if n not in silent], evidence.of("inspect"))
         for trace in evidence.of("train"):
@@ -102,6 +101,7 @@ class GradientsFlow(Check):
             advice=(
                 *filter(None, (faults.advice(place, silent, asked) for place in places)),
                 *depth.drops_much(evidence.the("train"), self.most_dropped),
+                *terms.advice(evidence.of("train")),
             ),
         )
 
@@ -141,10 +141,10 @@ def _example(
 ) -> tuple[Trace, Trace]:
     names = ("body.fc1.weight", "body.fc2.weight", "head.weight")
     first, second = zip(*(gradients.get(name, (0.1, 0.2)) for name in names), strict=True)
-    loss = Row(site="loss", state="connected", parameters=len(names))
     trained = example_trace(
         parameters=[Row(name=n, shape="(8, 8)", requires_grad=True, optimizers=1) for n in names],
         gradient_norm=Matrix((0, 1), names, (first, second)),
         parameter_norm=Matrix((0, 1), names, ((1.0,) * 3,) * 2),
     )
-    return example_trace(Terms().inspect(), flow=(loss, *places)), trained
+    connected = Row(site="loss", state="connected", parameters=3)
+    return example_trace(Terms().inspect(), flow=(connected, *places)), trained

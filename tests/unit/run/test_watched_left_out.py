@@ -106,3 +106,29 @@ def test_others_are_none():
         run = watched(step)
         assert not run.failures, step
         assert not run.trace.row("loop")["left_out"], step
+
+
+def one_of_two_views(model, optimizer):
+    for start in range(0, 320, 16):
+        x = ROWS[start : start + 16]
+        seen = model.body(x).relu()
+        loss = model.kind(seen).square().mean() + model.place(seen).square().mean()
+        joint_loss = loss + 0.1 * seen.mean()
+        optimizer.zero_grad()
+        (loss / 4).backward()
+        optimizer.step()
+    assert joint_loss.isfinite()
+
+
+def test_a_term_alone_is_told_where_all_parameters_are_reached():
+    run = watched(one_of_two_views)
+    row = run.trace.row("loop")
+    assert (row["one_term"], row["one_term_is_sure"]) == ("`loss` of joint_loss", True)
+    (first, *_) = run.failures
+    assert first.verdict.check == "gradients_flow"
+    assert first.verdict.remedy == "call joint_loss.backward()"
+
+
+def test_no_other_is_told_as_a_term():
+    for step in (all_of_it, one_after_the_other, a_head_without_a_loss, a_running_sum):
+        assert not watched(step).trace.row("loop")["one_term"], step

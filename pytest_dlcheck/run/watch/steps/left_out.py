@@ -48,7 +48,7 @@ class LeftOut:
         root, frame = losses[0].grad_fn, frame_of_the_loop()
         if len(losses) != 1 or root is None or frame is None:
             return
-        words, others = _beside(root, _numbers(frame), missing)
+        words, others = _beside(root, numbers_of(frame), missing)
         if before is not None and before[0] == number - 1:
             self._pairs += 1
             self._found[words] += words == before[1] and root._sequence_nr() not in before[2]  # noqa: SLF001  so torch calls it
@@ -59,8 +59,8 @@ class LeftOut:
         return next((w for w, count in self._found.items() if w and count == self._pairs), "")
 
 
-def _numbers(frame: FrameType) -> dict[str, Tensor]:
-    """Those of a function that hold a number with a graph."""
+def numbers_of(frame: FrameType) -> dict[str, Tensor]:
+    """The variables of a function that hold a number with a graph."""
     known = frames.variables(frame)
     if len(known) > VARIABLES:
         return {}
@@ -77,9 +77,9 @@ def _beside(root: Node, numbers: Mapping[str, Tensor], missing: set[int]) -> tup
     for name, total in numbers.items():
         if total.grad_fn is root:
             continue
-        nodes = entire([total.grad_fn], NODES, lambda node: () if node is root else _terms(node)) or []
+        nodes = entire([total.grad_fn], NODES, lambda node: () if node is root else terms_of(node)) or []
         others = [node for node in nodes if node is not root]
-        ends = [node for node in others if not list(_terms(node))]
+        ends = [node for node in others if not list(terms_of(node))]
         if root in nodes and any(id(leaf) in missing for leaf in _leaves_behind(ends)):
             return f"{part} of {name}", {node._sequence_nr() for node in others}  # noqa: SLF001  as above
     return "", set()
@@ -89,7 +89,7 @@ def _leaves_behind(nodes: Sequence[Node]) -> Iterator[Tensor]:
     return variables(islice(walk(nodes), LEAVES))
 
 
-def _terms(node: Node) -> Iterator[Node]:
+def terms_of(node: Node) -> Iterator[Node]:
     """What a node adds up, or weighs by a number."""
     if kind_of(node) in _SUMS or (kind_of(node) in _WEIGHS and len(edges_of(node)) == 1):
         yield from inputs_of(node)

@@ -18,6 +18,7 @@ from pytest_dlcheck.run.watch.steps.bystanders import Bystanders
 from pytest_dlcheck.run.watch.steps.leaves import leaves_of
 from pytest_dlcheck.run.watch.steps.left_out import LeftOut
 from pytest_dlcheck.run.watch.steps.made_anew import MadeAnew, keep_shape
+from pytest_dlcheck.run.watch.steps.one_term import OneTerm
 from pytest_dlcheck.run.watch.steps.outsiders import Outsiders
 from pytest_dlcheck.run.watch.steps.unstepped import Unstepped
 from pytest_dlcheck.run.watch.strand import Strand
@@ -48,7 +49,7 @@ class Neglected:
     ) -> None:
         self._strands = strands
         self._bystanders, self.outsiders = Bystanders(), Outsiders(visits)
-        self.left_out = LeftOut()
+        self.left_out, self.one_term = LeftOut(), OneTerm()
         self._unstepped, self._made_anew = Unstepped(flows), MadeAnew(guard, compilation)
         self.next = 1
         """The number of steps after which optimizers are looked at again."""
@@ -63,6 +64,7 @@ class Neglected:
             return
         stepped: set[int] = set().union(*(strand.keys for strand in self._strands))
         leaves = leaves_of(losses)
+        self.one_term.look(number, losses, stepped)
         missing = stepped.difference(map(id, leaves))
         if missing:
             self.left_out.look(number, losses, missing)
