@@ -1,7 +1,6 @@
 """What is told of these loops: blind, 17 of 32 failed, 16 by name, 8 more by advice; no alarm on the rest."""
 
 ADVISED = {
-    "gridworld_a2c",
     "cancer_trainer_scaled_split",
     "digits_triplet_embedding",
     "digits_transfer_frozen_backbone",

@@ -10,6 +10,5 @@ ADVISED = {
 """Told as advice, by name."""
 UNFOUND = {
     "concrete_strength_split",  # The test split is cut from data that is used whole: told, in other words.
-    "reinforce_cartpole",  # The sign of a policy's loss, without a critic.
 }
 """Not told, or by another name."""
