@@ -1,4 +1,16 @@
-ADVISED = set()
+"""What is told of these loops: blind, 22 of 36 failed, 20 by name, 4 more by advice; 1 alarm on 46 sound ones."""
+
+ADVISED = {
+    "denoising_autoencoder",
+    "shared_loader_arguments",
+    "two_tower_ranker",
+    "digits_vae",
+    "frozen_wave_encoder",
+    "window_autoencoder",
+}
 """Told as advice, by name."""
-UNFOUND = set()
+UNFOUND = {
+    "partial_fit_lstm",  # An estimator that builds its network anew, whose parts are called, not itself.
+    "word_language_model_clip_order",  # Parameters updated by hand, whose clipping nobody follows.
+}
 """Not told, or by another name."""
