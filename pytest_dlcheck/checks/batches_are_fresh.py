@@ -29,20 +29,20 @@ class BatchesAreFresh(Check):
     steps, over the whole window and never between neighbours (SAM, LBFGS, GANs and PPO use a batch
     several times). It fails where ``enough`` steps all saw one batch although the loader was begun anew
     at every one of them, or where no more than half as many batches differ as would if each first batch
-    were drawn by lot. So it does where that is true of one of several loaders, and gradients come back
-    from what models make of it. One batch that was read once may be meant (overfitting a batch):
-    advice, and so is a loader of several batches that is begun anew at every step, or for a batch that
-    is then used for several. Rows that are cut by hand from a tensor, always the same ones, while most
-    are never used, are advice too. It fails where the batch is put together anew in every step and is
-    the same, of rows out of order in an array of five such batches, while nothing that lives on holds
-    the rows or their numbers: a generator is made anew each time. It fails, besides, where reading
-    samples edits what the data set has stored of them, in two passes, and the second change begins
-    where the first has ended: noise that adds up, or a scaling that is done again. Rows of the arrays
-    that it keeps are compared before and after a read. And it fails where a ``WeightedRandomSampler``
-    has fewer than a tenth as many weights as there are samples, and they differ: one per class, while
-    it wants one per sample. Others that leave out many are advice. So does a global generator (torch,
-    numpy, python) that is seeded with the same number in most steps, ``enough`` in a row, and drawn
-    from before their backward, as for noise; with one batch, or seeded within a forward, it is advice.
+    were drawn by lot. So it does for one of several loaders, unshuffled, if it trains. One batch that
+    was read once may be meant (overfitting a batch): advice, and so is a loader of several batches that
+    is begun anew at every step, or for a batch that is then used for several. Rows that are cut by hand
+    from a tensor, always the same ones, while most are never used, are advice too. It fails where the
+    batch is put together anew in every step and is the same, of rows out of order in an array of five
+    such batches, while nothing that lives on holds the rows or their numbers: a generator is made anew
+    each time. It fails, besides, where reading samples edits what the data set has stored of them, in
+    two passes, and the second change begins where the first has ended: noise that adds up, or a scaling
+    that is done again. Rows of the arrays that it keeps are compared before and after a read. And it
+    fails where a ``WeightedRandomSampler`` has fewer than a tenth as many weights as there are samples,
+    and they differ: one per class, while it wants one per sample. Others that leave out many are
+    advice. So does a global generator (torch, numpy, python) that is seeded with the same number in
+    most steps, ``enough`` in a row, and drawn from before their backward, as for noise; with one batch,
+    or seeded within a forward, it is advice.
 
     **What it cannot see.** Which samples are in a batch; data that is no tensor argument of the model;
     slices that are copied, as to another device, or cut once before the loop, which may be meant; edits

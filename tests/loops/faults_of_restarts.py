@@ -137,7 +137,60 @@ def a_second_loader_begun_anew_for_every_epoch():
             optimizer.step()
 
 
+def how_alike_the_gradients_of_held_out_rows_are():
+    """Told in each step, of the same rows; they train nothing."""
+    held_out = _held_out()
+    alike = []
+
+    def look(model, loader):
+        ways = torch.autograd.grad(_on_the_first(model, loader), list(model.parameters()))
+        alike.append(sum(each.square().sum().item() for each in ways))
+
+    _beside(look, held_out)
+    assert len(alike) == 50
+
+
+class Curves(torch.utils.data.Dataset):
+    """Every one is told at the same places, which come first."""
+
+    def __init__(self, count):
+        self.places, self.bends = torch.linspace(0, 1, 40)[:, None], torch.randn(count, 3)
+
+    def __len__(self):
+        return len(self.bends)
+
+    def __getitem__(self, index):
+        bends = self.bends[index]
+        return self.places, bends, bends[0] * torch.sin(6 * self.places) + bends[1]
+
+
+class Operator(nn.Module):
+    """Tells a curve's height at places, by products of two networks' features."""
+
+    def __init__(self):
+        super().__init__()
+        self.trunk, self.branch = mlp(1, 32, 16), mlp(3, 32, 16)
+
+    def forward(self, places, bends):
+        return torch.einsum("bnk,bk->bn", self.trunk(places), self.branch(bends)).unsqueeze(-1)
+
+
+def curves_that_begin_with_the_same_places():
+    many, few = (DataLoader(Curves(n), size, shuffle=True) for n, size in ((640, 32), (100, 16)))
+    model = Operator()
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    for _ in range(2):
+        for places, bends, heights in many:
+            there, others, wanted = next(iter(few))
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(places, bends), heights) + F.mse_loss(model(there, others), wanted)
+            loss.backward()
+            optimizer.step()
+
+
 QUIET = [
+    how_alike_the_gradients_of_held_out_rows_are,
+    curves_that_begin_with_the_same_places,
     the_same_pictures_looked_at_in_each_step,
     a_loss_of_other_data_that_is_only_printed,
     another_first_batch_each_time,

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Variable
 
 from pytest_dlcheck.run.rows_within import is_array
 from pytest_dlcheck.run.tree import first_tensor, tensors
 from pytest_dlcheck.run.watch.batches.few import Few
-from pytest_dlcheck.run.watch.batches.loading import Loading
+from pytest_dlcheck.run.watch.batches.loading import Loading, shuffles
 from pytest_dlcheck.run.watch.models.once import Once
 from pytest_dlcheck.trace import Row
 
@@ -23,6 +24,8 @@ COMPARED = 24
 """First batches of a data set that are held against its first, and followed."""
 SOURCES = 16
 """Data sets that are told apart."""
+TENSORS = 4
+"""Tensors of a batch that are compared."""
 NUMBERS = 256
 """Numbers of a batch by which it is known again."""
 
@@ -33,16 +36,16 @@ class _Source:
 
     Attributes:
         length: batches that its loader has.
-        first: numbers of the batch that was read first.
+        first: numbers of the batch that was read first, of each of its tensors.
         begun: iterators that gave a batch.
         alike: first batches that were as the first, of those that were compared.
-        trained: those through which a gradient came back to a model.
+        trained: those through which a model's parameters were given gradients.
         goes_on: whether another batch than a first was read.
         keys: the parameters of the models through which it did.
     """
 
     length: int
-    first: Few
+    first: tuple[Few, ...]
     begun: int = 1
     compared: int = 0
     alike: int = 0
@@ -81,11 +84,11 @@ class Restarts:
         key = id(getattr(iterator, "_dataset", None))
         source = self._sources.get(key)
         if source is not None and source.is_open and is_first:
-            self._begins_anew(source, batch)
+            self._begins_anew(source, iterator, batch)
         elif source is not None:
             source.goes_on |= not is_first
-        elif len(self._sources) < SOURCES and (few := _few(first_tensor(batch))) is not None:
-            source = _Source(self._loading.length, few, goes_on=not is_first)
+        elif len(self._sources) < SOURCES and (first := _numbers(batch)):
+            source = _Source(self._loading.length, first, goes_on=not is_first or shuffles(iterator))
             self._sources[key] = source
         self._last = source
 
@@ -130,26 +133,48 @@ class Restarts:
         if self._last is not None and passed > heard:
             self._last.goes_on = True
 
-    def _begins_anew(self, source: _Source, batch: object) -> None:
+    def _begins_anew(self, source: _Source, iterator: object, batch: object) -> None:
         source.begun += 1
+        source.goes_on |= shuffles(iterator)
         self._waits = None
         if source.compared < COMPARED:
             source.compared += 1
-            few, first = _few(first_tensor(batch)), source.first
-            if few is not None and few.shape == first.shape and few.is_as(first):
+            found, first = _numbers(batch), source.first
+            if len(found) == len(first) and all(map(_is_as, found, first)):
                 source.alike += 1
-                self._waits = source, few
+                self._waits = source, found[0]
 
     def _follow(self, source: _Source, module: nn.Module, output: object) -> None:
-        keys = {id(p) for p in module.parameters() if p.requires_grad}
+        trains = [p for p in module.parameters() if p.requires_grad]
 
         def comes_back(_: Tensor) -> None:
-            source.trained += 1
-            source.keys |= keys
+            before = [_state(p) for p in trains]
+
+            def is_over() -> None:
+                if before != [_state(p) for p in trains]:
+                    source.trained += 1
+                    source.keys |= set(map(id, trains))
+
+            Variable._execution_engine.queue_callback(self._guard(is_over))  # noqa: SLF001  public only by name
 
         for each in tensors(output)[:1]:
             if each.requires_grad:
                 each.register_hook(self._guard(comes_back))  # type: ignore[no-untyped-call]
+
+
+def _state(parameter: Tensor) -> tuple[int, int]:
+    """By which it is told whether a gradient is written: ``autograd.grad`` writes none."""
+    gradient = parameter.grad
+    return (0, 0) if gradient is None else (id(gradient), gradient._version)  # noqa: SLF001  as torch's note names it
+
+
+def _numbers(batch: object) -> tuple[Few, ...]:
+    """Of each tensor: one alone, as a grid or a mask, may be the same in all batches."""
+    return tuple(few for each in tensors(batch)[:TENSORS] if (few := _few(each)) is not None)
+
+
+def _is_as(one: Few, other: Few) -> bool:
+    return one.shape == other.shape and one.is_as(other)
 
 
 def _few(found: Tensor | None) -> Few | None:
