@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults import reseeding, slices
+from pytest_dlcheck.faults import redrawn, reseeding, slices
 from pytest_dlcheck.faults.data_edits import edited_again
-from pytest_dlcheck.faults.redrawn import drawn_alike
 from pytest_dlcheck.faults.repeats import in_a_row
 from pytest_dlcheck.faults.restarts import begun_anew, one_of_several, only_first_batches
 from pytest_dlcheck.faults.weighting import never_drawn, weighs_classes
@@ -32,17 +31,17 @@ class BatchesAreFresh(Check):
     were drawn by lot. So it does for one of several loaders, unshuffled, if it trains. One batch that
     was read once may be meant (overfitting a batch): advice, and so is a loader of several batches that
     is begun anew at every step, or for a batch that is then used for several. Rows that are cut by hand
-    from a tensor, always the same ones, while most are never used, are advice too. It fails where the
-    batch is put together anew in every step and is the same, of rows out of order in an array of five
-    such batches, while nothing that lives on holds the rows or their numbers: a generator is made anew
-    each time. It fails, besides, where reading samples edits what the data set has stored of them, in
-    two passes, and the second change begins where the first has ended: noise that adds up, or a scaling
-    that is done again. Rows of the arrays that it keeps are compared before and after a read. And it
-    fails where a ``WeightedRandomSampler`` has fewer than a tenth as many weights as there are samples,
-    and they differ: one per class, while it wants one per sample. Others that leave out many are
-    advice. So does a global generator (torch, numpy, python) that is seeded with the same number in
-    most steps, ``enough`` in a row, and drawn from before their backward, as for noise; with one batch,
-    or seeded within a forward, it is advice.
+    from a tensor, always the same ones, while most are never used, are advice too. The same batch, put
+    together anew in every step of rows out of order in an array of five such batches, while nothing
+    that lives on holds the rows or their numbers, is advice, and fails where a seed was heard. It
+    fails, besides, where reading samples edits what the data set has stored of them, in two passes, and
+    the second change begins where the first has ended: noise that adds up, or a scaling that is done
+    again. Rows of the arrays that it keeps are compared before and after a read. And it fails where a
+    ``WeightedRandomSampler`` has fewer than a tenth as many weights as there are samples, and they
+    differ: one per class, while it wants one per sample. Others that leave out many are advice. So does
+    a global generator (torch, numpy, python) that is seeded with the same number in most steps,
+    ``enough`` in a row, and drawn from before their backward, as for noise; with one batch, or seeded
+    within a forward, it is advice.
 
     **What it cannot see.** Which samples are in a batch; data that is no tensor argument of the model;
     slices that are copied, as to another device, or cut once before the loop, which may be meant; edits
@@ -93,10 +92,10 @@ class BatchesAreFresh(Check):
         few = max(1, int(by_lot / 2)) if at_each_step else 1
         if restarts and distinct <= few:
             return self.failed_by(begun_anew(distinct, seen, few, passes=passes, length=length))
-        if fault := drawn_alike(trace, again, seen=seen, distinct=distinct, enough=self.enough):
+        if fault := redrawn.drawn_alike(trace, again, seen=seen, distinct=distinct, enough=self.enough):
             return self.failed_by(fault)
-        advice = by_hand if distinct == 1 else []
-        advice += filter(None, [never_drawn(weighted), reseeding.advice(again)])
+        advice = [*by_hand, redrawn.advice(trace, self.enough)] if distinct == 1 else []
+        advice = list(filter(None, [*advice, never_drawn(weighted), reseeding.advice(again)]))
         if distinct == 1 and length > 1 and row.integer("fresh_batches"):
             advice.append(f"every step sees the same batch, of {length} that the loader has")
         elif restarts:
@@ -133,8 +132,9 @@ class BatchesAreFresh(Check):
         second = _example(_FRESH, 40, 21, restarted=begun)
         yield Example("next(iter(loader)) of a second loader", (second,), ("data",))
         again = Row(call="torch.manual_seed(0)", line="train.py:31", alike=20, in_a_row=20, steps=20)
-        alike = _example([1.0] * 20, 0, 0, loop=_BY_HAND, redrawn=Row(alike=9, rows=64, of=25))
-        yield Example("a generator made in every step", (alike,), ("data",))
+        same = Row(alike=9, rows=64, of=25)
+        alike = _example([1.0] * 20, 0, 0, loop=_BY_HAND, redrawn=same, reseeded=again)
+        yield Example("a generator seeded in every step", (alike,), ("data",))
         noise = _example(_FRESH, 20, 2, reseeded=again)
         yield Example("seeded in every step", (noise,), ("train.py:31",))
 

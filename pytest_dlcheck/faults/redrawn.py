@@ -20,13 +20,34 @@ def drawn_alike(
         distinct: batches in them that differ.
         enough: steps that are no accident.
     """
-    if distinct > 1:
-        is_data = again is not None and not again.flag("within")
-        return reseeding.fault(again, enough) if again is not None and is_data else None
-    row = next((row for row in trace.rows("redrawn") if row.integer("alike") >= enough), None)
-    if row is None or trace.row("loop").integer("fresh_batches"):
+    if again is None or again.flag("within"):
         return None
-    return _one_batch(row, seen)
+    if distinct > 1:
+        return reseeding.fault(again, enough)
+    row = _alike(trace, enough)
+    return None if row is None else _one_batch(row, seen)
+
+
+def advice(trace: Trace, enough: int) -> str:
+    """The same where no seed was heard: the rows may be kept in another form, or be chosen by a rule.
+
+    Args:
+        trace: of a watched loop.
+        enough: steps that are no accident.
+    """
+    row = _alike(trace, enough)
+    if row is None:
+        return ""
+    return (
+        f"every step sees the same {row.integer('rows')} rows in the same random order, put together "
+        f"anew, of data for {row.integer('of')} such batches: unless these few are meant, the generator "
+        "that draws them is made anew in every step, and repeats its first draw: make it once"
+    )
+
+
+def _alike(trace: Trace, enough: int) -> Row | None:
+    rows = (row for row in trace.rows("redrawn") if row.integer("alike") >= enough)
+    return None if trace.row("loop").integer("fresh_batches") else next(rows, None)
 
 
 def _one_batch(row: Row, seen: int) -> Fault:
@@ -42,7 +63,7 @@ def _one_batch(row: Row, seen: int) -> Fault:
             Suspect("data", "the same batch again and again: its rows are drawn anew, and are the same"),
         ),
         cause=(
-            "the random generator that draws the batch is made, or seeded, anew in every step: it "
+            "the random generator that draws the batch is seeded anew in every step: it "
             "repeats its first draw, the same batch again and again"
         ),
         remedy=(

@@ -49,7 +49,7 @@ def images_drawn_on():
     _fit(Images(3, draws_on=True).draw)
 
 
-@fault(images_drawn_on, "batches_are_fresh", words=("made, or seeded, anew in every step",))
+@fault(images_drawn_on, "batches_are_fresh", words=("is made anew in every step",), advice=True)
 def images_drawn_by_a_generator_made_in_each_draw():
     _fit(Images(3, draws_on=False).draw)
 
@@ -80,7 +80,7 @@ def windows_drawn_on():
     _forecasts(lambda: one)
 
 
-@fault(windows_drawn_on, "batches_are_fresh", words=("the same batch again and again",))
+@fault(windows_drawn_on, "batches_are_fresh", words=("is made anew in every step",), advice=True)
 def windows_drawn_by_a_generator_made_in_each_step():
     _forecasts(lambda: random.Random(5))
 
@@ -223,7 +223,52 @@ def the_same_noise_in_every_step():
     _fit(batch, model=mlp(2, 32, 1), compare=F.mse_loss)
 
 
+def bytes_kept_and_scaled_in_each_step():
+    """All are scaled once, to be looked at in the end."""
+    images, labels = digits()
+    raw = (images * 16).byte()
+    everything = raw.float() / 16
+    rows = torch.randperm(len(raw))[:SIZE]
+    few, wanted = raw[rows], labels[rows]
+    del rows
+    _fit(lambda _: (few.float() / 16, wanted))
+    assert everything.shape == images.shape
+
+
+def words_kept_and_spelled_in_each_step():
+    letters = random.Random(0)
+    words = ["".join(letters.choices("abcdefghij", k=8)) for _ in range(600)]
+    spelled = _spelled(words)
+    few = letters.sample(words, 32)
+    model = nn.Sequential(nn.Embedding(10, 8), nn.Flatten(), mlp(64, 32, 2))
+
+    def batch(_):
+        inputs = _spelled(few)
+        return inputs, (inputs[:, 0] > 4).long()
+
+    _fit(batch, model=model)
+    assert len(spelled) == len(words)
+
+
+def _spelled(words):
+    return torch.tensor([[ord(letter) - 97 for letter in word] for word in words])
+
+
+def those_of_a_fixed_order_by_what_is_known_of_them():
+    images, labels = digits()
+    known = torch.rand(len(images))
+
+    def batch(_):
+        rows = known.argsort()[:SIZE]
+        return images[rows], labels[rows]
+
+    _fit(batch)
+
+
 QUIET = [
+    bytes_kept_and_scaled_in_each_step,
+    words_kept_and_spelled_in_each_step,
+    those_of_a_fixed_order_by_what_is_known_of_them,
     few_labelled_rows_by_their_numbers,
     the_first_of_a_permutation_that_is_kept,
     rows_whose_numbers_only_a_generator_has,
