@@ -23,20 +23,21 @@ class ValidationIsUntouched(Check):
 
     **How it decides.** On a watched loop. An evaluation is a call of the trained model in eval mode
     without gradients. Samples are told apart by a number made of 64 of their values, on sampled
-    batches. It fails where in every late evaluation ``used`` of the samples had been trained on
-    before, while they are only a part of what is trained on (between ``used`` and ``all_of_it``): a
-    training set that is scored beside a validation set is healthy; and where rows of numbers had been
-    but for a slope and an offset of each column, as after another fit of a scaler. It fails where steps
-    in eval mode come in ``rows`` rows between steps in train mode, each on a new pass over other data
-    (where no loader is read, on other data that come again): the validation loop trains. In train mode
-    it fails where a loader whose variable is named as held out is not shuffled and is only trained on,
-    with its labels and in turns with a shuffled one, while a variable of a loss or score has that name
-    too; else it is advice. It fails where ``folds`` different validation sets were training sets before,
-    of the same model, and earlier validation sets are trained on: folds that share a model. And it fails
-    where the optimizer steps between ``inside`` or more neighbouring batches of one validation. Advice:
-    only training data are evaluated, validation with gradients on, an evaluation loader that leaves
-    samples out or draws them in random order, inputs that are ten times as large as any in training, or
-    a tenth, and labels of whose classes a whole pass of training has none, in most of a validation.
+    batches. It fails where in every late evaluation ``used`` of the samples had been trained on before,
+    while they are only a part of what is trained on (between ``used`` and ``all_of_it``): a training
+    set that is scored beside a validation set is healthy; and where rows of numbers had been but for a
+    slope and an offset of each column, as after another fit of a scaler. It fails where steps in eval
+    mode come in ``rows`` rows between steps in train mode, each on a new pass over other data (where no
+    loader is read, on other data that come again): the validation loop trains. In train mode it fails
+    where a loader whose variable is named as held out is not shuffled and is only trained on, with its
+    labels and in turns with a shuffled one, while a variable of a loss or score has that name too, and
+    changes; else it is advice. It fails where ``folds`` different validation sets were training sets
+    before, of the same model, and earlier validation sets are trained on: folds that share a model. And
+    it fails where the optimizer steps between ``inside`` or more neighbouring batches of one
+    validation. Advice: only training data are evaluated, validation with gradients on, an evaluation
+    loader that leaves samples out or draws them in random order, inputs that are ten times as large as
+    any in training, or a tenth, and labels of whose classes a whole pass of training has none, in most
+    of a validation.
 
     **What it cannot see.** Samples that are augmented, or that repeat too often to be told apart;
     overlap of which no sampled batch holds anything; models that are not called as a whole.

@@ -60,8 +60,8 @@ def test_another_loader_is_not_taken_for_it():
     [("val_loss", 0.5), ("va_acc", torch.tensor(0.5)), ("validation_losses", [0.5]), ("valid_f1", 1)],
 )
 def test_a_number_of_its_family_is_a_measure(name, value):
-    assert found(**{name: value}) == name
-    assert found("test_loader", **{name: value}) == ""
+    assert list(found(**{name: value})) == [name]
+    assert found("test_loader", **{name: value}) == {}
 
 
 @pytest.mark.parametrize(
@@ -69,8 +69,8 @@ def test_a_number_of_its_family_is_a_measure(name, value):
     [("val_loss", []), ("val_loss", torch.nn.MSELoss()), ("train_loss", 0.5), ("val_size", 3)],
 )
 def test_others_are_no_measures(name, value):
-    assert found(**{name: value}) == ""
+    assert found(**{name: value}) == {}
 
 
 def test_a_history_has_its_measures_by_their_keys():
-    assert found(history={"val_loss": [0.5]}) == "val_loss"
+    assert found(history={"val_loss": [0.7, 0.5]}) == {"val_loss": (2, 0.5)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from numbers import Number
+from numbers import Real
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -46,14 +46,20 @@ def held_out_name(frame: FrameType | None, sampler: object) -> str:
     return next((name for name in names if _family(name)), "")
 
 
-def measured(frame: FrameType | None, loader: str) -> str:
-    """The name of a number, or of numbers, that are measured on what a loader of this name gives."""
+def measured(frame: FrameType | None, loader: str) -> dict[str, tuple[int, float]]:
+    """Numbers, by their names, that may be measured on what a loader of this name gives.
+
+    Of several, as in a history, how many there are, and the last.
+    """
     family = _family(loader)
+    found: dict[str, tuple[int, float]] = {}
     for name, value in _named(frame):
         words = _words(name)
-        if words & family and words & _MEASURES and not words & _TRAINING and _is_number(value):
-            return name
-    return ""
+        if words & family and words & _MEASURES and not words & _TRAINING and name not in found:
+            number = _last(value)
+            if number is not None:
+                found[name] = number
+    return found
 
 
 def _named(frame: FrameType | None) -> Iterator[tuple[str, Any]]:
@@ -83,12 +89,14 @@ def _reads_by(value: object, sampler: object) -> bool:
     return value.batch_sampler is sampler or value.sampler is sampler
 
 
-def _is_number(value: object) -> bool:
+def _last(value: Any) -> tuple[int, float] | None:
     if isinstance(value, (list, tuple)):
-        return len(value) > 0 and _is_number(value[0])
+        last = _last(value[-1]) if len(value) else None
+        return None if last is None else (len(value), last[1])
     if isinstance(value, Tensor):
-        return value.numel() == 1
-    return isinstance(value, Number) and not isinstance(value, bool)
+        return (1, float(value)) if value.numel() == 1 and not value.is_complex() else None
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return (1, float(value)) if is_number else None
 
 
 def _family(name: str) -> frozenset[str]:

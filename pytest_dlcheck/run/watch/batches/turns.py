@@ -44,7 +44,8 @@ class _Source:
         data: which it is, while it lives.
         is_shuffled: whether its loader draws it in random order.
         name: what the loop calls its loader, if that is held out and not shuffled.
-        measure: what the loop measures on it, by name.
+        measure: what the loop measures on it, by name: it changes from pass to pass.
+        numbers: what may be, as it was when a pass began.
         compared: passes whose first loss compares outputs with what came second in the batch.
     """
 
@@ -53,6 +54,7 @@ class _Source:
     name: str = ""
     measure: str = ""
     compared: int = 0
+    numbers: dict[str, tuple[int, float]] = field(default_factory=dict)
 
 
 @dataclass
@@ -96,11 +98,11 @@ class Turns:
         if len(self._passes) >= PASSES:
             return
         source = self._source(iterator)
+        self._look_at_the_measures()
         steps = {id(strand): strand.step for strand in strands}
         self._passes.append(_Pass(source, self._loading.batches - 1, steps))
         self._is_over = False
         if source.name:
-            source.measure = source.measure or measured(frame_of_the_loop(), source.name)
             given = tensors(batch)
             self.waits = (source, given[1]) if len(given) > 1 else None
 
@@ -131,6 +133,16 @@ class Turns:
             )
             for source in named.values()
         )
+
+    def _look_at_the_measures(self) -> None:
+        """Those that change; a number that stays is a setting, or was measured elsewhere."""
+        for source in self._sources.values():
+            if not source.name or source.measure:
+                continue
+            now = measured(frame_of_the_loop(), source.name)
+            changed = (name for name in now if now[name] != source.numbers.get(name, now[name]))
+            source.measure = next(changed, "")
+            source.numbers |= now
 
     def _source(self, iterator: object) -> _Source:
         data = getattr(iterator, "_dataset", None)
