@@ -161,7 +161,42 @@ def advantage_turned_twice():
     _choices(backward)
 
 
+def an_opponent_s_best_answer_first():
+    """The players take long turns, and the one that pays begins."""
+    players = [mlp(8, 32, 2), mlp(8, 32, 2)]
+    steps = [torch.optim.Adam(each.parameters(), lr=3e-3) for each in players]
+    for who in (1, 0):
+        for _ in range(60):
+            seen = torch.randn(32, 8)
+            chances = [torch.distributions.Categorical(logits=each(seen)) for each in players]
+            acts = [each.sample() for each in chances]
+            rewards = (acts[0] == acts[1]).float() + 0.1 * torch.rand(32)
+            pay = -rewards if who else rewards
+            loss = -(chances[who].log_prob(acts[who]) * (pay - pay.mean())).mean()
+            steps[who].zero_grad()
+            loss.backward()
+            steps[who].step()
+
+
+def customers_that_sent_much_back_count_less():
+    """What is called returns are goods."""
+    rows, label = tumours()
+    sent_back = torch.rand(len(rows))
+    model = mlp(30, 32, 2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(40):
+        at = torch.randint(len(rows), (48,))
+        returns = sent_back[at]
+        weight = 1 - returns
+        surprise = F.cross_entropy(model(rows[at]), label[at].long(), reduction="none")
+        optimizer.zero_grad()
+        (weight * surprise).mean().backward()
+        optimizer.step()
+
+
 QUIET = [
+    an_opponent_s_best_answer_first,
+    customers_that_sent_much_back_count_less,
     costs_beside_a_critic,
     misnamed_lengths,
     opponents,

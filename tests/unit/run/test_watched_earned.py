@@ -76,10 +76,16 @@ HEARD = (torch.arange(40) % 3 > 0).double()
     ],
 )
 def test_what_is_expected_masked_or_in_doubt_is_known(weights, variables, expected):
-    assert tuple(told(weights, **variables)) == expected
+    assert told(weights, **variables)[:3] == expected
 
 
 def test_a_critic_says_what_was_expected_where_its_target_is_what_was_earned():
     critic = [room.Surprise(DRAWN, SAID)]
-    assert told(SAID - DRAWN, critic, returns=DRAWN) == ("returns", -1, "earned")
-    assert told(SAID - DRAWN, critic, returns=DRAWN.roll(1)) == ("", 0, "")
+    assert told(SAID - DRAWN, critic, returns=DRAWN)[:3] == ("returns", -1, "earned")
+    assert told(SAID - DRAWN, critic, returns=DRAWN.roll(1)) == room.Known()
+
+
+def test_what_the_loop_has_turned_itself_is_told_from_a_critic_the_wrong_way_round():
+    assert told(1 - DRAWN, rewards=DRAWN).is_turned
+    assert not told(DRAWN - 1, rewards=DRAWN).is_turned
+    assert not told(SAID - DRAWN, returns=DRAWN, values=SAID).is_turned

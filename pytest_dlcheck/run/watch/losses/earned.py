@@ -47,11 +47,17 @@ EARNED, PAID, PERHAPS = "earned", "paid", "perhaps"
 
 
 class Known(NamedTuple):
-    """The variable that weights follow, which way, and what its name says; empty where there is none."""
+    """The variable that weights follow, which way, and what its name says; empty where there is none.
+
+    Attributes:
+        is_turned: whether they fall with it although no critic is subtracted the wrong way round: as an
+            opponent's pay, or as samples that count the more the less they brought.
+    """
 
     name: str = ""
     way: float = 0.0
     kind: str = ""
+    is_turned: bool = False
 
 
 def earned(weights: Tensor, surprises: Sequence[Surprise] = ()) -> Known:
@@ -73,7 +79,8 @@ def earned(weights: Tensor, surprises: Sequence[Surprise] = ()) -> Known:
         return Known(*of[is_paid][0], PAID)
     if of[is_earned]:
         is_one = len({way for _, way in of[is_earned]}) == 1
-        return Known(*of[is_earned][0], EARNED if is_one else PERHAPS)
+        name, way = of[is_earned][0]
+        return Known(name, way, EARNED if is_one else PERHAPS, is_turned=ways[name] < 0)
     rises = any(ways.get(name, 0) > 0 for name in BETTER)
     for name in (*LETTERS, *BETTER):
         if way := ways.get(name, 0.0):

@@ -59,7 +59,8 @@ class Policies:
 
         The first counts actions that become the less likely the more they are worth, where their weights
         are all positive, or follow what a critic in the same loss has underestimated, or what may be
-        what was earned, by its name. The second names what the loop itself calls earned, where these do.
+        what was earned, by its name. The second names what the loop itself calls earned, where these do
+        and it has not turned that itself: an opponent's pay is less what the other earned.
 
         Args:
             near: the nodes next to the loss.
@@ -78,12 +79,13 @@ class Policies:
         known = earned(weights, surprises)
         if known.kind == PAID:
             return {}
-        if known.kind == EARNED:
+        if known.kind == EARNED and not (known.is_turned and sign * known.way > 0):
             return self._by_name(known.name, len(weights), falls=sign * known.way > 0)
         is_worth = all(each.form == CHOSEN for each in found) and bool((weights >= 0).all())
         ways = {_way(weights, surprise) * sign for surprise in surprises}
         ways |= {sign * int(known.way)} | ({sign} if is_worth and not known.name else set())
-        return {"unlikelier": str(len(weights))} if ways - {0} == {1} else {}
+        is_sought = known.is_turned and known.name in self._sought
+        return {"unlikelier": str(len(weights))} if ways - {0} == {1} and not is_sought else {}
 
     def _by_name(self, name: str, count: int, *, falls: bool) -> dict[str, str]:
         if not falls:
