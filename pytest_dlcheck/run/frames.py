@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 _OURS = 3
@@ -27,3 +27,13 @@ def variables(frame: FrameType) -> dict[str, Any]:
     if is_copy and sys.gettrace() is None and sys.getrefcount(snapshot) <= _OURS:
         snapshot.clear()
     return found
+
+
+def attributes(value: object) -> dict[Any, Any]:
+    """What an object keeps by name, without asking it; nothing of classes and modules."""
+    if issubclass(type(value), (type, ModuleType)):
+        return {}
+    try:
+        return dict(object.__getattribute__(value, "__dict__"))
+    except AttributeError:
+        return {}

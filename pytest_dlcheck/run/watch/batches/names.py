@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from numbers import Real
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any
 
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from pytest_dlcheck.run.frames import variables
+from pytest_dlcheck.run.frames import attributes, variables
 
 FRAMES = 6
 """Functions around the read of a batch whose variables are looked at."""
@@ -69,18 +69,9 @@ def _named(frame: FrameType | None) -> Iterator[tuple[str, Any]]:
             return
         for name, value in variables(frame).items():
             yield name, value
-            inner = value if type(value) is dict else _attributes(value)
+            inner = value if type(value) is dict else attributes(value)
             yield from ((key, each) for key, each in inner.items() if isinstance(key, str))
         frame = frame.f_back
-
-
-def _attributes(value: object) -> dict[Any, Any]:
-    if issubclass(type(value), (type, ModuleType)):
-        return {}
-    try:
-        return dict(object.__getattribute__(value, "__dict__"))
-    except AttributeError:
-        return {}
 
 
 def _reads_by(value: object, sampler: object) -> bool:

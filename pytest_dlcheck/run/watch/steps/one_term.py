@@ -11,15 +11,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from types import FrameType
+from typing import Any
 
 from torch import Tensor
 
+from pytest_dlcheck.run import frames
 from pytest_dlcheck.run.graph import Node, edges_of, inputs_of, kind_of, variables, walk
 from pytest_dlcheck.run.read_as_numbers import is_only_read
+from pytest_dlcheck.run.watch.losses.advantages import SHAPES
+from pytest_dlcheck.run.watch.losses.cuts import made
 from pytest_dlcheck.run.watch.losses.kept import kept
 from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 from pytest_dlcheck.run.watch.steps.left_out import LEAVES, NODES, numbers_of, terms_of
 
+HELD = 32
+"""Things in a list, a dictionary or an object that are looked through for terms."""
+_LOOKS_UP = SHAPES | {"Embedding", "Index", "IndexSelect", "Gather", "Select"}
+"""What takes rows out of parameters, and makes nothing of them."""
 PAIRS = 2
 """Pairs of backward passes (count) that must all show it."""
 _LOSSES = frozenset(
@@ -64,7 +72,7 @@ class _Sum:
     words: str = ""
     place: tuple[int, ...] = ()
     is_only_read: bool = False
-    """Whether the source makes nothing of the sum but a number."""
+    """Whether the source makes nothing of the sum but a number, and holds its terms nowhere else."""
 
 
 class OneTerm:
@@ -123,17 +131,15 @@ def _looked(number: int, chain: list[Node], frame: FrameType, stepped: set[int])
         if found is None:
             continue
         others, place = found
-        ends = [node for node in others if not list(_below(node))]
         terms = [other for other, each in numbers.items() if each.grad_fn in others and other != name]
         if not all(is_only_read(frame, term, or_added=True) for term in terms):
             continue
-        if not _trains_the_same(ends, chain[0], stepped):
+        if not _trains_the_same(others, chain[0], stepped):
             continue
         part = next((f"`{other}`" for other, each in numbers.items() if each.grad_fn in chain), "a part")
         numbered = frozenset(node._sequence_nr() for node in others)  # noqa: SLF001  as above
-        return _Sum(
-            number, roots, numbered, f"{part} of {name}", place, is_only_read=is_only_read(frame, name)
-        )
+        is_sure = is_only_read(frame, name) and not _are_held_elsewhere(frame, others)
+        return _Sum(number, roots, numbered, f"{part} of {name}", place, is_only_read=is_sure)
     return _Sum(number, roots)
 
 
@@ -173,13 +179,34 @@ def _is_weightless(node: Node) -> bool:
     return factor is not None and factor.numel() == 1 and not float(factor)
 
 
-def _trains_the_same(ends: list[Node], root: Node, stepped: set[int]) -> bool:
+def _are_held_elsewhere(frame: FrameType, terms: list[Node]) -> bool:
+    """Whether a list, a dictionary or an object here holds a term: who uses it is not read."""
+    held = (each for value in frames.variables(frame).values() for each in _held(value))
+    return any(type(each) is Tensor and each.grad_fn in terms for each in held)
+
+
+def _held(value: object) -> list[Any]:
+    if type(value) in {list, tuple, dict}:
+        inner: Any = value.values() if isinstance(value, dict) else value
+    elif isinstance(value, Tensor):
+        return []
+    else:
+        inner = frames.attributes(value).values()
+    return list(islice(inner, HELD))
+
+
+def _trains_the_same(others: list[Node], root: Node, stepped: set[int]) -> bool:
     """Whether terms reach what is stepped, through what the model made for the other term, too.
 
-    What is made of parameters alone, such as the sum of their squares, an optimizer may see to itself.
+    What is made of parameters alone, such as the sum of the squares of those that are looked up, an
+    optimizer may see to itself; and a number that lies behind the other term is propagated with it.
     """
+    ends = [node for node in others if not list(_below(node))]
+    propagated = set(islice(walk([root]), LEAVES))
+    if any(made(each) == [] for each in others if each in propagated):
+        return False
     behind = list(islice(walk(ends), LEAVES))
     if not any(id(leaf) in stepped for leaf in variables(behind)):
         return False
-    shared = {*behind}.intersection(islice(walk([root]), LEAVES))
-    return any(inputs_of(node) for node in shared)
+    shared = propagated.intersection(behind)
+    return any(inputs_of(node) and kind_of(node) not in _LOOKS_UP for node in shared)
