@@ -107,8 +107,52 @@ def sites_are_forgotten_by_turned_gradients():
         own.step()
 
 
+def heads_that_want_different_things_step_beside_their_body():
+    """A body fitted to both before, so that what one head gains the other loses."""
+    rows, target = diabetes()
+    body, heads = nn.Linear(10, 8), [nn.Linear(8, 1), nn.Linear(8, 1)]
+    targets = [target, rows.abs().sum(1, keepdim=True)]
+
+    def losses():
+        return (F.mse_loss(h(body(rows)), t) for h, t in zip(heads, targets, strict=True))
+
+    for head in heads:
+        nn.init.constant_(head.weight, 0.5)
+    for _ in range(400):
+        leads = torch.autograd.grad(sum(losses()), list(body.parameters()))
+        with torch.no_grad():
+            for p, lead in zip(body.parameters(), leads, strict=True):
+                p -= 0.05 * lead
+    of_body, *of_heads = (torch.optim.SGD(m.parameters(), lr=1e-3) for m in (body, *heads))
+    for _ in range(60):
+        for optimizer in (of_body, *of_heads):
+            optimizer.zero_grad()
+        for loss, of_head in zip(losses(), of_heads, strict=True):
+            loss.backward()
+            of_head.step()
+        of_body.step()
+
+
+def a_shared_scale_steps_on_what_a_model_and_a_prior_leave():
+    """One number has but two directions: near its rest it is pulled both ways."""
+    rows, target = diabetes()
+    model, scale = mlp(10, 32, 1), nn.Parameter(torch.zeros(()))
+    own, scales_own = (torch.optim.Adam(p, lr=1e-2) for p in (model.parameters(), [scale]))
+    for _ in range(120):
+        i = torch.randint(442, (48,))
+        own.zero_grad()
+        scales_own.zero_grad()
+        error = F.mse_loss(model(rows[i]), target[i])
+        (error * torch.exp(-2 * scale) / 2 + scale).backward()
+        own.step()
+        (0.5 * (scale - 2) ** 2).backward()
+        scales_own.step()
+
+
 QUIET = [
     turns_of_three_that_are_reset,
+    heads_that_want_different_things_step_beside_their_body,
+    a_shared_scale_steps_on_what_a_model_and_a_prior_leave,
     head_steps_often_and_body_rarely,
     sites_are_forgotten_by_turned_gradients,
 ]

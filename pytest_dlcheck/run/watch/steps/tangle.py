@@ -11,6 +11,8 @@ from pytest_dlcheck.run.watch.steps.gradients import Gradients
 
 KEPT = 64
 """Backward passes since a reset that are remembered."""
+FEWEST = 64
+"""Numbers that two directions must have: the cosine of two draws of as many is 0 to 1/8."""
 COMPARED = 32
 """Backward passes whose direction is compared with what was there before: a game takes some to begin."""
 
@@ -34,19 +36,15 @@ class Reach:
         """Steps that applied what another optimizer's step had applied before, and resets of such."""
         self._before: list[Tensor] = []
         self._angles: dict[int, Tensor] = {}
-        """By the number of the backward that was held against what was there, and"""
-        self._users: Sequence[Reach] = ()
-        """whose steps had applied that, the last time."""
+        """By the number of the backward that was held against what was there."""
 
     def backward_begins(self, others: Sequence[Reach], *, reset: bool) -> None:
         """Look what is there already."""
         if reset:
             self.wasted += any(self._used_by(other) for other in others)
             self.pending = []
-        self._forget_shared()
-        used = [other for other in others if self._used_by(other)]
-        if len(self._angles) < COMPARED and used:
-            self._users = used
+        self._forget_shared(others)
+        if len(self._angles) < COMPARED and any(self._used_by(other) for other in others):
             self._before = [torch.clone(g) for g in self._gradients.values()]
 
     def backward_ends(self, number: int) -> None:
@@ -56,7 +54,7 @@ class Reach:
             return
         before, self._before = self._before, []
         now = self._gradients.values()
-        if len(before) == len(now):
+        if len(before) == len(now) and sum(g.numel() for g in now) >= FEWEST:
             added = torch.cat([(b - a).flatten() for a, b in zip(before, now, strict=True)])
             old = torch.cat([a.flatten() for a in before])
             self._angles[number] = torch.cosine_similarity(old, added, dim=0)
@@ -68,7 +66,7 @@ class Reach:
             number: of the last backward.
             others: the other optimizers'.
         """
-        self._forget_shared()
+        self._forget_shared(others)
         self.tangled += any(
             other.stepped_at < max(self.pending, default=-1) and self._used_by(other) for other in others
         )
@@ -85,12 +83,12 @@ class Reach:
 
     def close(self) -> None:
         """Let the gradients go."""
-        self._gradients, self._before, self._users = Gradients([]), [], ()
+        self._gradients, self._before = Gradients([]), []
 
-    def _forget_shared(self) -> None:
-        """A backward that serves the same other step, as several of a critic do, is no answer to it."""
+    def _forget_shared(self, others: Sequence[Reach]) -> None:
+        """A backward that another steps on at once is no answer: a critic's, or that of another head."""
         last = next(reversed(self._angles), None)
-        if last is not None and any(last in other.applied for other in self._users):
+        if last is not None and any(o.stepped_at == last and last in o.applied for o in others):
             del self._angles[last]
 
     def _used_by(self, other: Reach) -> bool:
