@@ -53,7 +53,8 @@ class Attended(Experiment):
 def padded_sequences(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Some sequences, a number for each distinct value, where several end or begin alike."""
     tensor = tensor[:_SAMPLES] if tensor.dim() else tensor
-    plain = tensor.dim() == _STEPS and not tensor.is_floating_point() and tensor.dtype != torch.bool
+    whole = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+    plain = tensor.dim() == _STEPS and whole
     if not plain and not (tensor.dim() == _FEATURES and tensor.is_floating_point()):
         return
     if tensor.size(1) <= _RUN or not tensor.numel():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.probe import Probe, ScalarBuffer, number_of
-from pytest_dlcheck.run.probes.updates import sample_of, stride_over
+from pytest_dlcheck.run.probes.updates import reals_of, sample_of, stride_over
 from pytest_dlcheck.run.sampling import GRADIENTS, Due
 from pytest_dlcheck.run.scene import Scene
 from pytest_dlcheck.run.tree import first_tensor
@@ -74,7 +74,7 @@ def copy_of(batch: Any) -> Tensor | None:
 
 def fingerprint(tensor: Tensor) -> Tensor:
     """A weighted sum over a strided sample: a float32 of shape ``[]`` that equal tensors share."""
-    sample = sample_of(tensor).to(torch.float32)
+    sample = reals_of(sample_of(tensor))
     return torch.dot(sample, _weights(sample.numel(), sample.device))
 
 

@@ -66,7 +66,7 @@ class UpdateProbe(Probe[Scene]):
             for p in group["params"]
             if id(p) in self._names and p.requires_grad
         ]
-        layout = [(id(p), p.device, p.dtype) for p in parameters]
+        layout = [(id(p), p.numel(), p.device, p.dtype) for p in parameters]
         known = self._samples.get(id(optimizer))
         if known is not None and known[0] == layout:
             return known[1]
@@ -89,7 +89,7 @@ class UpdateProbe(Probe[Scene]):
                     table.put(move.step, samples.sites, numbers)
 
 
-_Layout = list[tuple[int, torch.device, torch.dtype]]
+_Layout = list[tuple[int, int, torch.device, torch.dtype]]
 
 
 class _Samples:
@@ -159,6 +159,12 @@ def sample_of(parameter: Tensor) -> Tensor:
     channels.
     """
     return _every(parameter, stride_over(parameter.numel()))
+
+
+def reals_of(tensor: Tensor) -> Tensor:
+    """Its numbers end to end, in single precision: of complex ones both parts, as torch warns of one."""
+    parts = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+    return parts.flatten().to(torch.float32)
 
 
 def _part_of(parameter: Tensor) -> Tensor:

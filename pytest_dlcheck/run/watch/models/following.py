@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.freshness import is_untrained
-from pytest_dlcheck.run.probes.updates import sample_of
+from pytest_dlcheck.run.probes.updates import reals_of, sample_of
 
 WITNESSES = 4
 """Parameters of each that are compared."""
@@ -58,12 +58,12 @@ class Sample:
         An average that follows itself in place, ``a.mul_(d).add_(a, alpha=1 - d)``, shrinks by a factor.
         """
         now = [sample_of(p) for p in _witnesses(model, self.among)]
-        changes = [_apart(a.float(), b.float()) for a, b in zip(now, self.parts, strict=False)]
+        changes = [_apart(reals_of(a), reals_of(b)) for a, b in zip(now, self.parts, strict=False)]
         return max(changes, default=0.0)
 
     def ulp(self) -> float:
         """The coarsest rounding among them (ratio)."""
-        return max((torch.finfo(p.dtype).eps for p in self.parts if p.is_floating_point()), default=0.0)
+        return max((torch.finfo(p.dtype).eps for p in self.parts if _is_rounded(p)), default=0.0)
 
 
 def has_moved(
@@ -92,6 +92,10 @@ def is_fresh(model: nn.Module) -> bool:
     matrices = [p for p in model.parameters() if p.dim() > 1]
     told = [is_untrained(p) for p in matrices[:: max(1, len(matrices) // MATRICES)][:MATRICES]]
     return True in told and False not in told
+
+
+def _is_rounded(numbers: Tensor) -> bool:
+    return numbers.is_floating_point() or numbers.is_complex()
 
 
 def _apart(now: Tensor, before: Tensor) -> float:

@@ -15,7 +15,7 @@ from pytest_dlcheck.run.sampling import TENSORS, Due
 from pytest_dlcheck.run.walking import modules_of
 from pytest_dlcheck.run.watch.scene import census, parameters_of
 from pytest_dlcheck.run.watch.steps.gradients import Held
-from pytest_dlcheck.run.watch.steps.lineage import descends
+from pytest_dlcheck.run.watch.steps.lineage import descends, is_as_it_was
 from pytest_dlcheck.run.watch.steps.of_nobody import of_nobody
 from pytest_dlcheck.trace import Row
 
@@ -39,12 +39,7 @@ class _Newcomer:
         if gradient is not None and (self.gradient is None or not self.gradient.is_that_of(parameter)):
             self.looks += parameter.grad is not None and bool(norms([parameter.grad])[0])
         self.gradient = gradient
-        self.is_held |= id(parameter) in held or self._has_moved(parameter)
-
-    def _has_moved(self, parameter: nn.Parameter) -> bool:
-        now, before = sample_of(parameter), self.before
-        alike = (now.device, now.dtype) == (before.device, before.dtype)
-        return not alike or not torch.equal(now, before)
+        self.is_held |= id(parameter) in held or not is_as_it_was(parameter, self.before)
 
 
 class Newcomers:

@@ -16,7 +16,7 @@ from pytest_dlcheck.run.probes.updates import sample_of
 from pytest_dlcheck.run.watch.models.following import is_fresh
 from pytest_dlcheck.run.watch.scene import census, parameters_of
 from pytest_dlcheck.run.watch.steps.gradients import Gradients, Held
-from pytest_dlcheck.run.watch.steps.lineage import are_descendants, descends
+from pytest_dlcheck.run.watch.steps.lineage import are_descendants, descends, is_as_it_was
 from pytest_dlcheck.run.watch.steps.of_nobody import of_nobody
 from pytest_dlcheck.trace import Row
 
@@ -49,9 +49,8 @@ class _Successor:
         elif any(gradients):
             self.looks += 1
         self.gradients = gradients
-        now = map(sample_of, parameters)
-        moved = not all(torch.equal(a, b) for a, b in zip(now, self.before, strict=True))
-        self.is_held |= moved or not held.isdisjoint(map(id, parameters))
+        stays = all(map(is_as_it_was, parameters, self.before))
+        self.is_held |= not stays or not held.isdisjoint(map(id, parameters))
         if self.looks == TWICE and not self.rows:
             self.keys = frozenset(map(id, parameters))
             self.rows = tuple(_rows(model))
@@ -89,7 +88,7 @@ class Successors:
         shapes = _shapes(model)
         modules, optimizers = census()
         others = (m for m in modules if type(m) is type(model) and m is not model)
-        alike = (m for m in others if _shapes(m) == shapes)
+        alike = (m for m in others if shapes is not None and _shapes(m) == shapes)
         heirs = [m for m in alike if any(p.grad is not None for p in m.parameters())]
         if not heirs or gradients.are_given():
             return
@@ -123,5 +122,7 @@ def _rows(model: nn.Module) -> Iterator[Row]:
         yield of_nobody(name, p, "another model", succeeds=kind, left=len(named))
 
 
-def _shapes(model: nn.Module) -> Sequence[tuple[str, torch.Size]]:
-    return [(name, p.shape) for name, p in model.named_parameters()]
+def _shapes(model: nn.Module) -> Sequence[tuple[str, torch.Size]] | None:
+    """Of its parameters, by name; None where some are not there yet."""
+    named = list(model.named_parameters())
+    return None if any(nn.parameter.is_lazy(p) for _, p in named) else [(n, p.shape) for n, p in named]
