@@ -197,6 +197,23 @@ def gradients_of_a_copy_are_handed_over():
         training.optimizer.step()
 
 
+def a_narrow_copy_computes_and_the_wide_one_is_stepped():
+    """Master weights as they were kept before autocast: ``.data`` leaves no sign in the gradients."""
+    wide, (rows, target) = _regressor(), diabetes()
+    narrow = copy.deepcopy(wide).bfloat16()
+    optimizer = torch.optim.Adam(wide.parameters(), lr=3e-3)
+    for p in wide.parameters():
+        p.grad = torch.zeros_like(p)
+    for _ in range(100):
+        i = torch.randint(442, (20,))
+        narrow.zero_grad()
+        F.mse_loss(narrow(rows[i].bfloat16()).float(), target[i]).backward()
+        for p, q in zip(wide.parameters(), narrow.parameters(), strict=True):
+            p.grad.data.copy_(q.grad.data)
+        optimizer.step()
+        narrow.load_state_dict(wide.state_dict())
+
+
 def inputs_are_changed_by_a_copy_while_the_optimizer_steps_on():
     """Epochs in turn: the model learns, or rows are moved to what a fixed copy takes for more."""
     training, (rows, target) = _pretrained(), diabetes()
@@ -219,6 +236,7 @@ QUIET = [
     the_best_comes_back_with_an_optimizer_of_its_own,
     copies_learn_and_the_model_is_told_where_they_went,
     gradients_of_a_copy_are_handed_over,
+    a_narrow_copy_computes_and_the_wide_one_is_stepped,
     inputs_are_changed_by_a_copy_while_the_optimizer_steps_on,
 ]
 """Loops that are meant so."""

@@ -48,7 +48,10 @@ class Applied:
         if not gradients.backwards:
             self.unreached += 1
             if step and gradients.are_unchanged():
-                self.repeated.add(step)
+                is_given = gradients.are_rewritten()
+                self.given = min(GIVEN, self.given + is_given)
+                if not is_given:
+                    self.repeated.add(step)
             elif self.given < GIVEN:
                 self.given += gradients.are_given()
         elif gradients.are_absent():

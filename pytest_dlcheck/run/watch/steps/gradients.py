@@ -7,7 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
+
+from pytest_dlcheck.run.probes.updates import sample_of
+from pytest_dlcheck.run.samples import is_plain
 
 WITNESSES = 8
 """Parameters looked at for all: an optimizer resets all of its gradients or none."""
@@ -69,6 +73,9 @@ class Gradients:
         self.dropped = 0
         """Backward passes since the last step that were reset again."""
         self._since_step = 0
+        self._applied: list[Tensor] | None = None
+        """What the last step applied, from when on it seemed to be that of the step before."""
+        self._were_rewritten: list[bool] = []
 
     def belong_to(self, parameters: Sequence[nn.Parameter]) -> None:
         """Another optimizer is about to step these: some of the former ones, or more."""
@@ -126,6 +133,20 @@ class Gradients:
         fresh = [p.grad for p, held in pairs if p.grad is not None and not (held and held.is_that_of(p))]
         return any(bool(gradient.detach().norm()) for gradient in fresh)
 
+    def are_rewritten(self) -> bool:
+        """Whether other numbers are where those of the step before were: reads the device, a few times.
+
+        ``p.grad.data.copy_(its)`` leaves no other sign. The first time it is asked it cannot tell.
+        """
+        before, told = self._applied, self._were_rewritten
+        if before is None:
+            self._applied = []
+        elif len(told) < VALUES_READ:
+            now = self._samples()
+            differ = any(not torch.equal(a, b) for a, b in zip(now, before, strict=False))
+            told.append(differ and any(bool(each.any()) for each in now))
+        return bool(told) and told[-1]
+
     def are_those_applied(self) -> bool:
         """Whether they are what was there when last looked at, but for one change in place."""
         held = [(p, h) for p, h in zip(self._witnesses, self._held, strict=True) if h is not None]
@@ -141,6 +162,8 @@ class Gradients:
         self.was_reset = self.are_absent()
         self.backwards = self._since_step = self.dropped = 0
         self._hold()
+        if self._applied is not None and len(self._were_rewritten) < VALUES_READ:
+            self._applied = [each.clone() for each in self._samples()]
 
     def _is_reset(self) -> bool:
         pairs = [(p, held) for p, held in zip(self._witnesses, self._held, strict=True) if held]
@@ -153,6 +176,9 @@ class Gradients:
         is_zero = not any(bool(p.grad.any()) for p, _ in pairs if p.grad is not None)
         self._leaves_no_sign |= is_zero
         return is_zero
+
+    def _samples(self) -> list[Tensor]:
+        return [sample_of(g) for g in self.values() if is_plain(g) and not g.is_meta]
 
     def _hold(self) -> None:
         self._held = [Held.of(parameter) for parameter in self._witnesses]
