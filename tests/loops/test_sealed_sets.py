@@ -31,6 +31,7 @@ SETS = (
     "sealed_twelfth",
     "sealed_thirteenth",
     "sealed_fourteenth",
+    "sealed_fifteenth",
 )
 
 

@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.tree import first_tensor
+from pytest_dlcheck.run.samples import is_plain
+from pytest_dlcheck.run.tree import first_tensor, tensors
 from pytest_dlcheck.run.watch.batches.prints import Prints, read
 from pytest_dlcheck.run.watch.batches.sizes import numbers_of
 
 FEW = 16
 """Samples (count) of a pass from which on it says anything by itself."""
+CODES = 8
+"""Whole numbers of a sample up to which they may be its categories, which many samples share; chosen."""
 _NOTHING = {
     "trained_and_evaluated": 0,
     "evaluated": 0,
@@ -80,12 +84,28 @@ def seen_of(
     found = first_tensor(arguments)
     if found is None:
         return None
-    prints = Prints.of(found) if copy is None else Prints.of_a_copy(copy)
+    if (telling := _with_others(found, arguments)) is not None:
+        prints = Prints.of_a_copy(telling)
+    else:
+        prints = Prints.of(found) if copy is None else Prints.of_a_copy(copy)
     if prints is None:
         return None
     asks_gradient = found.is_leaf and found.requires_grad
     sized = (numbers_of(found) if copy is None else copy) if size else None
     return Seen(prints, step, stream, training, phase, era, asks_gradient, sized)
+
+
+def _with_others(first: Tensor, arguments: Any) -> Tensor | None:
+    """All that is given of each sample, where the first tensor holds but categories; None elsewhere."""
+    if first.is_floating_point() or first.dim() == 0 or not 0 < first.numel() <= CODES * len(first):
+        return None
+    shape = first.shape[:1]
+    given = [
+        t for t in tensors(arguments) if is_plain(t) and t.shape[:1] == shape and not t.is_complex()
+    ]
+    if len(given) == 1 or len({each.device for each in given}) != 1:
+        return None
+    return torch.cat([each.detach().reshape(len(first), -1).double() for each in given], 1)
 
 
 def overlap(trained: Sequence[Seen], evaluated: Sequence[Seen]) -> dict[str, int | float | None]:
