@@ -9,7 +9,23 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from .common import *
+from .common import (
+    AverageMeter,
+    BasicBlock,
+    SmallUNet,
+    TabNet,
+    TinyResNet,
+    TinyViT,
+    accuracy,
+    color16,
+    color16_ds,
+    corpus,
+    digits,
+    load_series,
+    sales,
+    seed_all,
+    shapes_seg,
+)
 
 
 # 01 ---------------------------------------------------------------------------------------------

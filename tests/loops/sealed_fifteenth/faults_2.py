@@ -8,7 +8,23 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from .common import *
+from .common import (
+    AverageMeter,
+    SmallUNet,
+    TabNet,
+    TinyResNet,
+    TinyViT,
+    accuracy,
+    cancer,
+    color16_ds,
+    corpus,
+    digits,
+    digits_ds,
+    load_series,
+    sales,
+    seed_all,
+    shapes_seg,
+)
 
 
 # 13 ---------------------------------------------------------------------------------------------

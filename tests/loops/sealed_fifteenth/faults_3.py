@@ -10,7 +10,19 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset, random_split
 
-from .common import *
+from .common import (
+    AverageMeter,
+    TabNet,
+    TinyResNet,
+    accuracy,
+    cancer,
+    color16,
+    color16_ds,
+    digits,
+    digits_ds,
+    sales,
+    seed_all,
+)
 
 
 # 25 ---------------------------------------------------------------------------------------------

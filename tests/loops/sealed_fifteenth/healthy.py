@@ -8,7 +8,18 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from .common import *
+from .common import (
+    TabNet,
+    TinyResNet,
+    accuracy,
+    color16,
+    color16_ds,
+    corpus,
+    digits,
+    digits_ds,
+    sales,
+    seed_all,
+)
 
 
 def sam_two_backwards() -> None:
