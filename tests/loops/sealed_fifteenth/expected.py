@@ -2,6 +2,7 @@
 
 ADVISED = {
     "progressive_epochs_setup",
+    "char_model_reseeded_batches",
     "functional_dropout_in_eval",
     "reinforce_cross_entropy_sign",
     "frozen_backbone_train_mode",

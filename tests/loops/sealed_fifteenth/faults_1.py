@@ -708,6 +708,7 @@ FAULTS = [
     (
         char_model_reseeded_batches,
         (
+            "sees the same",
             "same batch",
             "same data",
             "identical batch",
