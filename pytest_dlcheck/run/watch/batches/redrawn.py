@@ -1,8 +1,8 @@
 """Whether a loop draws its batch anew in every step, and it is the same each time. No judgement.
 
 Whoever means one batch cuts it once, or keeps the numbers of its rows. So this is told only of batches
-that stand in an array of many more rows, out of order, while nothing that lives from one step to the
-next holds either the rows or their numbers.
+that stand in an array of many more rows, out of order, while nothing that the loop's variables lead to
+from one step to the next holds either the rows or their numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from pytest_dlcheck.run.living import held, near
+from pytest_dlcheck.run.reachable import near
 from pytest_dlcheck.run.rows_within import Numbers, is_array, on_the_host, places, turned
 from pytest_dlcheck.run.tree import first_tensor
 from pytest_dlcheck.run.watch.batches.few import Few
@@ -47,7 +47,7 @@ class Redrawn:
         self._step, self._alike = -1, 0
         self._kept: Keepsakes | None = None
         self._rows = self._of = 0
-        self._has_asked_all = self._is_sure = False
+        self._is_sure = False
 
     def sees(self, step: int, arguments: Any) -> None:
         """The model is called in order to train.
@@ -67,10 +67,11 @@ class Redrawn:
             return
         self._alike += step != self._step
         self._step = step
-        if self._alike == ALIKE:
-            self._look_for_the_rows(given)
-        elif self._alike > ALIKE and self._kept is not None:
-            self._look_again(given, self._kept)
+        with np.errstate(all="ignore"):  # a user's arrays may hold anything
+            if self._alike == ALIKE:
+                self._look_for_the_rows(given)
+            elif self._alike > ALIKE and self._kept is not None:
+                self._look_again(given, self._kept)
 
     def row(self) -> Row:
         """What was seen, in numbers."""
@@ -105,14 +106,10 @@ class Redrawn:
         self._kept.gather(each for each in near(frame, FRAMES) if type(each) in wanted_types)
 
     def _look_again(self, given: Tensor, kept: Keepsakes) -> None:
-        """A step later: nothing near by may have kept them, and then nothing at all."""
-        if not (kept.are_rows_of(given) and kept.are_gone()):
-            self._close()
-        elif self._has_asked_all:
-            self.is_open, self._is_sure, self._kept = False, True, None
-        else:
-            self._has_asked_all = True
-            kept.gather(held(frame_of_the_loop(), kinds()))
+        """A step later: nothing near by may have kept them."""
+        is_sure = kept.are_rows_of(given) and kept.are_gone()
+        self._close()
+        self._is_sure = is_sure
 
     def _close(self) -> None:
         self.is_open, self._kept, self._first, self._last = False, None, None, None
