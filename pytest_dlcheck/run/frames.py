@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Iterator
+from functools import lru_cache
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -37,3 +39,23 @@ def attributes(value: object) -> dict[Any, Any]:
         return dict(object.__getattribute__(value, "__dict__"))
     except AttributeError:
         return {}
+
+
+def callers(frame: FrameType | None, most: int) -> Iterator[FrameType]:
+    """A frame, and those that called it, the innermost first.
+
+    Args:
+        frame: of the function; nothing where there is none.
+        most: how many, itself included.
+    """
+    for _ in range(most):
+        if frame is None:
+            return
+        yield frame
+        frame = frame.f_back
+
+
+@lru_cache(maxsize=1024)
+def words_of(name: str) -> frozenset[str]:
+    """The words of a variable's name, in small letters: ``mean`` and ``loss`` of ``_mean_loss``."""
+    return frozenset(name.lower().strip("_").split("_"))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from types import FrameType, ModuleType
 from typing import Any
 
-from pytest_dlcheck.run.frames import variables
+from pytest_dlcheck.run.frames import callers, variables
 
 NEAR = 20_000
 """Objects (count) around a loop that are looked at: a few milliseconds."""
@@ -23,11 +23,8 @@ def near(frame: FrameType | None, frames: int) -> Iterator[Any]:
         frames: how many calls, itself included.
     """
     waiting: deque[Any] = deque()
-    for _ in range(frames):
-        if frame is None:
-            break
-        waiting.extend(variables(frame).values())
-        frame = frame.f_back
+    for each in callers(frame, frames):
+        waiting.extend(variables(each).values())
     seen: set[int] = set()
     while waiting and len(seen) < NEAR:
         thing = waiting.popleft()

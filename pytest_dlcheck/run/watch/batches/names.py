@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from pytest_dlcheck.run.frames import attributes, variables
+from pytest_dlcheck.run.frames import attributes, callers, variables, words_of
 
 FRAMES = 6
 """Functions around the read of a batch whose variables are looked at."""
@@ -64,14 +64,11 @@ def measured(frame: FrameType | None, loader: str) -> dict[str, tuple[int, float
 
 def _named(frame: FrameType | None) -> Iterator[tuple[str, Any]]:
     """The variables of functions, the items of dictionaries, and the attributes of objects in them."""
-    for _ in range(FRAMES):
-        if frame is None:
-            return
-        for name, value in variables(frame).items():
+    for caller in callers(frame, FRAMES):
+        for name, value in variables(caller).items():
             yield name, value
             inner = value if type(value) is dict else attributes(value)
             yield from ((key, each) for key, each in inner.items() if isinstance(key, str))
-        frame = frame.f_back
 
 
 def _reads_by(value: object, sampler: object) -> bool:
@@ -95,5 +92,5 @@ def _family(name: str) -> frozenset[str]:
     return next((measures for loaders, measures in _FAMILIES if words & loaders), frozenset())
 
 
-def _words(name: str) -> set[str]:
-    return set(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().split("_"))
+def _words(name: str) -> frozenset[str]:
+    return words_of(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name))

@@ -5,18 +5,17 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Any, Protocol
 
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 
-from pytest_dlcheck.run.graph import walk
 from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.run.watch.batches.loading import Loading, shuffles
 from pytest_dlcheck.run.watch.batches.names import held_out_name, measured
-from pytest_dlcheck.run.watch.losses.kept import kept
 from pytest_dlcheck.run.watch.losses.loaded import weighed
+from pytest_dlcheck.run.watch.losses.near import Near
 from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 from pytest_dlcheck.trace import Row
 
@@ -26,8 +25,6 @@ SEVERAL = 2
 """Batches (count) of a pass: where loaders are read side by side, each turn is of one."""
 MOSTLY = 0.9
 """Batches of a pass (ratio) after which an optimizer steps, where it trains on them."""
-NODES = 96
-"""Nodes of a loss's graph that are looked at."""
 
 
 class Stepping(Protocol):
@@ -112,9 +109,8 @@ class Turns:
         if waits is None or len(losses) != 1 or losses[0].grad_fn is None:
             return
         source, wanted = waits
-        targets = [kept(node, "target") for node in islice(walk([losses[0].grad_fn]), NODES)]
-        found = weighed([target for target in targets if target is not None])
-        source.compared += bool(set(found) & set(weighed([wanted])))
+        targets = list(Near.of_loss(losses[0].grad_fn).targets.values())
+        source.compared += bool(set(weighed(targets)) & set(weighed([wanted])))
 
     def rows(self, strand: Stepping, strands: Sequence[Stepping]) -> tuple[Row, ...]:
         """Data sets that are called held out, and that one optimizer trains on in turns with others."""

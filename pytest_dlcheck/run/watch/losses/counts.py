@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pytest_dlcheck.run.graph import edges_of, kind_of
-from pytest_dlcheck.run.watch.losses.kept import kept
+from pytest_dlcheck.run.watch.losses.kept import constant_of, kept
 from pytest_dlcheck.run.watch.losses.sums import (
     SPREADS,
     Edge,
@@ -61,7 +61,7 @@ def _counted(edge: Edge) -> Edge | None:
     edges = edges_of(edge[0])
     if kind_of(edge[0]) != "Mul" or len(edges) != 1:
         return None
-    counts = kept(edge[0], "self" if edges == [1] else "other")
+    counts = constant_of(edge[0])
     if counts is None or counts.numel() <= 1 or not bool((counts >= 0).all()):
         return None
     inner: Edge = edge[0].next_functions[edges[0]]

@@ -14,7 +14,7 @@ from itertools import islice
 from torch import Tensor
 
 from pytest_dlcheck.run.graph import Node, edges_of, kind_of, walk
-from pytest_dlcheck.run.watch.losses.kept import kept
+from pytest_dlcheck.run.watch.losses.kept import constant_of
 from pytest_dlcheck.run.watch.losses.sums import (
     SPREADS,
     Edge,
@@ -88,7 +88,7 @@ def _width(edge: Edge) -> Edge | None:
     edges = edges_of(edge[0])
     if kind_of(edge[0]) != "Mul" or len(edges) != 1:
         return None
-    noise = kept(edge[0], "self" if edges == [1] else "other")
+    noise = constant_of(edge[0])
     return edge[0].next_functions[edges[0]] if noise is not None and _is_noise(noise) else None
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pytest_dlcheck.run.graph import Node, edges_of, kind_of
-from pytest_dlcheck.run.watch.losses.kept import kept, signed
+from pytest_dlcheck.run.watch.losses.kept import constant_of, kept, signed
 from pytest_dlcheck.run.watch.losses.near import Near
 from pytest_dlcheck.run.watch.losses.outputs import result_of
 
@@ -69,7 +69,7 @@ def _divergence(node: Node) -> Divergence | None:
     product, difference = (node, _only(node)) if first == "Mul" else (_only(node), node)
     if edges_of(difference) != [1] or getattr(difference, "_saved_alpha", 1) != 1:
         return None
-    target, scores = _factor(product), _only(_only(node))
+    target, scores = constant_of(product), _only(_only(node))
     if target is None or target.dim() < 2 or not target.is_floating_point():  # noqa: PLR2004  rows
         return None
     given = result_of(scores)
@@ -82,10 +82,6 @@ def _only(node: Node) -> Node:
     """The one node that a node depends on; None where there are several, or none."""
     edges = edges_of(node)
     return node.next_functions[edges[0]][0] if len(edges) == 1 else None
-
-
-def _factor(node: Node) -> Tensor | None:
-    return kept(node, "self" if edges_of(node) == [1] else "other")
 
 
 def _value(node: Node, found: list[Divergence], deepest: int) -> Tensor | None:
@@ -114,7 +110,7 @@ def _made_of(node: Node, terms: Sequence[Tensor]) -> Tensor | None:
         return None
     if kind == "Neg" or kind in _AS_THEY_ARE:
         return -terms[0] if kind == "Neg" else terms[0]
-    factor = _factor(node) if kind in {"Mul", "Div"} else None
+    factor = constant_of(node) if kind in {"Mul", "Div"} else None
     if factor is not None:
         return terms[0] * factor if kind == "Mul" else terms[0] / factor
     return _reduced(node, terms[0]) if kind in {"Sum", "Mean"} else None

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Real
-from types import FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.frames import variables
+from pytest_dlcheck.run.frames import callers, variables
 from pytest_dlcheck.run.samples import is_plain
 from pytest_dlcheck.run.watch.losses.named import (
     BETTER,
@@ -147,12 +146,7 @@ def _follows(weights: Tensor, numbers: Tensor) -> float:
 
 def _variables() -> Iterator[tuple[str, Any]]:
     """Of the loop and its callers, the innermost last of those of one name."""
-    frames: list[FrameType] = []
-    frame = frame_of_the_loop()
-    while frame is not None and len(frames) < FRAMES:
-        frames.append(frame)
-        frame = frame.f_back
-    for each in reversed(frames):
+    for each in reversed(list(callers(frame_of_the_loop(), FRAMES))):
         yield from ((name, value) for name, value in variables(each).items() if is_of_worth(name))
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from pytest_dlcheck.run.graph import edges_of
+
 NONE, MEAN = 0, 1
 """How torch's loss nodes write ``reduction="none"`` and ``"mean"``."""
 
@@ -28,6 +30,16 @@ def kept(node: Any, name: str) -> Tensor | None:
     except RuntimeError:  # the graph is gone
         return None
     return tensor.detach() if isinstance(tensor, Tensor) else None
+
+
+def constant_of(node: Any) -> Tensor | None:
+    """The one of a node's two operands that no gradient is asked of; None where each has a graph.
+
+    Args:
+        node: of a product, a quotient or the like.
+    """
+    edges = edges_of(node)
+    return kept(node, "self" if edges == [1] else "other") if len(edges) == 1 else None
 
 
 def kept_list(node: Any, name: str) -> list[Tensor | None]:

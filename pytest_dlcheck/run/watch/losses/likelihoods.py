@@ -12,7 +12,7 @@ from math import prod
 from pytest_dlcheck.run.graph import Node, edges_of, inputs_of, kind_of
 from pytest_dlcheck.run.watch.losses.advantages import SHAPES
 from pytest_dlcheck.run.watch.losses.cuts import made
-from pytest_dlcheck.run.watch.losses.kept import NONE, kept
+from pytest_dlcheck.run.watch.losses.kept import NONE, constant_of, kept
 from pytest_dlcheck.run.watch.losses.logarithms import logarithms_of
 from pytest_dlcheck.run.watch.losses.outputs import plain
 
@@ -141,10 +141,7 @@ def _unclamped(node: Node) -> Node:
 
 def _is_of_one_hot(node: Node) -> bool:
     """Whether log-probabilities are multiplied by rows of zeros and a one."""
-    edges = edges_of(node)
-    if kind_of(node) != "Mul" or len(edges) != 1:
-        return False
-    factor = kept(node, "self" if edges == [1] else "other")
-    if factor is None or factor.dim() <= 1 or logarithms_of(node.next_functions[edges[0]][0]) is None:
+    factor = constant_of(node) if kind_of(node) == "Mul" else None
+    if factor is None or factor.dim() <= 1 or logarithms_of(inputs_of(node)[0]) is None:
         return False
     return bool(((factor == 0) | (factor == 1)).all() and (factor.sum(-1) == 1).all())

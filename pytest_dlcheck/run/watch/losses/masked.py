@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pytest_dlcheck.run.graph import Node, edges_of, entire, inputs_of, kind_of
 from pytest_dlcheck.run.watch.losses.cuts import made
-from pytest_dlcheck.run.watch.losses.kept import kept
+from pytest_dlcheck.run.watch.losses.kept import constant_of, kept
 from pytest_dlcheck.run.watch.losses.outputs import plain
 
 NODES = 64
@@ -72,8 +72,7 @@ def _weighed(root: Node, kinds: AbstractSet[str]) -> Iterator[tuple[Node, Node, 
     for node in entire([root], NODES, _below) or ():
         product = inputs_of(node)[0] if kind_of(node) in kinds and made(node) == [] else None
         if product is not None and kind_of(product) == "Mul" and len(edges := edges_of(product)) == 1:
-            factor = kept(product, "self" if edges == [1] else "other")
-            yield product, product.next_functions[edges[0]][0], factor
+            yield product, product.next_functions[edges[0]][0], constant_of(product)
 
 
 def _zeros(mask: Tensor | None, shape: list[int] | None) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from pytest_dlcheck.run.frames import words_of
+
 BETTER = ("advantages", "advantage", "advs", "adv")
 """More of it is better than was expected; of returns less values, or, by some, the other way round."""
 LETTERS = ("G", "Gs", "Gt", "G_t")
@@ -41,7 +43,7 @@ def is_earned(name: str) -> bool:
     Args:
         name: such as ``batch_returns``.
     """
-    words = _words(name)
+    words = words_of(name)
     if not words <= _EARNED | _SINGLE | _AROUND:
         return False
     return bool(words & _EARNED) or bool(words & _SINGLE and words & _AROUND)
@@ -50,20 +52,16 @@ def is_earned(name: str) -> bool:
 @lru_cache(maxsize=1024)
 def is_paid(name: str) -> bool:
     """Whether it speaks of what is to be small."""
-    return bool(_words(name) & _PAID)
+    return bool(words_of(name) & _PAID)
 
 
 @lru_cache(maxsize=1024)
 def is_expected(name: str) -> bool:
     """Whether it speaks of what a critic says, or a baseline."""
-    return bool(_words(name) & _EXPECTED)
+    return bool(words_of(name) & _EXPECTED)
 
 
 @lru_cache(maxsize=1024)
 def is_of_worth(name: str) -> bool:
     """Whether it is any of these."""
     return name in {*LETTERS, *BETTER} or is_earned(name) or is_paid(name) or is_expected(name)
-
-
-def _words(name: str) -> frozenset[str]:
-    return frozenset(name.lower().strip("_").split("_"))

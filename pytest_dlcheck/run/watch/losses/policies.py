@@ -15,7 +15,7 @@ from torch import Tensor
 from pytest_dlcheck.run.graph import Node, edges_of, kind_of
 from pytest_dlcheck.run.watch.losses.advantages import SHAPES
 from pytest_dlcheck.run.watch.losses.earned import EARNED, PAID, Surprise, earned
-from pytest_dlcheck.run.watch.losses.kept import kept
+from pytest_dlcheck.run.watch.losses.kept import constant_of, kept
 from pytest_dlcheck.run.watch.losses.likelihoods import CHOSEN, follows_likelihood
 from pytest_dlcheck.run.watch.losses.near import Near
 from pytest_dlcheck.run.watch.losses.outputs import result_of
@@ -103,7 +103,7 @@ def _weighed(root: Node) -> Iterator[_Weighed]:
         node, sign, outer = waiting.pop()
         edges = edges_of(node)
         product = kind_of(node) == "Mul" and len(edges) == 1
-        factor = kept(node, "self" if edges == [1] else "other") if product else None
+        factor = constant_of(node) if product else None
         if factor is not None:
             follows, form = follows_likelihood(node.next_functions[edges[0]][0])
             weights = _together(outer, factor)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from pytest_dlcheck.run.graph import Node, edges_of, kind_of
-from pytest_dlcheck.run.watch.losses.kept import kept
+from pytest_dlcheck.run.watch.losses.kept import constant_of
 from pytest_dlcheck.run.watch.losses.outputs import RESHAPES
 
 Edge: TypeAlias = tuple[Node, int]
@@ -52,7 +52,7 @@ def factor_of(node: Node) -> float | None:
     edges = edges_of(node)
     if len(edges) != 1 or (kind_of(node) == "Div" and edges != [0]):
         return None
-    factor = kept(node, "self" if edges == [1] else "other")
+    factor = constant_of(node)
     if factor is None or factor.numel() != 1 or not float(factor):
         return None
     return float(factor) if kind_of(node) == "Mul" else 1 / float(factor)

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from pytest_dlcheck.run.graph import Node, edges_of, inner_first, inputs_of, kind_of, roots
-from pytest_dlcheck.run.watch.losses.kept import kept
+from pytest_dlcheck.run.watch.losses.kept import constant_of, kept
 from pytest_dlcheck.run.watch.losses.outputs import RESHAPES
 
 NODES = 20_000
@@ -89,7 +89,7 @@ def _is_known(node: Node) -> bool:
     if kind in _PLAIN or kind in _BOUNDED:
         return True
     if kind in {"Mul", "Div"} and len(edges) == 1:
-        factor = kept(node, "self" if edges == [1] else "other")
+        factor = constant_of(node)
         return (kind, edges) != ("Div", [1]) and factor is not None and factor.numel() == 1
     if kind not in _CROSS_ENTROPIES or edges != [0]:
         return False

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pytest_dlcheck.run.graph import Node, edges_of, entire, inputs_of, kind_of
 from pytest_dlcheck.run.watch.losses.cuts import made
-from pytest_dlcheck.run.watch.losses.kept import kept, kept_list, signed
+from pytest_dlcheck.run.watch.losses.kept import constant_of, kept, kept_list, signed
 from pytest_dlcheck.run.watch.losses.logarithms import LOGARITHMS, are_normalised
 from pytest_dlcheck.run.watch.losses.outputs import RESHAPES, plain, result_of
 
@@ -68,10 +68,7 @@ def weightless(root: Node) -> bool:
 
 
 def _times_nothing(node: Node) -> bool:
-    edges = edges_of(node)
-    if kind_of(node) != "Mul" or len(edges) != 1 or made(node) != []:
-        return False
-    factor = kept(node, "self" if edges == [1] else "other")
+    factor = constant_of(node) if kind_of(node) == "Mul" and made(node) == [] else None
     return factor is not None and factor.numel() == 1 and not float(factor)
 
 
@@ -110,7 +107,7 @@ def _below(place: _Place) -> Iterator[_Place]:
     is_one = len(edges) <= 1 or kind in _SUMS or kind in RESHAPES
     if kind not in _REDUCES or not is_one or _compared(node) is not None:
         return
-    weighs = is_weighed or (kind in {"Mul", "Div"} and _factor(node, edges) is not None)
+    weighs = is_weighed or (kind in {"Mul", "Div"} and _factor(node) is not None)
     for index in edges:
         yield node.next_functions[index][0], weighs
 
@@ -173,7 +170,7 @@ def _is_one_number(target: Tensor) -> bool:
 
 def _likelihood(node: Node, edges: list[int]) -> tuple[str, Node, Tensor] | None:
     """``targets * logarithms``; one-hot targets become the numbers of their classes."""
-    scores, target = node.next_functions[edges[0]][0], _factor(node, edges)
+    scores, target = node.next_functions[edges[0]][0], _factor(node)
     if kind_of(scores) not in LOGARITHMS or target is None or list(target.shape) != made(node):
         return None
     target = -target if bool((target <= 0).all()) else target  # its minus may stand before either
@@ -192,11 +189,9 @@ def _as_classes(target: Tensor, scores: Node) -> Tensor:
     return target.argmax(axis) if bool(is_one_hot) else target
 
 
-def _factor(node: Node, edges: list[int]) -> Tensor | None:
+def _factor(node: Node) -> Tensor | None:
     """What a node multiplies or divides by, where that is many numbers without gradient."""
-    if len(edges) != 1:
-        return None
-    factor = kept(node, "self" if edges == [1] else "other")
+    factor = constant_of(node)
     return factor if factor is not None and factor.numel() > 1 else None
 
 

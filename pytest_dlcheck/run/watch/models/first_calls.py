@@ -10,7 +10,6 @@ import weakref
 from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import torch
@@ -19,20 +18,18 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_dlcheck.run.alignment import are_maps
 from pytest_dlcheck.run.experiments.attended import padded_sequences
-from pytest_dlcheck.run.graph import Node, walk
+from pytest_dlcheck.run.graph import Node
 from pytest_dlcheck.run.samples import is_plain
 from pytest_dlcheck.run.tree import detached, map_tensors, tensors
 from pytest_dlcheck.run.watch.batches.loading import stacked_shape
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.losses.foresight import embeds, is_looked_up
-from pytest_dlcheck.run.watch.losses.kept import kept
+from pytest_dlcheck.run.watch.losses.near import Near
 from pytest_dlcheck.run.watch.losses.written import written
 from pytest_dlcheck.run.watch.models.row_by_row import is_like_an_image
 
 LOOKS = 6
 """Calls of a model whose losses are looked at, the first ones."""
-NODES = 96
-"""Nodes of a loss's graph among which its targets are."""
 LARGEST = 1 << 20
 """Numbers in what a model is called on above which it is not kept."""
 STEPS = 4
@@ -120,9 +117,8 @@ class FirstCalls:
         (module, call), self._open, self._stacked = self._open, None, None
         if len(losses) != 1 or losses[0].grad_fn is None or (model := module()) is None:
             return
-        nodes = list(islice(walk([losses[0].grad_fn]), NODES))
-        targets = [target for node in nodes if (target := kept(node, "target")) is not None]
-        targets = targets or [each.target for each in written(nodes[0])]
+        near = Near.of_loss(losses[0].grad_fn)
+        targets = [*near.targets.values()] or [each.target for each in written(near.root)]
         first = tensors((call.args, call.kwargs))[0]
         each = any(_are_of_each(first, target) for target in targets)
         number, axis = _next_steps(call, targets)

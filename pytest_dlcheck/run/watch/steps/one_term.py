@@ -16,11 +16,11 @@ from typing import Any
 from torch import Tensor
 
 from pytest_dlcheck.run import frames
-from pytest_dlcheck.run.graph import Node, edges_of, inputs_of, kind_of, variables, walk
+from pytest_dlcheck.run.graph import Node, inputs_of, kind_of, variables, walk
 from pytest_dlcheck.run.read_as_numbers import is_only_read
 from pytest_dlcheck.run.watch.losses.advantages import SHAPES
 from pytest_dlcheck.run.watch.losses.cuts import made
-from pytest_dlcheck.run.watch.losses.kept import kept
+from pytest_dlcheck.run.watch.losses.kept import constant_of
 from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 from pytest_dlcheck.run.watch.steps.left_out import LEAVES, NODES, numbers_of, terms_of
 
@@ -144,7 +144,7 @@ def _looked(number: int, chain: list[Node], frame: FrameType, stepped: set[int])
 
 
 def _is_a_loss(name: str) -> bool:
-    words = {*name.lower().strip("_").split("_")}
+    words = frames.words_of(name)
     return bool(words & _LOSSES) and not words & _LOGGED
 
 
@@ -173,9 +173,7 @@ def _below(node: Node) -> Iterator[Node]:
 
 
 def _is_weightless(node: Node) -> bool:
-    edges = edges_of(node)
-    known = kind_of(node) == "Mul" and len(edges) == 1
-    factor = kept(node, "self" if edges == [1] else "other") if known else None
+    factor = constant_of(node) if kind_of(node) == "Mul" else None
     return factor is not None and factor.numel() == 1 and not float(factor)
 
 
