@@ -21,6 +21,9 @@ _SMALL, _FEW = 1 << 12, 32
 """Words up to which a tensor is fingerprinted together with others, and how many of them at a time."""
 _WORD = 8
 """Bytes of a word."""
+HELD = 3
+"""Recorded steps (count) of an optimizer that holds what was thawed, from which on it is meant to train:
+one or two come where a part is thawed at the very end."""
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -29,7 +32,8 @@ class InventoryProbe(Probe[Scene]):
 
     ``changed`` compares a fingerprint of every bit at the trial's two ends, so that nothing is copied;
     it is None where nothing is trained.
-    What a training thaws and then changes was frozen for a while only, and is told as trained.
+    What a training thaws and then changes, or goes on to hold in its optimizer, was frozen for a while
+    only, and is told as trained.
     """
 
     channels = frozenset({"parameters", "buffers", "modules"})
@@ -44,6 +48,8 @@ class InventoryProbe(Probe[Scene]):
         self._trainable = {name: p.requires_grad for name, p in scene.parameters.items()}
         self._still = {name: p for name, p in scene.parameters.items() if not p.requires_grad}
         self._thawed: set[str] = set()
+        self._held = dict.fromkeys(self._still, 0)
+        """At how many recorded steps an optimizer that steps holds them, thawed."""
         self._is_due = Due(GRADIENTS)
 
     def gradients(self, step: int, optimizer: torch.optim.Optimizer | None) -> None:
@@ -51,6 +57,14 @@ class InventoryProbe(Probe[Scene]):
         del optimizer
         if self._still and self._is_due(step):
             self._look_for_thawed()
+
+    def before_update(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """Look who holds what was thawed."""
+        if self._thawed and self._is_due(step):
+            held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+            for name in self._thawed:
+                parameter = self._scene.parameters[name]
+                self._held[name] += parameter.requires_grad and id(parameter) in held
 
     def end(self) -> None:
         """Fingerprint everything again."""
@@ -87,7 +101,10 @@ class InventoryProbe(Probe[Scene]):
             del self._still[name]
 
     def _is_retrained(self, name: str) -> bool:
-        return name in self._thawed and bool(self._changed(name))
+        return name in self._thawed and (bool(self._changed(name)) or self._is_held(name))
+
+    def _is_held(self, name: str) -> bool:
+        return self._held.get(name, 0) >= HELD
 
     def _changed(self, name: str) -> bool | None:
         return self._changes.get(name)
@@ -106,7 +123,7 @@ class InventoryProbe(Probe[Scene]):
             dtype=str(parameter.dtype).removeprefix("torch."),
             requires_grad=self._trainable.get(name, parameter.requires_grad) or self._is_retrained(name),
             declared_frozen=self._scene.is_frozen(name),
-            optimizers=len(groups),
+            optimizers=len(groups) or int(self._is_held(name)),
             weight_decay=float(groups[0].get("weight_decay") or 0.0) if groups else None,
             zero_at_start=not self._lives[name],
             changed=self._changed(name),

@@ -11,7 +11,6 @@ ADVISED = {
 }
 """Told as advice, by name."""
 UNFOUND = {
-    "two_phase_unfreeze",  # A part under no_grad whose parameters were frozen when the training began.
     "run_epoch_with_optimizer",  # Losses returned by a function, never held by a name of validation.
     "denoising_ae_img_dim",  # A view before the model that makes four samples of each, target and all.
 }
