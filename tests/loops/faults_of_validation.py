@@ -6,6 +6,7 @@ import copy
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -234,5 +235,33 @@ def halves_that_are_scaled_by_themselves():
     _scored(one, other)
 
 
-QUIET = (folds_that_are_scaled_by_themselves, halves_that_are_scaled_by_themselves)
+def features_of_rows_that_they_were_learned_on():
+    """A body is trained on all rows, as by others, and frozen; a new task splits the rows."""
+    rows, labels = tumours()
+    rows, (train, test) = _scaled(rows, rows), _halves(2)
+    body, decoder = mlp(30, 24, 16), nn.Linear(16, 30)
+    fit = torch.optim.Adam([*body.parameters(), *decoder.parameters()], lr=3e-3)
+    for part in (part for _ in range(4) for part in torch.randperm(569).split(64)):
+        fit.zero_grad()
+        F.mse_loss(decoder(body(rows[part])), rows[part]).backward()
+        fit.step()
+    body.eval().requires_grad_(requires_grad=False)
+    head = nn.Sequential(nn.Dropout(0.1), nn.Linear(16, 1))
+    optimizer = torch.optim.Adam(head.parameters(), lr=3e-3)
+    for _ in range(6):
+        head.train()
+        for x, y in DataLoader(TensorDataset(rows[train], labels[train]), 32, shuffle=True):
+            optimizer.zero_grad()
+            F.binary_cross_entropy_with_logits(head(body(x)).squeeze(1), y).backward()
+            optimizer.step()
+        head.eval()
+        with torch.no_grad():
+            head(body(rows[test]))
+
+
+QUIET = (
+    folds_that_are_scaled_by_themselves,
+    halves_that_are_scaled_by_themselves,
+    features_of_rows_that_they_were_learned_on,
+)
 """None of them may raise an alarm."""

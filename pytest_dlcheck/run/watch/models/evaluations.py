@@ -80,6 +80,8 @@ class Evaluations:
             if strand.scene is None:
                 continue
             is_own = strand.scene.model is module
+            if is_own and _is_frozen(module):
+                continue  # a part of something else now, which may well get what this was trained on
             if is_own or (shapes and shapes == strand.shapes):
                 exposure = strand.exposure if is_own else strand.exposure_of_copies
                 exposure.is_evaluated(strand.step, arguments, loading, phase.event, now.backwards)
@@ -132,3 +134,7 @@ class Evaluations:
             The shapes of its parameters; none before it has moved.
         """
         return self.twins.is_evaluated(module, arguments, now, self._strands, from_loader=from_loader)
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    return not any(p.requires_grad for p in module.parameters())
