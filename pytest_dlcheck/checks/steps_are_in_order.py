@@ -26,14 +26,14 @@ class StepsAreInOrder(Check):
     them again. Gradients that backward has reached and that are gone or zero at the step were reset
     between the two. A step on the very gradients of the last one is a second step, and an optimizer
     that never steps while its parameters have gradients was forgotten; so was a generator's without
-    any, if its critic took ``late`` steps in a loop that came to its end. It fails where ``some`` of
-    the steps are so, and at least ``several``; below that it is advice. Accumulated gradients, a
-    scaler's skipped steps, a discriminator's gradients left by the generator's backward, and gradients
-    assigned by hand are in order. It fails, too, where half of the steps apply gradients of which a
-    part only was reset, where neighbouring micro-batches of a step reset each other, where those that
-    remain at an epoch's end are thrown away, where steps apply gradients that another optimizer had
-    stepped on and that point the other way, where no backward goes through any call on another
-    network's detached results, and where the scheduler steps first.
+    any, if its critic took ``late`` steps in a loop that ended. It fails where ``some`` of the steps
+    are so, and at least ``several``; below that it is advice. Accumulated gradients, a scaler's
+    skipped steps, a discriminator's gradients left by the generator's backward, and gradients assigned
+    by hand are in order. It fails, too, where half of the steps apply gradients of which a part only
+    was reset, where neighbouring micro-batches of a step reset each other, where those that remain at an
+    epoch's end are thrown away, where steps apply gradients that another optimizer had stepped on and
+    that point the other way, where no backward goes through any call on another network's detached
+    results, where the scheduler steps first, and where an update by hand is clipped before its backward.
 
     **What it cannot see.** Loops that are compiled whole. Accumulated losses that are not divided are
     advice, and so are gradients that are reset unused where it is not clear what they were made for.
@@ -106,9 +106,9 @@ class StepsAreInOrder(Check):
         if backwards < self.several:
             return self.not_applicable("nothing was trained here: no optimizer stepped")
         if row.flag("updated_by_hand"):
-            kept = faults.kept_by_hand(row, self.several, self.some)
-            hand = f"parameters are updated by hand after {backwards} backward passes"
-            return self.failed_by(kept) if kept else self.inconclusive(hand)
+            if fault := faults.by_hand(row, self.several, self.some):
+                return self.failed_by(fault)
+            return self.inconclusive(f"parameters are updated by hand after {backwards} backward passes")
         return self.failed_by(faults.never_stepped(row, backwards))
 
     @classmethod

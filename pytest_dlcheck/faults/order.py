@@ -135,8 +135,28 @@ def _fault(row: Row, count: int, bound: float, key: str, what: str, cause: str, 
     )
 
 
-def kept_by_hand(row: Row, several: int, some: float) -> Fault | None:
-    """Parameters are updated by hand, and nothing resets their gradients."""
+def by_hand(row: Row, several: int, some: float) -> Fault | None:
+    """Parameters are updated by hand, and their gradients are not reset, or clipped too early."""
+    return _kept_by_hand(row, several, some) or _clipped_before_backward(row, several)
+
+
+def _clipped_before_backward(row: Row, several: int) -> Fault | None:
+    """All clippings but the odd one find nothing."""
+    clips, empty = row.integer("hand_clips"), row.integer("hand_clips_of_none")
+    if empty < several or empty < clips - 1:
+        return None
+    what = "come before the backward: there is nothing to clip"
+    return Fault(
+        because=f"{empty} of {clips} clippings {what} (fewer than {several} may)",
+        measures=(Measure("clippings out of place", empty, "count", several, "<"),),
+        suspects=(Suspect(SITE, f"there is none, and clippings {what}"),),
+        cause="clip_grad_norm_ is called before any backward: the update by hand applies all of it",
+        remedy="clip after backward",
+    )
+
+
+def _kept_by_hand(row: Row, several: int, some: float) -> Fault | None:
+    """Nothing resets the gradients."""
     updates, kept = row.integer("hand_updates"), row.integer("hand_kept")
     bound = max(several, some * updates)
     if kept < bound:

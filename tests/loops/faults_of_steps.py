@@ -245,6 +245,26 @@ def milestones_of_epochs_stepped_per_batch():
             scheduler.step()
 
 
+def _updated_by_hand(turn):
+    rows, target = diabetes()
+    model = mlp(10, 16, 1)
+    for _ in range(40):
+        model.zero_grad()
+        turn(F.mse_loss(model(rows), target), lambda: nn.utils.clip_grad_norm_(model.parameters(), 0.5))
+        with torch.no_grad():
+            for p in model.parameters():
+                p -= 0.05 * p.grad
+
+
+def updates_by_hand_that_are_clipped():
+    _updated_by_hand(lambda loss, clip: (loss.backward(), clip()))
+
+
+@fault(updates_by_hand_that_are_clipped, "steps_are_in_order", words=("before any backward",))
+def updates_by_hand_that_are_clipped_too_early():
+    _updated_by_hand(lambda loss, clip: (clip(), loss.backward()))
+
+
 @fault(healthy.by_hand_without_optimizer, "steps_are_in_order", words=("zero_grad is missing",))
 def updates_by_hand_without_reset():
     rows, target = diabetes()

@@ -129,6 +129,8 @@ class Watcher(Forwards):
 
     def clipped(self, parameters: Sequence[Tensor], bound: float, norm: Tensor | None) -> None:
         """Tell whoever's gradients they are."""
+        if norm is not None and not self.strands:
+            self.by_hand.clipped(norm)
         keys = {id(p) for p in parameters[:1]}
         for strand in self.strands:
             if norm is not None and strand.scene is not None and keys & strand.keys:

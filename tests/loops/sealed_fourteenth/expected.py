@@ -12,6 +12,5 @@ ADVISED = {
 """Told as advice, by name."""
 UNFOUND = {
     "partial_fit_lstm",  # An estimator that builds its network anew, whose parts are called, not itself.
-    "word_language_model_clip_order",  # Parameters updated by hand, whose clipping nobody follows.
 }
 """Not told, or by another name."""

@@ -185,6 +185,29 @@ def test_gradients_kept_after_an_update_by_hand_are_counted(reset):
     assert by_hand.row()["hand_kept"] == (0 if reset else 4)
 
 
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+@pytest.mark.parametrize("early", [True, False])
+def test_clippings_that_find_no_gradient_yet_are_counted(*, early, scale):
+    weight, by_hand = torch.ones(3, requires_grad=True), ByHand(Leaves())
+
+    def clip():
+        by_hand.clipped(nn.utils.clip_grad_norm_(weight, 1.0))
+
+    for _ in range(5):
+        weight.grad = None
+        if early:
+            clip()
+        loss = scale * (weight * weight).sum()
+        by_hand.backward_begins([loss])
+        loss.backward()
+        by_hand.backward_ends()
+        if not early:
+            clip()
+    by_hand.close()
+    assert by_hand.row()["hand_clips"] == 5
+    assert by_hand.row()["hand_clips_of_none"] == (5 if early and scale else 0)
+
+
 def test_weights_that_are_computed_when_asked_for_are_not_asked_for():
     def train():
         torch.manual_seed(0)

@@ -30,6 +30,9 @@ class ByHand:
         self._looks = 0
         self.updates = self.kept = 0
         """Updates by hand, and how many of them the next backward added its gradients to."""
+        self.clips = self.clips_of_none = 0
+        """Clippings, and how many of them found no gradient, while the next backward left one."""
+        self._found_none = False
 
     def backward_begins(self, losses: Sequence[Tensor]) -> None:
         """Look whether the leaves have moved since the last one, and whether gradients were reset."""
@@ -52,6 +55,15 @@ class ByHand:
         """Remember the gradients that it has left."""
         if self._gradients is not None and self._looks <= LOOKS:
             self._gradients.backward_ends()
+            if self._found_none:
+                self._found_none = False
+                self.clips_of_none += any(bool(values.any()) for values in self._gradients.values())
+
+    def clipped(self, norm: Tensor) -> None:
+        """Gradients were clipped, which had this norm."""
+        if self._looks <= LOOKS:
+            self.clips += 1
+            self._found_none = not norm.item()
 
     def close(self) -> None:
         """Let them go."""
@@ -64,4 +76,6 @@ class ByHand:
             updated_by_hand=self._leaves.have_changed,
             hand_updates=self.updates,
             hand_kept=self.kept,
+            hand_clips=self.clips,
+            hand_clips_of_none=self.clips_of_none,
         )
