@@ -15,7 +15,7 @@ from pytest_dlcheck.faults.pacing import (
     rates_as_factors,
 )
 from pytest_dlcheck.faults.plateau import wrong_way, wrong_way_advice
-from pytest_dlcheck.faults.stepping import epochs_as_batches, swinging
+from pytest_dlcheck.faults.stepping import epochs_as_batches, milestones_of_epochs, swinging
 from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Suspect, Verdict
@@ -34,11 +34,12 @@ class ScheduleIsSane(Check):
     end, as in a warm-up longer than what was watched, is inconclusive. Tenfold drops, restarts and a
     cosine that ends at zero are legal. It fails, too, where a scheduler that counts epochs is stepped
     per batch: a cosine that swings several times and is shorter than a pass, or as long as there are
-    epochs and no whole passes (else it is advice), or two tenfold drops within the first pass. And it
-    fails where a schedule as long as there were batches is stepped once per epoch, and where so the
-    first epochs, ``rest`` of the steps, have no rate at all. A warm-up that is far from its goal is
-    advice, and so is a length that may fit by chance: the loop was ended, or had a single epoch. A
-    scheduler that sets the rate of an optimizer that another one has replaced fails too, and so does a
+    epochs and no whole passes (else it is advice), or two tenfold drops within the first pass, or
+    within as many steps as there are epochs, in a tenth of all (one milestone is advice). And it fails
+    where a schedule as long as there were batches is stepped once per epoch, and where so the first
+    epochs, ``rest`` of the steps, have no rate at all. A warm-up that is far from its goal is advice,
+    and so is a length that may fit by chance: the loop was ended, or had a single epoch. A scheduler
+    that sets the rate of an optimizer that another one has replaced fails too, and so does a
     ``LambdaLR`` under which the largest rate is the square of the optimizer's own. And so does a
     ``ReduceLROnPlateau`` that cuts the rate while what it is told improves: shares of the samples just
     evaluated that rise under ``min``, the training loss, or one beside it, that falls under ``max``.
@@ -103,7 +104,8 @@ class ScheduleIsSane(Check):
             )
         if rates[-1] == peak > rates[0] and rates[-1] > rates[-2]:
             return self.inconclusive(f"{story}; it is still in its warm-up, watch more steps", measure)
-        advice = [*pacing_advice(trace), *swinging(trace), *wrong_way_advice(trace)]
+        advice = [*pacing_advice(trace), *swinging(trace), *milestones_of_epochs(trace)]
+        advice += wrong_way_advice(trace)
         return self.passed(story, measure, advice=advice)
 
     @classmethod

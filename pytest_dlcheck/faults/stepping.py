@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_dlcheck.faults.fault import Fault
@@ -21,6 +21,9 @@ _SPENT = 0.011
 """Rate after the first pass over its peak (ratio): two tenfold drops, where training goes on for"""
 _MORE = 1.5
 """times the first pass (ratio) or longer."""
+_NEARLY_ALL = 0.9
+"""Share of the steps (ratio) after the last milestone from which on it has come at the very beginning;
+chosen: drops are made for the second half of a training."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def epochs_as_batches(trace: Trace) -> Fault | None:
         return None
     left = rates[seen.length - 1] / max(*rates[: seen.length], 1e-30)
     if left > _SPENT:
-        return None
+        return _spent_at_once(seen, rates)
     return _fault(
         f"the learning rate is at {left:.2g} of its peak after the first pass over {seen.length} "
         f"batches (more than {_SPENT:g} should be left), of {len(rates)} steps",
@@ -83,6 +86,39 @@ def epochs_as_batches(trace: Trace) -> Fault | None:
         f"{seen.name} is stepped per batch, though it counts epochs",
         seen.remedy,
     )
+
+
+def milestones_of_epochs(trace: Trace) -> Iterator[str]:
+    """Advice where the last milestone is one of the epochs, and comes among the first batches."""
+    seen = _seen(trace)
+    if seen is not None and seen.name == "MultiStepLR" and _is_passed_early(seen):
+        yield (
+            f"the last milestone, {seen.horizon}, comes in the first {seen.horizon / seen.steps:.0%} of "
+            f"{seen.steps} steps: do milestones count the {seen.epochs} epochs, and it is stepped per "
+            "batch?"
+        )
+
+
+def _spent_at_once(seen: _Stepped, rates: Sequence[float]) -> Fault | None:
+    """Drops that count epochs, and are over soon after the first pass."""
+    if not _is_passed_early(seen):
+        return None
+    left = rates[seen.horizon] / max(*rates[: seen.horizon], 1e-30)
+    if left > _SPENT:
+        return None
+    return _fault(
+        f"the learning rate is at {left:.2g} of its peak after {seen.horizon} of {len(rates)} steps "
+        f"(more than {_SPENT:g} should be left): {seen.horizon} is no more than the {seen.epochs} epochs",
+        Measure("rate left after the last milestone", left, "ratio", _SPENT, ">"),
+        f"{seen.name} is stepped per batch, though it counts epochs",
+        seen.remedy,
+    )
+
+
+def _is_passed_early(seen: _Stepped) -> bool:
+    """Whether the horizon lies within as many steps as there are epochs, and nearly all follow."""
+    counts_epochs = 0 < seen.horizon <= (seen.epochs or 0)
+    return counts_epochs and seen.horizon <= (1 - _NEARLY_ALL) * seen.steps
 
 
 def swinging(trace: Trace) -> Iterator[str]:

@@ -109,6 +109,38 @@ def long_warm_up_per_epoch():
     )
 
 
+def _drops(milestones, gamma=0.1, *, per_batch=True):
+    scheduled(
+        lambda optimizer, _: lr_scheduler.MultiStepLR(optimizer, milestones, gamma),
+        per_batch=per_batch,
+        epochs=24,
+        batch_size=128,
+    )
+
+
+def drops_of_batches():
+    _drops([96, 144])
+
+
+@fault(drops_of_batches, "schedule_is_sane", words=("though it counts epochs",))
+def drops_of_epochs_per_batch():
+    _drops([12, 18])
+
+
+@fault(drops_of_batches, "schedule_is_sane", words=("do milestones count",), advice=True)
+def one_drop_of_epochs_per_batch():
+    _drops([18])
+
+
+def drops_of_epochs():
+    _drops([12, 18], per_batch=False)
+
+
+def first_drops_of_many():
+    """One early, as after a burn-in, and another in the second half."""
+    _drops([12, 120])
+
+
 @fault(neighbours.cosine_per_epoch, "schedule_is_sane", words=("per batch",))
 def polynomial_of_epochs_per_batch():
     scheduled(lambda optimizer, _: lr_scheduler.PolynomialLR(optimizer, total_iters=10), per_batch=True)
@@ -221,6 +253,8 @@ def rate_of_a_part_of_an_epoch_named_before_each_step():
 
 
 QUIET = [
+    drops_of_epochs,
+    first_drops_of_many,
     rate_of_an_epoch_that_is_named_at_its_start,
     rate_of_a_part_of_an_epoch_named_before_each_step,
     cycle_of_batches,
