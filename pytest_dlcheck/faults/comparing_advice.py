@@ -66,6 +66,17 @@ def cut(row: Row) -> str:
     return f"a view cuts samples apart: the model is called on {shapes}; mind view(-1, n)"
 
 
+def cut_targets(row: Row) -> str:
+    """Advice where inputs are to be made anew in other rows than samples."""
+    if 2 * row.integer("cut") > row.integer("looked"):
+        return ""
+    before, _, after = row.text("cut_targets_shapes").partition(" as ")
+    return (
+        f"a view cuts samples apart: inputs of {before} are the targets as {after}, several rows of "
+        "each; mind view(-1, n)"
+    )
+
+
 def cut_apart(row: Row) -> str:
     """Advice where a view within the model makes several rows of a sample."""
     before, _, after = row.text("cut_inside_shapes").partition(" as ")
@@ -84,6 +95,7 @@ ADVICE: Mapping[str, Callable[[Row], str]] = {
     "weightless": weightless,
     "cut": cut,
     "cut_inside": cut_apart,
+    "cut_targets": cut_targets,
 }
 """Advice likewise."""
 
@@ -99,7 +111,7 @@ def advice_on(row: Row, loop: Row) -> Iterator[str]:
     if 2 * row.integer("moving") > looked:
         yield "gradients flow into the targets of the loss: detach() them, unless both should move"
     for name, advice in ADVICE.items():
-        if 2 * row.integer(name) > looked:
-            yield advice(row)
+        if 2 * row.integer(name) > looked and (said := advice(row)):
+            yield said
     if seen := loop.text("unflattened"):
         yield f"{seen}: a linear layer reads the last axis only, here rows: flatten(1) first"

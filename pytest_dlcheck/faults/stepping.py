@@ -108,7 +108,7 @@ def _spent_at_once(seen: _Stepped, rates: Sequence[float]) -> Fault | None:
         return None
     return _fault(
         f"the learning rate is at {left:.2g} of its peak after {seen.horizon} of {len(rates)} steps "
-        f"(more than {_SPENT:g} should be left): {seen.horizon} is no more than the {seen.epochs} epochs",
+        f"(more than {_SPENT:g} should be left), no more steps than the {seen.epochs} epochs",
         Measure("rate left after the last milestone", left, "ratio", _SPENT, ">"),
         f"{seen.name} is stepped per batch, though it counts epochs",
         seen.remedy,

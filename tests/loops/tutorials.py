@@ -89,6 +89,19 @@ def view_with_a_wrong_number_of_columns():
             optimizer.step()
 
 
+@fault(autoencoder, "targets_are_aligned", words=("are the targets as",), advice=True)
+def noisy_view_with_a_wrong_number_of_columns():
+    train, _ = loaders()
+    model = nn.Sequential(nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 32))
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(2):
+        for x, _y in train:
+            noisy = (x + 0.1 * torch.randn_like(x)).view(-1, 32)
+            optimizer.zero_grad()
+            F.binary_cross_entropy_with_logits(model(noisy), x.view(-1, 32)).backward()
+            optimizer.step()
+
+
 @fault(train_classifier, "modes_are_right", words=("eval()",))
 def test_accuracy_without_eval_and_no_grad():
     def test(model, loader):

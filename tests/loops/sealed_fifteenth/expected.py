@@ -8,10 +8,10 @@ ADVISED = {
     "frozen_backbone_train_mode",
     "vae_in_dim_last_axis",
     "make_loader_defaults",
+    "denoising_ae_img_dim",
 }
 """Told as advice, by name."""
 UNFOUND = {
     "run_epoch_with_optimizer",  # Losses returned by a function, never held by a name of validation.
-    "denoising_ae_img_dim",  # A view before the model that makes four samples of each, target and all.
 }
 """Not told, or by another name."""

@@ -17,8 +17,8 @@ from pytest_dlcheck.trace import Row
 
 _COUNTED = ("looked", "aligned", "misaligned", "moving", "undivided", "paired", "exponential")
 _TOLD = (
-    *("crossed", "cut", "cut_inside", "turned", "its_own", "given", "padding", "masked"),
-    *("advantage", "unlikelier", "carried", "weightless", "partly", "one_sample", "joined"),
+    *("crossed", "cut", "cut_inside", "cut_targets", "turned", "its_own", "given", "padding"),
+    *("masked", "advantage", "unlikelier", "carried", "weightless", "partly", "one_sample", "joined"),
     *("masked_late", "punished"),
 )
 
@@ -41,17 +41,18 @@ class Compared:
         told: what else is noticed, by name, with words of it such as shapes: ``crossed``, of outputs and
             of what became of them, where both sides were broadcast; ``cut``, of a batch and of what the
             model was called on, where samples are cut apart; ``cut_inside``, before and after a view
-            within the model that does so; ``turned``, of scores and targets that were flattened in
-            another order; ``its_own``, where each sample is told by its likeness to itself; ``given``,
-            where the targets are among the inputs; ``padding``, of the targets that lie on it;
-            ``masked``, of the places that a mask has set to zero and that are averaged over;
-            ``masked_late``, of those in a mask that a mean is multiplied by;
-            ``advantage``, of what a critic says, with gradients, in an actor's loss; ``unlikelier``, of
-            actions that lose probability by what they are worth; ``punished``, of such by what the
-            loop calls earned; ``carried``, of a state from the batch before; ``one_sample``, of a batch
-            that is one sample, many times, while its targets differ; ``weightless``, where a term is
-            multiplied by zero; ``joined``, where several terms are added; and ``partly``, of targets for
-            some rows of the inputs only, as of the nodes of a graph.
+            within the model that does so; ``cut_targets``, of a batch and of the same as targets;
+            ``turned``, of scores and targets that were flattened in another order; ``its_own``, where
+            each sample is told by its likeness to itself; ``given``, where the targets are among the
+            inputs; ``padding``, of the targets that lie on it; ``masked``, of the places that a mask has
+            set to zero and that are averaged over; ``masked_late``, of those in a mask that a mean is
+            multiplied by; ``advantage``, of what a critic says, with gradients, in an actor's loss;
+            ``unlikelier``, of actions that lose probability by what they are worth; ``punished``, of
+            such by what the loop calls earned; ``carried``, of a state from the batch before;
+            ``one_sample``, of a batch that is one sample, many times, while its targets differ;
+            ``weightless``, where a term is multiplied by zero; ``joined``, where several terms are
+            added; and ``partly``, of targets for some rows of the inputs only, as of the nodes of a
+            graph.
         partners: which of its targets stands beside which input, where that is told.
         guess: what its scores and labels say beside guessing, where it has such.
         maps: images and their masks, where it has such.

@@ -205,6 +205,7 @@ class Targets:
         return {
             "crossed": crossed(near),
             "cut": self._cut(inputs),
+            "cut_targets": self._cut(still),
             "cut_inside": cut_apart(near, still),
             "turned": turned(near, self._latest),
             "its_own": "z @ z.T" if is_its_own(near) else "",
@@ -231,12 +232,12 @@ class Targets:
         shapes = {given.shape for given in inputs}
         return any(batch[0].shape in shapes for batch in self._loaded.batches if batch)
 
-    def _cut(self, inputs: list[Tensor]) -> str:
-        """Where the model is called on a batch that was viewed with other rows than samples."""
+    def _cut(self, taken: list[Tensor]) -> str:
+        """Where one of these is a batch's inputs, viewed with other rows than samples."""
         for given in self._latest[:1]:
-            for called in inputs:
-                if _cuts(given, called) and weighed([given]) == weighed([called]):
-                    return f"{list(given.shape)} as {list(called.shape)}"
+            for view in taken:
+                if _cuts(given, view) and weighed([given]) == weighed([view]):
+                    return f"{list(given.shape)} as {list(view.shape)}"
         return ""
 
 
@@ -259,10 +260,10 @@ def _partly(inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> str:
     return next((f"{few} of {all_}" for few, all_ in sizes if few < all_), "")
 
 
-def _cuts(given: Tensor, called: Tensor) -> bool:
+def _cuts(given: Tensor, view: Tensor) -> bool:
     """Whether rows of other sizes than samples, or parts of them along whole axes, came of a view."""
-    same = given.dim() > 2 and called.dim() > 1 and given.numel() == called.numel()  # noqa: PLR2004  images
-    if not same or not given.numel() or called.shape[0] == given.shape[0]:
+    same = given.dim() > 2 and view.dim() > 1 and given.numel() == view.numel()  # noqa: PLR2004  images
+    if not same or not given.numel() or view.shape[0] == given.shape[0]:
         return False
     parts = {given.shape[axis:].numel() for axis in range(1, given.dim() + 1)}
-    return called.numel() // called.shape[0] not in parts
+    return view.numel() // view.shape[0] not in parts
