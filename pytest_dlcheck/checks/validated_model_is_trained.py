@@ -31,23 +31,22 @@ class ValidatedModelIsTrained(Check):
     without gradients), ``apart`` or more steps lie between, and its parameters are the same as at first,
     but for rounding or a common factor. It fails where it is updated in place all the while, which
     changes it by rounding alone, and where the trained model itself is never validated. Without a
-    loader, single calls, some steps apart, count where ``often`` or more of them are on the input of the
-    first: it fails where the copy's weights are evidently a fresh draw and the trained model is never
-    called without gradients before its last step. Otherwise a copy that stands still may be a reference:
-    that is advice, where it is untrained, or evaluated on the same input alone. One evaluation is enough
-    of copies that are first evaluated after the training, with the weights that a training of ``late``
-    or more steps began with, where the trained model was never asked: of an ``AveragedModel``, or a copy
-    that was written to again and again, it fails; elsewhere, and where the trained weights were taken,
-    it is advice. It fails, too, where ``answers`` or more are chosen by ``argmax`` or ``max`` along the
-    axis of the classes, of outputs that have one class in every call (advice where the model gives other
-    outputs besides), and where all batch norms of a validated copy have the mean 0 and the variance 1 of
-    the beginning, though its parameters follow a trained model whose statistics have moved.
+    loader, single calls count where ``often`` or more of them are on the input of the first: it fails
+    where the copy's weights are evidently a fresh draw and the trained model is never called without
+    gradients before its last step. Otherwise a copy that stands still may be a reference: that is
+    advice, where it is untrained, or evaluated on the same input alone. One evaluation is enough of
+    copies with the weights that a training of ``late`` or more steps began with: it fails where the loop
+    has a name for them, such as ``ema``, that says they are averages, and where the trained model was
+    never asked, of an ``AveragedModel`` or a copy that was written to again and again; elsewhere after
+    the training, and where the trained weights were taken, it is advice. It fails, too, where
+    ``answers`` or more are chosen by ``argmax`` or ``max`` along the axis of the classes, of outputs of
+    one class in every call (advice where there are others besides), and where all batch norms of a
+    validated copy have the statistics of the beginning, and its parameters not.
 
     **What it cannot see.** Averages kept as lists of tensors; what is chosen by other libraries; copies
     without a loader's batches that neither ``eval()`` nor ``requires_grad_(False)`` was called of.
 
-    **Source.** Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992); the
-    PyTorch documentation of ``torch.optim.swa_utils``.
+    **Source.** Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992).
     """
 
     family: ClassVar[Family] = "loop"
@@ -84,12 +83,13 @@ class ValidatedModelIsTrained(Check):
             return self.failed_by(chosen_among_one(alone[0], self.answers))
         advice = [advice_on_choices(row) for row in one]
         twins = [row for row in rows if not row.flag("is_late")]
+        still = [twin for twin in twins if self._stands_still(twin)]
         stood = [row for row in rows if row.flag("is_late") and self._stood_still(row)]
         advice += copies.still_late(rows, stood)
-        still = [twin for twin in twins if self._stands_still(twin)]
-        late = copies.never_updated_late(rows, stood, self.late)
-        never = late or copies.never_updated(twins, still, self.often, self.apart)
-        if fault := never or updated_in_vain(rows, self.late):
+        never = copies.never_updated_late(rows, stood, self.late)
+        never = never or copies.never_updated(twins, still, self.often, self.apart)
+        never = never or updated_in_vain(rows, self.late)
+        if fault := never or copies.called_averages(rows, trace.row("loop"), self.late):
             return self.failed_by(fault)
         if not twins and not advice:
             return self.not_applicable("no copy of the trained model is validated")

@@ -87,6 +87,38 @@ def never_updated_late(late: Sequence[Row], still: Sequence[Row], apart: int) ->
     )
 
 
+def called_averages(rows: Sequence[Row], loop: Row, apart: int) -> Fault | None:
+    """What the loop calls an average has the weights that the training began with, whenever it is asked.
+
+    Args:
+        rows: all copies that are evaluated, the same one again or one made anew each time.
+        loop: the loop's own; of one that was cut short nothing is said, as an average may begin late.
+        apart: steps in which an average has begun to follow.
+    """
+    called = [row for row in rows if row.flag("is_called_average")]
+    steps = max((row.integer("steps_between") for row in called), default=0)
+    if steps < apart or loop.flag("was_cut_short"):
+        return None
+    if not all(row.flag("was_copy") and not row.flag("moved") for row in called):
+        return None
+    kind, of = called[-1].text("model"), f"{len(called)} of {len(called)}"
+    return Fault(
+        because=(
+            f"{of} models that the loop calls averages, and evaluates, have the weights that the "
+            f"training began with, after {steps} steps (0 should after {apart})"
+        ),
+        measures=(Measure("evaluated averages that stand still", len(called), "count", 0),),
+        suspects=(
+            Suspect(kind, f"called an average, and the same as before the first of {steps} steps"),
+        ),
+        cause=(
+            "the moving average follows a copy that was made before, or is never updated: it holds the "
+            "initial weights"
+        ),
+        remedy=_REMEDY,
+    )
+
+
 def still_late(late: Sequence[Row], still: Sequence[Row]) -> Iterator[str]:
     """Advice on such copies, where they may be references, or the trained model's weights were taken."""
     for twin in still if len(still) == len(late) else ():

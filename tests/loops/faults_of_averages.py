@@ -15,10 +15,10 @@ from .healthy import mlp
 
 
 def _tumours(follows, *, model=None, steps=140):
-    """Noisy rows are cleaned; what ``follows`` gives is scored on other noise each time."""
+    """Noisy rows are cleaned; the other that ``follows`` gives is scored on other noise each time."""
     rows = tumours()[0]
     model = model or mlp(30, 48, 30)
-    average, update = follows(model)
+    other, update = follows(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     for step in range(steps):
         i = torch.randint(400, (32,))
@@ -28,7 +28,7 @@ def _tumours(follows, *, model=None, steps=140):
         with torch.no_grad():
             update(step)
             if step % 20 == 19:
-                F.mse_loss(average(rows[400:] + torch.randn(169, 30)), rows[400:]).item()
+                F.mse_loss(other(rows[400:] + torch.randn(169, 30)), rows[400:]).item()
 
 
 def _lerp(average, source, weight=0.05):
@@ -94,6 +94,53 @@ def averaged_model_of_a_deepcopy():
     _regression(averages)
 
 
+class _Shadow:
+    """Moving averages of a model's parameters, put into another one when they are asked for."""
+
+    def __init__(self, source, weight=0.05):
+        self.source, self.weight = source, weight
+        self.kept = {name: p.detach().clone() for name, p in source.named_parameters()}
+
+    def update(self):
+        for name, p in self.source.named_parameters():
+            self.kept[name].lerp_(p.detach(), self.weight)
+
+    def fill(self, model):
+        return model.load_state_dict(self.kept, strict=False) and model
+
+
+def _shadowed(source_of=lambda model: model, *, every=4):
+    rows, target = diabetes()
+    model = nn.Sequential(nn.Linear(10, 64), nn.Tanh(), nn.Linear(64, 1))
+    shadow = _Shadow(source_of(model))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for epoch in range(8):
+        for i in torch.randperm(400).split(40):
+            optimizer.zero_grad()
+            F.mse_loss(model(rows[i]), target[i]).backward()
+            optimizer.step()
+            shadow.update()
+        if epoch % every == every - 1:
+            smoothed_model = shadow.fill(copy.deepcopy(model)).eval()
+            with torch.no_grad():
+                F.mse_loss(model(rows[400:]), target[400:]).item()
+                F.mse_loss(smoothed_model(rows[400:]), target[400:]).item()
+
+
+def shadow_of_the_trained():
+    _shadowed()
+
+
+@fault(shadow_of_the_trained, "validated_model_is_trained", words=("the loop calls averages",))
+def shadow_of_a_copy():
+    _shadowed(copy.deepcopy)
+
+
+@fault(shadow_of_the_trained, "validated_model_is_trained", words=("the loop calls averages",))
+def shadow_of_a_copy_that_is_asked_once():
+    _shadowed(copy.deepcopy, every=8)
+
+
 # -- healthy neighbours ---------------------------------------------------------------------------
 
 
@@ -130,7 +177,33 @@ def average_that_begins_after_a_while():
     _tumours(follows)
 
 
+def beginning_beside_the_end():
+    """Made anew for each comparison, as of a baseline that is kept by its weights alone."""
+    rows, target = diabetes()
+    model = nn.Sequential(nn.Linear(10, 64), nn.Tanh(), nn.Linear(64, 1))
+    kept = copy.deepcopy(model.state_dict())
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for epoch in range(8):
+        for i in torch.randperm(400).split(40):
+            optimizer.zero_grad()
+            F.mse_loss(model(rows[i]), target[i]).backward()
+            optimizer.step()
+        if epoch % 4 == 3:
+            baseline = copy.deepcopy(model)
+            baseline.load_state_dict(kept)
+            for each in (model, baseline.eval()):
+                with torch.no_grad():
+                    F.mse_loss(each(rows[400:]), target[400:]).item()
+
+
+def shadow_that_is_a_mean_of_few():
+    """An average that is made anew, and has begun; the first is asked for before that."""
+    _shadowed(every=1)
+
+
 QUIET = [
+    beginning_beside_the_end,
+    shadow_that_is_a_mean_of_few,
     slow_average,
     reference_that_is_loaded_again_and_again,
     reference_that_is_loaded_in_half_precision,

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
 
 from pytest_dlcheck.run.watch.batches.few import Few, first_plain
+from pytest_dlcheck.run.watch.models.averages import is_called_average
 from pytest_dlcheck.run.watch.models.following import Sample, has_moved, is_fresh
 from pytest_dlcheck.run.watch.models.moment import Moment
 from pytest_dlcheck.run.watch.strand import Strand
@@ -68,6 +69,8 @@ class _Twin:
     """Whether its weights look as drawn, in all that tell; None before it was looked at."""
     is_average: bool = False
     """Whether it is torch's own, or its parameters were written to, again and again."""
+    is_called_so: bool = False
+    """Whether it is not torch's own, and the loop has a name for it that says so."""
     written: int = 0
     """Changes in place of every parameter before it was known, and"""
     writes: int = 0
@@ -85,6 +88,8 @@ class _Twin:
         if begins:
             self.row, self.calls, self.batches = now.backwards, 0, 0
             self.is_apart = own_step - self.own_step >= APART
+        if self.since < 0:
+            self.is_called_so = not isinstance(model, AveragedModel) and is_called_average(model)
         self.since, self.own_step = now.event if self.since < 0 else self.since, own_step
         self.calls += 1
         self.batches += from_loader
@@ -239,6 +244,7 @@ class Twins:
                 unset_statistics=twin.unset,
                 is_late=twin.since >= until,
                 is_average=twin.is_average,
+                is_called_average=twin.is_called_so,
                 is_restless=twin.is_restless,
                 writes=twin.writes,
                 **told,
