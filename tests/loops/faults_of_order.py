@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from .data import diabetes, digits, loaders, tumours
 from .faults import fault, train_classifier
-from .healthy import Net, mlp
+from .healthy import Net, evaluate, mlp
 
 
 def _read(loader, model, compare=F.cross_entropy, *, epochs=2, rate=3e-3):
@@ -133,6 +133,26 @@ def real_and_made_up_rows():
         F.cross_entropy(critic(x), torch.ones(len(x), dtype=torch.long)).backward()
         F.cross_entropy(critic(torch.rand_like(x)), torch.zeros(len(x), dtype=torch.long)).backward()
         optimizer.step()
+
+
+def batches_asked_for_one_by_one(*, once=False):
+    train, test = loaders()
+    model, batches = Net(), (batch for _ in range(2) for batch in train)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    x, y = next(batches)
+    for step in range(24):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+        x, y = (x, y) if once else next(batches)
+        if step % 8 == 7:
+            evaluate(model, test)
+            model.train()
+
+
+@fault(batches_asked_for_one_by_one, "batches_are_fresh", words=("sees the same batch",), advice=True)
+def one_batch_asked_for_once():
+    batches_asked_for_one_by_one(once=True)
 
 
 QUIET = [

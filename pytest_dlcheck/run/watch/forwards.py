@@ -48,22 +48,31 @@ class Forwards(Ensemble):
         for strand in self.strands:
             if strand.slices.is_open and strand.scene is not None:
                 strand.slices.sees(arguments, trains=trains, from_loader=from_loader)
-        if not trains:
-            now = Moment(self.event, self.steps, self.backwards)
-            loading = self.loading if from_loader else None
-            self.evaluations.called(module, arguments, loading, now)
-            self.new_classes.is_evaluated(loading)
-            self.judged.called(module, arguments, loading.source if loading else 0, self.steps)
+        if trains:
+            self._is_called_to_train(module, arguments, from_loader=from_loader)
             return
+        now = Moment(self.event, self.steps, self.backwards)
+        loading = self.loading if from_loader else None
+        self.evaluations.called(module, arguments, loading, now)
+        self.new_classes.is_evaluated(loading)
+        self.judged.called(module, arguments, loading.source if loading else 0, self.steps)
+
+    def _is_called_to_train(
+        self, module: nn.Module, arguments: tuple[Any, ...], *, from_loader: bool
+    ) -> None:
         self._targets.is_called(module, arguments)
         self.restarts.is_called(module, arguments)
         self.likeness.called(module, self.backwards)
+        is_known = False
         for strand in self.strands:
             if strand.scene is not None and strand.scene.model is module:
+                is_known = True
                 strand.batch(arguments, self.loading)
                 self._first_calls.is_called(module)
                 if from_loader:
                     self.opens_a_window(strand, module, arguments)
+        if from_loader and not is_known:
+            self.loading.given_to.add(module)
 
     def called_aside(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """A copy may be evaluated."""

@@ -215,6 +215,7 @@ class Watcher(Forwards):
         self.by_hand.close()
         self._company.begins(strand, optimizer)
         if strand.scene is not None:
+            strand.fresh_batches += strand.scene.model in self.loading.given_to
             self.evaluations.teachers.training_begins(strand.scene.model, self.steps)
             self._aside.training_begins(strand, outside.called(), self.steps)
         self._outside.calls.listen_everywhere()

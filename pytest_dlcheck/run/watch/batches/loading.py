@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+from torch import nn
 from torch.utils.data import RandomSampler, default_collate
 
 from pytest_dlcheck.run.tree import tensors
@@ -43,6 +44,7 @@ class Loading:
         is_shuffled: whether the pass that is read now draws its samples in random order.
         left_out: samples that this pass leaves out at its end, for want of a whole batch.
         weighted: by which weights this pass draws its samples; empty where it does not.
+        given_to: the modules that were called on a fresh batch before anything was known to train them.
     """
 
     def __init__(self) -> None:
@@ -51,6 +53,7 @@ class Loading:
         self.source = 0
         self.is_shuffled = False
         self.weighted: dict[str, Scalar] = {}
+        self.given_to: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._last: weakref.ref[object] | None = None
         self._known: weakref.WeakSet[object] = weakref.WeakSet()
 
