@@ -32,6 +32,8 @@ SETS = (
     "sealed_thirteenth",
     "sealed_fourteenth",
     "sealed_fifteenth",
+    "sealed_sixteenth",
+    "sealed_seventeenth",
 )
 
 
