@@ -5,19 +5,20 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from pytest_dlcheck import watch
 
 ROWS = torch.randn(96, 20, generator=torch.Generator().manual_seed(3))
 
 
-def trained(*, rate=0.01, width=24, rows=ROWS, model=None, passes=1):
+def trained(*, rate=0.01, width=24, rows=ROWS, model=None, passes=1, loaded=False):
     model = model or nn.Sequential(nn.Linear(20, width), nn.Tanh(), nn.Linear(width, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
     for _ in range(passes):
-        for part in torch.randperm(len(rows)).split(16):
+        for part in DataLoader(rows, 16, shuffle=True) if loaded else rows[torch.randperm(96)].split(16):
             optimizer.zero_grad()
-            (model(rows[part]) - 1).pow(2).mean().backward()
+            (model(part) - 1).pow(2).mean().backward()
             optimizer.step()
     return model
 
@@ -151,6 +152,16 @@ def several_passes():
 )
 def test_others_are_no_row(loop):
     assert row_of(loop)[0] <= 1
+
+
+def test_what_tells_modes_apart_keeps_no_part_of_a_model():
+    def loop():
+        for _ in range(6):
+            layers = nn.Linear(20, 24), nn.BatchNorm1d(24), nn.Dropout(0.1), nn.Linear(24, 1)
+            model = trained(model=nn.Sequential(*layers), loaded=True)
+        used(model)
+
+    assert row_of(loop) == (4, True)
 
 
 def test_where_none_is_used_it_is_not_known_what_they_are_for():

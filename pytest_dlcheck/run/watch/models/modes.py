@@ -19,18 +19,21 @@ def sensitive(root: nn.Module) -> list[nn.Module]:
 class Drifts:
     """Whether modules run in train mode although their mode makes a difference.
 
-    Not those of a model that is itself in eval mode: they were put back on purpose (MC dropout).
+    Not those of a model that is itself in eval mode: they were put back on purpose (MC dropout). Nothing
+    of a model is kept alive here.
     """
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[weakref.ref[nn.Module], list[nn.Module]]] = {}
+        self._known: dict[int, tuple[weakref.ref[nn.Module], list[weakref.ref[nn.Module]]]] = {}
 
     def of(self, module: nn.Module) -> bool:
         """Whether this one does."""
         known = self._known.get(id(module))
         if known is None or known[0]() is not module:
-            known = self._known[id(module)] = (weakref.ref(module), sensitive(module))
-        return module.training and any(part.training for part in known[1])
+            parts = [weakref.ref(part) for part in sensitive(module)]
+            known = self._known[id(module)] = (weakref.ref(module), parts)
+        living = (reference() for reference in known[1])
+        return module.training and any(part is not None and part.training for part in living)
 
 
 def _is_sensitive(module: nn.Module) -> bool:
