@@ -24,8 +24,10 @@ class OptimizerPersists(Check):
     **How it decides.** On a watched loop: new optimizer objects over the same parameters, per step
     (``anew``), and at least ``few`` of them; models that are stepped once and never again; ``few`` equal
     models in a row, freshly drawn, each trained once over the same samples and gone unused before the
-    next, whose last is used; parameters that no backward reaches in any step, while there are backward
-    passes; not where gradients are put there by another way, as for master weights or a meta-gradient.
+    next, whose last is used; ``several`` such, used or not, while a variable called an epoch goes up by
+    one from each to the next, and none called a seed, fold or the like changes: else they are advice;
+    parameters that no backward reaches in any step, while there are backward passes; not where gradients
+    are put there by another way, as for master weights or a meta-gradient.
 
     **What it cannot see.** Whether the state that lives on is the right one after a checkpoint.
 
@@ -67,6 +69,7 @@ class OptimizerPersists(Check):
             anew.optimizers(row, bound)
             or anew.models(row, self.few, self.short)
             or anew.models_dropped(row, self.few)
+            or anew.models_in_epochs(row, self.several)
         ):
             return self.failed_by(fault)
         told = row.integer("graphs_without_parameters") or self._is_told_by_coverage(evidence)
@@ -87,7 +90,7 @@ class OptimizerPersists(Check):
                 f"{dropped} models of one shape were trained in a row, {steps} steps each, and dropped "
                 f"unused: if these are epochs, {end}"
             )
-        elif alike >= self.several:
+        elif alike >= self.several > row.integer("rebuilt"):
             yield (
                 f"{alike} models of one shape were trained once over the same data each, {steps} steps: "
                 f"if these are epochs, {end}"
@@ -120,6 +123,7 @@ class OptimizerPersists(Check):
         yield Example("one per phase", (_example(optimizers=3),))
         yield Example("gradients that are put there", (_example(reached=0, given=4),))
         yield Example("seeds, of which none is used", (_example(steps=6, dropped=9),))
+        yield Example("seeds, each used", (_example(steps=6, alike=9, rebuilt=1),))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
@@ -129,6 +133,8 @@ class OptimizerPersists(Check):
         yield Example("a model a step", (fresh,), ("",))
         dropped = _example(steps=6, strands=10, dropped=9, then_used=True)
         yield Example("a model an epoch", (dropped,), ("",))
+        counted = _example(steps=6, strands=9, alike=9, rebuilt=9, rebuilt_first=True)
+        yield Example("a model an epoch, each used", (counted,), ("",))
         yield Example("stale parameters", (_example(reached=0),), ("optimizer",))
 
 

@@ -65,3 +65,21 @@ def models_dropped(row: Row, few: int) -> Fault | None:
         cause="a new model is built in every epoch: what the epochs before have learned is lost",
         remedy=_ONCE,
     )
+
+
+def models_in_epochs(row: Row, several: int) -> Fault | None:
+    """Several models, each built anew in what the loop counts as the next epoch; told of the first."""
+    count, steps, name = row.integer("rebuilt"), row.integer("steps"), row.text("epoch")
+    if count < several or not row.flag("rebuilt_first"):
+        return None
+    return Fault(
+        because=(
+            f"{count} models of one shape were drawn anew and trained once over the same data each, "
+            f"{steps} steps, while {name!r} went up by one from each to the next (fewer than {several} "
+            "may)"
+        ),
+        measures=(Measure("models, one an epoch", count, "count", several, "<"),),
+        suspects=[Suspect("", f"built anew in every epoch, every {steps} steps, with its optimizer")],
+        cause="a new model is built in every epoch: what the epochs before have learned is lost",
+        remedy=_ONCE,
+    )

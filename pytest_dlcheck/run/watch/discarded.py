@@ -14,6 +14,8 @@ import torch
 from torch import nn
 
 from pytest_dlcheck.run.freshness import is_untrained
+from pytest_dlcheck.run.watch.counted import Counted
+from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 from pytest_dlcheck.run.watch.models.following import Sample
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ NEXT = 2
 is gone only after the last was trained."""
 LOOKED_AT = 8
 """Weights looked at for all (count): a model is drawn as a whole."""
+_RATES = ("lr", "initial_lr")
 
 
 class Fate:
@@ -38,7 +41,8 @@ class Fate:
     """
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        self.settings = _settings(optimizer)
+        self.settings, self.rates = _settings(optimizer), _rates(optimizer)
+        self.counted = Counted.of(frame_of_the_loop())
         self.is_fresh = _is_fresh(model)
         stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
         own = enumerate(model.parameters())
@@ -47,6 +51,8 @@ class Fate:
         self._parameters = [weakref.ref(p) for p in model.parameters()]
         self._open = 0
         self.is_asked = self.is_gone = False
+        self.outlived = 0
+        """Models that began to be trained while something of this one was left."""
 
     def is_called(self, *, with_gradients: bool) -> None:
         """The model is called, or its weights are taken."""
@@ -60,6 +66,7 @@ class Fate:
     def look(self) -> None:
         """Another model begins to be trained: is anything left of this one?"""
         self.is_gone = self.is_gone or all(parameter() is None for parameter in self._parameters)
+        self.outlived += not self.is_gone
 
     @property
     def is_open(self) -> bool:
@@ -86,15 +93,23 @@ def discarded(strands: Sequence[Strand]) -> tuple[int, bool]:
         if count > longest and len({s.began_as for s in strands[start : start + count]}) == count:
             following = strands[start + count : start + count + NEXT]
             longest = count
-            then = any(_are_alike(s, strands[start]) and s.fate.is_used for s in following)
+            then = any(_are_equal(s, strands[start]) and s.fate.is_used for s in following)
     return longest, then
 
 
 def _is_dropped(strand: Strand, first: Strand) -> bool:
-    return strand.fate.is_gone and not strand.fate.is_used and _are_alike(strand, first)
+    return strand.fate.is_gone and not strand.fate.is_used and _are_equal(strand, first)
 
 
-def _are_alike(one: Strand, other: Strand) -> bool:
+def _are_equal(one: Strand, other: Strand) -> bool:
+    return one.fate.rates == other.fate.rates and are_alike(one, other)
+
+
+def are_alike(one: Strand, other: Strand) -> bool:
+    """Whether two models are equal but for the draw of their weights, and equally trained.
+
+    That is by optimizers that are equal but for their learning rates, once over the same samples.
+    """
     return (
         one.fate.is_fresh
         and other.fate.is_fresh
@@ -111,8 +126,15 @@ def _is_fresh(model: nn.Module) -> bool:
 
 
 def _settings(optimizer: torch.optim.Optimizer) -> Hashable:
-    """What its groups say, without their parameters."""
+    """What its groups say, without their parameters and learning rates."""
+    left_out = {"params", *_RATES}
     return tuple(
-        tuple(sorted((key, repr(value)) for key, value in group.items() if key != "params"))
+        tuple(sorted((key, repr(value)) for key, value in group.items() if key not in left_out))
         for group in optimizer.param_groups
     )
+
+
+def _rates(optimizer: torch.optim.Optimizer) -> tuple[float, ...]:
+    """The learning rates of its groups."""
+    found = (group.get(key) for group in optimizer.param_groups for key in _RATES)
+    return tuple(float(rate) for rate in found if rate is not None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_dlcheck.run.record import Record
 from pytest_dlcheck.run.watch.discarded import discarded
 from pytest_dlcheck.run.watch.models.cuts_within import merged
+from pytest_dlcheck.run.watch.rebuilt import rebuilt
 from pytest_dlcheck.trace import Ending, Row, Series, Trace
 from pytest_dlcheck.trial import Trial
 
@@ -251,6 +252,7 @@ def _loop_row(watcher: Watcher, strand: Strand) -> Row:
         misdirected_schedule_steps=strand.owners.misdirected,
         turns=strand.owners.turns,
         alike=_alike(watcher, strand),
+        **_rebuilt(watcher, strand),
         was_fresh=strand.was_fresh,
         steps_others=strand.steps_others(),
         unflattened=strand.unflattened or _read_row_by_row(watcher, strand),
@@ -295,6 +297,15 @@ def _dropped(watcher: Watcher, strand: Strand) -> dict[str, int | bool]:
     """Models that were trained and dropped in a row; told once, with the first."""
     count, then = discarded(watcher.strands) if strand is watcher.strands[0] else (0, False)
     return {"dropped": count, "then_used": then}
+
+
+def _rebuilt(watcher: Watcher, strand: Strand) -> dict[str, int | str | bool]:
+    """Models, of which it is one, that are built anew in what the loop counts as epochs."""
+    row = rebuilt(watcher.strands, watcher.evaluations.phases)
+    if strand not in row:
+        return {"rebuilt": 0, "rebuilt_first": False, "epoch": ""}
+    is_first = strand is row[0]
+    return {"rebuilt": len(row), "rebuilt_first": is_first, "epoch": strand.fate.counted.name()}
 
 
 def _alike(watcher: Watcher, strand: Strand) -> int:

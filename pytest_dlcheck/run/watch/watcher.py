@@ -205,8 +205,7 @@ class Watcher(Forwards):
         for each in self.strands:
             if each.owner() is None:
                 each.close(self._outside, early=True)
-            if each.scene is None:
-                each.fate.look()
+            each.fate.look()
         if self._roster.is_full:
             return None
         outside = self._outside

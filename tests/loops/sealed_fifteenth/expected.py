@@ -1,7 +1,6 @@
 """What is told of these loops: blind, 27 of 36 failed, all by name, 6 more by advice; 1 alarm on 48 sound ones."""
 
 ADVISED = {
-    "progressive_epochs_setup",
     "char_model_reseeded_batches",
     "functional_dropout_in_eval",
     "reinforce_cross_entropy_sign",
