@@ -25,19 +25,19 @@ class ValidationIsUntouched(Check):
     without gradients. Samples are told apart by a number made of 64 of their values, on sampled
     batches. It fails where in every late evaluation ``used`` of the samples had been trained on before,
     while they are only a part of what is trained on (between ``used`` and ``all_of_it``): a training
-    set that is scored beside a validation set is healthy; and where rows of numbers had been but for a
-    slope and an offset of each column, as after another fit of a scaler. It fails where steps in eval
-    mode come in ``rows`` rows between steps in train mode, each on a new pass over other data (where no
-    loader is read, on other data that come again): the validation loop trains. In train mode it fails
-    where a loader whose variable is named as held out is not shuffled and is only trained on, with its
-    labels and in turns with a shuffled one, while a variable of a loss or score has that name too, and
-    changes; else it is advice. It fails where ``folds`` different validation sets were training sets
-    before, of the same model, and earlier validation sets are trained on: folds that share a model. And
-    it fails where the optimizer steps between ``inside`` or more neighbouring batches of one
-    validation. Advice: only training data are evaluated, validation with gradients on, an evaluation
-    loader that leaves samples out or draws them in random order, inputs that are ten times as large as
-    any in training, or a tenth, and labels of whose classes a whole pass of training has none, in most
-    of a validation.
+    set that is scored beside a validation set is healthy; where all is scored, by variables that are
+    called training and held-out data, and ``all_of_it`` of the latter always was trained on, with its
+    targets; and where rows had been but for a slope and an offset of each column, as after another fit
+    of a scaler. It fails where steps in eval mode come in ``rows`` rows between steps in train mode,
+    each on a new pass over other data (without loaders, on other data that come again): the validation
+    loop trains. In train mode it fails where a loader whose variable is named as held out is not
+    shuffled and only trained on, with its labels and in turns with a shuffled one, while a variable of a
+    loss or score has that name too, and changes; else it is advice. It fails where ``folds`` different
+    validation sets were training sets before, of the same model, and earlier ones are trained on; and
+    where the optimizer steps between ``inside`` or more neighbouring batches of one validation. Advice:
+    only training data are evaluated, validation with gradients on, an evaluation loader that leaves
+    samples out or draws them in random order, inputs ten times as large as any in training, or a tenth,
+    and labels of whose classes a whole pass of training has none, in most of a validation.
 
     **What it cannot see.** Samples that are augmented, or that repeat too often to be told apart;
     overlap of which no sampled batch holds anything; models that are not called as a whole.
@@ -86,11 +86,9 @@ class ValidationIsUntouched(Check):
             return self.failed_by(fault)
         if row.integer("stepped_inside") >= max(self.inside, row.integer("compared") / 2):
             return self.failed_by(faults.stepped_inside(row, self.inside))
-        losses = trace.row("comparisons")
-        few = 2 * losses.integer("partly") > losses.integer("looked")
-        return self._by_samples(row, advice, of_some_rows=few)
+        return self._by_samples(trace, row, advice)
 
-    def _by_samples(self, row: Row, advice: list[str], *, of_some_rows: bool) -> Verdict:
+    def _by_samples(self, trace: Trace, row: Row, advice: list[str]) -> Verdict:
         count, hits = row.integer("evaluated"), row.integer("evaluated_after_training")
         if not count:
             none = "the trained model was never called in eval mode without gradients (0 samples, of 1)"
@@ -104,9 +102,9 @@ class ValidationIsUntouched(Check):
         touched = hits >= self.samples and share >= max(self.used, row.number("dirtiest") / 2)
         if touched and self.used <= own < self.all_of_it:
             return self.failed_by(faults.trained_before(row, self.used), advice=advice)
-        if again := faults.trained_in_another_scale(row, self.samples, self.used, self.all_of_it):
-            return self.failed_by(again, advice=advice)
-        if touched and own >= self.all_of_it and not of_some_rows:
+        if fault := faults.trained_unnoticed(trace, self.samples, self.used, self.all_of_it):
+            return self.failed_by(fault, advice=advice)
+        if touched and own >= self.all_of_it and not faults.is_of_some_rows(trace):
             advice.append("all that it is evaluated on is trained on too: no score is one on new data")
         return self.passed(
             f"{hits} of {count} evaluated samples had been trained on before, {share:.0%} in the "
@@ -128,6 +126,8 @@ class ValidationIsUntouched(Check):
         cut = {"trained_and_evaluated": 300, "evaluated_after_training": 480, "cleanest": 0.9}
         yield Example("cut from it", (_example(**cut, dirtiest=1.0),), ("data",))
         again = {"rescaled": 90, "rescaled_of": 130, "rescaled_trained": 90, "rescaled_known": 310}
+        late = {"held_samples": 90, "held_distinct": 90, "held_trained": 200, "held_cleanest": 1.0}
+        yield Example("cut late", (_example(**late, held_out="x_test", labelled=9),), ("data",))
         yield Example("cut and scaled again", (_example(**again),), ("data",))
         trains = _example(eval_steps=24, eval_runs=3, eval_runs_on_a_new_pass=3, eval_trained=500)
         yield Example("validation trains", (trains,), ("data",))
@@ -145,5 +145,6 @@ def _example(turns: Scalar = 0, **found: Scalar) -> Trace:
     row = dict.fromkeys(f"{counts} {more}".split(), 0)
     seen = {"trained": 1000, "evaluated": 500, "evaluated_distinct": 500, "cleanest": 0, "dirtiest": 0}
     taken = Row(dict.fromkeys(("trained", "passes", "turns", "compared"), turns), name="v", measure="v")
-    facts = {"exposure": Row({**row, **seen, **found}), "held_out_turns": taken}
-    return example_trace(Terms().watch(), loop=Row(steps=100), **facts)
+    losses = Row(looked=9, labelled=found.pop("labelled", 0))
+    facts = {"exposure": Row({**row, **seen, **found}), "held_out_turns": taken, "comparisons": losses}
+    return example_trace(Terms().watch(), loop=Row(steps=100, strands=1), **facts)

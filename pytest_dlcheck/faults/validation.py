@@ -86,6 +86,54 @@ def trained_before(row: Row, bound: float) -> Fault:
     )
 
 
+def trained_unnoticed(trace: Trace, several: int, bound: float, whole: float) -> Fault | None:
+    """In another scale, or as a part that the loop calls held out, while all of it is scored."""
+    again = trained_in_another_scale(trace.row("exposure"), several, bound, whole)
+    return again or held_out_by_name(trace, several, bound, whole)
+
+
+def is_of_some_rows(trace: Trace) -> bool:
+    """Whether most losses are of some rows of what the model is given, as of the nodes of a graph."""
+    losses = trace.row("comparisons")
+    return 2 * losses.integer("partly") > losses.integer("looked")
+
+
+def held_out_by_name(trace: Trace, several: int, bound: float, whole: float) -> Fault | None:
+    """What the loop calls held out was trained on, with its targets; None where that is not known.
+
+    Not where several models are trained: one may give another its labels.
+
+    Args:
+        trace: of a watched loop.
+        several: samples that are no accident.
+        bound: share of what is trained on that duplicates explain.
+        whole: share of what is evaluated from which on it is all trained on, and of what is trained on
+            from which on it is the training set that is scored.
+    """
+    row, losses, name = trace.row("exposure"), trace.row("comparisons"), ""
+    is_taught = 2 * losses.integer("labelled") > losses.integer("looked")
+    if is_taught and not is_of_some_rows(trace) and trace.row("loop").integer("strands") == 1:
+        name = row.text("held_out")
+    count, share = row.integer("held_samples"), row.number("held_cleanest")
+    are_told_apart = count >= several and row.integer("held_distinct") >= whole * count
+    own = row.integer("held_trained") / max(1, row.integer("trained"))
+    if not (name and are_told_apart and share >= whole and bound <= own < whole):
+        return None
+    return Fault(
+        because=(
+            f"{share:.0%} of the {count} samples of {name!r} had been trained on before, in every "
+            f"evaluation (less than {whole:.0%} may); they are {own:.0%} of what is trained on"
+        ),
+        measures=(Measure("held-out samples trained on before", share, "ratio", whole, "<"),),
+        suspects=(Suspect("data", f"{name!r} was trained on: its scores are none on new data"),),
+        cause=(
+            "the split is cut from data that were trained on whole: what the loop calls held out is a "
+            "part of its training data"
+        ),
+        remedy="split first, train on one part only, and evaluate on the other",
+    )
+
+
 def trained_in_another_scale(row: Row, several: int, bound: float, whole: float) -> Fault | None:
     """What it is evaluated on was trained on before, in another scale; None where it was not.
 

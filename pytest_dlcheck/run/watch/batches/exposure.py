@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from pytest_dlcheck.run.sampling import Due, Schedule
 from pytest_dlcheck.run.watch.batches.eras import Eras
 from pytest_dlcheck.run.watch.batches.loading import Loading
+from pytest_dlcheck.run.watch.batches.parts import held_out_overlap, part_of
 from pytest_dlcheck.run.watch.batches.prints import Prints, weigh
 from pytest_dlcheck.run.watch.batches.rescaled import NONE, rescaled
 from pytest_dlcheck.run.watch.batches.rotation import rotation
 from pytest_dlcheck.run.watch.batches.seen import FEW, Seen, measured, overlap, seen_of
 from pytest_dlcheck.run.watch.batches.sizes import BATCHES as MEASURED
 from pytest_dlcheck.run.watch.batches.sizes import ratio
+from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 from pytest_dlcheck.trace import Row
 
 BATCHES = 256
@@ -252,7 +254,8 @@ class Exposure:
             size = len(self._evaluated) < MEASURED
             seen = seen_of(arguments, step, stream, training=False, phase=event, era=era, size=size)
             if seen is not None:
-                self._remember(seen, self._evaluated)
+                part = part_of(frame_of_the_loop(), arguments, loading)
+                self._remember(replace(seen, part=part), self._evaluated)
 
     def validations(self) -> int:
         """Evaluations in a row that are no part of a step."""
@@ -324,6 +327,7 @@ class Exposure:
         return Row(
             hits,
             **(NONE if hits["evaluated_after_training"] else rescaled(self._trained, evaluated)),
+            **held_out_overlap(self._trained, validated),
             **rotation([*self._later, *self._trained], evaluated),
             compared=self._worst.compared,
             stepped_inside=self._worst.stepped,

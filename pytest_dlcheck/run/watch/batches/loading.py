@@ -10,6 +10,7 @@ from torch.utils.data import RandomSampler, default_collate
 
 from pytest_dlcheck.run.tree import tensors
 from pytest_dlcheck.run.unindexed import ignores_its_numbers
+from pytest_dlcheck.run.watch.batches.names import reads_by
 from pytest_dlcheck.run.weighted import weighted_draws
 from pytest_dlcheck.trace import Scalar
 
@@ -81,6 +82,11 @@ class Loading:
                 self.length = 0
             self._longest = max(self._longest, self.length)
         return is_first
+
+    def is_read_by(self, value: object) -> bool:
+        """Whether this is the loader that is read now."""
+        iterator = None if self._last is None else self._last()
+        return iterator is not None and reads_by(value, getattr(iterator, "_index_sampler", None))
 
     def backward_ends(self) -> None:
         """The pass that is read now is trained on."""

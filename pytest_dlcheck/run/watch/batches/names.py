@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from numbers import Real
 from types import FrameType
 from typing import Any
@@ -23,6 +23,8 @@ _FAMILIES = (
 """Whole words of loaders of data that are held out, and of what is measured on them."""
 _TRAINING = frozenset({"train", "training", "trainval", "tr", "unlabeled", "unlabelled", "target"})
 """Words beside which they say something else."""
+_TRAINED = frozenset({"train", "training", "tr"})
+"""Words of what is trained on, and of nothing else."""
 _MEASURES = frozenset(
     {
         *("loss", "losses", "acc", "accs", "accuracy", "accuracies", "score", "scores", "error"),
@@ -39,11 +41,31 @@ def held_out_name(frame: FrameType | None, sampler: object) -> str:
         frame: of the function that reads.
         sampler: of batches, or of samples where there are no batches.
     """
-    names = [name for name, value in _named(frame) if _reads_by(value, sampler)]
-    words = {word for name in names for word in _words(name)}
-    if words & _TRAINING:
-        return ""
-    return next((name for name in names if _family(name)), "")
+    name = called(frame, lambda value: reads_by(value, sampler))
+    return name if is_held_out(name) else ""
+
+
+def called(frame: FrameType | None, is_it: Callable[[object], bool]) -> str:
+    """The first name that says which part of the data this is; empty where none does, or two disagree.
+
+    Args:
+        frame: of the function that reads or uses it.
+        is_it: whether the value of a variable is it.
+    """
+    names = [name for name, value in _named(frame) if is_it(value)]
+    trained = [name for name in names if _words(name) & _TRAINING]
+    held = [name for name in names if _family(name)]
+    return "" if trained and held else next(iter([*trained, *held]), "")
+
+
+def is_held_out(name: str) -> bool:
+    """Whether data of this name are held out from training."""
+    return bool(_family(name)) and not _words(name) & _TRAINING
+
+
+def is_trained_on(name: str) -> bool:
+    """Whether data of this name are there for training."""
+    return bool(_words(name) & _TRAINED) and not _family(name)
 
 
 def measured(frame: FrameType | None, loader: str) -> dict[str, tuple[int, float]]:
@@ -71,7 +93,8 @@ def _named(frame: FrameType | None) -> Iterator[tuple[str, Any]]:
             yield from ((key, each) for key, each in inner.items() if isinstance(key, str))
 
 
-def _reads_by(value: object, sampler: object) -> bool:
+def reads_by(value: object, sampler: object) -> bool:
+    """Whether it is a loader that reads by this sampler."""
     if not isinstance(value, DataLoader):
         return False
     return value.batch_sampler is sampler or value.sampler is sampler

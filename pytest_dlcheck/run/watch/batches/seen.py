@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,8 @@ class Seen:
         era: of the parameters.
         asks_gradient: whether the inputs themselves ask for one.
         sized: a copy of what its size is told by; None where it is not asked for.
+        rows: samples of the whole batch, of which only the first have prints; 0 where not known.
+        part: what the loop calls the data that it is of, where that says for what they are.
     """
 
     prints: Prints
@@ -53,6 +55,8 @@ class Seen:
     era: int = 0
     asks_gradient: bool = False
     sized: Tensor | None = field(default=None, compare=False)
+    rows: int = 0
+    part: str = ""
 
     @property
     def measured(self) -> Tensor | None:
@@ -92,7 +96,7 @@ def seen_of(
         return None
     asks_gradient = found.is_leaf and found.requires_grad
     sized = (numbers_of(found) if copy is None else copy) if size else None
-    return Seen(prints, step, stream, training, phase, era, asks_gradient, sized)
+    return Seen(prints, step, stream, training, phase, era, asks_gradient, sized, len(found))
 
 
 def _with_others(first: Tensor, arguments: Any) -> Tensor | None:
@@ -124,18 +128,32 @@ def overlap(trained: Sequence[Seen], evaluated: Sequence[Seen]) -> dict[str, int
         values, key = seen.values(), (seen.stream, seen.step)
         streams[key] += values
         hits[key] += sum(began.get(v, seen.step) < seen.step for v in values)
-    told = {value for seen in evaluated for value in seen.values()}
     count = sum(map(len, streams.values()))
     shares = [hits[key] / len(values) for key, values in streams.items() if len(values) >= FEW]
     return {
         "trained": len(began),
-        "trained_and_evaluated": sum(value in told for value in began),
+        "trained_and_evaluated": among(began, evaluated),
         "evaluated": count,
         "evaluated_distinct": sum(len(set(values)) for values in streams.values()),
         "evaluated_after_training": sum(hits.values()),
         "cleanest": min(shares, default=None),
         "dirtiest": max(shares, default=None),
     }
+
+
+def among(trained: Collection[float], evaluated: Sequence[Seen]) -> int:
+    """How many samples that are trained on are evaluated, those included of which there are no prints.
+
+    Args:
+        trained: the samples, by their numbers.
+        evaluated: batches, of which the first samples stand for all.
+    """
+    stands_for: dict[float, float] = {}
+    for seen in evaluated:
+        values = seen.values()
+        weight = max(1.0, seen.rows / max(1, len(values)))
+        stands_for |= {v: max(weight, stands_for.get(v, 1.0)) for v in values}
+    return min(len(trained), round(sum(stands_for.get(value, 0.0) for value in trained)))
 
 
 def measured(found: Sequence[Seen]) -> list[Tensor]:

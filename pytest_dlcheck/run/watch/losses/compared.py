@@ -19,7 +19,7 @@ _COUNTED = ("looked", "aligned", "misaligned", "moving", "undivided", "paired", 
 _TOLD = (
     *("crossed", "cut", "cut_inside", "cut_targets", "turned", "its_own", "given", "padding"),
     *("masked", "advantage", "unlikelier", "carried", "weightless", "partly", "one_sample", "joined"),
-    *("masked_late", "punished"),
+    *("masked_late", "punished", "labelled"),
 )
 
 
@@ -50,9 +50,10 @@ class Compared:
             ``unlikelier``, of actions that lose probability by what they are worth; ``punished``, of
             such by what the loop calls earned; ``carried``, of a state from the batch before;
             ``one_sample``, of a batch that is one sample, many times, while its targets differ;
-            ``weightless``, where a term is multiplied by zero; ``joined``, where several terms are
-            added; and ``partly``, of targets for some rows of the inputs only, as of the nodes of a
-            graph.
+            ``labelled``, of targets that a loader gave beside the inputs, and that are fewer numbers
+            than these; ``weightless``, where a term is multiplied by zero; ``joined``, where several
+            terms are added; and ``partly``, of targets for some rows of the inputs only, as of the nodes
+            of a graph.
         partners: which of its targets stands beside which input, where that is told.
         guess: what its scores and labels say beside guessing, where it has such.
         maps: images and their masks, where it has such.

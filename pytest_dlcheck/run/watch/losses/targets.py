@@ -219,6 +219,7 @@ class Targets:
             "partly": _partly(inputs, still),
             "one_sample": self._same.told(self._model(), inputs, further, still, loaded=loaded),
             "joined": "more than one term" if joined(near.root) else "",
+            "labelled": self._labelled(inputs, still),
             "weightless": "0" if weightless(near.root) else "",
         }
 
@@ -226,6 +227,11 @@ class Targets:
     def _latest(self) -> Sequence[Tensor]:
         """What the last batch holds, inputs first."""
         return self._loaded.batches[-1] if self._loaded.batches else ()
+
+    def _labelled(self, inputs: list[Tensor], still: list[Tensor]) -> str:
+        """What a loader gave beside the inputs and the loss compares, where it is less than these."""
+        fewer = [given for given in self._latest[1:] if inputs and given.numel() < inputs[0].numel()]
+        return next((f"{list(given.shape)}" for given in fewer if is_among(given, still)), "")
 
     def _has_loaded(self, inputs: list[Tensor]) -> bool:
         """Whether a loader gave what looks like what the model was called on."""

@@ -1,0 +1,99 @@
+"""What a loop calls the rows that it evaluates on, and how much of the held-out ones was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+from torch import Tensor
+
+from pytest_dlcheck.run.samples import is_plain
+from pytest_dlcheck.run.tree import first_tensor
+from pytest_dlcheck.run.watch.batches.loading import Loading
+from pytest_dlcheck.run.watch.batches.names import called, is_held_out, is_trained_on
+from pytest_dlcheck.run.watch.batches.seen import FEW, Seen, among
+from pytest_dlcheck.trace import Scalar
+
+COORDINATES = 3
+"""Numbers of a sample up to which it may be a point on a grid: two sets then share points on purpose."""
+NONE: dict[str, Scalar] = {
+    "held_out": "",
+    "held_samples": 0,
+    "held_distinct": 0,
+    "held_cleanest": 0.0,
+    "held_trained": 0,
+}
+"""What is told where the loop does not call all that it evaluates on by such names."""
+
+
+def part_of(frame: FrameType | None, arguments: Any, loading: Loading | None) -> str:
+    """The name of a variable around an evaluation that holds what is evaluated, if it tells a part.
+
+    Args:
+        frame: of the function that calls the model.
+        arguments: on what.
+        loading: how loaders were read; None where this is no loader's batch.
+    """
+    given = first_tensor(arguments)
+    if given is None or not is_plain(given) or not given.dim():
+        return ""
+    if given.numel() <= COORDINATES * len(given):
+        return ""
+    if loading is not None:
+        return called(frame, loading.is_read_by)
+    return called(frame, lambda value: isinstance(value, Tensor) and _holds(value, given))
+
+
+def held_out_overlap(trained: Sequence[Seen], evaluated: Sequence[Seen]) -> dict[str, Scalar]:
+    """How much of what is called held out was trained on, where all the rest is called training data.
+
+    Counted is every evaluation: what is evaluated before it is trained on may be given labels so.
+
+    Args:
+        trained: batches, in order.
+        evaluated: the same.
+    """
+    held = [seen for seen in evaluated if is_held_out(seen.part)]
+    others = [seen for seen in evaluated if not is_held_out(seen.part)]
+    if not held or not others or not all(is_trained_on(seen.part) for seen in others):
+        return NONE
+    if not _are_measured(evaluated):
+        return NONE
+    began: dict[float, int] = {}
+    for seen in reversed(trained):
+        began |= dict.fromkeys(seen.values(), seen.step)  # the first step stays
+    passes: dict[tuple[int, int], list[bool]] = {}
+    for seen in held:
+        hits = [began.get(value, seen.step) < seen.step for value in seen.values()]
+        passes.setdefault((seen.stream, seen.step), []).extend(hits)
+    shares = [sum(hits) / len(hits) for hits in passes.values() if len(hits) >= FEW]
+    first = next(iter(passes))
+    once = [v for seen in held if (seen.stream, seen.step) == first for v in seen.values()]
+    return {
+        "held_out": held[-1].part,
+        "held_samples": len(once),
+        "held_distinct": len(set(once)),
+        "held_cleanest": min(shares, default=0.0),
+        "held_trained": among(began, held),
+    }
+
+
+def _are_measured(evaluated: Sequence[Seen]) -> bool:
+    """Whether they are numbers that were measured: of codes, two sets may hold all that there are."""
+    numbers = [each for seen in evaluated if (each := seen.measured) is not None]
+    return any(bool((each != each.round()).any()) for each in numbers)
+
+
+def _holds(value: Tensor, given: Tensor) -> bool:
+    """Whether a tensor is what is given, or has these rows in its memory."""
+    if value is given:
+        return True
+    if type(value) is not Tensor or value.dtype != given.dtype or value.shape[1:] != given.shape[1:]:
+        return False
+    try:
+        begin, first, size = value.data_ptr(), given.data_ptr(), value.element_size()
+    except (RuntimeError, NotImplementedError):  # within torch.func.vmap
+        return False
+    is_whole = value.is_contiguous() and given.is_contiguous() and begin > 0
+    return is_whole and begin <= first and first + size * given.numel() <= begin + size * value.numel()
