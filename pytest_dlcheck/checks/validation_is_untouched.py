@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults import validation as faults
+from pytest_dlcheck.faults.cut_short import leaves_out_others
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict
@@ -18,26 +19,26 @@ from pytest_dlcheck.verdict import Measure, Verdict
 class ValidationIsUntouched(Check):
     """What the loop validates on is not trained on, and no parameter changes meanwhile.
 
-    **Why it matters.** A score on data that was trained on says nothing about new data, and it looks
-    excellent.
+    **Why it matters.** A score on what was trained on says nothing of new data, and looks excellent.
 
     **How it decides.** On a watched loop. An evaluation is a call of the trained model in eval mode
-    without gradients. Samples are told apart by a number made of 64 of their values, on sampled
-    batches. It fails where in every late evaluation ``used`` of the samples had been trained on before,
-    while they are only a part of what is trained on (between ``used`` and ``all_of_it``): a training
-    set that is scored beside a validation set is healthy; where all is scored, by variables that are
-    called training and held-out data, and ``all_of_it`` of the latter always was trained on, with its
-    targets; and where rows had been but for a slope and an offset of each column, as after another fit
-    of a scaler. It fails where steps in eval mode come in ``rows`` rows between steps in train mode,
-    each on a new pass over other data (without loaders, on other data that come again): the validation
-    loop trains. In train mode it fails where a loader whose variable is named as held out is not
-    shuffled and only trained on, with its labels and in turns with a shuffled one, while a variable of a
-    loss or score has that name too, and changes; else it is advice. It fails where ``folds`` different
-    validation sets were training sets before, of the same model, and earlier ones are trained on; and
-    where the optimizer steps between ``inside`` or more neighbouring batches of one validation. Advice:
-    only training data are evaluated, validation with gradients on, an evaluation loader that leaves
-    samples out or draws them in random order, inputs ten times as large as any in training, or a tenth,
-    and labels of whose classes a whole pass of training has none, in most of a validation.
+    without gradients. Samples are told apart by a number made of 64 of their values, on sampled batches.
+    It fails where in every late evaluation ``used`` of the samples had been trained on before, while
+    they are only a part of what is trained on (between ``used`` and ``all_of_it``: a training set may be
+    scored beside); where all is scored, by variables that are called training and held-out data, and
+    ``all_of_it`` of the latter always was trained on, with its targets; and where rows had been but for
+    a slope and an offset of each column. It fails where steps in eval mode come in ``rows`` rows between
+    steps in train mode, each on a new pass over other data (without a loader, on other data that come
+    again). In train mode it fails where a loader whose variable is named as held out is not shuffled and
+    is only trained on, with its labels and in turns with a shuffled one, while a variable of a loss or
+    score has that name too, and changes; else it is advice. It fails where ``folds`` validation sets
+    were training sets before, of the same model, and earlier ones are trained on; where the optimizer
+    steps between ``inside`` or more neighbouring batches of one validation; and where whole evaluations
+    each leave out another hundredth of a shuffled loader that is named as held out, if losses only
+    compare what loaders give for each sample, and samples need no others. Advice: other truncated
+    evaluations, only training data scored, validation with gradients on, inputs ten times as large as
+    any in training, or a tenth, and labels of whose classes a whole pass of training has none, in most
+    of a validation.
 
     **What it cannot see.** Samples that are augmented, or that repeat too often to be told apart;
     overlap of which no sampled batch holds anything; models that are not called as a whole.
@@ -48,7 +49,7 @@ class ValidationIsUntouched(Check):
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop", "exposure"})
     glances: ClassVar[frozenset[str]] = frozenset(
-        {"comparisons", "held_out_turns", "phases", "new_classes"}
+        {"comparisons", "held_out_turns", "meetings", "phases", "new_classes"}
     )
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION, Effect.LOOP})
@@ -102,7 +103,8 @@ class ValidationIsUntouched(Check):
         touched = hits >= self.samples and share >= max(self.used, row.number("dirtiest") / 2)
         if touched and self.used <= own < self.all_of_it:
             return self.failed_by(faults.trained_before(row, self.used), advice=advice)
-        if fault := faults.trained_unnoticed(trace, self.samples, self.used, self.all_of_it):
+        fault = faults.trained_unnoticed(trace, self.samples, self.used, self.all_of_it)
+        if fault := fault or (None if touched else leaves_out_others(trace)):
             return self.failed_by(fault, advice=advice)
         if touched and own >= self.all_of_it and not faults.is_of_some_rows(trace):
             advice.append("all that it is evaluated on is trained on too: no score is one on new data")
@@ -133,6 +135,8 @@ class ValidationIsUntouched(Check):
         yield Example("validation trains", (trains,), ("data",))
         cut = {"eval_steps": 16, "eval_runs": 4, "eval_trained": 400, "eval_trained_again": 1200}
         yield Example("validation trains, cut by hand", (_example(**cut),), ("data",))
+        cut = {"cut_short": 8, "cut_short_left": 52, "cut_short_of": 500, "sizes": 2}
+        yield Example("shuffled and truncated", (_example(**cut),), ("data",))
         folds = {"rotations": 3, "rotated_samples": 400, "rotated_first": 60, "returned": 3}
         yield Example("folds that share a model", (_example(**folds),), ("data",))
         yield Example("trained on in turns", (_example(turns=9),), ("data",))
@@ -145,6 +149,6 @@ def _example(turns: Scalar = 0, **found: Scalar) -> Trace:
     row = dict.fromkeys(f"{counts} {more}".split(), 0)
     seen = {"trained": 1000, "evaluated": 500, "evaluated_distinct": 500, "cleanest": 0, "dirtiest": 0}
     taken = Row(dict.fromkeys(("trained", "passes", "turns", "compared"), turns), name="v", measure="v")
-    losses = Row(looked=9, labelled=found.pop("labelled", 0))
+    losses = Row(looked=24, each=23, labelled=found.pop("labelled", 0))
     facts = {"exposure": Row({**row, **seen, **found}), "held_out_turns": taken, "comparisons": losses}
     return example_trace(Terms().watch(), loop=Row(steps=100, strands=1), **facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pytest_dlcheck.faults.cut_short import leaves_out_others
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.faults.turns import trained_in_turns, trained_on_what_is_measured
 from pytest_dlcheck.trace import Row, Trace
@@ -220,7 +221,7 @@ def validation_advice(trace: Trace) -> Iterator[str]:
             "times): unless that is meant, validation data is scaled otherwise than training data, a "
             "transform is missing or doubled"
         )
-    if row.integer("truncated"):
+    if row.integer("truncated") and leaves_out_others(trace) is None:
         order = ", and the order is random: another few each time" if row.integer("shuffled") else ""
         count = row.integer("truncated")
         yield f"{count} samples are left out of the evaluation (drop_last=True){order}"

@@ -102,7 +102,7 @@ def validation_with_gradients_and_dropout_on():
     train_classifier(after_epoch=validate)
 
 
-@fault(train_classifier, "validation_is_untouched", words=("left out",), advice=True)
+@fault(train_classifier, "validation_is_untouched", words=("left out",))
 def test_loader_that_is_shuffled_and_truncated():
     train, _ = loaders()
     images, labels = digits()

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.sampling import Due, Schedule
+from pytest_dlcheck.run.watch.batches.cut_short import CutShort
 from pytest_dlcheck.run.watch.batches.eras import Eras
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.batches.parts import held_out_overlap, part_of
@@ -146,6 +147,7 @@ class Exposure:
         self._misses_none = False
         self._calls = 0
         self._phases: list[_Phase] = []
+        self._cut_short = CutShort()
         self.truncated = self.shuffled = 0
         """Samples that an evaluation's loader leaves out, and evaluations in random order."""
 
@@ -175,7 +177,9 @@ class Exposure:
         if is_far and step < self._sampling.next and not self._misses_none:
             reading.position += 1
             return
-        self.is_steady &= loading.passes == reading.stream
+        if loading.passes != reading.stream:
+            self.is_steady = False
+            self._cut_short.trains(loading)
         is_sampled = self._sampling(step)
         due = reading.is_due(loading.passes) or is_sampled or self._misses_none
         if due and (len(self._trained) < BATCHES or self._training.is_due_later()):
@@ -245,6 +249,8 @@ class Exposure:
         self._count(event, backwards, is_part=loading is not None and loading.length > 1)
         self._look_for_steps(event, step)
         stream = -self._calls if loading is None else loading.passes
+        if loading is not None:
+            self._cut_short.evaluates(loading)
         due = self._evaluating.is_due(stream)
         if loading is not None and self._evaluating.position == 0:
             self.truncated = max(self.truncated, loading.left_out)
@@ -340,6 +346,8 @@ class Exposure:
             - len(in_eval),
             truncated=self.truncated,
             shuffled=self.shuffled,
+            **self._cut_short.row(),
+            sizes=len({len(seen.values()) for seen in (*self._trained, *self._evaluated)}),
             evaluated_size=ratio(measured(self._trained), measured(validated)) if validated else 1.0,
         )
 

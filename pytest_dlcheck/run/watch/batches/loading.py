@@ -43,14 +43,17 @@ class Loading:
         length: batches of the pass that is read now, 0 where it is not known.
         source: which data set this pass is over, by its identity.
         is_shuffled: whether the pass that is read now draws its samples in random order.
-        left_out: samples that this pass leaves out at its end, for want of a whole batch.
+        left_out: samples that this pass leaves out at its end, for want of a whole batch, of its
+        samples: where it leaves out some.
         weighted: by which weights this pass draws its samples; empty where it does not.
         given_to: the modules that were called on a fresh batch before anything was known to train them.
     """
 
     def __init__(self) -> None:
         self.batches = self.passes = self.begun = 0
-        self.length = self.left_out = self._longest = self._trained = 0
+        self.length = self.left_out = self.samples = self._longest = self._trained = 0
+        self._before = 0
+        """Batches that were read before this pass."""
         self.source = 0
         self.is_shuffled = False
         self.weighted: dict[str, Scalar] = {}
@@ -71,6 +74,7 @@ class Loading:
         if is_first:
             self._last = weakref.ref(iterator)
             self.passes += 1
+            self._before = self.batches - 1
             if iterator not in self._known:
                 self._known.add(iterator)
                 self.begun += 1
@@ -93,6 +97,16 @@ class Loading:
         self._trained = max(self._trained, self.length)
 
     @property
+    def position(self) -> int:
+        """Which batch of its pass was read last, counted from 1."""
+        return self.batches - self._before
+
+    @property
+    def reading(self) -> object:
+        """The iterator that was read last, while it lives."""
+        return None if self._last is None else self._last()
+
+    @property
     def longest(self) -> int:
         """Batches of the longest loader that is trained on; of any, where none seems to be."""
         return self._trained or self._longest
@@ -104,6 +118,7 @@ class Loading:
         self.weighted = weighted_draws(batches, getattr(iterator, "_dataset", None))
         drops = getattr(batches, "drop_last", False) is True and type(size) is int
         try:
-            self.left_out = len(sampler) % size if drops else 0  # type: ignore[operator, arg-type]
+            self.samples = len(sampler) if drops else 0  # type: ignore[arg-type]
+            self.left_out = self.samples % size if drops else 0  # type: ignore[operator]
         except (TypeError, NotImplementedError):
-            self.left_out = 0
+            self.left_out = self.samples = 0

@@ -221,7 +221,19 @@ class Targets:
             "joined": "more than one term" if joined(near.root) else "",
             "labelled": self._labelled(inputs, still),
             "weightless": "0" if weightless(near.root) else "",
+            "each": self._told_apart(near, inputs),
         }
+
+    def _told_apart(self, near: Near, inputs: list[Tensor]) -> str:
+        """The shape of what a loader gave for each sample, where that is all that a loss compares."""
+        targets, rows = list(near.targets.values()), [len(x) for x in inputs[:1] if x.dim()]
+        if not targets or not rows or not rows[0] or is_its_own(near) or joined(near.root):
+            return ""
+        if any(not t.dim() or len(t) % rows[0] for t in targets):
+            return ""
+        sizes = {t.numel() for t in targets}
+        given = [t for batch in self._loaded.batches for t in batch[1:] if t.numel() in sizes]
+        return str(list(targets[0].shape)) if set(weighed(targets)) <= set(weighed(given)) else ""
 
     @property
     def _latest(self) -> Sequence[Tensor]:

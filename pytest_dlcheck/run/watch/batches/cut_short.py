@@ -1,0 +1,105 @@
+"""Evaluations that leave out the rest of a shuffled loader: another one each time. No judgement."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils.data import BatchSampler
+
+from pytest_dlcheck.run.watch.batches.loading import Loading
+from pytest_dlcheck.run.watch.batches.names import held_out_name
+from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
+
+SOURCES = 16
+"""Data sets (count) that are told apart, the first ones."""
+
+
+@dataclass
+class _Source:
+    """One data set that is evaluated so.
+
+    Attributes:
+        data: which it is, while it lives.
+        name: what the loop calls its loader, if that is held out.
+        left: samples that a pass leaves out, and
+        of: how many there are.
+        passes: whole ones.
+    """
+
+    data: Callable[[], object]
+    name: str
+    left: int
+    of: int
+    passes: int = 0
+
+
+class CutShort:
+    """What one model is evaluated on so."""
+
+    def __init__(self) -> None:
+        self._trained: set[int] = set()
+        self._found: dict[int, _Source] = {}
+        self._in_doubt: tuple[_Source, Any] | None = None
+        """What gave its only batch last, and the numbers that it was read by."""
+
+    def trains(self, loading: Loading) -> None:
+        """A pass is trained on."""
+        self._trained.add(loading.source)
+
+    def evaluates(self, loading: Loading) -> None:
+        """A loader's batch is evaluated."""
+        self._settle()
+        if not (loading.is_shuffled and loading.left_out) or loading.position != loading.length:
+            return
+        source = self._source(loading)
+        if source is None:
+            return
+        if loading.length > 1:
+            source.passes += 1
+        elif getattr(loading.reading, "_num_workers", None) == 0:
+            self._in_doubt = source, getattr(loading.reading, "_sampler_iter", None)
+
+    def row(self) -> dict[str, int | str]:
+        """What is called held out and never trained on, where most is left out, in numbers."""
+        self._settle()
+        found = [s for key, s in self._found.items() if key not in self._trained and s.name]
+        worst = max(found, key=lambda source: source.left / source.of, default=_NONE)
+        return {
+            "cut_short": worst.passes,
+            "cut_short_left": worst.left,
+            "cut_short_of": worst.of,
+            "cut_short_name": worst.name,
+        }
+
+    def _settle(self) -> None:
+        """A pass of one batch is whole where the loop has asked for a second one."""
+        doubt, self._in_doubt = self._in_doubt, None
+        if doubt is not None and getattr(doubt[1], "gi_frame", doubt) is None:
+            doubt[0].passes += 1
+
+    def _source(self, loading: Loading) -> _Source | None:
+        found, data = self._found.get(loading.source), getattr(loading.reading, "_dataset", None)
+        if found is not None and found.data() is data:
+            return found
+        batches = getattr(loading.reading, "_index_sampler", None)
+        if len(self._found) >= SOURCES or type(batches) is not BatchSampler or _draws_some(batches):
+            return None
+        try:
+            reference = weakref.ref(data)
+        except TypeError:  # as to a list
+            return None
+        name = held_out_name(frame_of_the_loop(), batches)
+        found = _Source(reference, name, loading.left_out, loading.samples)
+        self._found[loading.source] = found
+        return found
+
+
+def _draws_some(batches: BatchSampler) -> bool:
+    """Whether a part was asked for by its size."""
+    return getattr(batches.sampler, "_num_samples", None) is not None
+
+
+_NONE = _Source(lambda: None, "", 0, 0)
