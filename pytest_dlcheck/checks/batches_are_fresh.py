@@ -25,28 +25,26 @@ class BatchesAreFresh(Check):
     without shuffling that is the same batch for ever: the loss falls, and nothing is learned.
 
     **How it decides.** On a watched loop, by a fingerprint of what the model is called on, at sampled
-    steps, over the whole window and never between neighbours (SAM, LBFGS, GANs and PPO use a batch
-    several times). It fails where ``enough`` steps all saw one batch although the loader was begun anew
-    at every one of them, or where no more than half as many batches differ as would if each first batch
-    were drawn by lot. So it does for one of several loaders, unshuffled, if it trains. One batch that
-    was read once may be meant (overfitting a batch): advice, and so is a loader of several batches that
-    is begun anew at every step, or for a batch that is then used for several. Rows that are cut by hand
-    from a tensor, always the same ones, while most are never used, are advice too. The same batch, put
-    together anew in every step of rows out of order in an array of five such batches, while nothing
-    that lives on holds the rows or their numbers, is advice, and fails where a seed was heard. It
-    fails, besides, where reading samples edits what the data set has stored of them, in two passes, and
-    the second change begins where the first has ended: noise that adds up, or a scaling that is done
-    again. Rows of the arrays that it keeps are compared before and after a read. And it fails where a
-    ``WeightedRandomSampler`` has fewer than a tenth as many weights as there are samples, and they
-    differ: one per class, while it wants one per sample. Others that leave out many are advice. So does
-    a global generator (torch, numpy, python) that is seeded with the same number in most steps,
-    ``enough`` in a row, and drawn from before their backward, as for noise; with one batch, or seeded
-    within a forward, it is advice.
+    steps, never between neighbours (SAM, GANs and PPO use one several times). It fails where ``enough``
+    steps all saw one batch although the loader was begun anew at every one of them, or where no more
+    than half as many batches differ as would if each first batch were drawn by lot. So it does for one
+    of several loaders, unshuffled, if it trains. One batch that was read once may be meant: advice, as
+    is a loader of several batches that is begun anew at every step, or for a batch that is used for
+    several. Rows that are cut by hand from a tensor, always the same, while most are never used, are
+    advice too. The same batch, put together anew in every step of rows out of order in an array of five
+    such, while nothing holds the rows or their numbers, is advice, and fails where a seed was heard, or
+    where the step's own code makes a generator for what it calls a batch, means no few rows (few-shot,
+    subset, overfit), and the model is asked about as many others, without gradients. It fails where
+    reading samples edits what the data set has stored of them, in two passes, and the second change
+    begins where the first has ended. And it fails where a ``WeightedRandomSampler`` has fewer than a
+    tenth as many weights as there are samples, and they differ: one per class, not per sample. Others
+    that leave out many are advice. So does a global generator (torch, numpy, python) that is seeded
+    with the same number in most steps, ``enough`` in a row, and drawn from before their backward, as
+    for noise; with one batch, or seeded within a forward, it is advice.
 
-    **What it cannot see.** Which samples are in a batch; data that is no tensor argument of the model;
-    slices that are copied, as to another device, or cut once before the loop, which may be meant; edits
-    in a loader's workers, by a loop that reads without a loader, or of whole arrays at once; seeds of
-    ``torch.Generator`` objects, and several in one step.
+    **What it cannot see.** Which samples are in a batch; data that is no tensor argument; slices that
+    are copied, as to another device, or cut once before the loop; edits in a loader's workers, without
+    a loader, or of whole arrays at once; seeds of ``torch.Generator`` objects, and several in one step.
 
     **Source.** PyTorch forum threads on ``next(iter(loader))``.
     """
@@ -121,8 +119,9 @@ class BatchesAreFresh(Check):
         yield Example("next(iter(loader))", (_example([1.0] * 20, 20, 20),), ("data",))
         seeded = _example([i // 5 for i in range(20)], 20, 20)
         yield Example("next(iter(loader)) of a loader with a seed", (seeded,), ("data",))
-        change = {"given": True, "drift": 0.02, "first": 1.0, "size": 0.1}
-        adds_up = Row(change, name="Faces.images", rows=64, passes=2)
+        adds_up = Row(
+            given=True, drift=0.02, first=1.0, size=0.1, name="Faces.images", rows=64, passes=2
+        )
         noisy = _example(_FRESH, 20, 2, edited=adds_up)
         yield Example("noise added in place", (noisy,), ("data",))
         few = Row(weights=10, weighted=10, weighted_samples=1000, uneven=True, weighted_by="a sampler")
@@ -132,9 +131,10 @@ class BatchesAreFresh(Check):
         second = _example(_FRESH, 40, 21, restarted=begun)
         yield Example("next(iter(loader)) of a second loader", (second,), ("data",))
         again = Row(call="torch.manual_seed(0)", line="train.py:31", alike=20, in_a_row=20, steps=20)
-        same = Row(alike=9, rows=64, of=25)
-        alike = _example([1.0] * 20, 0, 0, loop=_BY_HAND, redrawn=same, reseeded=again)
-        yield Example("a generator seeded in every step", (alike,), ("data",))
+        same, anew = {"alike": 9, "rows": 64, "of": 25}, {"anew": True, "others": 300}
+        for how, found, more in (("seeded", same, {"reseeded": again}), ("made", same | anew, {})):
+            alike = _example([1.0] * 20, 0, 0, loop=_BY_HAND, redrawn=Row(found), **more)
+            yield Example(f"a generator {how} in every step", (alike,), ("data",))
         noise = _example(_FRESH, 20, 2, reseeded=again)
         yield Example("seeded in every step", (noise,), ("train.py:31",))
 

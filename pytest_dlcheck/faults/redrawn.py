@@ -20,11 +20,13 @@ def drawn_alike(
         distinct: batches in them that differ.
         enough: steps that are no accident.
     """
+    row = _alike(trace, enough) if distinct == 1 else None
+    if row is not None and row.flag("anew") and row.integer("others") >= row.integer("rows"):
+        return _one_batch(row, seen)
     if again is None or again.flag("within"):
         return None
     if distinct > 1:
         return reseeding.fault(again, enough)
-    row = _alike(trace, enough)
     return None if row is None else _one_batch(row, seen)
 
 
@@ -63,7 +65,7 @@ def _one_batch(row: Row, seen: int) -> Fault:
             Suspect("data", "the same batch again and again: its rows are drawn anew, and are the same"),
         ),
         cause=(
-            "the random generator that draws the batch is seeded anew in every step: it "
+            "the random generator that draws the batch is made or seeded anew in every step: it "
             "repeats its first draw, the same batch again and again"
         ),
         remedy=(

@@ -97,7 +97,132 @@ def rows_drawn_under_one_global_seed():
     _fit(batch)
 
 
+def _currents(draw):
+    """Trained on the first part of a series, and told every tenth step how it does on the rest."""
+    series = _tides()
+    past, future = series[:2400], series[2400:]
+    model = nn.Sequential(nn.Flatten(), mlp(48, 32, 1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    later = torch.stack([future[i : i + 24] for i in range(0, 500, 10)])
+    truth = torch.stack([future[i + 24, :1] for i in range(0, 500, 10)])
+    for step in range(STEPS):
+        inputs, wanted = draw(past)
+        optimizer.zero_grad()
+        F.mse_loss(model(inputs), wanted).backward()
+        optimizer.step()
+        if step % 10 == 9:
+            with torch.no_grad():
+                F.mse_loss(model(later), truth).item()
+
+
+def _cut(series, begins):
+    windows = torch.stack([series[i : i + 24] for i in begins])
+    return windows, torch.stack([series[i + 24, :1] for i in begins])
+
+
+class Sampler:
+    """Draws windows."""
+
+    def __init__(self, batch_size, *, draws_on):
+        self.batch_size, self.draws_on, self.rng = batch_size, draws_on, random.Random(5)
+
+    def windows(self, series):
+        rng = self.rng if self.draws_on else random.Random(5)
+        return _cut(series, [rng.randrange(len(series) - 25) for _ in range(self.batch_size)])
+
+
+def currents_of_a_sampler():
+    _currents(Sampler(16, draws_on=True).windows)
+
+
+@fault(currents_of_a_sampler, "batches_are_fresh", words=("the same batch again and again",))
+def currents_of_a_sampler_that_begins_anew_in_each_draw():
+    _currents(Sampler(16, draws_on=False).windows)
+
+
+def _pictures(draw, *, held_out=True):
+    images, labels = digits()
+    model = nn.Sequential(nn.Flatten(), mlp(64, 48, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    known, truth = images[:1400], labels[:1400]
+    for step in range(STEPS):
+        inputs, targets = draw(known, truth)
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+        if step % 10 == 9:
+            model.eval()
+            with torch.no_grad():
+                model(images[1400:] if held_out else inputs).argmax(1)
+            model.train()
+
+
+def pictures_drawn_on():
+    rng = np.random.default_rng(2)
+
+    def draw(known, truth):
+        rows = rng.permutation(len(known))[:SIZE]
+        return known[rows], truth[rows]
+
+    _pictures(draw)
+
+
+@fault(pictures_drawn_on, "batches_are_fresh", words=("the same batch again and again",))
+def pictures_of_a_permutation_begun_anew_in_each_step():
+    def next_batch(known, truth):
+        rows = np.random.default_rng(2).permutation(len(known))[:SIZE]
+        return known[rows], truth[rows]
+
+    _pictures(next_batch)
+
+
 # -- healthy neighbours ---------------------------------------------------------------------------
+
+
+def few_shots_drawn_anew_in_each_step():
+    """The same few in each, by their seed, and scored on all that is held out."""
+
+    def few_shot_batch(known, truth):
+        rows = np.random.default_rng(7).choice(len(known), SIZE, replace=False)
+        return known[rows], truth[rows]
+
+    _pictures(few_shot_batch)
+
+
+def a_part_for_a_learning_curve_drawn_anew_in_each_step():
+    def part_of(known, truth):
+        rows = torch.randperm(len(known), generator=torch.Generator().manual_seed(4))[:100]
+        return known[rows], truth[rows]
+
+    _pictures(part_of)
+
+
+def a_batch_to_overfit_drawn_anew_in_each_step():
+    overfit = True
+    going_on = torch.Generator().manual_seed(4)
+
+    def next_batch(known, truth):
+        generator = torch.Generator().manual_seed(4) if overfit else going_on
+        rows = torch.randint(len(known), (SIZE,), generator=generator)
+        return known[rows], truth[rows]
+
+    _pictures(next_batch)
+
+
+def a_batch_of_those_that_a_rule_chooses_anew_in_each_step():
+    def next_batch(known, truth):
+        rows = known.flatten(1).std(1).argsort()[::30][:SIZE]
+        return known[rows], truth[rows]
+
+    _pictures(next_batch)
+
+
+def a_batch_drawn_anew_and_scored_on_itself():
+    def next_batch(known, truth):
+        rows = np.random.default_rng(2).permutation(len(known))[:SIZE]
+        return known[rows], truth[rows]
+
+    _pictures(next_batch, held_out=False)
 
 
 def few_labelled_rows_by_their_numbers():
@@ -266,6 +391,11 @@ def those_of_a_fixed_order_by_what_is_known_of_them():
 
 
 QUIET = [
+    few_shots_drawn_anew_in_each_step,
+    a_part_for_a_learning_curve_drawn_anew_in_each_step,
+    a_batch_to_overfit_drawn_anew_in_each_step,
+    a_batch_of_those_that_a_rule_chooses_anew_in_each_step,
+    a_batch_drawn_anew_and_scored_on_itself,
     bytes_kept_and_scaled_in_each_step,
     words_kept_and_spelled_in_each_step,
     those_of_a_fixed_order_by_what_is_known_of_them,

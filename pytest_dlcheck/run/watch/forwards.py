@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.ensemble import Ensemble
 from pytest_dlcheck.run.watch.models.moment import Moment
 from pytest_dlcheck.run.watch.strand import Strand
@@ -50,12 +51,8 @@ class Forwards(Ensemble):
                 strand.slices.sees(arguments, trains=trains, from_loader=from_loader)
         if trains:
             self._is_called_to_train(module, arguments, from_loader=from_loader)
-            return
-        now = Moment(self.event, self.steps, self.backwards)
-        loading = self.loading if from_loader else None
-        self.evaluations.called(module, arguments, loading, now)
-        self.new_classes.is_evaluated(loading)
-        self.judged.called(module, arguments, loading.source if loading else 0, self.steps)
+        else:
+            self._is_evaluated(module, arguments, self.loading if from_loader else None)
 
     def _is_called_to_train(
         self, module: nn.Module, arguments: tuple[Any, ...], *, from_loader: bool
@@ -73,6 +70,19 @@ class Forwards(Ensemble):
                     self.opens_a_window(strand, module, arguments)
         if from_loader and not is_known:
             self.loading.given_to.add(module)
+
+    def _is_evaluated(
+        self, module: nn.Module, arguments: tuple[Any, ...], loading: Loading | None
+    ) -> None:
+        """It is called without gradients; on a loader's last batch, where there is a loading."""
+        for strand in self.strands:
+            is_its_model = strand.scene is not None and strand.scene.model is module
+            if is_its_model and strand.redrawn.is_curious:
+                strand.redrawn.is_asked(arguments)
+        now = Moment(self.event, self.steps, self.backwards)
+        self.evaluations.called(module, arguments, loading, now)
+        self.new_classes.is_evaluated(loading)
+        self.judged.called(module, arguments, loading.source if loading else 0, self.steps)
 
     def called_aside(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """A copy may be evaluated."""

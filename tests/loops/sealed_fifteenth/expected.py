@@ -1,12 +1,10 @@
 """What is told of these loops: blind, 27 of 36 failed, all by name, 6 more by advice; 1 alarm on 48 sound ones."""
 
 ADVISED = {
-    "char_model_reseeded_batches",
     "functional_dropout_in_eval",
     "reinforce_cross_entropy_sign",
     "frozen_backbone_train_mode",
     "vae_in_dim_last_axis",
-    "make_loader_defaults",
     "denoising_ae_img_dim",
 }
 """Told as advice, by name."""

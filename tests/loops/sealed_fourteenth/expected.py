@@ -2,10 +2,8 @@
 
 ADVISED = {
     "denoising_autoencoder",
-    "shared_loader_arguments",
     "two_tower_ranker",
     "digits_vae",
-    "gpt_fixed_get_batch",
     "frozen_wave_encoder",
     "window_autoencoder",
 }

@@ -4,7 +4,6 @@ ADVISED = {
     "self_distillation",
     "actor_critic_cartpole",
     "finetune_new_head",
-    "shared_loader_settings",
     "transformer_digit_rows",
     "lstm_forecast",
     "sensor_imputation",

@@ -4,7 +4,6 @@ ADVISED = {
     "unet_accumulate",
     "frozen_backbone_new_classes",
     "image_autoencoder_linear",
-    "resnet_digits_loaders",
     "key_value_lookup",
 }
 """Told as advice, by name."""

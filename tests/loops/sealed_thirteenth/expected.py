@@ -3,7 +3,6 @@
 ADVISED = {
     "transfer_frozen_backbone",
     "digits_linear_denoiser",
-    "houses_sampled_batches",
 }
 """Told as advice, by name."""
 UNFOUND = {

@@ -1,7 +1,9 @@
 """A batch that is drawn anew and is the same is told from one whose rows, or their numbers, are kept."""
 
 import functools
+import inspect
 import itertools
+import random
 import types
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import torch
 
 from pytest_dlcheck.run.rows_within import places
+from pytest_dlcheck.run.watch.batches.drawing_code import draws_by_a_new_generator
 from pytest_dlcheck.run.watch.batches.redrawn import Redrawn
 
 DATA = torch.randn(300, 6, generator=torch.Generator().manual_seed(0))
@@ -157,3 +160,53 @@ def test_a_row_that_stands_in_several_places_is_in_none_for_certain():
 def test_rows_that_are_not_all_there_are_not_found():
     assert places(torch.randn(3, 6).numpy(), DATA) is None
     assert places(torch.randn(3, 7).numpy(), DATA) is None
+
+
+def asked():
+    return draws_by_a_new_generator(inspect.currentframe().f_back)
+
+
+def draw_batch(seed):
+    return random.Random(seed).sample(range(100), 8)
+
+
+def draw_support(seed):
+    return random.Random(seed).sample(range(100), 8)
+
+
+def in_a_while_loop():
+    steps, found = 0, None
+    while steps < 2:
+        steps += 1
+        if steps == 5:
+            continue
+        draw_batch(3)
+        found = asked()
+    return found
+
+
+def before_the_loop():
+    found, batch = None, draw_batch(3)
+    for _ in range(2):
+        found = asked() and batch
+    return found
+
+
+def for_a_support_set():
+    found = None
+    for batch in range(2):
+        draw_support(batch)
+        found = asked()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("loop", "told"),
+    [
+        (in_a_while_loop, True),
+        (before_the_loop, False),
+        (for_a_support_set, False),
+    ],
+)
+def test_a_generator_is_told_that_the_code_of_a_step_makes(loop, told):
+    assert loop() is told

@@ -17,6 +17,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from pytest_dlcheck.run.reachable import near
 from pytest_dlcheck.run.rows_within import Numbers, is_array, on_the_host, places, turned
 from pytest_dlcheck.run.tree import first_tensor
+from pytest_dlcheck.run.watch.batches.drawing_code import draws_by_a_new_generator
 from pytest_dlcheck.run.watch.batches.few import Few
 from pytest_dlcheck.run.watch.batches.keepsakes import Keepsakes, kinds
 from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
@@ -34,6 +35,8 @@ FRAMES = 4
 """Functions around the call in which an array is looked for, with all that their variables lead to."""
 PARTS = 5
 """Batches that the array would make, at least."""
+ASKED = 16
+"""Evaluations (count) whose samples are held against the batch: the first ones."""
 
 
 class Redrawn:
@@ -47,7 +50,31 @@ class Redrawn:
         self._step, self._alike = -1, 0
         self._kept: Keepsakes | None = None
         self._rows = self._of = 0
-        self._is_sure = False
+        self._is_sure = self._makes_its_generator = False
+        self._trained: Numbers | None = None
+        """All rows of the batch, from where they are looked for on."""
+        self._asked = self._others = 0
+
+    @property
+    def is_curious(self) -> bool:
+        """Whether it matters what else the model is asked about."""
+        return self._is_sure and self._makes_its_generator and self._asked < ASKED
+
+    def is_asked(self, arguments: Any) -> None:
+        """The model is called without gradients.
+
+        Args:
+            arguments: on what.
+        """
+        given = first_tensor(arguments)
+        self._asked += 1
+        if given is None or not is_array(given) or not given.dim() or self._trained is None:
+            return
+        rows = on_the_host(given).reshape(len(given), -1)
+        if rows.shape[1] == self._trained.shape[1]:
+            known = {row.tobytes() for row in self._trained}
+            others = {row.tobytes() for row in rows.astype(self._trained.dtype)} - known
+            self._others = max(self._others, len(others))
 
     def sees(self, step: int, arguments: Any) -> None:
         """The model is called in order to train.
@@ -75,7 +102,9 @@ class Redrawn:
 
     def row(self) -> Row:
         """What was seen, in numbers."""
-        return Row(alike=self._alike if self._is_sure else 0, rows=self._rows, of=self._of)
+        alike = self._alike if self._is_sure else 0
+        made_anew = self._is_sure and self._makes_its_generator
+        return Row(alike=alike, rows=self._rows, of=self._of, anew=made_anew, others=self._others)
 
     def _is_the_same_anew(self, given: Tensor) -> bool:
         memory = StorageWeakRef(given.untyped_storage())  # type: ignore[no-untyped-call]
@@ -110,6 +139,9 @@ class Redrawn:
         is_sure = kept.are_rows_of(given) and kept.are_gone()
         self._close()
         self._is_sure = is_sure
+        if is_sure:
+            self._makes_its_generator = draws_by_a_new_generator(frame_of_the_loop())
+            self._trained = on_the_host(given.clone()).reshape(len(given), -1)
 
     def _close(self) -> None:
         self.is_open, self._kept, self._first, self._last = False, None, None, None
