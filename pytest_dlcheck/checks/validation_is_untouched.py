@@ -10,6 +10,7 @@ from typing import ClassVar
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults import validation as faults
 from pytest_dlcheck.faults.cut_short import leaves_out_others
+from pytest_dlcheck.faults.validation_examples import facts_of
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict
@@ -144,11 +145,4 @@ class ValidationIsUntouched(Check):
 
 
 def _example(turns: Scalar = 0, **found: Scalar) -> Trace:
-    counts = "trained_and_evaluated evaluated_after_training compared stepped_inside eval_steps"
-    more = "eval_runs eval_runs_on_a_new_pass eval_trained eval_trained_in_both rescaled"
-    row = dict.fromkeys(f"{counts} {more}".split(), 0)
-    seen = {"trained": 1000, "evaluated": 500, "evaluated_distinct": 500, "cleanest": 0, "dirtiest": 0}
-    taken = Row(dict.fromkeys(("trained", "passes", "turns", "compared"), turns), name="v", measure="v")
-    losses = Row(looked=24, each=23, labelled=found.pop("labelled", 0))
-    facts = {"exposure": Row({**row, **seen, **found}), "held_out_turns": taken, "comparisons": losses}
-    return example_trace(Terms().watch(), loop=Row(steps=100, strands=1), **facts)
+    return example_trace(Terms().watch(), **facts_of(turns, **found))
