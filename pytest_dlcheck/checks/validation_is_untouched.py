@@ -130,7 +130,7 @@ class ValidationIsUntouched(Check):
         yield Example("cut from it", (_example(**cut, dirtiest=1.0),), ("data",))
         again = {"rescaled": 90, "rescaled_of": 130, "rescaled_trained": 90, "rescaled_known": 310}
         late = {"held_samples": 90, "held_distinct": 90, "held_trained": 200, "held_cleanest": 1.0}
-        yield Example("cut late", (_example(**late, held_out="x_test", labelled=9),), ("data",))
+        yield Example("cut late", (_example(**late, held_out="x_test", labelled=20),), ("data",))
         yield Example("cut and scaled again", (_example(**again),), ("data",))
         trains = _example(eval_steps=24, eval_runs=3, eval_runs_on_a_new_pass=3, eval_trained=500)
         yield Example("validation trains", (trains,), ("data",))
