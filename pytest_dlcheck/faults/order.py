@@ -15,6 +15,8 @@ _AGAINST = 0.5
 """Share of a network's own backward passes (ratio) that point against what another's loss has left,
 where that is not meant: 24 to 32 of 32 in generators of six kinds; 5 to 11 of 32 where a gradient is
 reversed on purpose, beside the task's own."""
+_HUNDREDTH = 0.01
+"""Share of the data (ratio) that an epoch may leave out; chosen, as for evaluations."""
 
 
 def zero_steps(trace: Trace) -> int:
@@ -197,9 +199,16 @@ def scheduler_first(trace: Trace, several: int) -> Fault | None:
 
 
 def remainder_dropped(row: Row, several: int, some: float) -> Fault | None:
-    """The last micro-batches of an epoch are propagated back and thrown away."""
+    """The last micro-batches of an epoch are propagated back and thrown away.
+
+    Args:
+        row: of the loop.
+        several: rows of them that are no accident.
+        some: share of all backward passes that steps may skip, where they need not be a pass's last.
+    """
     windows, lost = row.integer("discarded"), row.integer("discarded_backwards")
     share = lost / max(1, lost + row.integer("looked_backwards"))
+    some = _HUNDREDTH if _is_the_rest(row) else some
     if not accumulates(row) or windows < several or share < some:
         return None
     return Fault(
@@ -212,6 +221,12 @@ def remainder_dropped(row: Row, several: int, some: float) -> Fault | None:
         cause="the remainder of an epoch is dropped: it is shorter than a window of accumulation",
         remedy="step at the last batch of the epoch too: (i + 1) % n == 0 or i + 1 == len(loader)",
     )
+
+
+def _is_the_rest(row: Row) -> bool:
+    """Whether what is thrown away is, each time, what a pass over the loader leaves."""
+    length, each = row.integer("loader_length"), row.integer("discarded_each")
+    return length > 0 and each == length % max(1, row.integer("micro_batches")) > 0
 
 
 def tangled(row: Row, several: int, some: float) -> Fault | None:

@@ -93,6 +93,29 @@ def accumulation_whose_remainder_is_dropped():
                 optimizer.zero_grad()
 
 
+def _accumulated(*, flush, group=5):
+    rows, target = diabetes()
+    train = DataLoader(TensorDataset(rows[:408], target[:408]), 8, shuffle=True)  # 51 batches
+    model = mlp(10, 16, 1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    for _ in range(12):
+        optimizer.zero_grad()
+        for i, (x, y) in enumerate(train):
+            (F.mse_loss(model(x), y) / group).backward()
+            if (i + 1) % group == 0 or (flush and i + 1 == len(train)):
+                optimizer.step()
+                optimizer.zero_grad()
+
+
+def accumulation_with_a_short_last_step():
+    _accumulated(flush=True)
+
+
+@fault(accumulation_with_a_short_last_step, "steps_are_in_order", words=("remainder",))
+def the_last_batch_of_many_is_dropped():
+    _accumulated(flush=False)
+
+
 @fault(train_classifier, "loss_has_a_floor", words=("sign",))
 def sign_of_the_loss_flipped():
     def step(model, optimizer, x, y):

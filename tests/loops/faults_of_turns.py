@@ -92,6 +92,27 @@ def a_trainer_that_steps_on_both():
     _trainer().fit(steps_on_both=True)
 
 
+def _statistics_of_both(*, steps_on_both):
+    trainer = _trainer()
+    for _ in range(EPOCHS):
+        trainer.run(trainer.train_loader, train=True)
+        with torch.set_grad_enabled(steps_on_both):
+            trainer.run(trainer.valid_loader, train=steps_on_both)
+            x, y = trainer.valid_loader.dataset.tensors
+            error = F.mse_loss(trainer.model(x), y).item()
+            valid_stats = (len(x), error)
+    return valid_stats
+
+
+def statistics_of_a_validation():
+    _statistics_of_both(steps_on_both=False)
+
+
+@fault(statistics_of_a_validation, "validation_is_untouched", words=("`valid_stats` is measured",))
+def statistics_of_what_is_trained_on():
+    _statistics_of_both(steps_on_both=True)
+
+
 # -- healthy neighbours ---------------------------------------------------------------------------
 
 

@@ -258,6 +258,7 @@ def _loop_row(watcher: Watcher, strand: Strand) -> Row:
         unflattened=strand.unflattened or _read_row_by_row(watcher, strand),
         discarded=sum(count for size, count in strand.discarded.items() if size < _usual(strand)),
         discarded_backwards=sum(n * k for n, k in strand.discarded.items() if n < _usual(strand)),
+        discarded_each=_each_discarded(strand),
         looked_backwards=sum(size * count for size, count in strand.micro_batches.items()),
         left_over=strand.left_over,
         part_looked=strand.parts.looked,
@@ -341,6 +342,12 @@ def _taught(watcher: Watcher, strand: Strand) -> dict[str, str | int]:
     steps = takewhile(lambda steps: len(set(steps)) == 1, zip(*paths, strict=False))
     model = ".".join(step[0] for step in steps) or strand.name.partition(",")[0]
     return {"taught": len(names), "teacher": model if names else ""}
+
+
+def _each_discarded(strand: Strand) -> int:
+    """How many micro-batches are thrown away each time; 0 where their number differs."""
+    sizes = {size for size in strand.discarded if size < _usual(strand)}
+    return sizes.pop() if len(sizes) == 1 else 0
 
 
 def _usual(strand: Strand) -> int:

@@ -29,7 +29,7 @@ _MEASURES = frozenset(
     {
         *("loss", "losses", "acc", "accs", "accuracy", "accuracies", "score", "scores", "error"),
         *("errors", "err", "mse", "rmse", "mae", "r2", "f1", "auc", "dice", "iou", "ppl", "perplexity"),
-        *("metric", "metrics"),
+        *("metric", "metrics", "stats", "statistics", "result", "results"),
     }
 )
 
