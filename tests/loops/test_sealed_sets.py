@@ -34,6 +34,7 @@ SETS = (
     "sealed_fifteenth",
     "sealed_sixteenth",
     "sealed_seventeenth",
+    "sealed_eighteenth",
 )
 
 
