@@ -19,6 +19,8 @@ from pytest_dlcheck.faults.frozen import (
     unmatched,
     wasted,
 )
+from pytest_dlcheck.faults.frozen_examples import OLD_HEAD, STATISTICS, parameter
+from pytest_dlcheck.faults.old_heads import old_heads
 from pytest_dlcheck.trace import Matrix, Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Suspect, Verdict
@@ -37,9 +39,11 @@ class FrozenStayFrozen(Check):
     must not be moved by its optimizer (an old gradient and weight decay do that); one that is written by
     hand, like a target network's moving average, is no finding. Running statistics of frozen modules,
     declared or not, fail where the module was in eval mode when the training began; in a module that
-    began in train mode, which is common and often meant, or was frozen later, they are advice. A pattern
-    that matches nothing is a failure: it protects nothing. So is ``module.requires_grad = False``, an
-    attribute that nothing reads, where all in that module trains on; a class with such a flag is let be.
+    began in train mode, which is common and often meant, or was frozen later, they are advice; but in a
+    watched loop they fail where a head of an earlier training is then evaluated behind them, on what the
+    statistics of before fit and those of now do not. A pattern that matches nothing is a failure: it
+    protects nothing. So is ``module.requires_grad = False``, an attribute that nothing reads, where all
+    in that module trains on; a class with such a flag is let be.
 
     **What it cannot see.** A parameter that is changed and put back within the trial.
 
@@ -49,7 +53,7 @@ class FrozenStayFrozen(Check):
     family: ClassVar = "dynamics"
     reads: ClassVar = frozenset({"parameters"})
     glances: ClassVar = frozenset(
-        {"buffers", "gradient_norm", "frozen_patterns", "frozen_flags", "frozen_later"}
+        {"buffers", "gradient_norm", "frozen_patterns", "frozen_flags", "frozen_later", "old_heads"}
     )
     shows: ClassVar = None
     leads_to: ClassVar = frozenset[Effect]()
@@ -63,7 +67,7 @@ class FrozenStayFrozen(Check):
         """Patterns, then parameters, then buffers."""
         frozen, suspects, advice = 0, dict[str, Suspect](), dict[str, None]()
         for trace in evidence.of("train"):
-            if fault := only_said(trace):
+            if fault := only_said(trace) or old_heads(trace):
                 return self.failed_by(fault)
             idle = [row for row in trace.rows("frozen_patterns") if matches_nothing(row)]
             suspects |= {row.text("pattern"): unmatched(row) for row in idle}
@@ -109,36 +113,28 @@ class FrozenStayFrozen(Check):
     @classmethod
     def healthy(cls) -> Iterable[Example]:
         """Frozen parameters and their statistics stand still; a moving average may be written."""
-        yield Example("frozen backbone", (_example(_parameter("body.weight", trains=False)),))
-        average = _parameter("body.weight", trains=False, changed=True, declared=False)
-        still = _parameter("stem.weight", trains=False)
+        yield Example("frozen backbone", (_example(parameter("body.weight", trains=False)),))
+        average = parameter("body.weight", trains=False, changed=True, declared=False)
+        still = parameter("stem.weight", trains=False)
         yield Example("moving average", (_example(average, still),))
+        near = Row(OLD_HEAD, from_now=0.1)
+        yield Example("statistics of the same data", (_example(still, heads=[near]),))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
         """A declared backbone that trains; statistics that move although they were in eval mode."""
-        moved = _parameter("body.weight", trains=True, changed=True)
+        moved = parameter("body.weight", trains=True, changed=True)
         yield Example("still trains", (_example(moved),), ("body.weight",))
-        statistics = Row(name="bn.running_mean", module="BatchNorm2d", owner_training=False)
-        drifted = Row(statistics, owner_frozen=True, declared_frozen=True, changed=True)
+        drifted = Row(STATISTICS, declared_frozen=True, changed=True)
         said = Row(name="body", type="Sequential", parameters=2, changed=2)
-        trained = _example(_parameter("body.weight", trains=True, declared=False), flags=[said])
+        trained = _example(parameter("body.weight", trains=True, declared=False), flags=[said])
         yield Example("an attribute of a module", (trained,), ("body",))
-        still = _parameter("body.weight", trains=False)
+        still = parameter("body.weight", trains=False)
         yield Example("train() undoes eval()", (_example(still, drifted),), ("bn.running_mean",))
+        yield Example("an old head", (_example(still, heads=[OLD_HEAD]),), ("body.1",))
 
 
-def _parameter(name: str, *, trains: bool, changed: bool = False, declared: bool = True) -> Row:
-    return Row(
-        name=name,
-        requires_grad=trains,
-        declared_frozen=declared,
-        optimizers=1,
-        changed=changed,
-    )
-
-
-def _example(*rows: Row, flags: Iterable[Row] = ()) -> Trace:
+def _example(*rows: Row, flags: Iterable[Row] = (), heads: Iterable[Row] = ()) -> Trace:
     names = tuple(row.text("name") for row in rows if "requires_grad" in row)
     values = tuple(0.5 if row.flag("requires_grad") else None for row in rows if "requires_grad" in row)
     return example_trace(
@@ -147,4 +143,5 @@ def _example(*rows: Row, flags: Iterable[Row] = ()) -> Trace:
         frozen_patterns=Row(pattern="body", parameters=1, buffers=0, nearest="body"),
         gradient_norm=Matrix((0,), names, (values,)),
         frozen_flags=tuple(flags),
+        old_heads=tuple(heads),
     )

@@ -17,6 +17,7 @@ from pytest_dlcheck.verdict import Outcome
 
 from . import (
     faults_of_hand_cut,
+    faults_of_old_heads,
     faults_of_redrawn,
     faults_of_scales,
     faults_of_seeds,
@@ -122,6 +123,7 @@ DISTURBED = [
     neighbours.schedule_of_steps_with_warm_up,
     faults_of_seeds.dropout_seeded_in_every_step,
     faults_of_redrawn.windows_drawn_by_a_generator_made_in_each_step,
+    faults_of_old_heads.old_readout_is_asked_after_the_body_took_over_other_units,
 ]
 
 

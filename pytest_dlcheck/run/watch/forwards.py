@@ -107,6 +107,7 @@ class Forwards(Ensemble):
     def is_set_aside(self, module: nn.Module) -> None:
         """It may be a copy that is to be evaluated."""
         self._aside.add(module)
+        self.evaluations.old_heads.is_set_aside(module)
 
     def opens_a_window(self, strand: Strand, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """Something fresh from a loader was given to a root: a backward may follow, or more of it."""

@@ -65,6 +65,7 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     )
     record.facts["likeness"] = tuple(watcher.likeness.rows(strand.keys, trained, id(strand)))
     record.facts |= {
+        "old_heads": watcher.evaluations.old_heads.rows(strand),
         "slices": (strand.slices.row(),),
         "redrawn": (strand.redrawn.row(),),
         "restarted": watcher.restarts.rows(strand.keys, strand.step),

@@ -201,6 +201,7 @@ class Watcher(Forwards):
         settled = [strand.keys for strand in self.strands if strand.step >= SETTLED]
         self.taught.optimizer_begins(self.backwards, list(parameters_of(optimizer)), settled)
         if (strand := self._roster.inherited(optimizer)) is not None:
+            self.evaluations.old_heads.optimizer_begins(optimizer, strand)
             return strand
         for each in self.strands:
             if each.owner() is None:
@@ -217,6 +218,7 @@ class Watcher(Forwards):
             strand.fresh_batches += strand.scene.model in self.loading.given_to
             self.evaluations.teachers.training_begins(strand.scene.model, self.steps)
             self._aside.training_begins(strand, outside.called(), self.steps)
+        self.evaluations.old_heads.optimizer_begins(optimizer, strand)
         self._outside.calls.listen_everywhere()
         return strand
 

@@ -17,6 +17,7 @@ from pytest_dlcheck.run.watch.models.answers import Answers
 from pytest_dlcheck.run.watch.models.live_dropout import LiveDropout
 from pytest_dlcheck.run.watch.models.modes import Drifts
 from pytest_dlcheck.run.watch.models.moment import Moment
+from pytest_dlcheck.run.watch.models.old_heads import OldHeads
 from pytest_dlcheck.run.watch.models.phases import Phases
 from pytest_dlcheck.run.watch.models.scores import Scores
 from pytest_dlcheck.run.watch.models.teachers import Teachers
@@ -40,7 +41,7 @@ class Evaluations:
     ) -> None:
         self._strands, self._drifts = strands, drifts
         self.phases, self.twins, self.teachers = Phases(), Twins(), Teachers()
-        self.answers = Answers(guard)
+        self.answers, self.old_heads = Answers(guard), OldHeads(guard, compilation)
         self._asked: dict[Strand, int] = {}
         """Their steps at which their models, or parts of these, were first called so."""
         self._taken: set[Strand] = set()
@@ -100,6 +101,7 @@ class Evaluations:
     def end(self) -> None:
         """The watch ends."""
         self.phases.end()
+        self.old_heads.end()
         for cut in self._hand_cut.values():
             cut.end()
 

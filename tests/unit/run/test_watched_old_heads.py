@@ -1,0 +1,92 @@
+"""Heads of an earlier training on a frozen body: what is heard of them, and that nothing of it stays."""
+
+from __future__ import annotations
+
+import copy
+import io
+
+import pytest
+import torch
+from torch import nn
+
+from pytest_dlcheck import watch
+
+
+def fit(model, held, rows, steps=40):
+    optimizer = torch.optim.SGD(held, lr=1e-2)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(rows).square().mean().backward()
+        optimizer.step()
+
+
+def pair():
+    body = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8))
+    return body, nn.Linear(8, 2), nn.Linear(8, 3)
+
+
+def told(evaluate, *, change=lambda rows: 3 * rows + 2, steps=40):
+    torch.manual_seed(0)
+    (body, old, new), rows = pair(), torch.randn(64, 6)
+    with watch("two heads") as run:
+        fit(nn.Sequential(body, old), [*body.parameters(), *old.parameters()], rows)
+        body.requires_grad_(requires_grad=False)
+        fit(nn.Sequential(body, new), list(new.parameters()), change(rows), steps)
+        body.eval()
+        with torch.no_grad():
+            evaluate(body, old, new, rows)
+    assert not any(
+        part._forward_hooks  # noqa: SLF001  there is no public way to them
+        for each in (body, old, new)
+        for part in each.modules()
+    )
+    return [row for _, trace in run.traces for row in trace.rows("old_heads")]
+
+
+def test_a_head_that_is_given_the_bodys_result_is_told_with_what_it_is_given():
+    (row,) = told(lambda body, old, new, rows: old(body(rows)))
+    assert (row.text("name"), row.text("norm"), row.integer("steps")) == ("1 (Linear)", "0.1", 40)
+    assert 3 * row.number("from_before") < row.number("from_now")
+    assert row.number("from_now") > 1
+
+
+@pytest.mark.parametrize(
+    "evaluate",
+    [
+        lambda body, old, new, rows: new(body(rows)),
+        lambda body, old, new, rows: (body(rows), old(torch.randn(64, 8))),
+        lambda body, old, new, rows: old(body.train()(rows)),
+        lambda body, old, new, rows: torch.enable_grad()(lambda: old(body(rows)))(),
+        lambda body, old, new, rows: copy.deepcopy(old)(body(rows)),
+    ],
+    ids=["the new head", "features of before", "train mode", "with gradients", "a copy"],
+)
+def test_other_calls_are_not_told(evaluate):
+    assert told(evaluate) == []
+
+
+def test_nothing_is_told_of_the_first_steps():
+    assert told(lambda body, old, new, rows: old(body(rows)), steps=8) == []
+
+
+def test_each_result_is_told_with_what_it_was_made_of():
+    def evaluate(body, old, new, rows):
+        ours, theirs = body(rows), body(3 * rows + 2)
+        new(theirs)
+        old(ours)
+
+    (row,) = told(evaluate)
+    assert row.number("from_now") > 1
+
+
+def test_what_is_heard_can_be_copied_and_saved():
+    def evaluate(body, old, new, rows):
+        kept = copy.deepcopy(nn.Sequential(body, old))
+        buffer = io.BytesIO()
+        torch.save(nn.Sequential(body, old), buffer)
+        buffer.seek(0)
+        loaded = torch.load(buffer, weights_only=False)
+        assert torch.equal(kept(rows), old(body(rows)))
+        assert torch.equal(loaded(rows), kept(rows))
+
+    assert len(told(evaluate)) == 1
