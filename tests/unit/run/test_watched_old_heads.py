@@ -10,6 +10,10 @@ import torch
 from torch import nn
 
 from pytest_dlcheck import watch
+from pytest_dlcheck.check import example_trace
+from pytest_dlcheck.faults.frozen_examples import OLD_HEAD
+from pytest_dlcheck.faults.old_heads import old_heads
+from pytest_dlcheck.trace import Row
 
 
 def fit(model, held, rows, steps=40):
@@ -46,6 +50,7 @@ def told(evaluate, *, change=lambda rows: 3 * rows + 2, steps=40):
 def test_a_head_that_is_given_the_bodys_result_is_told_with_what_it_is_given():
     (row,) = told(lambda body, old, new, rows: old(body(rows)))
     assert (row.text("name"), row.text("norm"), row.integer("steps")) == ("1 (Linear)", "0.1", 40)
+    assert row.integer("samples") == 64
     assert 3 * row.number("from_before") < row.number("from_now")
     assert row.number("from_now") > 1
 
@@ -90,3 +95,12 @@ def test_what_is_heard_can_be_copied_and_saved():
         assert torch.equal(loaded(rows), kept(rows))
 
     assert len(told(evaluate)) == 1
+
+
+def test_more_is_asked_where_batches_are_so_small_that_they_move_statistics_themselves():
+    def trace(samples):
+        return example_trace(old_heads=Row(OLD_HEAD, from_now=0.4, from_before=0.1, samples=samples))
+
+    assert old_heads(trace(8)) is not None
+    assert old_heads(trace(2)) is None
+    assert old_heads(trace(0)) is None

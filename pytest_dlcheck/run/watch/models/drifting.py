@@ -67,6 +67,8 @@ class Drift:
         self._given: Given | None = None
         """What the normalisation was called on last."""
         self._found: dict[int, _Found] = {}
+        self._samples = 0
+        """In the smallest batch on which what trains was heard; none before it was."""
 
     # -- between two evaluations ---------------------------------------------------------------
 
@@ -112,6 +114,9 @@ class Drift:
 
     def _head_returns(self, head: nn.Module, arguments: Any, _: Any) -> None:
         if torch.is_grad_enabled() or any(norm.training for norm, *_ in self._before.values()):
+            batch = arguments[0] if arguments and isinstance(arguments[0], Tensor) else None
+            if batch is not None and batch.dim():
+                self._samples = min(self._samples or len(batch), len(batch))
             self._let_go(head)
             return
         if self._waiting is None:
@@ -161,7 +166,7 @@ class Drift:
         for found in self._found.values():
             told = [each if math.isfinite(each) else 0.0 for each in found.told.tolist()]
             away = dict(zip(("from_before", "from_now"), told, strict=True))
-            yield Row(name=found.name, norm=found.norm, steps=found.steps, **away)
+            yield Row(name=found.name, norm=found.norm, steps=found.steps, samples=self._samples, **away)
 
 
 @dataclass(frozen=True)
