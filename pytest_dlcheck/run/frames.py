@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
@@ -55,7 +56,26 @@ def callers(frame: FrameType | None, most: int) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
+def named(frame: FrameType | None, most: int) -> Iterator[tuple[str, Any]]:
+    """The variables of functions, the items of dictionaries, and the attributes of objects in them.
+
+    Args:
+        frame: of the innermost function.
+        most: how many functions, it and its callers.
+    """
+    for caller in callers(frame, most):
+        for name, value in variables(caller).items():
+            yield name, value
+            inner = value if type(value) is dict else attributes(value)
+            yield from ((key, each) for key, each in inner.items() if isinstance(key, str))
+
+
 @lru_cache(maxsize=1024)
 def words_of(name: str) -> frozenset[str]:
-    """The words of a variable's name, in small letters: ``mean`` and ``loss`` of ``_mean_loss``."""
-    return frozenset(name.lower().strip("_").split("_"))
+    """The words of a variable's name: ``mean`` and ``loss`` of ``_mean_loss``, and of ``meanLoss``."""
+    return frozenset(apart(name).strip("_").split("_"))
+
+
+def apart(name: str) -> str:
+    """A name in small letters, its words set apart by underscores alone."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

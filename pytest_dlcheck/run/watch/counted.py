@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import TypeAlias
 
-from pytest_dlcheck.run.frames import callers, variables, words_of
+from pytest_dlcheck.run.frames import apart, callers, variables, words_of
 
 FRAMES = 6
 """Functions around a model's first step whose variables are looked at."""
@@ -48,9 +48,9 @@ class Counted:
         for depth, caller in enumerate(callers(frame, FRAMES)):
             for name, value in variables(caller).items():
                 key = (depth, caller.f_code.co_name, name)
-                if type(value) is int and _EPOCH.fullmatch(_apart(name)):
+                if type(value) is int and _EPOCH.fullmatch(apart(name)):
                     found.epochs[key] = value
-                elif type(value) in {int, str} and words_of(_apart(name)) & _OTHERS:
+                elif type(value) in {int, str} and words_of(name) & _OTHERS:
                     found.others[key] = value
         return found
 
@@ -63,7 +63,3 @@ class Counted:
     def name(self) -> str:
         """What is called an epoch, innermost; empty where nothing is."""
         return next((name for *_, name in self.epochs), "")
-
-
-def _apart(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -4,7 +4,6 @@ ADVISED = {
     "pendulum_dynamics",
     "clipped_forecast",
     "meter_digit_denoiser",
-    "new_region_finetune",
     "small_memory_training",
 }
 """Told as advice, by name."""

@@ -4,7 +4,6 @@ ADVISED = {
     "denoising_autoencoder",
     "two_tower_ranker",
     "digits_vae",
-    "frozen_wave_encoder",
     "window_autoencoder",
 }
 """Told as advice, by name."""

@@ -2,7 +2,6 @@
 
 ADVISED = {
     "cnn_microbatches",
-    "finetune_frozen_backbone",
     "homework_autoencoder",
     "hand_cut_batches",
 }

@@ -1,7 +1,6 @@
 """What is told of these loops: blind, 28 of 36 failed, 26 by name, 4 more by advice; no alarm on 46 sound ones."""
 
 ADVISED = {
-    "transfer_frozen_backbone",
     "digits_linear_denoiser",
 }
 """Told as advice, by name."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from numbers import Real
 from types import FrameType
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from pytest_dlcheck.run.frames import attributes, callers, variables, words_of
+from pytest_dlcheck.run.frames import named, words_of
 
 FRAMES = 6
 """Functions around the read of a batch whose variables are looked at."""
@@ -52,20 +51,20 @@ def called(frame: FrameType | None, is_it: Callable[[object], bool]) -> str:
         frame: of the function that reads or uses it.
         is_it: whether the value of a variable is it.
     """
-    names = [name for name, value in _named(frame) if is_it(value)]
-    trained = [name for name in names if _words(name) & _TRAINING]
+    names = [name for name, value in named(frame, FRAMES) if is_it(value)]
+    trained = [name for name in names if words_of(name) & _TRAINING]
     held = [name for name in names if _family(name)]
     return "" if trained and held else next(iter([*trained, *held]), "")
 
 
 def is_held_out(name: str) -> bool:
     """Whether data of this name are held out from training."""
-    return bool(_family(name)) and not _words(name) & _TRAINING
+    return bool(_family(name)) and not words_of(name) & _TRAINING
 
 
 def is_trained_on(name: str) -> bool:
     """Whether data of this name are there for training."""
-    return bool(_words(name) & _TRAINED) and not _family(name)
+    return bool(words_of(name) & _TRAINED) and not _family(name)
 
 
 def measured(frame: FrameType | None, loader: str) -> dict[str, tuple[int, float]]:
@@ -75,22 +74,13 @@ def measured(frame: FrameType | None, loader: str) -> dict[str, tuple[int, float
     """
     family = _family(loader)
     found: dict[str, tuple[int, float]] = {}
-    for name, value in _named(frame):
-        words = _words(name)
+    for name, value in named(frame, FRAMES):
+        words = words_of(name)
         if words & family and words & _MEASURES and not words & _TRAINING and name not in found:
             number = _last(value)
             if number is not None:
                 found[name] = number
     return found
-
-
-def _named(frame: FrameType | None) -> Iterator[tuple[str, Any]]:
-    """The variables of functions, the items of dictionaries, and the attributes of objects in them."""
-    for caller in callers(frame, FRAMES):
-        for name, value in variables(caller).items():
-            yield name, value
-            inner = value if type(value) is dict else attributes(value)
-            yield from ((key, each) for key, each in inner.items() if isinstance(key, str))
 
 
 def reads_by(value: object, sampler: object) -> bool:
@@ -111,9 +101,5 @@ def _last(value: Any) -> tuple[int, float] | None:
 
 
 def _family(name: str) -> frozenset[str]:
-    words = _words(name)
+    words = words_of(name)
     return next((measures for loaders, measures in _FAMILIES if words & loaders), frozenset())
-
-
-def _words(name: str) -> frozenset[str]:
-    return words_of(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name))
