@@ -36,9 +36,9 @@ class ValidatedModelIsTrained(Check):
     gradients before its last step. Otherwise a copy that stands still may be a reference: that is
     advice, where it is untrained, or evaluated on the same input alone. One evaluation is enough of
     copies with the weights that a training of ``late`` or more steps began with: it fails where the loop
-    has a name for them, such as ``ema``, that says they are averages, and where the trained model was
-    never asked, of an ``AveragedModel`` or a copy that was written to again and again; elsewhere after
-    the training, and where the trained weights were taken, it is advice. It fails, too, where
+    calls them averages, as ``ema``, and updates have changed them by rounding alone, and where the
+    trained model was never asked, of an ``AveragedModel`` or a copy that was written to again and again;
+    elsewhere after the training, and where the trained weights were taken, it is advice. It fails where
     ``answers`` or more are chosen by ``argmax`` or ``max`` along the axis of the classes, of outputs of
     one class in every call (advice where there are others besides), and where all batch norms of a
     validated copy have the statistics of the beginning, and its parameters not.

@@ -88,7 +88,9 @@ def never_updated_late(late: Sequence[Row], still: Sequence[Row], apart: int) ->
 
 
 def called_averages(rows: Sequence[Row], loop: Row, apart: int) -> Fault | None:
-    """What the loop calls an average has the weights that the training began with, whenever it is asked.
+    """What the loop calls an average was updated, and is as the training began but for rounding.
+
+    One that is the same to the bit may be a reference, or begin late.
 
     Args:
         rows: all copies that are evaluated, the same one again or one made anew each time.
@@ -99,21 +101,22 @@ def called_averages(rows: Sequence[Row], loop: Row, apart: int) -> Fault | None:
     steps = max((row.integer("steps_between") for row in called), default=0)
     if steps < apart or loop.flag("was_cut_short"):
         return None
-    if not all(row.flag("was_copy") and not row.flag("moved") for row in called):
+    if any(row.flag("moved") for row in called) or not called[-1].flag("is_in_vain"):
         return None
-    kind, of = called[-1].text("model"), f"{len(called)} of {len(called)}"
+    vain = sum(row.flag("is_in_vain") for row in called)
+    kind, of = called[-1].text("model"), f"{vain} of {len(called)}"
     return Fault(
         because=(
             f"{of} models that the loop calls averages, and evaluates, have the weights that the "
-            f"training began with, after {steps} steps (0 should after {apart})"
+            f"training began with, but for rounding, after {steps} steps (0 should after {apart})"
         ),
-        measures=(Measure("evaluated averages that stand still", len(called), "count", 0),),
+        measures=(Measure("evaluated averages that stand still", vain, "count", 0),),
         suspects=(
             Suspect(kind, f"called an average, and the same as before the first of {steps} steps"),
         ),
         cause=(
-            "the moving average follows a copy that was made before, or is never updated: it holds the "
-            "initial weights"
+            "the moving average follows a copy that was made before, and never the trained model: it "
+            "holds the initial weights"
         ),
         remedy=_REMEDY,
     )

@@ -103,7 +103,7 @@ class _Shadow:
 
     def update(self):
         for name, p in self.source.named_parameters():
-            self.kept[name].lerp_(p.detach(), self.weight)
+            self.kept[name].mul_(1 - self.weight).add_(p.detach(), alpha=self.weight)
 
     def fill(self, model):
         return model.load_state_dict(self.kept, strict=False) and model
@@ -196,6 +196,38 @@ def beginning_beside_the_end():
                     F.mse_loss(each(rows[400:]), target[400:]).item()
 
 
+def _beside(average_of):
+    """What is called an average is scored beside the trained model, and is not updated before."""
+    rows, target = diabetes()
+    model = nn.Sequential(nn.Linear(10, 64), nn.Tanh(), nn.Linear(64, 1))
+    ema_model = average_of(model)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for epoch in range(8):
+        for i in torch.randperm(400).split(40):
+            optimizer.zero_grad()
+            F.mse_loss(model(rows[i]), target[i]).backward()
+            optimizer.step()
+        for each in (model, ema_model.eval()):
+            with torch.no_grad():
+                F.mse_loss(each(rows[400:]), target[400:]).item()
+
+
+def average_that_others_have_made():
+    """The tuning begins at an average that is kept for comparison."""
+    _beside(lambda model: copy.deepcopy(model).requires_grad_(False))
+
+
+def average_that_would_begin_later():
+    """A short run of what averages from the thousandth step on."""
+
+    def average_of(model):
+        other = nn.Sequential(nn.Linear(10, 64), nn.Tanh(), nn.Linear(64, 1))
+        other.load_state_dict(model.state_dict())
+        return other
+
+    _beside(average_of)
+
+
 def shadow_that_is_a_mean_of_few():
     """An average that is made anew, and has begun; the first is asked for before that."""
     _shadowed(every=1)
@@ -204,6 +236,8 @@ def shadow_that_is_a_mean_of_few():
 QUIET = [
     beginning_beside_the_end,
     shadow_that_is_a_mean_of_few,
+    average_that_others_have_made,
+    average_that_would_begin_later,
     slow_average,
     reference_that_is_loaded_again_and_again,
     reference_that_is_loaded_in_half_precision,

@@ -94,14 +94,6 @@ def another_model_is_scored():
 
 
 @fault(average_of_slices, "validated_model_is_trained", words=("is untrained",), advice=True)
-def still_copy_scored_beside_the_model():
-    model = nn.Sequential(nn.Flatten(), mlp(64, 48, 10))
-    other = copy.deepcopy(model)
-    x, y = _held_out()
-    _fit(model, lambda _: (_score(model, x, y), _score(other, x, y)))
-
-
-@fault(average_of_slices, "validated_model_is_trained", words=("the loop calls averages",))
 def still_average_scored_beside_the_model():
     model = nn.Sequential(nn.Flatten(), mlp(64, 48, 10))
     average = copy.deepcopy(model)

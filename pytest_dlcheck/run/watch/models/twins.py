@@ -71,6 +71,8 @@ class _Twin:
     """Whether it is torch's own, or its parameters were written to, again and again."""
     is_called_so: bool = False
     """Whether it is not torch's own, and the loop has a name for it that says so."""
+    is_in_vain: bool = False
+    """Whether rounding alone has changed it, as an average of what stands still."""
     written: int = 0
     """Changes in place of every parameter before it was known, and"""
     writes: int = 0
@@ -126,9 +128,10 @@ class _Twin:
         changes = _changes(model)
         self.writes = changes - self.written
         self.is_average |= isinstance(model, AveragedModel) or changes >= WRITTEN
-        is_still = not self.moved and self.writes >= WRITTEN
-        is_fine = is_still and self.before.change(model) <= FINE * self.before.ulp()
-        self.is_restless = is_fine and not self.before.equals(model)
+        is_rounded = not self.moved and not self.before.equals(model)
+        is_fine = is_rounded and self.before.change(model) <= FINE * self.before.ulp()
+        self.is_restless = is_fine and self.writes >= WRITTEN
+        self.is_in_vain = is_fine and self.was_copy
         self.unset = _unset(model, own) if self.moved and own is not None else 0
         if self.is_fresh is None and not self.moved and max(self.again, self.validations) >= SEVERAL:
             self.is_fresh = is_fresh(model)
@@ -245,6 +248,7 @@ class Twins:
                 is_late=twin.since >= until,
                 is_average=twin.is_average,
                 is_called_average=twin.is_called_so,
+                is_in_vain=twin.is_in_vain,
                 is_restless=twin.is_restless,
                 writes=twin.writes,
                 **told,
