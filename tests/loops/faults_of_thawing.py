@@ -71,6 +71,16 @@ def thawed_and_left_out_of_the_optimizer():
     fit(model, 100, optimizer)
 
 
+def thawed_at_a_rate_of_zero():
+    """Its rate is to be raised later, in a longer training."""
+    model = Ranker()
+    model.reads_without_gradients = False
+    rates = [{"params": model.reader.parameters(), "lr": 0.0}, {"params": model.score.parameters()}]
+    optimizer = fit(model, 40, torch.optim.Adam(rates, lr=3e-3))
+    model.thaw()
+    fit(model, 100, optimizer)
+
+
 NAMED = ("is called under torch.no_grad(), at faults_of_thawing",)
 
 
@@ -91,4 +101,8 @@ def thawed_as_another_group_under_no_grad():
     fit(model, 100, optimizer)
 
 
-QUIET = (thawed_when_all_is_over, thawed_and_left_out_of_the_optimizer)
+QUIET = (
+    thawed_when_all_is_over,
+    thawed_and_left_out_of_the_optimizer,
+    thawed_at_a_rate_of_zero,
+)

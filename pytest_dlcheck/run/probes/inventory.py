@@ -49,7 +49,7 @@ class InventoryProbe(Probe[Scene]):
         self._still = {name: p for name, p in scene.parameters.items() if not p.requires_grad}
         self._thawed: set[str] = set()
         self._held = dict.fromkeys(self._still, 0)
-        """At how many recorded steps an optimizer that steps holds them, thawed."""
+        """At how many recorded steps an optimizer holds them, thawed, at a rate above zero."""
         self._is_due = Due(GRADIENTS)
 
     def gradients(self, step: int, optimizer: torch.optim.Optimizer | None) -> None:
@@ -61,7 +61,8 @@ class InventoryProbe(Probe[Scene]):
     def before_update(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Look who holds what was thawed."""
         if self._thawed and self._is_due(step):
-            held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+            moving = (group for group in optimizer.param_groups if group.get("lr", 1))
+            held = {id(p) for group in moving for p in group["params"]}
             for name in self._thawed:
                 parameter = self._scene.parameters[name]
                 self._held[name] += parameter.requires_grad and id(parameter) in held
