@@ -181,7 +181,7 @@ def _halves(seed):
     return order[:400], order[400:]
 
 
-def _scored(train, test, epochs=6):
+def _scored(train, test, epochs=6, *, freezes=False):
     model = mlp(30, 16, 1)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(epochs):
@@ -190,10 +190,11 @@ def _scored(train, test, epochs=6):
             optimizer.zero_grad()
             F.binary_cross_entropy_with_logits(model(x).squeeze(1), y).backward()
             optimizer.step()
-        model.eval()
+        model.eval().requires_grad_(not freezes)
         with torch.no_grad():
             for x, _ in DataLoader(TensorDataset(*test), 64):
                 model(x)
+        model.requires_grad_()
 
 
 def _part(seed, which):
@@ -210,6 +211,19 @@ def split_drawn_once():
 @fault(split_drawn_once, "validation_is_untouched", words=("the split is drawn twice",))
 def split_drawn_again_for_the_test():
     _scored(_part(0, 0), _part(1, 1))
+
+
+def split_drawn_once_and_scored_by_a_frozen_model():
+    _scored(_part(0, 0), _part(0, 1), freezes=True)
+
+
+@fault(
+    split_drawn_once_and_scored_by_a_frozen_model,
+    "validation_is_untouched",
+    words=("the split is drawn twice",),
+)
+def split_drawn_again_and_scored_by_a_frozen_model():
+    _scored(_part(0, 0), _part(1, 1), freezes=True)
 
 
 @fault(split_drawn_once, "validation_is_untouched", words=("the split is drawn twice",))

@@ -44,6 +44,8 @@ class Evaluations:
         self.answers, self.old_heads = Answers(guard), OldHeads(guard, compilation)
         self._asked: dict[Strand, int] = {}
         """Their steps at which their models, or parts of these, were first called so."""
+        self._frozen: dict[Strand, int] = {}
+        """Their steps at which their models were first called so while nothing in them was to train."""
         self._taken: set[Strand] = set()
         """Those whose weights were taken."""
         self._hand_cut: defaultdict[Strand, HandCut] = defaultdict(HandCut)
@@ -81,11 +83,16 @@ class Evaluations:
             if strand.scene is None:
                 continue
             is_own = strand.scene.model is module
-            if is_own and _is_frozen(module):
+            if is_own and _is_frozen(module) and not self._is_frozen_meanwhile(strand):
                 continue  # a part of something else now, which may well get what this was trained on
             if is_own or (shapes and shapes == strand.shapes):
                 exposure = strand.exposure if is_own else strand.exposure_of_copies
                 exposure.is_evaluated(strand.step, arguments, loading, phase.event, now.backwards)
+
+    def _is_frozen_meanwhile(self, strand: Strand) -> bool:
+        """Whether it has been trained on since it was first called so, and nothing else after that."""
+        since = self._frozen.setdefault(strand, strand.step)
+        return strand.step > since and all(s.last_event <= strand.last_event for s in self._strands)
 
     def _is_asked(self, strand: Strand, module: nn.Module) -> None:
         """Remember the first call, the model's or a part's."""
