@@ -130,7 +130,7 @@ class Watcher(Forwards):
     def clipped(self, parameters: Sequence[Tensor], bound: float, norm: Tensor | None) -> None:
         """Tell whoever's gradients they are."""
         if norm is not None and not self.strands:
-            self.by_hand.clipped(norm)
+            self.by_hand.clipped(parameters, norm)
         keys = {id(p) for p in parameters[:1]}
         for strand in self.strands:
             if norm is not None and strand.scene is not None and keys & strand.keys:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import cast
 
@@ -31,8 +32,8 @@ class ByHand:
         self.updates = self.kept = 0
         """Updates by hand, and how many of them the next backward added its gradients to."""
         self.clips = self.clips_of_none = 0
-        """Clippings, and how many of them found no gradient, while the next backward left one."""
-        self._found_none = False
+        """Clippings, and how many of them found no gradient where the next backward left one."""
+        self._found_none: list[weakref.ref[Tensor]] = []
 
     def backward_begins(self, losses: Sequence[Tensor]) -> None:
         """Look whether the leaves have moved since the last one, and whether gradients were reset."""
@@ -55,15 +56,17 @@ class ByHand:
         """Remember the gradients that it has left."""
         if self._gradients is not None and self._looks <= LOOKS:
             self._gradients.backward_ends()
-            if self._found_none:
-                self._found_none = False
-                self.clips_of_none += any(bool(values.any()) for values in self._gradients.values())
+            clipped = [parameter() for parameter in self._found_none]
+            self._found_none = []
+            left = (p.grad for p in clipped if p is not None and p.grad is not None)
+            self.clips_of_none += any(bool(gradient.any()) for gradient in left)
 
-    def clipped(self, norm: Tensor) -> None:
-        """Gradients were clipped, which had this norm."""
+    def clipped(self, parameters: Sequence[Tensor], norm: Tensor) -> None:
+        """The gradients of these were clipped, which had this norm."""
         if self._looks <= LOOKS:
             self.clips += 1
-            self._found_none = not norm.item()
+            empty = () if norm.item() else parameters[:WITNESSES]
+            self._found_none = [weakref.ref(parameter) for parameter in empty]
 
     def close(self) -> None:
         """Let them go."""
