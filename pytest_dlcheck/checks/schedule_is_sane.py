@@ -34,11 +34,11 @@ class ScheduleIsSane(Check):
     end, as in a warm-up longer than what was watched, is inconclusive. Tenfold drops, restarts and a
     cosine that ends at zero are legal. It fails, too, where a scheduler that counts epochs is stepped
     per batch: a cosine that swings several times and is shorter than a pass, or as long as there are
-    epochs and no whole passes (else it is advice), or two tenfold drops within the first pass, or
-    within as many steps as there are epochs, in a tenth of all (one milestone is advice). And it fails
-    where a schedule as long as there were batches is stepped once per epoch, and where so the first
-    epochs, ``rest`` of the steps, have no rate at all. A warm-up that is far from its goal is advice,
-    and so is a length that may fit by chance: the loop was ended, or had a single epoch. A scheduler
+    epochs and no whole passes (else it is advice), or two tenfold drops within the first pass, or in
+    a tenth of all steps, if the last were late among the epochs (one is advice). And it fails where a
+    schedule as long as there were batches is stepped once per epoch, and where so the first epochs,
+    ``rest`` of the steps, have no rate at all. A warm-up that is far from its goal is advice, and so is
+    a length that may fit by chance: the loop was ended, or had a single epoch. A scheduler
     that sets the rate of an optimizer that another one has replaced fails too, and so does a
     ``LambdaLR`` under which the largest rate is the square of the optimizer's own. And so does a
     ``ReduceLROnPlateau`` that cuts the rate while what it is told improves: shares of the samples just

@@ -24,6 +24,8 @@ _MORE = 1.5
 _NEARLY_ALL = 0.9
 """Share of the steps (ratio) after the last milestone from which on it has come at the very beginning;
 chosen: drops are made for the second half of a training."""
+_LATE = 0.5
+"""Share of the epochs (ratio) from which on the last of their milestones comes, for the same reason."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,10 @@ def epochs_as_batches(trace: Trace) -> Fault | None:
 def milestones_of_epochs(trace: Trace) -> Iterator[str]:
     """Advice where the last milestone is one of the epochs, and comes among the first batches."""
     seen = _seen(trace)
-    if seen is not None and seen.name == "MultiStepLR" and _is_passed_early(seen):
+    if seen is None or seen.name != "MultiStepLR" or not _is_passed_early(seen):
+        return
+    rates = trace.series("learning_rate").values
+    if rates[seen.horizon] < max(rates[: seen.horizon]):
         yield (
             f"the last milestone, {seen.horizon}, comes in the first {seen.horizon / seen.steps:.0%} of "
             f"{seen.steps} steps: do milestones count the {seen.epochs} epochs, and it is stepped per "
@@ -116,9 +121,12 @@ def _spent_at_once(seen: _Stepped, rates: Sequence[float]) -> Fault | None:
 
 
 def _is_passed_early(seen: _Stepped) -> bool:
-    """Whether the horizon lies within as many steps as there are epochs, and nearly all follow."""
-    counts_epochs = 0 < seen.horizon <= (seen.epochs or 0)
-    return counts_epochs and seen.horizon <= (1 - _NEARLY_ALL) * seen.steps
+    """Whether the horizon lies late among the epochs, were it one of them, and nearly all steps follow.
+
+    A pass of one batch is a step, and counts the same.
+    """
+    counts_epochs = seen.length > 1 and _LATE * (seen.epochs or 0) <= seen.horizon <= (seen.epochs or 0)
+    return counts_epochs and seen.horizon > 0 and seen.horizon <= (1 - _NEARLY_ALL) * seen.steps
 
 
 def swinging(trace: Trace) -> Iterator[str]:

@@ -109,12 +109,12 @@ def long_warm_up_per_epoch():
     )
 
 
-def _drops(milestones, gamma=0.1, *, per_batch=True):
+def _drops(milestones, gamma=0.1, *, per_batch=True, batch_size=128):
     scheduled(
         lambda optimizer, _: lr_scheduler.MultiStepLR(optimizer, milestones, gamma),
         per_batch=per_batch,
         epochs=24,
-        batch_size=128,
+        batch_size=batch_size,
     )
 
 
@@ -139,6 +139,20 @@ def drops_of_epochs():
 def first_drops_of_many():
     """One early, as after a burn-in, and another in the second half."""
     _drops([12, 120])
+
+
+def early_drops_of_the_only_batch():
+    """A pass is a step: it is stepped per epoch."""
+    _drops([1, 2], batch_size=1024, per_batch=False)
+
+
+def early_drops_of_batches():
+    """Were they epochs, most of the training would follow as well."""
+    _drops([4, 8])
+
+
+def steps_up_to_the_rate():
+    _drops([8, 16], 3.0)
 
 
 @fault(neighbours.cosine_per_epoch, "schedule_is_sane", words=("per batch",))
@@ -255,6 +269,9 @@ def rate_of_a_part_of_an_epoch_named_before_each_step():
 QUIET = [
     drops_of_epochs,
     first_drops_of_many,
+    early_drops_of_the_only_batch,
+    early_drops_of_batches,
+    steps_up_to_the_rate,
     rate_of_an_epoch_that_is_named_at_its_start,
     rate_of_a_part_of_an_epoch_named_before_each_step,
     cycle_of_batches,
