@@ -155,7 +155,23 @@ def one_batch_asked_for_once():
     batches_asked_for_one_by_one(once=True)
 
 
+def all_asked_for_at_once():
+    """The loader has one batch, and only the held-out one has more."""
+    train, test = loaders()
+    x, y = next(iter(DataLoader(train.dataset, len(train.dataset), shuffle=True)))
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for step in range(16):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+        if step % 8 == 7:
+            evaluate(model, test)
+            model.train()
+
+
 QUIET = [
+    all_asked_for_at_once,
     two_kinds_of_tumours,
     in_the_order_of_the_file,
     one_task_after_another,

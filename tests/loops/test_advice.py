@@ -13,6 +13,7 @@ from . import (
     faults_of_order,
     faults_of_pairs,
     faults_of_rows,
+    faults_of_schedules,
     faults_of_teachers,
     faults_of_weighing,
     rarer,
@@ -38,6 +39,8 @@ SILENT = [
     *((loop, "every sample the same") for loop in faults_of_guessing.UNTOLD),
     *((loop, "the training began with") for loop in faults_of_late_copies.QUIET),
     *((loop, "reads each row") for loop in faults_of_rows.QUIET),
+    (faults_of_order.all_asked_for_at_once, "sees the same batch"),
+    (faults_of_schedules.steps_up_to_the_rate, "do milestones count"),
     *((loop, "steps in a row") for loop in faults_of_order.QUIET),
     *(
         (loop, words)

@@ -68,7 +68,7 @@ class Forwards(Ensemble):
                 self._first_calls.is_called(module)
                 if from_loader:
                     self.opens_a_window(strand, module, arguments)
-        if from_loader and not is_known:
+        if from_loader and not is_known and self.loading.length != 1:
             self.loading.given_to.add(module)
 
     def _is_evaluated(

@@ -46,7 +46,8 @@ class Loading:
         left_out: samples that this pass leaves out at its end, for want of a whole batch, of its
         samples: where it leaves out some.
         weighted: by which weights this pass draws its samples; empty where it does not.
-        given_to: the modules that were called on a fresh batch before anything was known to train them.
+        given_to: the modules that were called on one fresh batch of several before anything was known to
+            train them.
     """
 
     def __init__(self) -> None:
