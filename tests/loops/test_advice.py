@@ -17,6 +17,7 @@ from . import (
     faults_of_teachers,
     faults_of_weighing,
     rarer,
+    tutorials,
     unusual,
 )
 from .test_loops import watched
@@ -40,6 +41,7 @@ SILENT = [
     *((loop, "the training began with") for loop in faults_of_late_copies.QUIET),
     *((loop, "reads each row") for loop in faults_of_rows.QUIET),
     (faults_of_order.all_asked_for_at_once, "sees the same batch"),
+    (tutorials.results_and_targets_viewed_alike, "are the targets as"),
     (faults_of_schedules.steps_up_to_the_rate, "do milestones count"),
     *((loop, "steps in a row") for loop in faults_of_order.QUIET),
     *(

@@ -102,6 +102,18 @@ def noisy_view_with_a_wrong_number_of_columns():
             optimizer.step()
 
 
+def results_and_targets_viewed_alike():
+    """The model is called on whole samples, and what is compared is compared number by number."""
+    train, _ = loaders()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 64))
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(2):
+        for x, _y in train:
+            optimizer.zero_grad()
+            F.mse_loss(model(x).view(-1, 16), x.view(-1, 16)).backward()
+            optimizer.step()
+
+
 @fault(train_classifier, "modes_are_right", words=("eval()",))
 def test_accuracy_without_eval_and_no_grad():
     def test(model, loader):

@@ -202,10 +202,11 @@ class Targets:
             still: the targets that no gradients flow into.
         """
         loaded = self._has_loaded(inputs)
+        rows = {len(called) for called in inputs if called.dim()}
         return {
             "crossed": crossed(near),
             "cut": self._cut(inputs),
-            "cut_targets": self._cut(still),
+            "cut_targets": self._cut([each for each in still if each.dim() and len(each) in rows]),
             "cut_inside": cut_apart(near, still),
             "turned": turned(near, self._latest),
             "its_own": "z @ z.T" if is_its_own(near) else "",
