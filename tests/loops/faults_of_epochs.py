@@ -6,6 +6,7 @@ import copy
 
 import torch
 import torch.nn.functional as F
+from sklearn.model_selection import KFold
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -192,7 +193,80 @@ def stages_that_add_up():
         stages.append(stage)
 
 
+def students_of_answers_that_are_asked_for_once():
+    """Nothing is asked of a teacher while its student learns, and it is gone before the next one."""
+    images, labels = digits()
+    images, says = images[:600], F.one_hot(labels[:600], 10).float()
+    for _epoch in range(4):
+        student, optimizer = _begun()
+        _one_pass(student, optimizer, DataLoader(TensorDataset(images, says), 40, shuffle=True))
+        student.eval()
+        with torch.no_grad():
+            says = 0.5 * says + 0.5 * student(images).softmax(1)
+        _right(student)
+
+
+def labels_that_each_puts_right_for_the_next():
+    images, labels = digits()
+    images, labels = images[:600], labels[:600].clone()
+    labels[::7] = (labels[::7] + 1) % 10
+    parts = DataLoader(TensorDataset(images, labels), 40, shuffle=True)
+    for _epoch in range(4):
+        model, optimizer = _begun()
+        _one_pass(model, optimizer, parts)
+        with torch.no_grad():
+            share, says = model(images).softmax(1).max(1)
+        labels[share > 0.6] = says[share > 0.6]
+        _right(model)
+
+
+def stages_of_which_only_the_sum_is_kept():
+    rows, target = diabetes()
+    total = torch.zeros_like(target)
+    for _epoch in range(5):
+        stage = nn.Sequential(nn.Linear(10, 40), nn.Tanh(), nn.Linear(40, 1))
+        optimizer = torch.optim.Adam(stage.parameters(), lr=5e-3)
+        for part in torch.randperm(320).split(40):
+            optimizer.zero_grad()
+            F.mse_loss(stage(rows[part]), target[part] - total[part]).backward()
+            optimizer.step()
+        with torch.no_grad():
+            total += 0.5 * stage(rows)
+
+
+def folds_whose_epochs_are_counted_through():
+    """A counter for the log goes on from fold to fold, of one epoch each."""
+    images, labels = digits()
+    epoch, logged = 0, {}
+    for train, held_out in KFold(5, shuffle=True, random_state=0).split(images[:900]):
+        model, optimizer = _begun()
+        for _ in range(1):
+            epoch += 1
+            _one_pass(model, optimizer, DataLoader(TensorDataset(images[train], labels[train]), 40))
+            model.eval()
+            with torch.no_grad():
+                logged[epoch] = F.cross_entropy(model(images[held_out]), labels[held_out]).item()
+
+
+class Trial:
+    def __init__(self, wide):
+        self.wide = wide
+
+
+def trials_that_are_objects():
+    parts = _parts()
+    for epoch, trial in enumerate([Trial(0.1), Trial(0.3), Trial(0.5), Trial(0.7)]):
+        model, optimizer = _begun()
+        nn.init.uniform_(model.tell.weight, -trial.wide, trial.wide)
+        assert _right(_one_pass(model, optimizer, parts)) >= 0, epoch
+
+
 QUIET = (
+    students_of_answers_that_are_asked_for_once,
+    labels_that_each_puts_right_for_the_next,
+    stages_of_which_only_the_sum_is_kept,
+    folds_whose_epochs_are_counted_through,
+    trials_that_are_objects,
     seeds_of_one_epoch_each,
     seeds_whose_epochs_are_counted_through,
     members_that_are_kept,

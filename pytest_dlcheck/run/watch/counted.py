@@ -31,7 +31,8 @@ class Counted:
 
     Attributes:
         epochs: by the function, whose variable it is, and its name.
-        others: of what has a model of its own each, in the same way.
+        others: of what has a model of its own each, in the same way; where it is no number and no word,
+            which object it is.
     """
 
     epochs: dict[_Place, int] = field(default_factory=dict)
@@ -50,8 +51,8 @@ class Counted:
                 key = (depth, caller.f_code.co_name, name)
                 if type(value) is int and _EPOCH.fullmatch(apart(name)):
                     found.epochs[key] = value
-                elif type(value) in {int, str} and words_of(name) & _OTHERS:
-                    found.others[key] = value
+                elif words_of(name) & _OTHERS:
+                    found.others[key] = value if type(value) in {int, str} else id(value)
         return found
 
     def is_epoch_after(self, before: Counted) -> bool:

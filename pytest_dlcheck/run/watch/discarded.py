@@ -8,12 +8,14 @@ from __future__ import annotations
 import weakref
 from collections.abc import Hashable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from pytest_dlcheck.run.freshness import is_untrained
+from pytest_dlcheck.run.watch.batches.prints import weigh
+from pytest_dlcheck.run.watch.batches.seen import Seen, seen_of
 from pytest_dlcheck.run.watch.counted import Counted
 from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 from pytest_dlcheck.run.watch.models.following import Sample
@@ -29,6 +31,8 @@ NEXT = 2
 is gone only after the last was trained."""
 LOOKED_AT = 8
 """Weights looked at for all (count): a model is drawn as a whole."""
+ASKED = 32
+"""Calls without gradients (count) of which the samples are remembered: the first ones."""
 _RATES = ("lr", "initial_lr")
 
 
@@ -53,6 +57,24 @@ class Fate:
         self.is_asked = self.is_gone = False
         self.outlived = 0
         """Models that began to be trained while something of this one was left."""
+        self._answered: list[Seen] = []
+
+    def is_asked_about(self, arguments: Any) -> None:
+        """The model is called without gradients.
+
+        Args:
+            arguments: on what.
+        """
+        if len(self._answered) >= ASKED:
+            return
+        seen = seen_of(arguments, 0, 0, training=False, era=0, size=False)
+        if seen is not None:
+            weigh([seen.prints])
+            self._answered.append(seen)
+
+    def answered(self) -> set[float]:
+        """The samples that it was called on without gradients, by their numbers."""
+        return {value for seen in self._answered for value in seen.values()}
 
     def is_called(self, *, with_gradients: bool) -> None:
         """The model is called, or its weights are taken."""

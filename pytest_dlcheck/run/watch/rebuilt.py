@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_dlcheck.run.watch.batches.exposure import SAME
+from pytest_dlcheck.run.watch.batches.seen import FEW
 from pytest_dlcheck.run.watch.discarded import NEXT, are_alike
 from pytest_dlcheck.run.watch.models.following import Sample
 
@@ -57,14 +59,20 @@ def _goes_on(strand: Strand, last: Strand, first: Strand) -> bool:
     return (
         strand.fate.counted.is_epoch_after(last.fate.counted)
         and are_alike(strand, first)
+        and strand.exposure.is_on_the_samples_of(last.exposure, last.step, SAME)
         and _is_scheduled(strand.fate.rates, last.fate.rates)
         and is_another_draw(strand.fate.began, last.fate.began)
     )
 
 
 def _is_let_go(last: Strand, then: Strand, strands: Sequence[Strand], events: Sequence[int]) -> bool:
-    """Whether a model is gone, but for a variable's sake, and did not teach the next one."""
+    """Whether a model is gone, but for a variable's sake, and did not teach the next one.
+
+    What it says of its own training data may be what the next one learns: labels, or what is left.
+    """
     if strands.index(last) + NEXT < len(strands) and not last.fate.is_gone:
+        return False
+    if last.fate.is_open or len(last.fate.answered() & last.exposure.samples()) >= FEW:
         return False
     if not last.fate.outlived:
         return True

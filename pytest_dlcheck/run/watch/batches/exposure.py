@@ -297,12 +297,13 @@ class Exposure:
         mine, theirs = self.samples(), other.samples()
         return len(mine & theirs) >= SAME * max(len(mine), len(theirs), 1)
 
-    def is_on_the_samples_of(self, other: Exposure, steps: int) -> bool:
+    def is_on_the_samples_of(self, other: Exposure, steps: int, share: float = BY_CHANCE) -> bool:
         """Whether both trained once over the same samples, as far as seen.
 
         Args:
             other: of the other training.
             steps: that each of them took.
+            share: of what chance alone has in common, where both see all (ratio), that is enough.
         """
         if not (self._is_one_pass(steps) and other._is_one_pass(steps)):
             return False
@@ -310,7 +311,7 @@ class Exposure:
         if min(len(mine), len(theirs)) < FEW:
             return False
         whole = len(mine) / len(self._trained) * steps
-        return len(mine & theirs) >= BY_CHANCE * len(mine) * len(theirs) / whole
+        return len(mine & theirs) >= share * len(mine) * len(theirs) / whole
 
     def _is_one_pass(self, steps: int) -> bool:
         """Whether no sample came twice: by the passes over loaders, or because every step was seen."""

@@ -69,7 +69,7 @@ class Evaluations:
             if drifts and strand.scene is not None and strand.scene.model is module:
                 from_loader, cut = loading is not None, self._hand_cut[strand]
                 cut.called(arguments, phase.event, strand.step, from_loader=from_loader)
-            self._is_asked(strand, module)
+            self._is_asked(strand, module, arguments)
         if module.training:
             return
         shapes: Sequence[torch.Size] = ()
@@ -94,8 +94,10 @@ class Evaluations:
         since = self._frozen.setdefault(strand, strand.step)
         return strand.step > since and all(s.last_event <= strand.last_event for s in self._strands)
 
-    def _is_asked(self, strand: Strand, module: nn.Module) -> None:
-        """Remember the first call, the model's or a part's."""
+    def _is_asked(self, strand: Strand, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        """Remember the first call, the model's or a part's, and what the model is asked about."""
+        if strand.scene is not None and strand.scene.model is module:
+            strand.fate.is_asked_about(arguments)
         is_known = strand in self._asked and strand.fate.is_asked
         if strand.scene is not None and not is_known and strand.owns(module):
             self._asked.setdefault(strand, strand.step)
