@@ -34,7 +34,7 @@ class BatchesAreFresh(Check):
     advice too. The same batch, put together anew in every step of rows out of order in an array of five
     such, while nothing holds the rows or their numbers, is advice, and fails where a seed was heard, or
     where the step's own code makes a generator for what it calls a batch, means no few rows (few-shot,
-    subset, overfit), and the model is asked about as many others, without gradients. It fails where
+    subset, client), and the model is asked about as many others, without gradients. It fails where
     reading samples edits what the data set has stored of them, in two passes, and the second change
     begins where the first has ended. And it fails where a ``WeightedRandomSampler`` has fewer than a
     tenth as many weights as there are samples, and they differ: one per class, not per sample. Others

@@ -209,6 +209,44 @@ def a_batch_to_overfit_drawn_anew_in_each_step():
     _pictures(next_batch)
 
 
+def batches_of_clients_by_their_numbers():
+    """Each has the few rows that its number draws, and a model of its own."""
+    images, labels = digits()
+    known, later = images[:1400].flatten(1), images[1400:].flatten(1)
+    models = [mlp(64, 48, 10) for _ in range(3)]
+    optimizers = [torch.optim.SGD(model.parameters(), lr=0.1) for model in models]
+
+    def batch_of(client):
+        rows = np.random.default_rng(client).choice(len(known), SIZE, replace=False)
+        return known[rows], labels[rows]
+
+    for step in range(STEPS):
+        for client, (model, optimizer) in enumerate(zip(models, optimizers, strict=True)):
+            inputs, targets = batch_of(client)
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), targets).backward()
+            optimizer.step()
+            if step % 10 == 9:
+                with torch.no_grad():
+                    model(later)
+
+
+def a_batch_to_calibrate_on_drawn_anew_in_each_step():
+    def calibration_batch(known, truth):
+        rows = torch.randperm(len(known), generator=torch.Generator().manual_seed(4))[:SIZE]
+        return known[rows], truth[rows]
+
+    _pictures(calibration_batch)
+
+
+def all_that_a_budget_of_labels_allows_in_one_batch():
+    def full_batch(known, truth):
+        rows = np.random.default_rng(7).choice(len(known), SIZE, replace=False)
+        return known[rows], truth[rows]
+
+    _pictures(full_batch)
+
+
 def a_batch_of_those_that_a_rule_chooses_anew_in_each_step():
     def next_batch(known, truth):
         rows = known.flatten(1).std(1).argsort()[::30][:SIZE]
@@ -394,6 +432,9 @@ QUIET = [
     few_shots_drawn_anew_in_each_step,
     a_part_for_a_learning_curve_drawn_anew_in_each_step,
     a_batch_to_overfit_drawn_anew_in_each_step,
+    batches_of_clients_by_their_numbers,
+    a_batch_to_calibrate_on_drawn_anew_in_each_step,
+    all_that_a_budget_of_labels_allows_in_one_batch,
     a_batch_of_those_that_a_rule_chooses_anew_in_each_step,
     a_batch_drawn_anew_and_scored_on_itself,
     bytes_kept_and_scaled_in_each_step,

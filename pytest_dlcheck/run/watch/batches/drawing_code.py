@@ -25,10 +25,12 @@ _MEANT = frozenset(
     {
         *("few", "fewshot", "shot", "shots", "support", "subset", "subsample", "labeled", "labelled"),
         *("coreset", "overfit", "overfitting", "heart", "sanity", "debug", "tiny", "toy", "probe"),
-        *("memorize", "memorise", "anchor", "anchors"),
+        *("memorize", "memorise", "memorization", "memorisation", "anchor", "anchors", "full", "budget"),
+        *("calib", "calibration", "calibrate", "exemplar", "exemplars", "prototypes", "inducing"),
+        *("client", "clients", "silo", "site", "agent", "user", "member", "task"),
     }
 )
-"""Words beside which the same rows are meant, and"""
+"""Words beside which the same rows are meant, as of one client or task, and"""
 _STANDING = frozenset({"fixed", "same", "frozen", "one", "single"})
 """those of what is not to change, where a step names it so."""
 _NOT_THEIRS = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
