@@ -67,6 +67,11 @@ def is_trained_on(name: str) -> bool:
     return bool(words_of(name) & _TRAINED) and not _family(name)
 
 
+def may_be_sound(name: str) -> bool:
+    """Whether a name of held-out data may also say that nothing is wrong with them."""
+    return "valid" in _words(name)
+
+
 def measured(frame: FrameType | None, loader: str) -> dict[str, tuple[int, float]]:
     """Numbers, by their names, that may be measured on what a loader of this name gives.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from pytest_dlcheck.run.samples import is_plain
 from pytest_dlcheck.run.tree import first_tensor
 from pytest_dlcheck.run.watch.batches.loading import Loading
-from pytest_dlcheck.run.watch.batches.names import called, is_held_out, is_trained_on
+from pytest_dlcheck.run.watch.batches.names import called, is_held_out, is_trained_on, may_be_sound
 from pytest_dlcheck.run.watch.batches.seen import FEW, Seen, among
 from pytest_dlcheck.trace import Scalar
 
@@ -58,6 +58,8 @@ def held_out_overlap(trained: Sequence[Seen], evaluated: Sequence[Seen]) -> dict
     others = [seen for seen in evaluated if not is_held_out(seen.part)]
     if not held or not others or not all(is_trained_on(seen.part) for seen in others):
         return NONE
+    if _may_be_rows_that_are_valid(held, others):
+        return NONE
     if not _are_measured(evaluated):
         return NONE
     began: dict[float, int] = {}
@@ -77,6 +79,14 @@ def held_out_overlap(trained: Sequence[Seen], evaluated: Sequence[Seen]) -> dict
         "held_cleanest": min(shares, default=0.0),
         "held_trained": among(began, held),
     }
+
+
+def _may_be_rows_that_are_valid(held: Sequence[Seen], others: Sequence[Seen]) -> bool:
+    """Whether a part of the training data is called valid: nothing may be wrong with it."""
+    if not all(may_be_sound(seen.part) for seen in held):
+        return False
+    known = {value for seen in others for value in seen.values()}
+    return any(value in known for seen in held for value in seen.values())
 
 
 def _are_measured(evaluated: Sequence[Seen]) -> bool:
