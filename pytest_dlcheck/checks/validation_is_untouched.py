@@ -23,23 +23,23 @@ class ValidationIsUntouched(Check):
     **Why it matters.** A score on what was trained on says nothing of new data, and looks excellent.
 
     **How it decides.** On a watched loop. An evaluation is a call of the trained model in eval mode
-    without gradients. Samples are told apart by a number made of 64 of their values, on sampled batches.
-    It fails where in every late evaluation ``used`` of the samples had been trained on before, while
-    they are only a part of what is trained on (between ``used`` and ``all_of_it``: a training set may be
-    scored beside); where all is scored, by variables that are called training and held-out data, and
-    ``all_of_it`` of the latter always was trained on, with its targets; and where rows had been but for
-    a slope and an offset of each column. It fails where steps in eval mode come in ``rows`` rows between
-    steps in train mode, each on a new pass over other data (without a loader, on other data that come
-    again). In train mode it fails where a loader whose variable is named as held out is not shuffled and
-    is only trained on, with its labels and in turns with a shuffled one, while a variable of a loss or
-    score has that name too, and changes; else it is advice. It fails where ``folds`` validation sets
-    were training sets before, of the same model, and earlier ones are trained on; where the optimizer
-    steps between ``inside`` or more neighbouring batches of one validation; and where whole evaluations
-    each leave out another hundredth of a shuffled loader that is named as held out, if losses only
-    compare what loaders give for each sample, and samples need no others. Advice: other truncated
-    evaluations, only training data scored, validation with gradients on, inputs ten times as large as
-    any in training, or a tenth, and labels of whose classes a whole pass of training has none, in most
-    of a validation.
+    without gradients. Samples are told apart by a number made of 64 of their values, on sampled
+    batches. It fails where in every late evaluation ``used`` of the samples had been trained on before,
+    while they are only a part of what is trained on (between ``used`` and ``all_of_it``: a training set
+    may be scored beside); where all is scored, by variables that are called training and held-out data,
+    and ``all_of_it`` of the latter always was trained on, with its targets; and where rows had been but
+    for a slope and an offset of each column; not where some samples have no label. It fails where steps
+    in eval mode come in ``rows`` rows between steps in train mode, each on a new pass over other data
+    (without a loader, on other data that come again). In train mode it fails where a loader whose
+    variable is named as held out is not shuffled and is only trained on, with its labels and in turns
+    with a shuffled one, while a variable of a loss or score has that name too, and changes; else it is
+    advice. It fails where ``folds`` validation sets were training sets before, of the same model, and
+    earlier ones are trained on; where the optimizer steps between ``inside`` or more neighbouring
+    batches of one validation; and where whole evaluations each leave out another hundredth of a
+    shuffled loader that is named as held out, if losses only compare what loaders give for each sample,
+    and samples need no others. Advice: other truncated evaluations, only training data scored,
+    validation with gradients on, inputs ten times as large as any in training, or a tenth, and labels
+    of whose classes a whole pass of training has none, in most of a validation.
 
     **What it cannot see.** Samples that are augmented, or that repeat too often to be told apart;
     overlap of which no sampled batch holds anything; models that are not called as a whole.
@@ -102,7 +102,7 @@ class ValidationIsUntouched(Check):
             return self.inconclusive(few, advice=advice)
         own = row.integer("trained_and_evaluated") / max(1, row.integer("trained"))
         touched = hits >= self.samples and share >= max(self.used, row.number("dirtiest") / 2)
-        if touched and self.used <= own < self.all_of_it:
+        if touched and self.used <= own < self.all_of_it and not faults.is_of_some_labels(trace):
             return self.failed_by(faults.trained_before(row, self.used), advice=advice)
         fault = faults.trained_unnoticed(trace, self.samples, self.used, self.all_of_it)
         if fault := fault or (None if touched else leaves_out_others(trace)):

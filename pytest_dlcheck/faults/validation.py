@@ -99,6 +99,12 @@ def is_of_some_rows(trace: Trace) -> bool:
     return 2 * losses.integer("partly") > losses.integer("looked")
 
 
+def is_of_some_labels(trace: Trace) -> bool:
+    """Whether most batches hold samples without a label: it may be trained on held-out ones so."""
+    losses = trace.row("comparisons")
+    return 2 * losses.integer("unlabelled") > losses.integer("looked")
+
+
 def held_out_by_name(trace: Trace, several: int, bound: float, whole: float) -> Fault | None:
     """What the loop calls held out was trained on, with its targets; None where that is not known.
 
@@ -113,7 +119,8 @@ def held_out_by_name(trace: Trace, several: int, bound: float, whole: float) -> 
     """
     row, losses, name = trace.row("exposure"), trace.row("comparisons"), ""
     is_taught = 2 * losses.integer("labelled") > losses.integer("looked")
-    if is_taught and not is_of_some_rows(trace) and trace.row("loop").integer("strands") == 1:
+    is_of_all = not (is_of_some_rows(trace) or is_of_some_labels(trace))
+    if is_taught and is_of_all and trace.row("loop").integer("strands") == 1:
         name = row.text("held_out")
     count, share = row.integer("held_samples"), row.number("held_cleanest")
     are_told_apart = count >= several and row.integer("held_distinct") >= whole * count
@@ -207,6 +214,12 @@ def validation_advice(trace: Trace) -> Iterator[str]:
         yield (
             f"training and validation samples change places from step {_first(row)} on, and the model "
             "goes on: if these are folds, they share one model"
+        )
+    hits, count = row.integer("evaluated_after_training"), row.integer("evaluated")
+    if hits and is_of_some_labels(trace):
+        yield (
+            f"{hits} of {count} evaluated samples had been trained on before, in batches where some "
+            "have no label: unless these are the ones without, as in transductive work, split first"
         )
     windows = [p for p in trace.rows("phases") if p.flag("with_gradients") and p.flag("inside")]
     if windows:

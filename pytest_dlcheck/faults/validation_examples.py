@@ -19,7 +19,7 @@ def facts_of(turns: Scalar = 0, **found: Scalar) -> dict[str, Row]:
     taken = dict.fromkeys(("trained", "passes", "turns", "compared"), turns)
     return {
         "loop": Row(steps=100, strands=1),
-        "comparisons": Row(looked=24, each=23, labelled=found.pop("labelled", 0)),
+        "comparisons": Row(looked=24, each=23, unlabelled=0, labelled=found.pop("labelled", 0)),
         "exposure": Row({**row, **seen, **found}),
         "held_out_turns": Row(taken, name="v", measure="v"),
     }

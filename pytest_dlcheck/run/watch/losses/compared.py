@@ -19,7 +19,7 @@ _COUNTED = ("looked", "aligned", "misaligned", "moving", "undivided", "paired", 
 _TOLD = (
     *("crossed", "cut", "cut_inside", "cut_targets", "turned", "its_own", "given", "padding"),
     *("masked", "advantage", "unlikelier", "carried", "weightless", "partly", "one_sample", "joined"),
-    *("masked_late", "punished", "labelled", "each"),
+    *("masked_late", "punished", "labelled", "each", "unlabelled"),
 )
 
 
@@ -51,10 +51,10 @@ class Compared:
             such by what the loop calls earned; ``carried``, of a state from the batch before;
             ``one_sample``, of a batch that is one sample, many times, while its targets differ;
             ``labelled``, of targets that a loader gave beside the inputs, and that are fewer numbers
-            than these; ``weightless``, where a term is multiplied by zero; ``joined``, where several
-            terms are added; ``each``, of targets that a loader gave, for each row of the inputs, where a
-            loss compares nothing else; and ``partly``, of targets for some rows of the inputs only, as
-            of the nodes of a graph.
+            than these; ``unlabelled``, where some samples have no label; ``weightless``, where a term is
+            multiplied by zero; ``joined``, where several terms are added; ``each``, of targets that a
+            loader gave, for each row of the inputs, where a loss compares nothing else; and ``partly``,
+            of targets for some rows of the inputs only, as of the nodes of a graph.
         partners: which of its targets stands beside which input, where that is told.
         guess: what its scores and labels say beside guessing, where it has such.
         maps: images and their masks, where it has such.

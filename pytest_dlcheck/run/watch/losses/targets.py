@@ -46,6 +46,7 @@ from pytest_dlcheck.run.watch.losses.policies import Policies
 from pytest_dlcheck.run.watch.losses.same_rows import SameRows
 from pytest_dlcheck.run.watch.losses.terms import of_terms
 from pytest_dlcheck.run.watch.losses.undivided import undivided
+from pytest_dlcheck.run.watch.losses.unlabelled import unlabelled
 from pytest_dlcheck.run.watch.losses.written import Written, weightless, written
 from pytest_dlcheck.run.watch.models.answers import Answers
 from pytest_dlcheck.run.watch.models.once import Once
@@ -221,6 +222,7 @@ class Targets:
             "one_sample": self._same.told(self._model(), inputs, further, still, loaded=loaded),
             "joined": "more than one term" if joined(near.root) else "",
             "labelled": self._labelled(inputs, still),
+            "unlabelled": unlabelled(self._latest, still),
             "weightless": "0" if weightless(near.root) else "",
             "each": self._told_apart(near, inputs),
         }
