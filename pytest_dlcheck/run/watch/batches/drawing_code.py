@@ -1,24 +1,15 @@
 """Whether a loop's own code makes a random generator in every step, for what it calls a batch.
 
-Read from the bytecode of the loop that goes on, and of its own functions that are named there. Nothing
-is run, and nothing judged.
+Read from its bytecode; no judgement.
 """
 
 from __future__ import annotations
 
-import dis
-import sysconfig
-from collections.abc import Iterable, Iterator, Mapping
-from types import CodeType, FrameType, FunctionType, MethodType
-from typing import Any
+from types import FrameType
 
-from pytest_dlcheck.run.bytecode import codes_of
-from pytest_dlcheck.run.frames import callers, variables, words_of
+from pytest_dlcheck.run.frames import words_of
+from pytest_dlcheck.run.watch.batches.step_code import named_in_a_step
 
-FRAMES = 4
-"""Functions around the call of the model in which the loop is looked for."""
-DEEP = 2
-"""Functions that are followed, one called by the other."""
 _MAKERS = frozenset({"RandomState", "default_rng", "Generator", "Random"})
 _BATCHES = frozenset({"batch", "batches", "minibatch", "bs"})
 _MEANT = frozenset(
@@ -33,7 +24,6 @@ _MEANT = frozenset(
 """Words beside which the same rows are meant, as of one client or task, and"""
 _STANDING = frozenset({"fixed", "same", "frozen", "one", "single"})
 """those of what is not to change, where a step names it so."""
-_NOT_THEIRS = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
 
 
 def draws_by_a_new_generator(frame: FrameType | None) -> bool:
@@ -42,64 +32,7 @@ def draws_by_a_new_generator(frame: FrameType | None) -> bool:
     Args:
         frame: of the innermost function of the loop's own that runs.
     """
-    makes, words, around = False, set[str](), frozenset[str]()
-    for each in callers(frame, FRAMES):
-        names, is_the_loop = _named_in_a_step(each)
-        for found in (names, *_of_functions(names, each)):
-            makes |= not _MAKERS.isdisjoint(found)
-            words.update(*map(words_of, found))
-        around |= words_of(each.f_code.co_name)
-        if is_the_loop:
-            is_a_batch = not words.isdisjoint(_BATCHES) and words.isdisjoint(_MEANT | _STANDING)
-            return makes and is_a_batch and around.isdisjoint(_MEANT)
-    return False
-
-
-def _named_in_a_step(frame: FrameType) -> tuple[set[str], bool]:
-    """The names, and the words, within the innermost loop that goes on, and whether there is one."""
-    lines, now = list(dis.get_instructions(frame.f_code)), frame.f_lasti
-    ends: dict[int, int] = {}
-    for line in lines:
-        if "JUMP" in line.opname and isinstance(line.argval, int) and line.argval < line.offset:
-            ends[line.argval] = line.offset
-    loops = [(begin, end) for begin, end in ends.items() if begin <= now <= end]
-    begin, end = min(loops, key=lambda loop: loop[1] - loop[0], default=(0, lines[-1].offset))
-    return _names(line for line in lines if begin <= line.offset <= end), bool(loops)
-
-
-def _of_functions(names: set[str], frame: FrameType) -> Iterator[set[str]]:
-    """The names within functions of these names, and of those that these call."""
-    known = {**frame.f_globals, **variables(frame)}
-    waiting = [(function, 1) for function in _functions(names, known)]
-    seen: set[CodeType] = set()
-    while waiting:
-        function, depth = waiting.pop()
-        if function.__code__ in seen:
-            continue
-        seen.add(function.__code__)
-        lines = (line for code in codes_of(function.__code__) for line in dis.get_instructions(code))
-        found = {function.__name__, *_names(lines)}
-        yield found
-        if depth < DEEP:
-            waiting += [(each, depth + 1) for each in _functions(found, function.__globals__)]
-
-
-def _functions(names: set[str], known: Mapping[str, Any]) -> Iterator[FunctionType]:
-    """The loop's own functions of these names, and methods of what has these names."""
-    values = [known[name] for name in names if name in known]
-    for value in values:
-        function = value.__func__ if type(value) is MethodType else value
-        if type(function) is FunctionType:
-            found = [function]
-        else:
-            held = (kind.__dict__.get(name) for kind in type(value).__mro__ for name in names)
-            found = [each for each in held if type(each) is FunctionType]
-        yield from (each for each in found if not each.__code__.co_filename.startswith(_NOT_THEIRS))
-
-
-def _names(lines: Iterable[dis.Instruction]) -> set[str]:
-    found = set[str]()
-    for line in lines:
-        given = line.argval if isinstance(line.argval, tuple) else (line.argval,)
-        found.update(each for each in given if isinstance(each, str) and line.opname != "COMPARE_OP")
-    return found
+    names, around = named_in_a_step(frame)
+    words = frozenset[str]().union(*map(words_of, names))
+    is_a_batch = not words.isdisjoint(_BATCHES) and words.isdisjoint(_MEANT | _STANDING)
+    return not names.isdisjoint(_MAKERS) and is_a_batch and around.isdisjoint(_MEANT)
