@@ -37,9 +37,10 @@ class ValidationIsUntouched(Check):
     earlier ones are trained on; where the optimizer steps between ``inside`` or more neighbouring
     batches of one validation; and where whole evaluations each leave out another hundredth of a
     shuffled loader that is named as held out, if losses only compare what loaders give for each sample,
-    and samples need no others. Advice: other truncated evaluations, only training data scored,
-    validation with gradients on, inputs ten times as large as any in training, or a tenth, and labels
-    of whose classes a whole pass of training has none, in most of a validation.
+    and samples need no others, nor are scored together, as by a correlation. Advice: other truncated
+    evaluations, only training data scored, validation with gradients on, inputs ten times as large as
+    any in training, or a tenth, and labels of whose classes a whole pass of training has none, in most
+    of a validation.
 
     **What it cannot see.** Samples that are augmented, or that repeat too often to be told apart;
     overlap of which no sampled batch holds anything; models that are not called as a whole.

@@ -218,7 +218,46 @@ def classes_that_lie_apart_within_a_batch():
     _classify(model=mlp(30, 32, 8), compare=compare, validate=validate, **TRAINING)
 
 
+def classes_whose_samples_find_each_other():
+    """Trained sample by sample, scored by whose neighbour in the batch is of its class."""
+    images, labels = digits()
+    train_loader = DataLoader(TensorDataset(images[:1200].flatten(1), labels[:1200]), 64, **TRAINING)
+    val_loader = DataLoader(TensorDataset(images[1200:].flatten(1), labels[1200:]), 128, **TRAINING)
+    model, head = mlp(64, 48, 16), nn.Linear(16, 10)
+    optimizer = torch.optim.Adam([*model.parameters(), *head.parameters()], lr=2e-3)
+    for _ in range(3):
+        model.train()
+        for x, y in train_loader:
+            optimizer.zero_grad()
+            F.cross_entropy(head(model(x)), y).backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            for x, y in val_loader:
+                places = F.normalize(model(x), dim=1)
+                near = (places @ places.T).fill_diagonal_(-1).argmax(1)
+                (y[near] == y).float().mean().item()
+
+
+def _follows(one, other):
+    return torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1].item()
+
+
+def regression_scored_by_what_goes_together():
+    """Of a few samples no correlation can be told."""
+
+    class Correlated(Regression):
+        def score(self):
+            self.model.eval()
+            with torch.no_grad():
+                return [_follows(self.model(rows), target) for rows, target in self.valid_dl]
+
+    Correlated(**TRAINING).fit()
+
+
 QUIET = [
+    classes_whose_samples_find_each_other,
+    regression_scored_by_what_goes_together,
     states_for_so_many_samples,
     a_random_batch_to_look_at_meanwhile,
     a_few_random_batches_to_look_at_meanwhile,

@@ -11,6 +11,7 @@ from torch.utils.data import BatchSampler
 
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.batches.names import held_out_name
+from pytest_dlcheck.run.watch.batches.scoring_code import scores_together
 from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 
 SOURCES = 16
@@ -23,7 +24,7 @@ class _Source:
 
     Attributes:
         data: which it is, while it lives.
-        name: what the loop calls its loader, if that is held out.
+        name: what the loop calls its loader, if that is held out and scored sample by sample.
         left: samples that a pass leaves out, and
         of: how many there are.
         passes: whole ones.
@@ -91,7 +92,8 @@ class CutShort:
             reference = weakref.ref(data)
         except TypeError:  # as to a list
             return None
-        name = held_out_name(frame_of_the_loop(), batches)
+        frame = frame_of_the_loop()
+        name = "" if scores_together(frame) else held_out_name(frame, batches)
         found = _Source(reference, name, loading.left_out, loading.samples)
         self._found[loading.source] = found
         return found
