@@ -69,7 +69,7 @@ def is_trained_on(name: str) -> bool:
 
 def may_be_sound(name: str) -> bool:
     """Whether a name of held-out data may also say that nothing is wrong with them."""
-    return "valid" in _words(name)
+    return "valid" in words_of(name)
 
 
 def measured(frame: FrameType | None, loader: str) -> dict[str, tuple[int, float]]:
