@@ -6,7 +6,6 @@ ADVISED = {
     "inverted_digits",
     "iris_mlp",
     "mixer_digits",
-    "rows_as_sequence",
 }
 """Told as advice, by name."""
 UNFOUND = {

@@ -16,9 +16,9 @@ from .common import (
     seed_all,
     words,
 )
-from .faults_gan_rl import ActorCritic, Rooms, daily_profiles, discriminator, generator, profile_error
-from .faults_sensing import backbone
-from .faults_signals import ecg_cnn
+from .faults_2 import ActorCritic, Rooms, daily_profiles, discriminator, generator, profile_error
+from .faults_3 import backbone
+from .faults_4 import ecg_cnn
 
 
 def critic_twice_per_generator() -> None:
