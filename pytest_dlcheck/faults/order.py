@@ -15,8 +15,6 @@ _AGAINST = 0.5
 """Share of a network's own backward passes (ratio) that point against what another's loss has left,
 where that is not meant: 24 to 32 of 32 in generators of six kinds; 5 to 11 of 32 where a gradient is
 reversed on purpose, beside the task's own."""
-_HUNDREDTH = 0.01
-"""Share of the data (ratio) that an epoch may leave out; chosen, as for evaluations."""
 
 
 def zero_steps(trace: Trace) -> int:
@@ -199,16 +197,9 @@ def scheduler_first(trace: Trace, several: int) -> Fault | None:
 
 
 def remainder_dropped(row: Row, several: int, some: float) -> Fault | None:
-    """The last micro-batches of an epoch are propagated back and thrown away.
-
-    Args:
-        row: of the loop.
-        several: rows of them that are no accident.
-        some: share of all backward passes that steps may skip, where they need not be a pass's last.
-    """
+    """The last micro-batches of an epoch are propagated back and thrown away."""
     windows, lost = row.integer("discarded"), row.integer("discarded_backwards")
     share = lost / max(1, lost + row.integer("looked_backwards"))
-    some = _HUNDREDTH if _is_the_rest(row) else some
     if not accumulates(row) or windows < several or share < some:
         return None
     return Fault(
@@ -268,8 +259,9 @@ def order_advice(trace: Trace, late: int) -> Iterator[str]:
             f"{count} micro-batches add up undivided: the step is {count} times that of their mean; "
             f"divide the loss by {count}, unless the learning rate allows for it"
         )
-    if accumulates(row) and row.integer("discarded_backwards"):
-        yield f"{row.integer('discarded_backwards')} backward passes were reset before any step"
+    if accumulates(row) and (count := row.integer("discarded_backwards")):
+        last = ", the remainder of each pass over the loader" if _is_the_rest(row) else ""
+        yield f"{count} backward passes were reset before any step{last}"
     if row.flag("all_waste"):
         yield (
             "each optimizer's backward also reaches what the other steps, for nothing: detach the "

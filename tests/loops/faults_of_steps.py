@@ -111,7 +111,7 @@ def accumulation_with_a_short_last_step():
     _accumulated(flush=True)
 
 
-@fault(accumulation_with_a_short_last_step, "steps_are_in_order", words=("remainder",))
+@fault(accumulation_with_a_short_last_step, "steps_are_in_order", words=("the remainder",), advice=True)
 def the_last_batch_of_many_is_dropped():
     _accumulated(flush=False)
 

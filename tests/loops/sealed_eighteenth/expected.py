@@ -5,6 +5,7 @@ ADVISED = {
     "clipped_forecast",
     "meter_digit_denoiser",
     "small_memory_training",
+    "leftover_micro_batches",
 }
 """Told as advice, by name."""
 UNFOUND = {
