@@ -191,7 +191,7 @@ def test_clippings_that_find_no_gradient_yet_are_counted(*, early, scale):
     weight, by_hand = torch.ones(3, requires_grad=True), ByHand(Leaves())
 
     def clip():
-        by_hand.clipped(nn.utils.clip_grad_norm_(weight, 1.0))
+        by_hand.clipped([weight], nn.utils.clip_grad_norm_(weight, 1.0))
 
     for _ in range(5):
         weight.grad = None
