@@ -37,6 +37,26 @@ def test_a_scripted_model_is_trained():
     assert steps_of(model, lambda: model(torch.randn(3, 8)).mean()) == 6
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated")
+@pytest.mark.parametrize("steps", [1, 60])
+def test_a_model_is_scripted_while_it_is_heard(steps):
+    model, calls = nn.Sequential(nn.Linear(8, 4), torch.jit.script(nn.Linear(4, 2))), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch():
+        for _ in range(steps):
+            optimizer.zero_grad()
+            model(torch.randn(3, 8)).mean().backward()
+            optimizer.step()
+        model.register_forward_pre_hook(lambda *_: calls.append(1))
+        heard = list(model._forward_pre_hooks.values())  # noqa: SLF001  there is no public way to them
+        with pytest.raises((NotImplementedError, RuntimeError, OSError)):
+            torch.jit.script(model)  # a hook of the user's that cannot be compiled is torch's to refuse
+        assert list(model._forward_pre_hooks.values()) == heard  # noqa: SLF001  as above
+        model._forward_pre_hooks.popitem()  # noqa: SLF001  as above
+        assert torch.equal(torch.jit.script(model)(torch.ones(1, 8)), model(torch.ones(1, 8)))
+    assert not model._forward_pre_hooks  # noqa: SLF001  as above
+
+
 def steps_of(model, loss_of):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with watch() as run:
