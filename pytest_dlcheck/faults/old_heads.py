@@ -48,7 +48,15 @@ _REMEDY = (
 
 def _is_sure(row: Row) -> bool:
     now, before = row.number("from_now"), row.number("from_before")
-    return row.integer("samples") > 0 and now >= _bound(row) and now >= FARTHER * before
+    if not row.integer("samples") or _is_adapted(row):
+        return False
+    return now >= _bound(row) and now >= FARTHER * before
+
+
+def _is_adapted(row: Row) -> bool:
+    """Whether it is also evaluated on what the statistics have been moved to on purpose."""
+    before, now = row.number("best_from_before"), row.number("best_from_now")
+    return before >= APART and before >= FARTHER * now
 
 
 def _bound(row: Row) -> float:

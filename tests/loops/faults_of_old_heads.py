@@ -83,6 +83,9 @@ def two_laboratories(*, arrange=lambda model: None, asked="model", change=other_
             score(lambda x: readout(old.body(x)).squeeze(1), rows, target)
         if asked == "readout on theirs":
             score(lambda x: readout(old.body(x)).squeeze(1), theirs, target)
+        if asked == "readout on both":
+            score(lambda x: readout(old.body(x)).squeeze(1), theirs, target)
+            score(lambda x: readout(old.body(x)).squeeze(1), rows, target)
         if asked == "restored":
             old.load_state_dict(state)
             score(old.eval(), rows, target)
@@ -134,6 +137,11 @@ def only_the_new_readout_is_asked():
 @fault(both_are_asked_of_a_body_in_eval_mode, "frozen_stay_frozen", words=ADVISED, advice=True)
 def statistics_are_adapted_to_what_the_old_readout_is_asked():
     two_laboratories(asked="readout on theirs")
+
+
+@fault(both_are_asked_of_a_body_in_eval_mode, "frozen_stay_frozen", words=ADVISED, advice=True)
+def statistics_are_adapted_and_what_is_forgotten_is_measured_too():
+    two_laboratories(asked="readout on both")
 
 
 @fault(both_are_asked_of_a_body_in_eval_mode, "frozen_stay_frozen", words=ADVISED, advice=True)
@@ -203,6 +211,7 @@ QUIET = [
     readout_is_asked_of_a_body_in_eval_mode,
     only_the_new_readout_is_asked,
     statistics_are_adapted_to_what_the_old_readout_is_asked,
+    statistics_are_adapted_and_what_is_forgotten_is_measured_too,
     second_readout_on_the_same_rows,
     statistics_are_put_back_for_the_old_model,
     copy_is_asked_that_was_taken_before,

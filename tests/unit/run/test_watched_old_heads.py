@@ -104,3 +104,14 @@ def test_more_is_asked_where_batches_are_so_small_that_they_move_statistics_them
     assert old_heads(trace(8)) is not None
     assert old_heads(trace(2)) is None
     assert old_heads(trace(0)) is None
+
+
+def test_a_head_is_let_be_that_is_also_evaluated_on_what_the_statistics_have_moved_to():
+    def evaluate(body, old, new, rows):
+        old(body(3 * rows + 2))
+        old(body(rows))
+
+    (row,) = told(evaluate)
+    assert row.number("from_now") > 3 * row.number("from_before")
+    assert row.number("best_from_before") > 3 * row.number("best_from_now")
+    assert old_heads(example_trace(old_heads=row)) is None

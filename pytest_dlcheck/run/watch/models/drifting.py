@@ -9,7 +9,7 @@ import math
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -29,6 +29,8 @@ STEPS = 16
 layers may be left out at random; as many move statistics 80% of their way at torch's momentum of 0.1."""
 RESULTS = 8
 """Results (count) of what holds such a normalisation that are remembered: those of one call."""
+DISTANCES = ("from_before", "from_now", "best_from_before", "best_from_now")
+"""Of what a head is evaluated on most, and of what fits the statistics of now best."""
 
 _Result = tuple[weakref.ref[nn.Module], StorageWeakRef, Given | None]
 """Who has given it, in which memory, and of what."""
@@ -138,12 +140,15 @@ class Drift:
         if any(p.requires_grad and id(p) in self.held for p in holder.parameters()):
             return
         known = self._found.get(id(head))
-        if given is None or (known is not None and known.samples > given.samples):
+        if given is None:
             return
         norm, mean, variance = self._before[id(given.norm)]
         steps, names = self.strand.step - self._began, (self._names[id(head)], self._norms[id(norm)])
         if (told := given.against((mean, variance), statistics_of(norm))) is not None:
-            self._found[id(head)] = _Found(*names, steps, given.samples, told)
+            best = told if known is None else _better(told, known.best)
+            if known is None or known.samples <= given.samples:
+                known = _Found(*names, steps, given.samples, told, best)
+            self._found[id(head)] = replace(known, best=best)
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -164,8 +169,9 @@ class Drift:
     def rows(self) -> Iterator[Row]:
         """A row per head."""
         for found in self._found.values():
-            told = [each if math.isfinite(each) else 0.0 for each in found.told.tolist()]
-            away = dict(zip(("from_before", "from_now"), told, strict=True))
+            distances = (*found.told.tolist(), *found.best.tolist())
+            told = [each if math.isfinite(each) else 0.0 for each in distances]
+            away = dict(zip(DISTANCES, told, strict=True))
             yield Row(name=found.name, norm=found.norm, steps=found.steps, samples=self._samples, **away)
 
 
@@ -176,6 +182,15 @@ class _Found:
     steps: int
     samples: int
     told: Tensor
+    best: Tensor
+    """Where the statistics of now have gained most on those of before."""
+
+
+def _better(one: Tensor, other: Tensor) -> Tensor:
+    """Where the statistics of now have gained more, without waiting for the device."""
+    if one.device != other.device:
+        return one
+    return torch.where(one[0] - one[1] > other[0] - other[1], one, other)
 
 
 def _title(head: nn.Module, name: str) -> str:
