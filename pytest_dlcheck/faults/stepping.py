@@ -125,8 +125,9 @@ def _is_passed_early(seen: _Stepped) -> bool:
 
     A pass of one batch is a step, and counts the same.
     """
-    counts_epochs = seen.length > 1 and _LATE * (seen.epochs or 0) <= seen.horizon <= (seen.epochs or 0)
-    return counts_epochs and seen.horizon > 0 and seen.horizon <= (1 - _NEARLY_ALL) * seen.steps
+    epochs = seen.epochs or 0
+    counts_epochs = seen.length > 1 and seen.horizon > 0 and _LATE * epochs <= seen.horizon <= epochs
+    return counts_epochs and seen.horizon <= (1 - _NEARLY_ALL) * seen.steps
 
 
 def swinging(trace: Trace) -> Iterator[str]:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from types import FrameType
 
-from pytest_dlcheck.run.frames import words_of
-from pytest_dlcheck.run.watch.batches.step_code import named_in_a_step
+from pytest_dlcheck.run.watch.batches.step_code import named_in_a_step, words_in
 
 _MAKERS = frozenset({"RandomState", "default_rng", "Generator", "Random"})
 _BATCHES = frozenset({"batch", "batches", "minibatch", "bs"})
@@ -33,6 +32,6 @@ def draws_by_a_new_generator(frame: FrameType | None) -> bool:
         frame: of the innermost function of the loop's own that runs.
     """
     names, around = named_in_a_step(frame)
-    words = frozenset[str]().union(*map(words_of, names))
+    words = words_in(names)
     is_a_batch = not words.isdisjoint(_BATCHES) and words.isdisjoint(_MEANT | _STANDING)
     return not names.isdisjoint(_MAKERS) and is_a_batch and around.isdisjoint(_MEANT)

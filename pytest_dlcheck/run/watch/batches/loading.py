@@ -90,7 +90,7 @@ class Loading:
 
     def is_read_by(self, value: object) -> bool:
         """Whether this is the loader that is read now."""
-        iterator = None if self._last is None else self._last()
+        iterator = self.reading
         return iterator is not None and reads_by(value, getattr(iterator, "_index_sampler", None))
 
     def backward_ends(self) -> None:

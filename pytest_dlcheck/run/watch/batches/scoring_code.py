@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from types import FrameType
 
-from pytest_dlcheck.run.frames import words_of
-from pytest_dlcheck.run.watch.batches.step_code import PRODUCT, named_in_a_step
+from pytest_dlcheck.run.watch.batches.step_code import PRODUCT, named_in_a_step, words_in
 
 _TOGETHER = frozenset(
     {
@@ -29,4 +28,4 @@ def scores_together(frame: FrameType | None) -> bool:
         frame: of the innermost function of the loop's own that runs.
     """
     names, _ = named_in_a_step(frame)
-    return not _TOGETHER.isdisjoint(frozenset[str]().union(*map(words_of, names)))
+    return not _TOGETHER.isdisjoint(words_in(names))

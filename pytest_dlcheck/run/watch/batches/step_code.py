@@ -39,6 +39,11 @@ def named_in_a_step(frame: FrameType | None) -> tuple[set[str], frozenset[str]]:
     return set(), frozenset()
 
 
+def words_in(names: Iterable[str]) -> frozenset[str]:
+    """The words of all these names."""
+    return frozenset[str]().union(*map(words_of, names))
+
+
 def _named_within(frame: FrameType) -> tuple[set[str], bool]:
     """The names, and the words, within the innermost loop that goes on, and whether there is one."""
     lines, now = list(dis.get_instructions(frame.f_code)), frame.f_lasti
