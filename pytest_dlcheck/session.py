@@ -225,8 +225,8 @@ class Examination:
 
         So a trial is the same whether others ran before it, here or in another process.
         """
-        from pytest_dlcheck.run.seeding import seed_everything
-        from pytest_dlcheck.run.snapshot import Snapshot
+        from pytest_dlcheck.run.world.seeding import seed_everything
+        from pytest_dlcheck.run.world.snapshot import Snapshot
 
         if self._kept is None:
             seed_everything(Terms().seed)
@@ -295,7 +295,7 @@ def share_processors(workers: int) -> None:
     Args:
         workers: how many test processes run side by side.
     """
-    from pytest_dlcheck.run.device import share_threads
+    from pytest_dlcheck.run.world.device import share_threads
 
     share_threads(workers)
 
@@ -303,16 +303,16 @@ def share_processors(workers: int) -> None:
 def split(dataset: Any, *, seed: int = 0) -> tuple[Any, Any]:
     """A data set in two, to train and to validate on, as the trial at hand wants them.
 
-    See :func:`pytest_dlcheck.run.folds.split`.
+    See :func:`pytest_dlcheck.run.data.folds.split`.
     """
-    from pytest_dlcheck.run.folds import split
+    from pytest_dlcheck.run.data.folds import split
 
     return split(dataset, seed=seed)
 
 
 def count_gpus() -> int:
     """How many GPUs this process could use; asked without waking them."""
-    from pytest_dlcheck.run.device import count_gpus
+    from pytest_dlcheck.run.world.device import count_gpus
 
     return count_gpus()
 
@@ -323,7 +323,7 @@ def torch_facts(device: str) -> Mapping[str, str | int | bool]:
     Args:
         device: where models run, as torch names it.
     """
-    from pytest_dlcheck.run.machine import facts
+    from pytest_dlcheck.run.world.machine import facts
 
     return facts(device)
 
@@ -334,6 +334,6 @@ def resolve_device(name: str) -> str:
     Raises:
         RecipeError: there is no such device.
     """
-    from pytest_dlcheck.run.device import resolve
+    from pytest_dlcheck.run.world.device import resolve
 
     return resolve(name)

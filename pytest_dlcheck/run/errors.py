@@ -24,6 +24,8 @@ _NO_MEMORY = re.compile(
 )
 """In the words of torch's allocators, on the CPU (Linux, Windows) and elsewhere, and of CUDA's own."""
 
+OUR_FAULT = "pytest-dlcheck failed here, please report it"
+
 
 class NotApplicableError(Exception):
     """The recipe's facts rule this trial or experiment out; the message says why."""

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError, is_ours, let_go, message_of
+from pytest_dlcheck.run.errors import (
+    OUR_FAULT,
+    CannotTellError,
+    NotApplicableError,
+    is_ours,
+    let_go,
+    message_of,
+)
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.experiments import all_experiments
-from pytest_dlcheck.run.first_pass import first_pass
+from pytest_dlcheck.run.passes.first_pass import first_pass
 from pytest_dlcheck.run.record import Record
 from pytest_dlcheck.run.rig import Rig
 
@@ -15,7 +22,6 @@ _BACK = frozenset({"finite", "flow", "loss_soundness"})
 """Facts that the first backward tells, too."""
 _SOUNDED = frozenset({"units", "signal"})
 """Facts that it tells where it is sounded."""
-OUR_FAULT = "pytest-dlcheck failed here, please report it"
 
 
 def inspect(rig: Rig, record: Record, wanted: frozenset[str]) -> None:

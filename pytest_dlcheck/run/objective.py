@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pytest_dlcheck.recipe import Recipe, RecipeError, described
 from pytest_dlcheck.run.errors import CannotTellError
-from pytest_dlcheck.run.tree import copied, detached, shape_text
+from pytest_dlcheck.run.tensors.tree import copied, detached, shape_text
 
 _PAIR = 2
 _TARGET_KEYS = ("labels", "label", "targets", "target", "y")

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.bounded import Bounded
 from pytest_dlcheck.run.scene import Scene
+from pytest_dlcheck.run.tensors.bounded import Bounded
 from pytest_dlcheck.trace import Channel, Matrix, Row, Series
 from pytest_dlcheck.trial import Trial
 

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from pytest_dlcheck.recipe import Recipe, RecipeError, described
-from pytest_dlcheck.run.compare import relative_change
-from pytest_dlcheck.run.data import ExhaustedError, Stream
 from pytest_dlcheck.run.errors import CannotTellError
-from pytest_dlcheck.run.memory import refilled
+from pytest_dlcheck.run.modules.walking import modules_of
 from pytest_dlcheck.run.objective import Call, Objective
-from pytest_dlcheck.run.seeding import same_draws
-from pytest_dlcheck.run.tree import batch_size, copied, map_tensors, take, tensors
-from pytest_dlcheck.run.walking import modules_of
+from pytest_dlcheck.run.stream import ExhaustedError, Stream
+from pytest_dlcheck.run.tensors.compare import relative_change
+from pytest_dlcheck.run.tensors.memory import refilled
+from pytest_dlcheck.run.tensors.tree import batch_size, copied, map_tensors, take, tensors
+from pytest_dlcheck.run.world.seeding import same_draws
 
 _AGREEMENT = 0.05
 """Relative difference up to which float64 and the model's own precision, bfloat16 included, agree."""

@@ -8,30 +8,30 @@ from time import perf_counter
 from typing import Any
 
 from pytest_dlcheck.recipe import Recipe, RecipeError, described
-from pytest_dlcheck.run import overfit
-from pytest_dlcheck.run.attainable import attainable
 from pytest_dlcheck.run.bench.memory import resident_bytes
 from pytest_dlcheck.run.bench.trial import as_asked, bench
-from pytest_dlcheck.run.crossing import BlindFeed, Crossing
+from pytest_dlcheck.run.data.folds import cutting, refuse_unsplit
 from pytest_dlcheck.run.errors import NotApplicableError, ending_of, let_go
-from pytest_dlcheck.run.evaluation import crossing_of
 from pytest_dlcheck.run.fit.examination import examine
 from pytest_dlcheck.run.fit.validation import refuse
-from pytest_dlcheck.run.folds import cutting, refuse_unsplit
-from pytest_dlcheck.run.holdout import Holdout, told
 from pytest_dlcheck.run.inspection import inspect
-from pytest_dlcheck.run.loop import Limits, Loop, Progress
+from pytest_dlcheck.run.losses.attainable import attainable
 from pytest_dlcheck.run.observer import Observer
 from pytest_dlcheck.run.own_loop.trial import readable, run_own_loop
+from pytest_dlcheck.run.passes.evaluation import crossing_of
 from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.run.probes import all_probes
 from pytest_dlcheck.run.probes.loss import LossProbe
-from pytest_dlcheck.run.rates import scale_rates
 from pytest_dlcheck.run.record import Record
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.seeding import seeded
-from pytest_dlcheck.run.standardised import Standardised
-from pytest_dlcheck.run.tree import shape_text
+from pytest_dlcheck.run.tensors.crossing import BlindFeed, Crossing
+from pytest_dlcheck.run.tensors.tree import shape_text
+from pytest_dlcheck.run.trials import overfit
+from pytest_dlcheck.run.trials.holdout import Holdout, told
+from pytest_dlcheck.run.trials.loop import Limits, Loop, Progress
+from pytest_dlcheck.run.trials.rates import scale_rates
+from pytest_dlcheck.run.trials.standardised import Standardised
+from pytest_dlcheck.run.world.seeding import seeded
 from pytest_dlcheck.trace import Ending, Row, Trace
 from pytest_dlcheck.trial import BENCHES, Trial
 

@@ -26,11 +26,11 @@ from typing import Any
 import torch
 
 from pytest_dlcheck.policy import Policy, merge
-from pytest_dlcheck.run.loop import Limits
 from pytest_dlcheck.run.observer import Observer
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.seeding import seeded
 from pytest_dlcheck.run.trial_runner import Request, _prepare
+from pytest_dlcheck.run.trials.loop import Limits
+from pytest_dlcheck.run.world.seeding import seeded
 from pytest_dlcheck.session import Examination, Subject, default_checks
 from pytest_dlcheck.trace import Trace
 

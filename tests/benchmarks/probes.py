@@ -26,13 +26,13 @@ from workloads import WORKLOADS, Workload
 
 from pytest_dlcheck.check import registry
 from pytest_dlcheck.plan import plan
-from pytest_dlcheck.run.loop import FLUSH_EVERY, Limits, Loop
 from pytest_dlcheck.run.observer import EVENTS, Observer
 from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.run.probes import all_probes
 from pytest_dlcheck.run.probes.loss import LossProbe
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.seeding import seeded
+from pytest_dlcheck.run.trials.loop import FLUSH_EVERY, Limits, Loop
+from pytest_dlcheck.run.world.seeding import seeded
 from pytest_dlcheck.trial import Terms, Trial
 
 

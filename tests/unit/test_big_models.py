@@ -9,7 +9,7 @@ from torch import nn
 
 from pytest_dlcheck import Recipe
 from pytest_dlcheck.policy import Policy
-from pytest_dlcheck.run.snapshot import Snapshot
+from pytest_dlcheck.run.world.snapshot import Snapshot
 from pytest_dlcheck.session import Examination, Subject, default_checks
 from pytest_dlcheck.verdict import Outcome
 

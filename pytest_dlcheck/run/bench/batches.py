@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from pytest_dlcheck.run.bench.memory import size_of
-from pytest_dlcheck.run.data import ExhaustedError
 from pytest_dlcheck.run.errors import NotApplicableError
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.tree import batch_size, copied, shape_text, take, tensors
+from pytest_dlcheck.run.stream import ExhaustedError
+from pytest_dlcheck.run.tensors.tree import batch_size, copied, shape_text, take, tensors
 
 PREPARED = 4
 """Batches that are cycled through: enough that a step does not find its inputs in the caches."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.tensors.tree import tensors
 from pytest_dlcheck.trace import Row
 
 ALLOCATED = "torch's CUDA allocator"

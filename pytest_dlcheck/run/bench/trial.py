@@ -20,16 +20,16 @@ from pytest_dlcheck.run.bench.quiet import quiet
 from pytest_dlcheck.run.bench.surroundings import Surroundings
 from pytest_dlcheck.run.bench.timing import Clock, Limits, Step, WarmUp, measure, warm_up, whole_cycles
 from pytest_dlcheck.run.bench.turns import Turns
-from pytest_dlcheck.run.data import ExhaustedError
 from pytest_dlcheck.run.errors import NotApplicableError
-from pytest_dlcheck.run.loop import Loop
 from pytest_dlcheck.run.objective import Call
 from pytest_dlcheck.run.observer import Observer
 from pytest_dlcheck.run.probes.loss import LossProbe
 from pytest_dlcheck.run.record import Record
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.seeding import same_draws
-from pytest_dlcheck.run.tree import copied
+from pytest_dlcheck.run.stream import ExhaustedError
+from pytest_dlcheck.run.tensors.tree import copied
+from pytest_dlcheck.run.trials.loop import Loop
+from pytest_dlcheck.run.world.seeding import same_draws
 from pytest_dlcheck.trace import Row, Series
 from pytest_dlcheck.trial import Trial
 

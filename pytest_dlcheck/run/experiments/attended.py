@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.entry import entry
+from pytest_dlcheck.run.calls.operations import Operation, operations
 from pytest_dlcheck.run.errors import NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.operations import Operation, operations
+from pytest_dlcheck.run.passes.entry import entry
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.tree import batch_size, take
+from pytest_dlcheck.run.tensors.tree import batch_size, take
 from pytest_dlcheck.trace import Row
 
 _SAMPLES = 16

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.freshness import is_random_table, is_untrained
-from pytest_dlcheck.run.memory import twins_of
+from pytest_dlcheck.run.modules.freshness import is_random_table, is_untrained
 from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.tensors.memory import twins_of
 from pytest_dlcheck.trace import Row
 
 

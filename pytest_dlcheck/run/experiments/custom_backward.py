@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import torch
 
-from pytest_dlcheck.run.custom_functions import heard
-from pytest_dlcheck.run.differentiated import differentiated
 from pytest_dlcheck.run.errors import NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.passage import objectives
+from pytest_dlcheck.run.functions.custom import heard
+from pytest_dlcheck.run.functions.differentiated import differentiated
+from pytest_dlcheck.run.passes.passage import objectives
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.trace import Row
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pytest_dlcheck.run.alignment import are_maps
+from pytest_dlcheck.run.contents.alignment import are_maps
+from pytest_dlcheck.run.contents.map_rows import FEWEST, row_of
+from pytest_dlcheck.run.contents.places import Place, each_once, places
+from pytest_dlcheck.run.data.samples import look
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.map_rows import FEWEST, row_of
-from pytest_dlcheck.run.places import Place, each_once, places
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.samples import look
 from pytest_dlcheck.trace import Row
 
 

@@ -8,20 +8,20 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.by_rows import between_columns
-from pytest_dlcheck.run.doubled import doubled
+from pytest_dlcheck.run.contents.by_rows import between_columns
+from pytest_dlcheck.run.contents.doubled import doubled
+from pytest_dlcheck.run.contents.gaps import gaps
+from pytest_dlcheck.run.contents.interleaving import interleaved
+from pytest_dlcheck.run.contents.mirrored import likeness
+from pytest_dlcheck.run.contents.one_standardised import one_standardised
+from pytest_dlcheck.run.contents.places import Place, all_finite, each_once, places, real
+from pytest_dlcheck.run.contents.residuals import same_residual
+from pytest_dlcheck.run.contents.target_facts import leak, on_target
+from pytest_dlcheck.run.data.samples import Look, look, look_at_val
 from pytest_dlcheck.run.errors import NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.gaps import gaps
-from pytest_dlcheck.run.interleaving import interleaved
-from pytest_dlcheck.run.mirrored import likeness
-from pytest_dlcheck.run.one_standardised import one_standardised
-from pytest_dlcheck.run.places import Place, all_finite, each_once, places, real
-from pytest_dlcheck.run.residuals import same_residual
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.samples import Look, look, look_at_val
-from pytest_dlcheck.run.target_facts import leak, on_target
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.tensors.tree import tensors
 from pytest_dlcheck.trace import Row, Scalar
 
 _FEATURES = 4_096

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
-from pytest_dlcheck.run.agreement import agreement, next_to
-from pytest_dlcheck.run.epoch import DRAWN, ORDERED
+from pytest_dlcheck.run.contents.agreement import agreement, next_to
+from pytest_dlcheck.run.contents.places import Place, places
+from pytest_dlcheck.run.contents.scalar_targets import Labels, labels_of
+from pytest_dlcheck.run.data.epoch import DRAWN, ORDERED
+from pytest_dlcheck.run.data.own_draws import kept
+from pytest_dlcheck.run.data.samples import is_map_style, look, parts_of
+from pytest_dlcheck.run.data.weighted import weighted_draws
 from pytest_dlcheck.run.errors import NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.own_draws import kept
-from pytest_dlcheck.run.places import Place, places
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.samples import is_map_style, look, parts_of
-from pytest_dlcheck.run.scalar_targets import Labels, labels_of
-from pytest_dlcheck.run.seeding import same_draws
-from pytest_dlcheck.run.weighted import weighted_draws
+from pytest_dlcheck.run.world.seeding import same_draws
 from pytest_dlcheck.trace import Row, Scalar
 
 _COMPARED = 4_096

@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from pytest_dlcheck.run.data import as_loader
+from pytest_dlcheck.run.contents.fingerprints import ROWS, form_of, prints_of, rows_of, weights_of
+from pytest_dlcheck.run.contents.nearness import nearness
+from pytest_dlcheck.run.contents.places import each_once, places
+from pytest_dlcheck.run.data.identity import shared
+from pytest_dlcheck.run.data.own_draws import kept
+from pytest_dlcheck.run.data.samples import Look, is_map_style, look, look_at_val, looked, parts_of
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.fingerprints import ROWS, form_of, prints_of, rows_of, weights_of
-from pytest_dlcheck.run.identity import shared
-from pytest_dlcheck.run.nearness import nearness
-from pytest_dlcheck.run.own_draws import kept
-from pytest_dlcheck.run.places import each_once, places
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.samples import Look, is_map_style, look, look_at_val, looked, parts_of
-from pytest_dlcheck.run.seeding import same_draws
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.stream import as_loader
+from pytest_dlcheck.run.tensors.tree import tensors
+from pytest_dlcheck.run.world.seeding import same_draws
 from pytest_dlcheck.trace import Row
 
 _SECONDS = 0.1

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from pytest_dlcheck.run.data.own_draws import advanced, kept
+from pytest_dlcheck.run.data.samples import is_map_style, parts_of
+from pytest_dlcheck.run.data.stored import edited
+from pytest_dlcheck.run.data.unindexed import ignores_its_numbers
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.own_draws import advanced, kept
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.samples import is_map_style, parts_of
-from pytest_dlcheck.run.seeding import reseed, same_draws
-from pytest_dlcheck.run.stored import edited
-from pytest_dlcheck.run.tree import named_tensors
-from pytest_dlcheck.run.unindexed import ignores_its_numbers
+from pytest_dlcheck.run.tensors.tree import named_tensors
+from pytest_dlcheck.run.world.seeding import reseed, same_draws
 from pytest_dlcheck.trace import Row, Scalar
 
 _REPEATS = (6, 24)

@@ -8,9 +8,9 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.crossings import Crossing, crossings
-from pytest_dlcheck.run.entries import Entry, entry_of, entry_row, floats
+from pytest_dlcheck.run.calls.crossings import Crossing, crossings
 from pytest_dlcheck.run.experiment import Experiment
+from pytest_dlcheck.run.modules.entries import Entry, entry_of, entry_row, floats
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.trace import Row
 

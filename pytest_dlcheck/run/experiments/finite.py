@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pytest_dlcheck.run.crossings import Crossing, Origin, crossings, origin
+from pytest_dlcheck.run.calls.crossings import Crossing, Origin, crossings, origin
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.first_pass import first_pass, is_finite, is_real
-from pytest_dlcheck.run.own_pass import own_pass
-from pytest_dlcheck.run.passage import objectives
+from pytest_dlcheck.run.passes.first_pass import first_pass, is_finite, is_real
+from pytest_dlcheck.run.passes.own_pass import own_pass
+from pytest_dlcheck.run.passes.passage import objectives
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.tree import named_tensors
+from pytest_dlcheck.run.tensors.tree import named_tensors
 from pytest_dlcheck.trace import Row
 
 _SETTLING = 3

@@ -10,11 +10,11 @@ from torch import nn
 
 from pytest_dlcheck.run.errors import CannotTellError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.left_out import left_out
-from pytest_dlcheck.run.passage import Passage, Visit, differ, follow, objectives
-from pytest_dlcheck.run.perturbing import EXACT, NOISY, Zeros, are_close, perturbed
-from pytest_dlcheck.run.probes.gradients import norms
+from pytest_dlcheck.run.losses.left_out import left_out
+from pytest_dlcheck.run.passes.passage import Passage, Visit, differ, follow, objectives
+from pytest_dlcheck.run.passes.perturbing import EXACT, NOISY, Zeros, are_close, perturbed
 from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.tensors.norms import norms
 from pytest_dlcheck.trace import Row
 
 TRIED = 16

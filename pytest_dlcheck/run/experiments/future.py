@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.compare import float_outputs, relative_change, tolerance
+from pytest_dlcheck.run.calls.operations import Operation, mixes, operations
+from pytest_dlcheck.run.calls.witness import Agrees, ModuleCall, culprit
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.operations import Operation, mixes, operations
+from pytest_dlcheck.run.losses.scoring import Scoring, scorings
+from pytest_dlcheck.run.passes.stirring import stirred
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.scoring import Scoring, scorings
-from pytest_dlcheck.run.seeding import same_draws
-from pytest_dlcheck.run.stirring import stirred
-from pytest_dlcheck.run.tree import batch_size, map_tensors, named_tensors, take
-from pytest_dlcheck.run.witness import Agrees, ModuleCall, culprit
+from pytest_dlcheck.run.tensors.compare import float_outputs, relative_change, tolerance
+from pytest_dlcheck.run.tensors.tree import batch_size, map_tensors, named_tensors, take
+from pytest_dlcheck.run.world.seeding import same_draws
 from pytest_dlcheck.trace import Row
 
 _SAMPLES = 4

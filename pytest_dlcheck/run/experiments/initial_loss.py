@@ -11,11 +11,11 @@ from torch import Tensor
 
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.first_pass import heard_by
-from pytest_dlcheck.run.initial_written import of_written_out
-from pytest_dlcheck.run.loss_calls import CLASSES, REGRESSION, LossCall, last_operation
+from pytest_dlcheck.run.losses.calls import CLASSES, REGRESSION, LossCall, last_operation
+from pytest_dlcheck.run.passes.first_pass import heard_by
+from pytest_dlcheck.run.passes.initial_written import of_written_out
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.tensors.tree import tensors
 from pytest_dlcheck.trace import Row
 
 _FEW = 2

@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.compare import calibrate
+from pytest_dlcheck.run.calls.threads import Listener, Thread, Weighing, followed, is_compiled
+from pytest_dlcheck.run.calls.torch_functions import CONVOLUTIONS, DROPS, SHAPES
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.functions import CONVOLUTIONS, DROPS, SHAPES
 from pytest_dlcheck.run.objective import Call
+from pytest_dlcheck.run.passes.soundings import COMPILED
+from pytest_dlcheck.run.passes.stirring import stirred
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.soundings import COMPILED
-from pytest_dlcheck.run.stirring import stirred
-from pytest_dlcheck.run.threads import Listener, Thread, Weighing, followed, is_compiled
-from pytest_dlcheck.run.tree import map_tensors, take, tensors
+from pytest_dlcheck.run.tensors.compare import calibrate
+from pytest_dlcheck.run.tensors.tree import map_tensors, take, tensors
 from pytest_dlcheck.trace import Row
 
 SAMPLES = 8

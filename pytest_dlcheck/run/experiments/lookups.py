@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from pytest_dlcheck.run.calls.operations import line_of_caller
+from pytest_dlcheck.run.calls.threads import is_compiled
 from pytest_dlcheck.run.errors import NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.operations import line_of_caller
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.threads import is_compiled
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.tensors.tree import tensors
 from pytest_dlcheck.trace import Row
 
 _BATCHES = 4

@@ -11,22 +11,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pytest_dlcheck.run.class_shares import weights_that_are_shares
-from pytest_dlcheck.run.distributions import SHARP, distances
-from pytest_dlcheck.run.drawn_together import drawn_together
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.first_pass import Heard, heard_by
-from pytest_dlcheck.run.ignored import of_ignored
-from pytest_dlcheck.run.loss_calls import CLASSES, Computed, LossCall, last_operation
-from pytest_dlcheck.run.loss_classes import unheard
-from pytest_dlcheck.run.loss_matches import of_matches
-from pytest_dlcheck.run.loss_rows import of_rows
-from pytest_dlcheck.run.loss_targets import of_targets
-from pytest_dlcheck.run.one_class import one_class
+from pytest_dlcheck.run.losses.calls import CLASSES, Computed, LossCall, last_operation
+from pytest_dlcheck.run.losses.class_shares import weights_that_are_shares
+from pytest_dlcheck.run.losses.classes import unheard
+from pytest_dlcheck.run.losses.distributions import SHARP, distances
+from pytest_dlcheck.run.losses.drawn_together import drawn_together
+from pytest_dlcheck.run.losses.ignored import of_ignored
+from pytest_dlcheck.run.losses.matches import of_matches
+from pytest_dlcheck.run.losses.one_class import one_class
+from pytest_dlcheck.run.losses.rows import of_rows
+from pytest_dlcheck.run.losses.targets import of_targets
+from pytest_dlcheck.run.passes.first_pass import Heard, heard_by
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.seeding import reseed
-from pytest_dlcheck.run.tree import batch_size, map_tensors, take, tensors
+from pytest_dlcheck.run.tensors.tree import batch_size, map_tensors, take, tensors
+from pytest_dlcheck.run.world.seeding import reseed
 from pytest_dlcheck.trace import Row
 
 _ROWS = 2

@@ -11,20 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.compare import (
+from pytest_dlcheck.run.calls.operations import Operation, mixing, operations
+from pytest_dlcheck.run.calls.witness import ModuleCall, culprit
+from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
+from pytest_dlcheck.run.experiment import Experiment
+from pytest_dlcheck.run.passes.stirring import stirred
+from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.tensors.compare import (
     calibrate,
     float_outputs,
     relative_change,
     tolerance,
 )
-from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
-from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.operations import Operation, mixing, operations
-from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.seeding import same_draws
-from pytest_dlcheck.run.stirring import stirred
-from pytest_dlcheck.run.tree import batch_size, copied, map_tensors, take, tensors
-from pytest_dlcheck.run.witness import ModuleCall, culprit
+from pytest_dlcheck.run.tensors.tree import batch_size, copied, map_tensors, take, tensors
+from pytest_dlcheck.run.world.seeding import same_draws
 from pytest_dlcheck.trace import Row
 
 _SAMPLES = (7, 6, 5, 8, 4, 3, 2)

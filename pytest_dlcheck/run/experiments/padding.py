@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, default_collate
 
-from pytest_dlcheck.run.compare import calibrate, float_outputs, relative_change, tolerance
-from pytest_dlcheck.run.epoch import evenly, order_of
+from pytest_dlcheck.run.data.epoch import evenly, order_of
+from pytest_dlcheck.run.data.own_draws import kept
+from pytest_dlcheck.run.data.samples import is_map_style, parts_of
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.own_draws import kept
+from pytest_dlcheck.run.passes.stirring import stirred
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.samples import is_map_style, parts_of
-from pytest_dlcheck.run.seeding import same_draws
-from pytest_dlcheck.run.stirring import stirred
-from pytest_dlcheck.run.tree import copied, tensors, to_device
+from pytest_dlcheck.run.tensors.compare import calibrate, float_outputs, relative_change, tolerance
+from pytest_dlcheck.run.tensors.tree import copied, tensors, to_device
+from pytest_dlcheck.run.world.seeding import same_draws
 from pytest_dlcheck.trace import Row
 
 _READ, _SECONDS = 16, 0.2

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.cells import Calls, Heard, cells_of, heard_by
+from pytest_dlcheck.run.calls.threads import is_compiled
 from pytest_dlcheck.run.errors import NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.passage import objectives
+from pytest_dlcheck.run.modules.cells import Calls, Heard, cells_of, heard_by
+from pytest_dlcheck.run.passes.passage import objectives
+from pytest_dlcheck.run.passes.stirring import stirred
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.stirring import stirred
-from pytest_dlcheck.run.threads import is_compiled
-from pytest_dlcheck.run.tree import map_tensors, tensors
+from pytest_dlcheck.run.tensors.tree import map_tensors, tensors
 from pytest_dlcheck.trace import Row
 
 _NORMS = (nn.modules.batchnorm._NormBase,)  # noqa: SLF001  what all of them derive from

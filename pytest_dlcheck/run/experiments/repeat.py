@@ -11,18 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.carried import goes_on_by_place, is_shuffled
-from pytest_dlcheck.run.compare import relative_change
+from pytest_dlcheck.run.calls.operations import Operation, operations
+from pytest_dlcheck.run.calls.randomness import effect, limit
+from pytest_dlcheck.run.calls.witness import witnessed
+from pytest_dlcheck.run.data.own_draws import held, of_model, standing
 from pytest_dlcheck.run.errors import CannotTellError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.operations import Operation, operations
-from pytest_dlcheck.run.own_draws import held, of_model, standing
-from pytest_dlcheck.run.randomness import effect, limit
+from pytest_dlcheck.run.passes.carried import goes_on_by_place, is_shuffled
+from pytest_dlcheck.run.passes.stirring import stirred
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.seeding import random_states, same_draws
-from pytest_dlcheck.run.stirring import stirred
-from pytest_dlcheck.run.tree import batch_size, named_tensors, take, tensors
-from pytest_dlcheck.run.witness import witnessed
+from pytest_dlcheck.run.tensors.compare import relative_change
+from pytest_dlcheck.run.tensors.tree import batch_size, named_tensors, take, tensors
+from pytest_dlcheck.run.world.seeding import random_states, same_draws
 from pytest_dlcheck.trace import Row
 
 _SAMPLES = 4

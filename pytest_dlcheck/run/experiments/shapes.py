@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytest_dlcheck.run.calls.shape_claims import claims, matched
 from pytest_dlcheck.run.errors import CannotTellError, NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.own_pass import own_pass
-from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.shape_claims import claims, matched
-from pytest_dlcheck.run.shape_probes import (
+from pytest_dlcheck.run.passes.own_pass import own_pass
+from pytest_dlcheck.run.passes.shape_probes import (
     PROBED,
     Passed,
     astray,
@@ -21,7 +20,8 @@ from pytest_dlcheck.run.shape_probes import (
     passed,
     resized,
 )
-from pytest_dlcheck.run.tree import batch_size, map_tensors, named_tensors, tensors
+from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.tensors.tree import batch_size, map_tensors, named_tensors, tensors
 from pytest_dlcheck.shapes import ShapeContract
 from pytest_dlcheck.trace import Row
 

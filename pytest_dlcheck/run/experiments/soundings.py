@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from pytest_dlcheck.run.errors import NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
+from pytest_dlcheck.run.passes.soundings import Sounding, sound
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.soundings import Sounding, sound
 from pytest_dlcheck.trace import Row
 
 

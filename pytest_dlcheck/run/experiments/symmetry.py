@@ -9,13 +9,13 @@ from itertools import chain
 import torch
 from torch import nn
 
-from pytest_dlcheck.run.alike import ALIKE, LEAST_UNITS, AlikeLayer, blocks_of, may_be_alike
+from pytest_dlcheck.run.calls.threads import Listener, Weighing, followed, is_compiled
+from pytest_dlcheck.run.calls.torch_functions import PRODUCTS, TRANSPOSED
 from pytest_dlcheck.run.errors import NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.functions import PRODUCTS, TRANSPOSED
-from pytest_dlcheck.run.passage import objectives
+from pytest_dlcheck.run.modules.alike import ALIKE, LEAST_UNITS, AlikeLayer, blocks_of, may_be_alike
+from pytest_dlcheck.run.passes.passage import objectives
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.threads import Listener, Weighing, followed, is_compiled
 from pytest_dlcheck.trace import Row
 
 STEPS = 3

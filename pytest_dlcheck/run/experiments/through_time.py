@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from pytest_dlcheck.run.calls.threads import is_compiled
+from pytest_dlcheck.run.calls.through_time import FEWEST, ThroughTime
 from pytest_dlcheck.run.errors import NotApplicableError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.passage import objectives
+from pytest_dlcheck.run.passes.passage import objectives
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.threads import is_compiled
-from pytest_dlcheck.run.through_time import FEWEST, ThroughTime
 from pytest_dlcheck.trace import Row
 
 

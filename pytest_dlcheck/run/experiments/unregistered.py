@@ -8,13 +8,13 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.attributes import Place, places
-from pytest_dlcheck.run.creations import Creation, creations
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.first_pass import FirstPass, first_pass
-from pytest_dlcheck.run.freshness import is_untrained
+from pytest_dlcheck.run.modules.attributes import Place, places
+from pytest_dlcheck.run.modules.creations import Creation, creations
+from pytest_dlcheck.run.modules.freshness import is_untrained
+from pytest_dlcheck.run.passes.first_pass import FirstPass, first_pass
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.tensors.tree import tensors
 from pytest_dlcheck.trace import Row
 
 

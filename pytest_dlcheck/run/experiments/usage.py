@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.dropping import dropped
-from pytest_dlcheck.run.entry import Entry, entry
+from pytest_dlcheck.run.calls.dropping import dropped
 from pytest_dlcheck.run.errors import CannotTellError
 from pytest_dlcheck.run.experiment import Experiment
-from pytest_dlcheck.run.influence import Influence, Unused, is_flags, silent_along
+from pytest_dlcheck.run.passes.entry import Entry, entry
+from pytest_dlcheck.run.passes.influence import Influence, Unused, is_flags, silent_along
+from pytest_dlcheck.run.passes.stirring import stirred
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.stirring import stirred
-from pytest_dlcheck.run.tree import batch_size, take
+from pytest_dlcheck.run.tensors.tree import batch_size, take
 from pytest_dlcheck.trace import Row
 
 _SAMPLES = 4

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pytest_dlcheck.gating.bits import packed
-from pytest_dlcheck.run.labels import logits_of
-from pytest_dlcheck.run.tree import shape_text
+from pytest_dlcheck.run.losses.labels import logits_of
+from pytest_dlcheck.run.tensors.tree import shape_text
 from pytest_dlcheck.trace import Row
 
 _CHANNELS_FIRST = (nn.CrossEntropyLoss, nn.NLLLoss)

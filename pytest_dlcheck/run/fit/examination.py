@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from pytest_dlcheck.run.evaluation import evaluated, evaluating
 from pytest_dlcheck.run.fit.answers import Answers
 from pytest_dlcheck.run.fit.tallies import Averaged, Tally, tally
 from pytest_dlcheck.run.fit.validation import batches
+from pytest_dlcheck.run.passes.evaluation import evaluated, evaluating
 from pytest_dlcheck.run.record import Record
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.tree import copied, to_device
+from pytest_dlcheck.run.tensors.tree import copied, to_device
 from pytest_dlcheck.trace import Ending, Row
 
 LOSS = "loss"

@@ -13,8 +13,8 @@ from torch import Tensor
 from pytest_dlcheck.recipe import described
 from pytest_dlcheck.run.errors import message_of
 from pytest_dlcheck.run.fit.validation import is_metric_object
-from pytest_dlcheck.run.labels import logits_of
-from pytest_dlcheck.run.tree import batch_size, take
+from pytest_dlcheck.run.losses.labels import logits_of
+from pytest_dlcheck.run.tensors.tree import batch_size, take
 from pytest_dlcheck.trace import Row
 
 PARTS = (32, 4)

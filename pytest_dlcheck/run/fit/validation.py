@@ -9,8 +9,8 @@ from typing import Any
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from pytest_dlcheck.recipe import Recipe, RecipeError, described
-from pytest_dlcheck.run.data import as_loader
 from pytest_dlcheck.run.errors import NotApplicableError
+from pytest_dlcheck.run.stream import as_loader
 from pytest_dlcheck.trial import Trial
 
 

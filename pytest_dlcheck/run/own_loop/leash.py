@@ -7,8 +7,15 @@ from time import perf_counter
 
 import torch
 
-from pytest_dlcheck.run.attainable import NOTHING_KNOWN
-from pytest_dlcheck.run.loop import FLUSH_EVERY, FLUSH_EVERY_UNTIL, TALK, Limits, Progress, progress_of
+from pytest_dlcheck.run.losses.attainable import NOTHING_KNOWN
+from pytest_dlcheck.run.trials.loop import (
+    FLUSH_EVERY,
+    FLUSH_EVERY_UNTIL,
+    TALK,
+    Limits,
+    Progress,
+    progress_of,
+)
 from pytest_dlcheck.run.watch.ending import EnoughSeen
 from pytest_dlcheck.run.watch.strand import Strand
 from pytest_dlcheck.run.watch.telling import lost

@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from pytest_dlcheck.run.as_called import forward_of, nest_of
-from pytest_dlcheck.run.custom_functions import custom_functions
 from pytest_dlcheck.run.experiments import all_experiments
-from pytest_dlcheck.run.first_pass import FirstPass
-from pytest_dlcheck.run.graph import leaves
+from pytest_dlcheck.run.functions.custom import custom_functions
 from pytest_dlcheck.run.inspection import conduct
-from pytest_dlcheck.run.loop import Limits
+from pytest_dlcheck.run.modules.as_called import forward_of, nest_of
 from pytest_dlcheck.run.own_loop.leash import Leash
+from pytest_dlcheck.run.passes.first_pass import FirstPass
 from pytest_dlcheck.run.record import Record
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.tree import copied, detached, tensors
+from pytest_dlcheck.run.tensors.graph import leaves
+from pytest_dlcheck.run.tensors.tree import copied, detached, tensors
+from pytest_dlcheck.run.trials.loop import Limits
 from pytest_dlcheck.run.watch.ending import EnoughSeen
 
 SEEN_IN_THE_LOOP = frozenset({"coverage", "flow", "loss_soundness", "through_time"})

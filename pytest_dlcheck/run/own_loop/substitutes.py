@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from pytest_dlcheck.run.crossing import TARGET_KEYS, Crossing
 from pytest_dlcheck.run.errors import NotApplicableError
-from pytest_dlcheck.run.tree import copied, tensors
+from pytest_dlcheck.run.tensors.crossing import TARGET_KEYS, Crossing
+from pytest_dlcheck.run.tensors.tree import copied, tensors
 
 _PAIR = 2
 

@@ -10,17 +10,17 @@ from typing import Any
 from torch import nn
 
 from pytest_dlcheck.recipe import Recipe, RecipeError, taken_by
-from pytest_dlcheck.run import overfit
-from pytest_dlcheck.run.crossing import Crossing
+from pytest_dlcheck.run.contents.relation import SAMPLES, relation
 from pytest_dlcheck.run.errors import NotApplicableError, ending_of, let_go, message_of
-from pytest_dlcheck.run.loop import Limits, Progress
 from pytest_dlcheck.run.own_loop import substitutes
 from pytest_dlcheck.run.own_loop.leash import Leash
 from pytest_dlcheck.run.own_loop.still import NoData, inspect_still
 from pytest_dlcheck.run.own_loop.telling import SEVERAL, tell, tell_of_nothing
 from pytest_dlcheck.run.record import Record
-from pytest_dlcheck.run.relation import SAMPLES, relation
 from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.tensors.crossing import Crossing
+from pytest_dlcheck.run.trials import overfit
+from pytest_dlcheck.run.trials.loop import Limits, Progress
 from pytest_dlcheck.run.watch.telling import lost
 from pytest_dlcheck.trace import Ending
 from pytest_dlcheck.trial import Terms, Trial

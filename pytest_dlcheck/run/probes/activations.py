@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from pytest_dlcheck.run.probe import Probe, TableBuffer
 from pytest_dlcheck.run.sampling import EVERY, TENSORS
 from pytest_dlcheck.run.scene import Scene
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.tensors.tree import tensors
 from pytest_dlcheck.trace import Matrix
 from pytest_dlcheck.trial import Trial
 

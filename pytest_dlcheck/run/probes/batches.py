@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.probe import Probe, ScalarBuffer, number_of
-from pytest_dlcheck.run.probes.updates import reals_of, sample_of, stride_over
 from pytest_dlcheck.run.sampling import GRADIENTS, Due
 from pytest_dlcheck.run.scene import Scene
-from pytest_dlcheck.run.tree import first_tensor
+from pytest_dlcheck.run.tensors.sampled import reals_of, sample_of, stride_over
+from pytest_dlcheck.run.tensors.tree import first_tensor
 from pytest_dlcheck.trace import Series
 
 SMALL = 1 << 12

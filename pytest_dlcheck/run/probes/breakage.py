@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from pytest_dlcheck.run.probe import Probe
-from pytest_dlcheck.run.probes.gradients import norms
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.tensors.norms import norms
+from pytest_dlcheck.run.tensors.tree import tensors
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.trial import Trial
 

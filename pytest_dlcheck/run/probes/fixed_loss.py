@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pytest_dlcheck.run.fixed_batches import FixedBatches
+from pytest_dlcheck.run.passes.fixed_batches import FixedBatches
 from pytest_dlcheck.run.probe import Probe, TableBuffer
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.trace import Matrix

@@ -10,12 +10,12 @@ from types import CodeType
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.bytecode import codes_of
+from pytest_dlcheck.run.code.bytecode import codes_of
+from pytest_dlcheck.run.modules.walking import modules_of
 from pytest_dlcheck.run.probe import Probe, read_in_bulk
 from pytest_dlcheck.run.probes.inventory import weighed
 from pytest_dlcheck.run.sampling import GRADIENTS, Due
 from pytest_dlcheck.run.scene import Scene
-from pytest_dlcheck.run.walking import modules_of
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.trial import Trial
 

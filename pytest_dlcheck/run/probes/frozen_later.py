@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
 
-from pytest_dlcheck.run.direct import direct
+from pytest_dlcheck.run.modules.direct import direct
 from pytest_dlcheck.run.probe import Probe, read_in_bulk
 from pytest_dlcheck.run.probes.inventory import weighed
 from pytest_dlcheck.run.sampling import GRADIENTS, Due

@@ -8,7 +8,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.direct import direct
+from pytest_dlcheck.run.modules.direct import direct
 from pytest_dlcheck.run.probe import Probe, read_in_bulk
 from pytest_dlcheck.run.sampling import GRADIENTS, Due
 from pytest_dlcheck.run.scene import Scene

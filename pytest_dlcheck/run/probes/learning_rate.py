@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from pytest_dlcheck.run.bounded import Bounded
 from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.run.scene import Grouped, Scene
+from pytest_dlcheck.run.tensors.bounded import Bounded
 from pytest_dlcheck.trace import Row, Series
 from pytest_dlcheck.trial import Trial
 

@@ -10,12 +10,11 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from pytest_dlcheck.run.errors import is_ours, message_of
-from pytest_dlcheck.run.inspection import OUR_FAULT
+from pytest_dlcheck.run.errors import OUR_FAULT, is_ours, message_of
+from pytest_dlcheck.run.modules.running import Running, Statistics, samples_of, travelled
+from pytest_dlcheck.run.passes.reached import Found, Reached
 from pytest_dlcheck.run.probe import Probe
-from pytest_dlcheck.run.reached import Found, Reached
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.running import Running, Statistics, samples_of, travelled
 from pytest_dlcheck.run.sampling import TENSORS, Due
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.trial import Trial

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.crossing import Crossing, rolled
-from pytest_dlcheck.run.drawing import told_to_draw
 from pytest_dlcheck.run.errors import NotApplicableError, message_of
-from pytest_dlcheck.run.evaluation import evaluated
-from pytest_dlcheck.run.labels import cross_entropy, hits
+from pytest_dlcheck.run.losses.labels import cross_entropy, hits
+from pytest_dlcheck.run.passes.evaluation import evaluated
 from pytest_dlcheck.run.probe import Probe, ScalarBuffer, number_of
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.tree import batch_size, detached, tensors
+from pytest_dlcheck.run.tensors.crossing import Crossing, rolled
+from pytest_dlcheck.run.tensors.tree import batch_size, detached, tensors
+from pytest_dlcheck.run.world.drawing import told_to_draw
 from pytest_dlcheck.trace import Row, Series
 from pytest_dlcheck.trial import Trial
 

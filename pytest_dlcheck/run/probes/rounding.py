@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.probe import Probe
-from pytest_dlcheck.run.probes.updates import sample_of
 from pytest_dlcheck.run.scene import Scene
+from pytest_dlcheck.run.tensors.sampled import sample_of
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.trial import Trial
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from pytest_dlcheck.run.calls.threads import followed, is_compiled, unfollowed
 from pytest_dlcheck.run.errors import is_ours, message_of
-from pytest_dlcheck.run.fixed_batches import FixedBatches
+from pytest_dlcheck.run.passes.fixed_batches import FixedBatches
+from pytest_dlcheck.run.passes.soundings import COMPILED, Sounding
 from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.soundings import COMPILED, Sounding
-from pytest_dlcheck.run.threads import followed, is_compiled, unfollowed
-from pytest_dlcheck.run.tree import batch_size
+from pytest_dlcheck.run.tensors.tree import batch_size
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.trial import Trial
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pytest_dlcheck.run.horizons import horizon_of
 from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.watch.steps.schedules import horizon_of
 from pytest_dlcheck.trace import Row, Scalar
 from pytest_dlcheck.trial import Trial
 

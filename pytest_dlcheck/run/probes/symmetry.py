@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from pytest_dlcheck.run.alike import ALIKE, LEAST_UNITS, AlikeLayer, blocks_of, may_be_alike, units_axis
+from pytest_dlcheck.run.modules.alike import (
+    ALIKE,
+    LEAST_UNITS,
+    AlikeLayer,
+    blocks_of,
+    may_be_alike,
+    units_axis,
+)
 from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.trace import Row

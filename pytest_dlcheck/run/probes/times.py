@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
-from pytest_dlcheck.run import device
 from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.world import device
 from pytest_dlcheck.trace import Row, Series
 from pytest_dlcheck.trial import Trial
 

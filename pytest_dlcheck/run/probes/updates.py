@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +12,10 @@ from torch import Tensor, nn
 from pytest_dlcheck.run.probe import Probe, TableBuffer
 from pytest_dlcheck.run.sampling import EVERY, TENSORS, Due
 from pytest_dlcheck.run.scene import Scene
+from pytest_dlcheck.run.tensors.sampled import SAMPLE, sample_of, stride_over, strided
 from pytest_dlcheck.trace import Matrix
 from pytest_dlcheck.trial import Trial
 
-SAMPLE = 1024
-"""Elements read of each parameter: an L2 norm then is off by about 1 / sqrt(2 * 1024) = 2 %."""
 WHOLE = 4 * SAMPLE
 """Elements up to which a parameter is copied whole, and sampled later: that takes no gathering."""
 HELD = 1 << 18
@@ -152,37 +150,6 @@ def _widened(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in {torch.float16, torch.bfloat16} else tensor
 
 
-def sample_of(parameter: Tensor) -> Tensor:
-    """Up to about 1,024 elements, evenly strided over its memory; shares memory where it can.
-
-    The stride has no common divisor with the number of elements, so that it does not keep to a few
-    channels.
-    """
-    return _every(parameter, stride_over(parameter.numel()))
-
-
-def reals_of(tensor: Tensor) -> Tensor:
-    """Its numbers end to end, in single precision: of complex ones both parts, as torch warns of one."""
-    parts = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
-    return parts.flatten().to(torch.float32)
-
-
 def _part_of(parameter: Tensor) -> Tensor:
     """All of a small parameter's memory, a sample of a larger one's."""
-    return _every(parameter, 1) if parameter.numel() <= WHOLE else sample_of(parameter)
-
-
-def _every(parameter: Tensor, stride: int) -> Tensor:
-    flat = parameter.detach()
-    if not flat.is_contiguous() and not torch.ops.aten.is_non_overlapping_and_dense(flat):
-        flat = flat.reshape(-1)
-    return flat.as_strided((-(-flat.numel() // stride),), (stride,))
-
-
-@lru_cache(maxsize=1024)
-def stride_over(numel: int) -> int:
-    """The stride of a sample of so many elements."""
-    stride = max(1, numel // SAMPLE)
-    while math.gcd(stride, numel) > 1:
-        stride += 1
-    return stride
+    return strided(parameter, 1) if parameter.numel() <= WHOLE else sample_of(parameter)

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from pytest_dlcheck.run.data.validation import sample
 from pytest_dlcheck.run.errors import NotApplicableError, let_go, message_of
-from pytest_dlcheck.run.evaluation import (
+from pytest_dlcheck.run.modules.running import Statistics
+from pytest_dlcheck.run.passes.evaluation import (
     Score,
     crossing_of,
     distinct,
@@ -17,12 +19,10 @@ from pytest_dlcheck.run.evaluation import (
     score,
     spread,
 )
+from pytest_dlcheck.run.passes.reached import Reached
 from pytest_dlcheck.run.probe import Probe
-from pytest_dlcheck.run.reached import Reached
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.running import Statistics
-from pytest_dlcheck.run.tree import batch_size, copied
-from pytest_dlcheck.run.validation_data import sample
+from pytest_dlcheck.run.tensors.tree import batch_size, copied
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.trial import Trial
 

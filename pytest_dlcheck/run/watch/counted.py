@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import TypeAlias
 
-from pytest_dlcheck.run.frames import apart, callers, variables, words_of
+from pytest_dlcheck.run.code.frames import apart, callers, variables, words_of
 
 FRAMES = 6
 """Functions around a model's first step whose variables are looked at."""

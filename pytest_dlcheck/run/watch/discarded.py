@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from pytest_dlcheck.run.freshness import is_untrained
+from pytest_dlcheck.run.modules.freshness import is_untrained
 from pytest_dlcheck.run.watch.batches.prints import weigh
 from pytest_dlcheck.run.watch.batches.seen import Seen, seen_of
 from pytest_dlcheck.run.watch.counted import Counted

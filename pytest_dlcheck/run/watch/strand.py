@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
 
-from pytest_dlcheck.run.freshness import is_untrained
+from pytest_dlcheck.run.calls.through_time import ThroughTime
+from pytest_dlcheck.run.modules.freshness import is_untrained
 from pytest_dlcheck.run.observer import Observer
 from pytest_dlcheck.run.probe import Probe
 from pytest_dlcheck.run.probes.batches import BatchProbe, copy_of
@@ -22,7 +23,6 @@ from pytest_dlcheck.run.probes.loss import LossProbe
 from pytest_dlcheck.run.probes.rounding import RoundingProbe
 from pytest_dlcheck.run.probes.updates import UpdateProbe
 from pytest_dlcheck.run.sampling import WATCHED, Due
-from pytest_dlcheck.run.through_time import ThroughTime
 from pytest_dlcheck.run.watch.batches.exposure import Exposure
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.batches.redrawn import Redrawn

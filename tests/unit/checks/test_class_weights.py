@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 from pytest_dlcheck import watch
 from pytest_dlcheck.recipe import Recipe
-from pytest_dlcheck.run.class_weights import counts_of, of_classes, together
+from pytest_dlcheck.run.losses.class_weights import counts_of, of_classes, together
 
 from .conftest import examination
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pytest_dlcheck.recipe import Recipe
-from pytest_dlcheck.run.running import Running, Statistics
+from pytest_dlcheck.run.modules.running import Running, Statistics
 from pytest_dlcheck.run.trial_runner import Request, run_trial
 from pytest_dlcheck.trial import Terms
 from pytest_dlcheck.verdict import Outcome

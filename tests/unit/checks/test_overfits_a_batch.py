@@ -10,9 +10,9 @@ from torch import nn
 
 from pytest_dlcheck.check import registry
 from pytest_dlcheck.recipe import Recipe
-from pytest_dlcheck.run.attainable import attainable
-from pytest_dlcheck.run.overfit import calm, small_batch
+from pytest_dlcheck.run.losses.attainable import attainable
 from pytest_dlcheck.run.rig import Rig
+from pytest_dlcheck.run.trials.overfit import calm, small_batch
 from pytest_dlcheck.verdict import Outcome
 
 CHECK = registry()["overfits_a_batch"]

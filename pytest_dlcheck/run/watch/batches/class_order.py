@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, SequentialSampler
 
-from pytest_dlcheck.run.agreement import agreement, next_to
+from pytest_dlcheck.run.contents.agreement import agreement, next_to
 from pytest_dlcheck.trace import Row
 
 BATCHES = 64

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.tensors.tree import tensors
 from pytest_dlcheck.run.watch.batches.edited_rows import READS, Array
 from pytest_dlcheck.run.watch.batches.holdings import SHORT, Holding, held
 from pytest_dlcheck.trace import Row

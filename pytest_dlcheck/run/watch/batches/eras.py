@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.probes.updates import sample_of
+from pytest_dlcheck.run.tensors.sampled import sample_of
 
 WITNESSES = 3
 """Parameters that are compared."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.tensors.tree import tensors
 
 VALUES = 64
 """Values of an input that tell it again, taken evenly from all of it."""

@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.rows_within import Numbers, as_plain, is_array, on_the_host, places, turned
+from pytest_dlcheck.run.tensors.rows_within import (
+    Numbers,
+    as_plain,
+    is_array,
+    on_the_host,
+    places,
+    turned,
+)
 
 FEWEST = 8
 """Numbers (count) of a sequence that may be those of the rows."""

@@ -8,10 +8,10 @@ from typing import Any
 from torch import nn
 from torch.utils.data import RandomSampler, default_collate
 
-from pytest_dlcheck.run.tree import tensors
-from pytest_dlcheck.run.unindexed import ignores_its_numbers
+from pytest_dlcheck.run.data.unindexed import ignores_its_numbers
+from pytest_dlcheck.run.data.weighted import weighted_draws
+from pytest_dlcheck.run.tensors.tree import tensors
 from pytest_dlcheck.run.watch.batches.names import reads_by
-from pytest_dlcheck.run.weighted import weighted_draws
 from pytest_dlcheck.trace import Scalar
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from pytest_dlcheck.run.frames import named, words_of
+from pytest_dlcheck.run.code.frames import named, words_of
 
 FRAMES = 6
 """Functions around the read of a batch whose variables are looked at."""

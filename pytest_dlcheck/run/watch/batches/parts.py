@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pytest_dlcheck.run.samples import is_plain
-from pytest_dlcheck.run.tree import first_tensor
+from pytest_dlcheck.run.tensors.tree import first_tensor, is_plain
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.batches.names import called, is_held_out, is_trained_on, may_be_sound
 from pytest_dlcheck.run.watch.batches.seen import FEW, Seen, among

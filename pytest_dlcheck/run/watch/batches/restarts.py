@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Variable
 
-from pytest_dlcheck.run.rows_within import is_array
-from pytest_dlcheck.run.tree import first_tensor, tensors
+from pytest_dlcheck.run.tensors.rows_within import is_array
+from pytest_dlcheck.run.tensors.tree import first_tensor, tensors
 from pytest_dlcheck.run.watch.batches.few import Few
 from pytest_dlcheck.run.watch.batches.loading import Loading, shuffles
 from pytest_dlcheck.run.watch.models.once import Once

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.samples import is_plain
-from pytest_dlcheck.run.tree import first_tensor, tensors
+from pytest_dlcheck.run.tensors.tree import first_tensor, is_plain, tensors
 from pytest_dlcheck.run.watch.batches.prints import Prints, read
 from pytest_dlcheck.run.watch.batches.sizes import numbers_of
 

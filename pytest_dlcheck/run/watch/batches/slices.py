@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.tree import first_tensor
+from pytest_dlcheck.run.tensors.tree import first_tensor
 from pytest_dlcheck.trace import Row
 
 ASKED = 64

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import CodeType, FrameType, FunctionType, MethodType
 from typing import Any
 
-from pytest_dlcheck.run.bytecode import codes_of
-from pytest_dlcheck.run.frames import callers, variables, words_of
+from pytest_dlcheck.run.code.bytecode import codes_of
+from pytest_dlcheck.run.code.frames import callers, variables, words_of
 
 FRAMES = 4
 """Functions around the call of the model in which the loop is looked for."""

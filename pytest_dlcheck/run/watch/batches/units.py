@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.samples import is_plain
+from pytest_dlcheck.run.tensors.tree import is_plain
 
 ALIKE = 0.9999
 """Correlation of the same numbers in two units: bfloat16 keeps 8 bits, which costs some 1e-5."""

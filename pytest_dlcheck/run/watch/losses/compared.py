@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pytest_dlcheck.run.class_weights import Weighed
+from pytest_dlcheck.run.losses.class_weights import Weighed
+from pytest_dlcheck.run.losses.graphs.given import Given
+from pytest_dlcheck.run.losses.graphs.guessing import Guess, Guesses
 from pytest_dlcheck.run.watch.batches.class_order import ClassOrder, Labels
-from pytest_dlcheck.run.watch.losses.given import Given
-from pytest_dlcheck.run.watch.losses.guessing import Guess, Guesses
 from pytest_dlcheck.run.watch.losses.maps import Maps, Pair
 from pytest_dlcheck.run.watch.losses.orders import Pairing, Pairings
 from pytest_dlcheck.run.watch.losses.partners import Partners, Partnerships

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.frames import callers, variables
-from pytest_dlcheck.run.samples import is_plain
+from pytest_dlcheck.run.code.frames import callers, variables
+from pytest_dlcheck.run.tensors.tree import is_plain
 from pytest_dlcheck.run.watch.losses.named import (
     BETTER,
     LETTERS,

@@ -15,10 +15,10 @@ from torch.jit import ScriptModule
 from torch.nn import functional
 from torch.utils.weak import WeakIdKeyDictionary
 
+from pytest_dlcheck.run.losses.graphs.between import Between, between, mark
 from pytest_dlcheck.run.sampling import Schedule
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.tensors.tree import tensors
 from pytest_dlcheck.run.watch.guard import Guard
-from pytest_dlcheck.run.watch.losses.between import Between, between, mark
 from pytest_dlcheck.run.watch.models.once import Once
 from pytest_dlcheck.trace import Row
 

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pytest_dlcheck.run.alignment import AXES, FINE, TURNS, are_maps
-from pytest_dlcheck.run.map_rows import CLOSE, are_masks, row_of
-from pytest_dlcheck.run.samples import is_plain
-from pytest_dlcheck.run.seeding import same_draws
-from pytest_dlcheck.run.watch.losses.near import Near
+from pytest_dlcheck.run.contents.alignment import AXES, FINE, TURNS, are_maps
+from pytest_dlcheck.run.contents.map_rows import CLOSE, are_masks, row_of
+from pytest_dlcheck.run.losses.graphs.near import Near
+from pytest_dlcheck.run.tensors.tree import is_plain
+from pytest_dlcheck.run.world.seeding import same_draws
 from pytest_dlcheck.trace import Row
 
 _MOST = 0.5

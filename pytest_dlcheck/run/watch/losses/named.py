@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from pytest_dlcheck.run.frames import words_of
+from pytest_dlcheck.run.code.frames import words_of
 
 BETTER = ("advantages", "advantage", "advs", "adv")
 """More of it is better than was expected; of returns less values, or, by some, the other way round."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.graph import Node, entire
+from pytest_dlcheck.run.losses.graphs.foresight import foresees, is_looked_up
+from pytest_dlcheck.run.tensors.graph import Node, entire
 from pytest_dlcheck.run.watch.batches.prints import ROWS, rounded, row_prints
 from pytest_dlcheck.run.watch.batches.units import holds
-from pytest_dlcheck.run.watch.losses.foresight import foresees, is_looked_up
 from pytest_dlcheck.trace import Row
 
 WHOLE = 4096

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pytest_dlcheck.run.graph import Node
+from pytest_dlcheck.run.losses.graphs.kept import NONE
+from pytest_dlcheck.run.losses.graphs.near import OF_CLASSES, Near
+from pytest_dlcheck.run.losses.graphs.written import Written
+from pytest_dlcheck.run.tensors.graph import Node
 from pytest_dlcheck.run.watch.batches.prints import Prints, read, weigh
-from pytest_dlcheck.run.watch.losses.kept import NONE
 from pytest_dlcheck.run.watch.losses.loaded import KEPT
-from pytest_dlcheck.run.watch.losses.near import OF_CLASSES, Near
 from pytest_dlcheck.run.watch.losses.orders import keeps_order
 from pytest_dlcheck.run.watch.losses.swaps import KNOWN, Sample, swaps
-from pytest_dlcheck.run.watch.losses.written import Written
 
 LOOKS = 64
 """Losses that are remembered: the first ones that are looked at."""

@@ -12,15 +12,15 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.graph import Node, edges_of, kind_of
-from pytest_dlcheck.run.watch.losses.advantages import SHAPES
+from pytest_dlcheck.run.losses.graphs.advantages import SHAPES
+from pytest_dlcheck.run.losses.graphs.kept import constant_of, kept
+from pytest_dlcheck.run.losses.graphs.likelihoods import CHOSEN, follows_likelihood
+from pytest_dlcheck.run.losses.graphs.near import Near
+from pytest_dlcheck.run.losses.graphs.outputs import result_of
+from pytest_dlcheck.run.losses.graphs.signs import below
+from pytest_dlcheck.run.losses.graphs.written import Written
+from pytest_dlcheck.run.tensors.graph import Node, edges_of, kind_of
 from pytest_dlcheck.run.watch.losses.earned import EARNED, PAID, Surprise, earned
-from pytest_dlcheck.run.watch.losses.kept import constant_of, kept
-from pytest_dlcheck.run.watch.losses.likelihoods import CHOSEN, follows_likelihood
-from pytest_dlcheck.run.watch.losses.near import Near
-from pytest_dlcheck.run.watch.losses.outputs import result_of
-from pytest_dlcheck.run.watch.losses.signs import below
-from pytest_dlcheck.run.watch.losses.written import Written
 
 NODES = 512
 """Nodes of a loss that are looked at: some add it up step by step."""

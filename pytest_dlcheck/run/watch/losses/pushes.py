@@ -14,11 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from pytest_dlcheck.run.graph import entire, variables
-from pytest_dlcheck.run.samples import is_plain
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.losses.graphs.told import mark, told
+from pytest_dlcheck.run.tensors.graph import entire, variables
+from pytest_dlcheck.run.tensors.tree import is_plain, tensors
 from pytest_dlcheck.run.watch.guard import Guard
-from pytest_dlcheck.run.watch.losses.told import mark, told
 from pytest_dlcheck.trace import Row
 
 NODES = 20_000

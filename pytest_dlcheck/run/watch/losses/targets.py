@@ -12,42 +12,41 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.samples import is_plain
-from pytest_dlcheck.run.tree import tensors
-from pytest_dlcheck.run.watch.batches.class_order import is_among, labels_in_order
-from pytest_dlcheck.run.watch.batches.new_classes import labels_of
-from pytest_dlcheck.run.watch.guard import Guard
-from pytest_dlcheck.run.watch.losses.advantages import of_a_critic
-from pytest_dlcheck.run.watch.losses.carried import Carried
-from pytest_dlcheck.run.watch.losses.compared import Compared
-from pytest_dlcheck.run.watch.losses.crossed import crossed
-from pytest_dlcheck.run.watch.losses.cuts import cut_apart
-from pytest_dlcheck.run.watch.losses.divergences import divergences
-from pytest_dlcheck.run.watch.losses.given import (
+from pytest_dlcheck.run.losses.graphs.advantages import of_a_critic
+from pytest_dlcheck.run.losses.graphs.crossed import crossed
+from pytest_dlcheck.run.losses.graphs.cuts import cut_apart
+from pytest_dlcheck.run.losses.graphs.divergences import divergences
+from pytest_dlcheck.run.losses.graphs.given import (
     what_diverges,
     what_is_given,
     what_is_weighed,
     what_is_written,
 )
-from pytest_dlcheck.run.watch.losses.guessing import guess_of
-from pytest_dlcheck.run.watch.losses.joined import joined
+from pytest_dlcheck.run.losses.graphs.guessing import guess_of
+from pytest_dlcheck.run.losses.graphs.joined import joined
+from pytest_dlcheck.run.losses.graphs.masked import averaged_away, came_late
+from pytest_dlcheck.run.losses.graphs.mixed import what_is_mixed
+from pytest_dlcheck.run.losses.graphs.moving import moves, target_moves, teachers_move
+from pytest_dlcheck.run.losses.graphs.near import Near
+from pytest_dlcheck.run.losses.graphs.opposite import among_the_inputs, is_its_own, turned
+from pytest_dlcheck.run.losses.graphs.outputs import made_here
+from pytest_dlcheck.run.losses.graphs.padding import counted
+from pytest_dlcheck.run.losses.graphs.terms import of_terms
+from pytest_dlcheck.run.losses.graphs.undivided import undivided
+from pytest_dlcheck.run.losses.graphs.written import Written, weightless, written
+from pytest_dlcheck.run.tensors.tree import is_plain, tensors
+from pytest_dlcheck.run.watch.batches.class_order import is_among, labels_in_order
+from pytest_dlcheck.run.watch.batches.new_classes import labels_of
+from pytest_dlcheck.run.watch.guard import Guard
+from pytest_dlcheck.run.watch.losses.carried import Carried
+from pytest_dlcheck.run.watch.losses.compared import Compared
 from pytest_dlcheck.run.watch.losses.loaded import KEPT, Loaded, weighed
 from pytest_dlcheck.run.watch.losses.maps import masks_beside
-from pytest_dlcheck.run.watch.losses.masked import averaged_away, came_late
-from pytest_dlcheck.run.watch.losses.mixed import what_is_mixed
-from pytest_dlcheck.run.watch.losses.moving import moves, target_moves, teachers_move
-from pytest_dlcheck.run.watch.losses.near import Near
-from pytest_dlcheck.run.watch.losses.opposite import among_the_inputs, is_its_own, turned
 from pytest_dlcheck.run.watch.losses.orders import pairing
-from pytest_dlcheck.run.watch.losses.outputs import made_here
-from pytest_dlcheck.run.watch.losses.padding import counted
 from pytest_dlcheck.run.watch.losses.partners import Couples
 from pytest_dlcheck.run.watch.losses.policies import Policies
 from pytest_dlcheck.run.watch.losses.same_rows import SameRows
-from pytest_dlcheck.run.watch.losses.terms import of_terms
-from pytest_dlcheck.run.watch.losses.undivided import undivided
 from pytest_dlcheck.run.watch.losses.unlabelled import unlabelled
-from pytest_dlcheck.run.watch.losses.written import Written, weightless, written
 from pytest_dlcheck.run.watch.models.answers import Answers
 from pytest_dlcheck.run.watch.models.once import Once
 from pytest_dlcheck.trace import Row

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.freshness import is_fresh_draw
-from pytest_dlcheck.run.watch.losses.sides import Comparison, Edge, comparisons, leaves
+from pytest_dlcheck.run.losses.graphs.sides import Comparison, Edge, comparisons, leaves
+from pytest_dlcheck.run.modules.freshness import is_fresh_draw
 
 LOOKS = (3, 4, 16, 17)
 """Backward passes, two in a row, after an optimizer's beginning, whose losses are looked into."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.samples import is_plain
+from pytest_dlcheck.run.tensors.tree import is_plain
 from pytest_dlcheck.run.watch.batches.class_order import is_among
 
 SIGNS = 2

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pytest_dlcheck.run.graph import inner_first, inputs_of, roots
+from pytest_dlcheck.run.tensors.graph import inner_first, inputs_of, roots
 from pytest_dlcheck.run.watch.steps.leaves import NODES
 
 VIEWS = 3

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from pytest_dlcheck.run.compare import tolerance
-from pytest_dlcheck.run.operations import line_of_caller
+from pytest_dlcheck.run.calls.operations import line_of_caller
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.tree import map_tensors, tensors
+from pytest_dlcheck.run.tensors.compare import tolerance
+from pytest_dlcheck.run.tensors.tree import map_tensors, tensors
 from pytest_dlcheck.trace import Row
 
 LOCAL = 0.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from pytest_dlcheck.run.frames import named, words_of
+from pytest_dlcheck.run.code.frames import named, words_of
 from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 
 FRAMES = 6

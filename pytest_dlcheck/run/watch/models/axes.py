@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from pytest_dlcheck.run.graph import Node, entire, roots
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.losses.graphs.kept import kept, signed
+from pytest_dlcheck.run.tensors.graph import Node, entire, roots
+from pytest_dlcheck.run.tensors.tree import tensors
 from pytest_dlcheck.run.watch.batches.loading import stacked_shape
-from pytest_dlcheck.run.watch.losses.kept import kept, signed
 from pytest_dlcheck.run.watch.models.arguments import argument
 from pytest_dlcheck.trace import Row
 

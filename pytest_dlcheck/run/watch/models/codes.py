@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.tree import map_tensors, tensors
+from pytest_dlcheck.run.tensors.tree import map_tensors, tensors
 
 WIDEST = 64
 """Numbers in a step of an input above which a way is not measured: it is taken as narrow."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.errors import CannotTellError
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.tensors.tree import tensors
 from pytest_dlcheck.trace import Row
 
 _TAKEN = ("cut_after", "cut_before", "blind", "indices")

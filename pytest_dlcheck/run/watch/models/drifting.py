@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pytest_dlcheck.run.direct import direct
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.modules.direct import direct
+from pytest_dlcheck.run.tensors.tree import tensors
 from pytest_dlcheck.run.watch.models.given_norms import Given, statistics_of
 from pytest_dlcheck.run.watch.models.overheard import Overheard
 from pytest_dlcheck.run.watch.strand import Strand

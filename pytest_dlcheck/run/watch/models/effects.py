@@ -25,7 +25,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as of_modules
 
-from pytest_dlcheck.run.bytecode import (
+from pytest_dlcheck.run.code.bytecode import (
     globals_of,
     imports_of,
     names_of,

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pytest_dlcheck.run.entries import Entry, entry_of, entry_row
-from pytest_dlcheck.run.running import samples_of
+from pytest_dlcheck.run.modules.entries import Entry, entry_of, entry_row
+from pytest_dlcheck.run.modules.running import samples_of
 from pytest_dlcheck.trace import Row
 
 FIRST = 2

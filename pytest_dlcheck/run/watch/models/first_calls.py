@@ -16,16 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from pytest_dlcheck.run.alignment import are_maps
+from pytest_dlcheck.run.contents.alignment import are_maps
 from pytest_dlcheck.run.experiments.attended import padded_sequences
-from pytest_dlcheck.run.graph import Node
-from pytest_dlcheck.run.samples import is_plain
-from pytest_dlcheck.run.tree import detached, map_tensors, tensors
+from pytest_dlcheck.run.losses.graphs.foresight import embeds, is_looked_up
+from pytest_dlcheck.run.losses.graphs.near import Near
+from pytest_dlcheck.run.losses.graphs.written import written
+from pytest_dlcheck.run.tensors.graph import Node
+from pytest_dlcheck.run.tensors.tree import detached, is_plain, map_tensors, tensors
 from pytest_dlcheck.run.watch.batches.loading import stacked_shape
 from pytest_dlcheck.run.watch.guard import Guard
-from pytest_dlcheck.run.watch.losses.foresight import embeds, is_looked_up
-from pytest_dlcheck.run.watch.losses.near import Near
-from pytest_dlcheck.run.watch.losses.written import written
 from pytest_dlcheck.run.watch.models.row_by_row import is_like_an_image
 
 LOOKS = 6

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.freshness import is_untrained
-from pytest_dlcheck.run.probes.updates import reals_of, sample_of
+from pytest_dlcheck.run.modules.freshness import is_untrained
+from pytest_dlcheck.run.tensors.sampled import reals_of, sample_of
 
 WITNESSES = 4
 """Parameters of each that are compared."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.tensors.tree import tensors
 from pytest_dlcheck.run.watch.batches.loading import shuffles
 from pytest_dlcheck.run.watch.batches.predecessors import predecessors
 from pytest_dlcheck.run.watch.batches.seen import Seen

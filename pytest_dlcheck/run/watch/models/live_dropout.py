@@ -14,7 +14,7 @@ from torch.nn.modules.activation import MultiheadAttention
 from torch.nn.modules.transformer import TransformerEncoder, TransformerEncoderLayer
 from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode, _push_mode
 
-from pytest_dlcheck.run.frames import variables
+from pytest_dlcheck.run.code.frames import variables
 from pytest_dlcheck.run.watch.batches.few import Few, first_plain
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard

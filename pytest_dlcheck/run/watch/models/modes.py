@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
-from pytest_dlcheck.run.direct import direct
+from pytest_dlcheck.run.modules.direct import direct
 
 
 def sensitive(root: nn.Module) -> list[nn.Module]:

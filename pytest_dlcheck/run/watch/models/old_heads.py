@@ -15,7 +15,7 @@ from torch.jit import ScriptModule
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.weak import WeakIdKeyDictionary
 
-from pytest_dlcheck.run.direct import direct
+from pytest_dlcheck.run.modules.direct import direct
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.models.drifting import Drift

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from pytest_dlcheck.run.through_time import ThroughTime
+from pytest_dlcheck.run.calls.through_time import ThroughTime
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.listener import Listener

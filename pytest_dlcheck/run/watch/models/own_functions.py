@@ -15,16 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from pytest_dlcheck.run.custom_functions import (
+from pytest_dlcheck.run.functions.custom import (
     FunctionCall,
     custom_functions,
     keeping,
     listen,
 )
-from pytest_dlcheck.run.differentiated import differentiated
-from pytest_dlcheck.run.seeding import same_draws
+from pytest_dlcheck.run.functions.differentiated import differentiated
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard
+from pytest_dlcheck.run.world.seeding import same_draws
 from pytest_dlcheck.trace import Row
 
 LOOKS = 3

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.tree import map_tensors, tensors
+from pytest_dlcheck.run.tensors.tree import map_tensors, tensors
 
 AXES = 3
 """Samples, rows, columns."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
-from pytest_dlcheck.run.tree import named_tensors
+from pytest_dlcheck.run.tensors.tree import named_tensors
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.models.flows import line_of_the_loop

@@ -17,9 +17,7 @@ import torch
 from torch import distributed, nn
 
 from pytest_dlcheck.recipe import Recipe
-from pytest_dlcheck.run.alignment import AXES
-from pytest_dlcheck.run.as_called import forward_of, nest_of
-from pytest_dlcheck.run.cells import cells_of
+from pytest_dlcheck.run.contents.alignment import AXES
 from pytest_dlcheck.run.experiment import Experiment
 from pytest_dlcheck.run.experiments.attended import Attended, padded_sequences
 from pytest_dlcheck.run.experiments.flow import Flow
@@ -27,10 +25,11 @@ from pytest_dlcheck.run.experiments.future import Future
 from pytest_dlcheck.run.experiments.neighbours import Neighbours
 from pytest_dlcheck.run.experiments.recurrence import Recurrence
 from pytest_dlcheck.run.inspection import conduct
+from pytest_dlcheck.run.modules.as_called import forward_of, nest_of
+from pytest_dlcheck.run.modules.cells import cells_of
 from pytest_dlcheck.run.record import Record
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.seeding import same_draws
-from pytest_dlcheck.run.tree import batch_size, map_tensors, named_tensors, take, tensors
+from pytest_dlcheck.run.tensors.tree import batch_size, map_tensors, named_tensors, take, tensors
 from pytest_dlcheck.run.watch.models.alignment import uses_in_place
 from pytest_dlcheck.run.watch.models.codes import draws, is_narrow
 from pytest_dlcheck.run.watch.models.cuts_within import as_a_loss, may_be_cut
@@ -38,6 +37,7 @@ from pytest_dlcheck.run.watch.models.first_calls import Call
 from pytest_dlcheck.run.watch.models.row_by_row import reads_rows_alone
 from pytest_dlcheck.run.watch.models.standing_copies import may_be_tried, standing_copy
 from pytest_dlcheck.run.watch.models.turned_within import turned_within
+from pytest_dlcheck.run.world.seeding import same_draws
 from pytest_dlcheck.trace import Row
 
 SEED = 0

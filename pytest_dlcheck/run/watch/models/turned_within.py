@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pytest_dlcheck.run.alignment import AXES, SIDE, TURNS, are_maps
+from pytest_dlcheck.run.contents.alignment import AXES, SIDE, TURNS, are_maps
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.tree import map_tensors, tensors
+from pytest_dlcheck.run.tensors.tree import map_tensors, tensors
 from pytest_dlcheck.trace import Row
 
 _SPOTS = ((0.05, 0.27), (0.3, 0.8), (0.75, 0.5))

@@ -14,9 +14,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.graph import entire, roots, walk
-from pytest_dlcheck.run.tree import tensors
-from pytest_dlcheck.run.watch.losses.kept import kept
+from pytest_dlcheck.run.losses.graphs.kept import kept
+from pytest_dlcheck.run.tensors.graph import entire, roots, walk
+from pytest_dlcheck.run.tensors.tree import tensors
 
 NODES = 20_000
 """Nodes of a graph from which on nothing is told: a part of it would not do."""

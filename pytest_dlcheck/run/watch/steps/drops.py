@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.probes.updates import sample_of
-from pytest_dlcheck.run.tree import tensors
+from pytest_dlcheck.run.tensors.sampled import sample_of
+from pytest_dlcheck.run.tensors.tree import tensors
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.batches.prints import rounded, row_prints
 from pytest_dlcheck.run.watch.steps.gradients import Gradients

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.probes.updates import sample_of
-from pytest_dlcheck.run.samples import is_plain
+from pytest_dlcheck.run.tensors.sampled import sample_of
+from pytest_dlcheck.run.tensors.tree import is_plain
 
 WITNESSES = 8
 """Parameters looked at for all: an optimizer resets all of its gradients or none."""

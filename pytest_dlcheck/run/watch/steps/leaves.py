@@ -9,8 +9,8 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.graph import roots, variables, walk
-from pytest_dlcheck.run.probes.updates import sample_of
+from pytest_dlcheck.run.tensors.graph import roots, variables, walk
+from pytest_dlcheck.run.tensors.sampled import sample_of
 
 NODES = 5_000
 """Nodes of the graph that are looked at."""

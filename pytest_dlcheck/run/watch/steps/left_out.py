@@ -14,8 +14,8 @@ from types import FrameType
 
 from torch import Tensor
 
-from pytest_dlcheck.run import frames
-from pytest_dlcheck.run.graph import Node, edges_of, entire, inputs_of, kind_of, variables, walk
+from pytest_dlcheck.run.code import frames
+from pytest_dlcheck.run.tensors.graph import Node, edges_of, entire, inputs_of, kind_of, variables, walk
 from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 
 NODES = 64

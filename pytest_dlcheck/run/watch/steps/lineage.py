@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.probes.updates import reals_of, sample_of
-from pytest_dlcheck.run.samples import is_plain
+from pytest_dlcheck.run.tensors.sampled import reals_of, sample_of
+from pytest_dlcheck.run.tensors.tree import is_plain
 
 FEWEST = 64
 """Numbers that two weights must have in common: the cosine of two draws of as many is 0 to 1/8."""

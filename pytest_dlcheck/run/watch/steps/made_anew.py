@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import nn
 
-from pytest_dlcheck.run.creations import Creation, Creations
+from pytest_dlcheck.run.modules.creations import Creation, Creations
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.scene import parameters_of

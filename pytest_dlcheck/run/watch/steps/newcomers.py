@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.probes.gradients import norms
-from pytest_dlcheck.run.probes.updates import sample_of
+from pytest_dlcheck.run.modules.walking import modules_of
 from pytest_dlcheck.run.sampling import TENSORS, Due
-from pytest_dlcheck.run.walking import modules_of
+from pytest_dlcheck.run.tensors.norms import norms
+from pytest_dlcheck.run.tensors.sampled import sample_of
 from pytest_dlcheck.run.watch.scene import census, parameters_of
 from pytest_dlcheck.run.watch.steps.gradients import Held
 from pytest_dlcheck.run.watch.steps.lineage import descends, is_as_it_was

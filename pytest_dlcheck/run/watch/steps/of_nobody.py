@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from pytest_dlcheck.run.freshness import is_untrained
+from pytest_dlcheck.run.modules.freshness import is_untrained
 from pytest_dlcheck.trace import Row, Scalar
 
 

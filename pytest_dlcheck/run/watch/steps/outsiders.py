@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.probes.updates import sample_of
+from pytest_dlcheck.run.tensors.sampled import sample_of
 from pytest_dlcheck.run.watch.losses.woven import met
 from pytest_dlcheck.run.watch.models.visits import Visits
 from pytest_dlcheck.run.watch.scene import parameters_of, root_of

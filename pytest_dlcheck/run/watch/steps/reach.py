@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from pytest_dlcheck.run.freshness import is_untrained
-from pytest_dlcheck.run.memory import twins_of
+from pytest_dlcheck.run.modules.freshness import is_untrained
+from pytest_dlcheck.run.tensors.memory import twins_of
 from pytest_dlcheck.run.watch.models.flows import Flow, Flows
 from pytest_dlcheck.run.watch.models.visits import Visits
 from pytest_dlcheck.run.watch.scene import Scene

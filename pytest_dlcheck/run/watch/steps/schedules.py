@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_dlcheck.run.horizons import horizon_of
 from pytest_dlcheck.trace import Row
-
-HORIZONS = ("total_steps", "T_max", "step_size", "total_iters")
-"""What schedulers call the length of the whole, or of their first part."""
-PLANNED = "num_training_steps"
-"""What the transformers' schedules, which are functions bound with functools.partial, call theirs."""
 
 
 @dataclass
@@ -79,21 +74,3 @@ class Schedules:
             before_first=self.before_first,
             since_last=self.since_last,
         )
-
-
-def horizon_of(scheduler: Any) -> int | None:
-    """How many steps it is made for, or its first part; None where it does not say."""
-    for name in HORIZONS:
-        value = getattr(scheduler, name, None)
-        if type(value) is int:
-            return value
-    parts, ends = getattr(scheduler, "_schedulers", None), getattr(scheduler, "_milestones", None)
-    if parts and ends:
-        last = horizon_of(parts[-1])
-        return None if last is None else int(ends[-1]) + last
-    for rule in getattr(scheduler, "lr_lambdas", None) or ():
-        bound = getattr(rule, "keywords", None)
-        if isinstance(bound, Mapping) and type(bound.get(PLANNED)) is int:
-            return int(bound[PLANNED])
-    milestones = getattr(scheduler, "milestones", None)
-    return int(max(milestones)) if type(scheduler).__name__ == "MultiStepLR" and milestones else None

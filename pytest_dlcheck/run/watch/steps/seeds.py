@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from pytest_dlcheck.run import numpy_draws
+from pytest_dlcheck.run.world import numpy_draws
 from pytest_dlcheck.trace import Row
 
 MOST = 1024

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.probes.updates import sample_of
+from pytest_dlcheck.run.tensors.sampled import sample_of
 from pytest_dlcheck.run.watch.models.following import is_fresh
 from pytest_dlcheck.run.watch.scene import census, parameters_of
 from pytest_dlcheck.run.watch.steps.gradients import Gradients, Held

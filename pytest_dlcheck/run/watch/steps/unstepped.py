@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from pytest_dlcheck.run.freshness import is_untrained
+from pytest_dlcheck.run.modules.freshness import is_untrained
 from pytest_dlcheck.run.watch.models.flows import Flow, Flows
 from pytest_dlcheck.run.watch.models.following import Sample
 from pytest_dlcheck.run.watch.scene import parameters_of

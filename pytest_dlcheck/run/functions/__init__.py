@@ -1,0 +1,1 @@
+"""The user's own autograd Functions: found, and held against finite differences."""

@@ -1,0 +1,115 @@
+"""What the scores of a classification stand opposite to: another order of places, or themselves.
+
+Read from the graph of a loss. No judgement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pytest_dlcheck.run.losses.graphs.near import OF_CLASSES, Near
+from pytest_dlcheck.run.tensors.graph import Node, inputs_of, kind_of
+
+_SHAPES = ("View", "UnsafeView", "ReshapeAlias", "Transpose", "T", "Permute", "Clone", "Contiguous")
+_SCALES = ("Div", "Mul", "LogSoftmax")
+_PRODUCTS = frozenset({"Mm", "Bmm"})
+_FEWEST = 4
+"""Samples from which on a count upwards is no accident."""
+_ENOUGH = 8
+"""Samples whose targets are all among their inputs, which is no accident for real numbers."""
+_MOST = 4096
+"""Numbers of a sample that are looked through."""
+_PLACES = 3
+"""Axes of scores for every place of every sequence: two, and the classes."""
+
+
+def turned(near: Near, batch: Sequence[Tensor]) -> str:
+    """Scores ``[steps, samples, classes]`` and targets ``[samples, steps]``, both flattened, in words.
+
+    Args:
+        near: the nodes next to the loss.
+        batch: what the loader gave.
+    """
+    for node in near.of(OF_CLASSES) if batch else ():
+        target = near.targets.get(node)
+        given = None if target is None else next((b for b in batch if _is_flattened(b, target)), None)
+        scores = [] if given is None else _shape_before(node)
+        if given is not None and scores[:2] == [*reversed(given.shape)] and len(scores) == _PLACES:
+            return f"{scores} beside {list(given.shape)}"
+    return ""
+
+
+def is_its_own(near: Near) -> bool:
+    """Whether each sample is to be told among all by its likeness to itself.
+
+    Products of features with these same features, ``z @ z.T``, whose diagonal is the right answer.
+    """
+    for node in near.of(OF_CLASSES) if not near.lacks(_PRODUCTS) else ():
+        target = near.targets.get(node)
+        if target is None or target.dim() != 1 or len(target) < _FEWEST or not _multiplies_its_own(node):
+            continue
+        if torch.equal(target, torch.arange(len(target), device=target.device)):
+            return True
+    return False
+
+
+def _multiplies_its_own(loss: Node) -> bool:
+    """Whether scores are products of something with itself."""
+    product = _down(next(iter(inputs_of(loss)), None), (*_SHAPES, *_SCALES))
+    sides = inputs_of(product) if kind_of(product) in _PRODUCTS else []
+    return len(sides) > 1 and _down(sides[0], _SHAPES) is _down(sides[1], _SHAPES)
+
+
+def among_the_inputs(inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> str:
+    """Which number of the inputs the targets are, in words; each of them, in every sample.
+
+    Args:
+        inputs: what models were called on.
+        targets: what the loss has kept, of which no gradients are asked.
+    """
+    for target in targets:
+        for given in inputs:
+            if (place := _place_of(target, given)) is not None:
+                return f"input{list(place)}"
+    return ""
+
+
+def _place_of(target: Tensor, given: Tensor) -> tuple[int, ...] | None:
+    """Where one number of each sample is its one target; None where there is no such place."""
+    are_real = target.is_floating_point() and given.is_floating_point()
+    if not are_real or given.device != target.device or given.dim() <= 1:
+        return None
+    if target.numel() != len(given) or len(given) < _ENOUGH or not 1 < given[0].numel() <= _MOST:
+        return None
+    if 2 * len(torch.unique(target)) < len(given):
+        return None
+    same = (given.detach() == target.detach().reshape(-1, *[1] * (given.dim() - 1))).all(dim=0)
+    found = same.nonzero()
+    return tuple(map(int, found[-1])) if len(found) else None
+
+
+def _is_flattened(given: Tensor, target: Tensor) -> bool:
+    whole = not (given.is_floating_point() or given.dtype == torch.bool)
+    if not whole or given.dim() != 2 or given.shape[0] == given.shape[1] or target.dim() != 1:  # noqa: PLR2004
+        return False
+    alike = given.numel() == target.numel() and given.device == target.device
+    return alike and bool((given.reshape(-1) == target).all())
+
+
+def _shape_before(node: Node) -> list[int]:
+    """The shape of the scores before they were flattened; empty where they were not."""
+    for child in inputs_of(node)[:1]:
+        below = _down(child, ("LogSoftmax",))
+        sizes = getattr(below, "_saved_self_sym_sizes", None) if kind_of(below) in _SHAPES[:3] else None
+        return [] if sizes is None else [int(size) for size in sizes]
+    return []
+
+
+def _down(node: Node, kinds: tuple[str, ...]) -> Node:
+    """The first node from here on that is of none of these kinds."""
+    while node is not None and kind_of(node) in kinds and len(inputs_of(node)) == 1:
+        node = inputs_of(node)[0]
+    return node

@@ -1,0 +1,1 @@
+"""A recipe's batch through forward and loss, and what is found by passing it otherwise."""
