@@ -12,6 +12,5 @@ ADVISED = {
 UNFOUND = {
     "sklearn_style_cancer",  # A test set that is not scaled, cut by hand.
     "maml_sines",  # A loss at the parameters before they were adapted.
-    "cell_segmentation_flips",  # Images flipped without their masks.
 }
 """Not told, or by another name."""

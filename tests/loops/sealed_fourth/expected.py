@@ -7,7 +7,6 @@ ADVISED = {
 }
 """Told as advice, by name."""
 UNFOUND = {
-    "blob_segmentation",  # images flipped without their masks
     "card_fraud",  # classes of 97 to 3
     "corridor_policy_gradient",  # a policy's sign
     "defect_detector_focal",  # the logarithm of a saturated sigmoid: told as numbers that break

@@ -11,6 +11,5 @@ UNFOUND = {
     "hwc_images_viewed_as_chw",  # A view of images that no loader gave, before the model.
     "dqn_no_terminal_mask",  # A value beyond the end of an episode.
     "gcn_loss_on_all_nodes",  # A loss that covers the test nodes too.
-    "segmentation_flips_image_only",  # Images flipped without their masks.
 }
 """Not told, or by another name."""

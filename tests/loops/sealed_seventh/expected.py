@@ -4,7 +4,6 @@ ADVISED = {
     "gru_rows_test_loader",
     "tagger_padding",
     "simsiam_stop_gradient",
-    "frozen_backbone_bn",
     "self_distilling_exits",
 }
 """Told as advice, by name."""

@@ -3,7 +3,6 @@
 ADVISED = {
     "self_distillation",
     "actor_critic_cartpole",
-    "finetune_new_head",
     "transformer_digit_rows",
     "lstm_forecast",
     "sensor_imputation",
@@ -12,7 +11,6 @@ ADVISED = {
 }
 """Told as advice, by name."""
 UNFOUND = {
-    "rent_embeddings",  # Model and optimizer are built anew in each epoch: told, in other words.
     "label_names_per_split",  # Each split numbers its names anew: told, in other words.
     "digits_denoiser_ema",  # The average follows an untrained copy: told, in other words.
     "vae_digits",  # The latent sample is drawn from mu.data and logvar.data.

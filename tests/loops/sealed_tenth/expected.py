@@ -2,7 +2,6 @@
 
 ADVISED = {
     "unet_accumulate",
-    "frozen_backbone_new_classes",
     "image_autoencoder_linear",
     "key_value_lookup",
 }
