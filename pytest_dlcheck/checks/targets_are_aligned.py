@@ -119,8 +119,10 @@ class TargetsAreAligned(Check):
         of_all = max(self.several, self.some * row.integer("looked"))
         if row.integer("misaligned") >= bound:
             return faults.of_another_batch(row, bound)
-        if found := first_of(row, of_all) or (faults.taught(row) if row.integer("taught") else None):
+        if found := first_of(row, self.several, self.some):
             return found
+        if row.integer("taught"):
+            return faults.taught(row)
         different = row.integer("permuted_sets") >= self.several
         if different and row.integer("permuted") >= of_all:
             return faults.in_another_order(row, of_all)

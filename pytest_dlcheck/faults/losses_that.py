@@ -21,6 +21,7 @@ class Story:
         cause: why, and
         remedy: what to do about it.
         site: where.
+        of: the counts that are, together, the losses that could show it.
     """
 
     seen: str
@@ -29,6 +30,7 @@ class Story:
     cause: str
     remedy: str
     site: str = "loss"
+    of: tuple[str, ...] = ("looked",)
 
 
 STORIES: Mapping[str, Story] = {
@@ -107,28 +109,38 @@ STORIES: Mapping[str, Story] = {
             "maximise it: -(log_prob * (returns - values)).mean(); a cross-entropy is minus log_prob "
             "already"
         ),
+        of=("punished", "rewarded"),
     ),
 }
 """By the name under which the losses that show a fault are counted, the gravest first."""
 
 
-def first_of(row: Row, bound: float) -> Fault | None:
+def first_of(row: Row, several: int, some: float) -> Fault | None:
     """The first fault that so many losses show.
 
     Args:
         row: what losses compare.
-        bound: losses from which on it is one (count).
+        several: losses (count) that are no accident.
+        some: share of the losses that could show it (ratio).
     """
-    shown = (name for name in STORIES if row.integer(name) >= bound)
-    return next((_told(name, row, bound) for name in shown), None)
+    shown = (
+        (name, bound)
+        for name, story in STORIES.items()
+        if row.integer(name) >= (bound := max(several, some * _able(story, row)))
+    )
+    return next((_told(name, row, bound) for name, bound in shown), None)
+
+
+def _able(story: Story, row: Row) -> int:
+    return sum(row.integer(each) for each in story.of)
 
 
 def _told(name: str, row: Row, bound: float) -> Fault:
     story, words = STORIES[name], row.text(f"{name}_shapes")
-    count, looked = row.integer(name), row.integer("looked")
+    count, able = row.integer(name), _able(story, row)
     seen = story.seen.format(words=words)
     return Fault(
-        because=f"in {count} of {looked} losses (fewer than {bound:g} may) {seen}",
+        because=f"in {count} of {able} losses (fewer than {bound:g} may) {seen}",
         measures=(Measure(story.counted, count, "count", bound, "<"),),
         suspects=(Suspect(story.site, story.finding.format(words=words), story.remedy),),
         cause=story.cause,

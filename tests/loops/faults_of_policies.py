@@ -134,6 +134,78 @@ def a_minus_before_a_cross_entropy():
     _by_cross_entropy(-1)
 
 
+def _by_episodes(sign):
+    """Five episodes an update, each of them one number."""
+    policy, world = mlp(8, 32, 2), Walk()
+    optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
+    for _ in range(24):
+        likelihoods, episode_rewards = [], []
+        for _ in range(5):
+            state, done, chosen, total = world.reset(), False, [], 0.0
+            while not done:
+                chances = torch.distributions.Categorical(logits=policy(state))
+                act = chances.sample()
+                chosen.append(chances.log_prob(act))
+                state, reward, done = world.step(int(act))
+                total += reward - 0.01
+            likelihoods.append(torch.stack(chosen).sum())
+            episode_rewards.append(total)
+        paid = torch.tensor(episode_rewards)
+        gain = torch.stack(likelihoods) * (paid - paid.mean())
+        optimizer.zero_grad()
+        (-sign * gain.mean()).backward()
+        optimizer.step()
+
+
+def a_number_an_episode():
+    _by_episodes(1)
+
+
+@fault(a_number_an_episode, "targets_are_aligned", words=("wrong sign",))
+def a_number_an_episode_without_its_minus():
+    _by_episodes(-1)
+
+
+def _short(sign):
+    """Four questions an hour, answered at once."""
+    rows, label = tumours()
+    policy = mlp(30, 32, 2)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=3e-3)
+    for _ in range(60):
+        at = torch.randint(len(rows), (4,))
+        chances = torch.distributions.Categorical(logits=policy(rows[at]))
+        act = chances.sample()
+        rewards = (act == label[at]).float() - 0.3 * torch.rand(4)
+        optimizer.zero_grad()
+        (-sign * (chances.log_prob(act) * rewards).sum()).backward()
+        optimizer.step()
+
+
+def four_at_a_time():
+    _short(1)
+
+
+@fault(four_at_a_time, "targets_are_aligned", words=("wrong sign",))
+def four_at_a_time_the_other_way():
+    _short(-1)
+
+
+def a_few_opponents():
+    """Three games an update: what one earns, the other pays, and the other is trained first."""
+    one, other = mlp(8, 32, 2), mlp(8, 32, 2)
+    steps = [(p, torch.optim.Adam(p.parameters(), lr=3e-3)) for p in (other, one)]
+    for _ in range(60):
+        seen = torch.randn(3, 8)
+        chances = [torch.distributions.Categorical(logits=p(seen)) for p in (other, one)]
+        acts = [each.sample() for each in chances]
+        rewards = (acts[0] == acts[1]).float() + 0.1 * torch.rand(3)
+        for way, (_, optimizer) in enumerate(steps):
+            gain = (chances[way].log_prob(acts[way]) * (rewards - rewards.mean())).mean()
+            optimizer.zero_grad()
+            (-gain if way else gain).backward()
+            optimizer.step()
+
+
 def opponents():
     """What one of them earns, the other pays; the one that pays is trained first."""
     one, other = mlp(8, 32, 2), mlp(8, 32, 2)
@@ -195,6 +267,7 @@ def customers_that_sent_much_back_count_less():
 
 
 QUIET = [
+    a_few_opponents,
     an_opponent_s_best_answer_first,
     customers_that_sent_much_back_count_less,
     costs_beside_a_critic,

@@ -10,7 +10,6 @@ ADVISED = {
 }
 """Told as advice, by name."""
 UNFOUND = {
-    "corridor_reinforce",  # a policy's sign
     "silu_student",  # an average of another model, which no loader's batch is given to
 }
 """Not told, or by another name."""

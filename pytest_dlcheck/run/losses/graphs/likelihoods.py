@@ -50,13 +50,19 @@ def follows_likelihood(side: Node, left: int = DEEPEST) -> tuple[int, str]:
         return found
     below = [side.next_functions[index][0] for index in edges]
     if kind in {"Stack", "Cat"}:
-        each = {follows_likelihood(child, left - 1) for child in below}
+        each = {follows_likelihood(_summed(child), left - 1) for child in below}
         return each.pop() if len(each) == 1 else (0, "")
     turns = kind in _FALLS or (kind == "Sub" and edges == [1])
     if not turns and not (kind in _RISES or _shifts(side, kind, edges) or _sums_up(side, kind)):
         return 0, ""
     sign, form = follows_likelihood(below[0], left - 1)
     return (-sign if turns else sign), OTHER if kind == "Exp" else form
+
+
+def _summed(node: Node) -> Node:
+    """What one number of several adds up: the actions of an episode, where it is that."""
+    is_number = kind_of(node) in {"Sum", "Mean"} and edges_of(node) == [0]
+    return inputs_of(node)[0] if is_number else node
 
 
 def _shifts(node: Node, kind: str, edges: list[int]) -> bool:

@@ -19,7 +19,7 @@ _COUNTED = ("looked", "aligned", "misaligned", "moving", "undivided", "paired", 
 _TOLD = (
     *("crossed", "cut", "cut_inside", "cut_targets", "turned", "its_own", "given", "padding"),
     *("masked", "advantage", "unlikelier", "carried", "weightless", "partly", "one_sample", "joined"),
-    *("masked_late", "punished", "labelled", "each", "unlabelled"),
+    *("masked_late", "punished", "rewarded", "labelled", "each", "unlabelled"),
 )
 
 
@@ -48,7 +48,8 @@ class Compared:
             set to zero and that are averaged over; ``masked_late``, of those in a mask that a mean is
             multiplied by; ``advantage``, of what a critic says, with gradients, in an actor's loss;
             ``unlikelier``, of actions that lose probability by what they are worth; ``punished``, of
-            such by what the loop calls earned; ``carried``, of a state from the batch before;
+            such by what the loop calls earned, and ``rewarded``, of actions that gain by it;
+            ``carried``, of a state from the batch before;
             ``one_sample``, of a batch that is one sample, many times, while its targets differ;
             ``labelled``, of targets that a loader gave beside the inputs, and that are fewer numbers
             than these; ``unlabelled``, where some samples have no label; ``weightless``, where a term is

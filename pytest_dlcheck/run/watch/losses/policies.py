@@ -25,7 +25,9 @@ from pytest_dlcheck.run.watch.losses.earned import EARNED, PAID, Surprise, earne
 NODES = 512
 """Nodes of a loss that are looked at: some add it up step by step."""
 FEWEST = 8
-"""Actions (count) below which nothing is told."""
+"""Actions (count) below which nothing is told, unless their weights are what the loop calls earned."""
+DISTINCT = 3
+"""Weights (count) that differ, below which any two rows of numbers lie on a line."""
 ALIKE = 0.5
 """Correlation from which on weights are what was better than a critic expected; chosen."""
 _REGRESSION = frozenset({"MseLoss", "SmoothL1Loss", "HuberLoss", "L1Loss"})
@@ -55,32 +57,32 @@ class Policies:
         """What the loop calls earned, and some loss makes likelier."""
 
     def weighing(self, near: Near, by_hand: Sequence[Written]) -> dict[str, str]:
-        """How a policy's loss weighs what was chosen: ``unlikelier`` or ``punished``, in words.
+        """How a policy's loss weighs what was chosen, in words, by the name of what it does.
 
-        The first counts actions that become the less likely the more they are worth, where their weights
-        are all positive, or follow what a critic in the same loss has underestimated, or what may be
-        what was earned, by its name. The second names what the loop itself calls earned, where these do
-        and it has not turned that itself: an opponent's pay is less what the other earned.
+        ``unlikelier`` counts actions that become the less likely the more they are worth, where their
+        weights are all positive, or follow what a critic in the same loss has underestimated, or what
+        may be what was earned, by its name. ``punished`` names what the loop itself calls earned, where
+        these do and it has not turned that itself: an opponent's pay is less what the other earned.
+        ``rewarded`` names such where the sign is right.
 
         Args:
             near: the nodes next to the loss.
             by_hand: what it compares where that is written out.
         """
-        if kind_of(near.root) not in _OPENED:
-            return {}
-        found = list(_weighed(near.root))
+        found = list(_weighed(near.root)) if kind_of(near.root) in _OPENED else []
         signs = {each.sign for each in found}
         if len(signs) != 1 or 0 in signs:
             return {}
         weights = torch.cat([each.weights.flatten().double().cpu() for each in found])
-        if len(weights) < FEWEST or not float(weights.std()) > 0:
+        are_few = len(weights) < FEWEST
+        if not (len(set(weights.tolist())) >= DISTINCT if are_few else float(weights.std()) > 0):
             return {}
         sign, surprises = signs.pop(), list(_surprises(near, by_hand))
         known = earned(weights, surprises)
-        if known.kind == PAID:
-            return {}
         if known.kind == EARNED and not (known.is_turned and sign * known.way > 0):
             return self._by_name(known.name, len(weights), falls=sign * known.way > 0)
+        if are_few or known.kind == PAID:
+            return {}
         is_worth = all(each.form == CHOSEN for each in found) and bool((weights >= 0).all())
         ways = {_way(weights, surprise) * sign for surprise in surprises}
         ways |= {sign * int(known.way)} | ({sign} if is_worth and not known.name else set())
@@ -90,7 +92,7 @@ class Policies:
     def _by_name(self, name: str, count: int, *, falls: bool) -> dict[str, str]:
         if not falls:
             self._sought.add(name)
-            return {}
+            return {"rewarded": f"{count} by `{name}`"}
         return {} if name in self._sought else {"punished": f"{count} by `{name}`"}
 
 
