@@ -40,6 +40,8 @@ VIOLATIONS = [
     Violation("run-layers", ("run/tensors/tree.py",), "import pytest_dlcheck.run.rig"),
     Violation("run-layers", ("run/losses/planted.py",), "import pytest_dlcheck.run.passes"),
     Violation("run-layers", ("run/homeless.py",), "'Nothing that a layer names.'"),
+    Violation("faults-layers", ("faults/data/planted.py",), "import pytest_dlcheck.faults.dynamics"),
+    Violation("faults-layers", ("faults/homeless.py",), "'Nothing that a layer names.'"),
     Violation("run-is-blind", ("run/planted.py",), "from pytest_dlcheck.verdict import Verdict"),
     Violation("run-is-blind", ("run/planted.py",), "import pytest_dlcheck.check"),
     Violation("run-is-blind", ("run/planted.py",), "import pytest_dlcheck.diagnosis"),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
-from pytest_dlcheck.faults import backward as faults
+from pytest_dlcheck.faults.contract import backward as faults
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict

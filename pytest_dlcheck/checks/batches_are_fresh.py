@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults import redrawn, reseeding, slices
-from pytest_dlcheck.faults.data_edits import edited_again
-from pytest_dlcheck.faults.repeats import in_a_row
-from pytest_dlcheck.faults.restarts import begun_anew, one_of_several, only_first_batches
-from pytest_dlcheck.faults.weighting import never_drawn, weighs_classes
+from pytest_dlcheck.faults.batches import redrawn, reseeding, slices
+from pytest_dlcheck.faults.batches.edits import edited_again
+from pytest_dlcheck.faults.batches.repeats import in_a_row
+from pytest_dlcheck.faults.batches.restarts import begun_anew, one_of_several, only_first_batches
+from pytest_dlcheck.faults.data.weighting import never_drawn, weighs_classes
 from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict

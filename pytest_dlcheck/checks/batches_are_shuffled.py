@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
-from pytest_dlcheck.faults import data_order as faults
+from pytest_dlcheck.faults.data import order as faults
+from pytest_dlcheck.faults.data.weighting import never_drawn, weighs_classes
 from pytest_dlcheck.faults.fault import Fault
-from pytest_dlcheck.faults.weighting import never_drawn, weighs_classes
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict

@@ -8,9 +8,9 @@ from statistics import median
 from typing import Any, ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults import clipping as faults
-from pytest_dlcheck.faults.clipping_examples import FALL, FLAT, seen, under
-from pytest_dlcheck.faults.useless_clipping import useless
+from pytest_dlcheck.faults.loop import clipping as faults
+from pytest_dlcheck.faults.loop.clipping_examples import FALL, FLAT, seen, under
+from pytest_dlcheck.faults.loop.useless_clipping import useless
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict

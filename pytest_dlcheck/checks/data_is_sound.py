@@ -6,13 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
-from pytest_dlcheck.faults import data as faults
-from pytest_dlcheck.faults import data_advice as advice
-from pytest_dlcheck.faults import data_alignment as alignment
-from pytest_dlcheck.faults import data_residual as residual
-from pytest_dlcheck.faults import data_scaling as scaling
-from pytest_dlcheck.faults.data_beside import are_edited, beside
-from pytest_dlcheck.faults.data_examples import ENTRY, STUCK, facts
+from pytest_dlcheck.faults.data import advice, alignment, residual, scaling
+from pytest_dlcheck.faults.data import contents as faults
+from pytest_dlcheck.faults.data.beside import are_edited, beside
+from pytest_dlcheck.faults.data.examples import ENTRY, STUCK, facts
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial

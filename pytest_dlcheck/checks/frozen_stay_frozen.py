@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
-from pytest_dlcheck.faults.frozen import (
+from pytest_dlcheck.faults.dynamics.frozen import (
     drifted,
     drifting,
     frozen_buffers,
@@ -19,8 +19,8 @@ from pytest_dlcheck.faults.frozen import (
     unmatched,
     wasted,
 )
-from pytest_dlcheck.faults.frozen_examples import OLD_HEAD, STATISTICS, parameter
-from pytest_dlcheck.faults.old_heads import old_heads
+from pytest_dlcheck.faults.dynamics.frozen_examples import OLD_HEAD, STATISTICS, parameter
+from pytest_dlcheck.faults.dynamics.old_heads import old_heads
 from pytest_dlcheck.trace import Matrix, Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Suspect, Verdict

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults import generalization
-from pytest_dlcheck.faults.generalization import Showing
-from pytest_dlcheck.faults.learning import Gain
+from pytest_dlcheck.faults.learning import generalization
+from pytest_dlcheck.faults.learning.generalization import Showing
+from pytest_dlcheck.faults.learning.learning import Gain
 from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Outcome, Verdict

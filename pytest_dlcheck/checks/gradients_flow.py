@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
-from pytest_dlcheck.faults import depth, terms, through_time
-from pytest_dlcheck.faults import gradient as faults
+from pytest_dlcheck.faults.dynamics import depth, terms, through_time
+from pytest_dlcheck.faults.dynamics import gradient as faults
 from pytest_dlcheck.trace import Matrix, Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Outcome, Verdict

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
-from pytest_dlcheck.faults import initialization as faults
+from pytest_dlcheck.faults.contract import initialization as faults
+from pytest_dlcheck.faults.contract.initialization import OUTPUT, Signal
 from pytest_dlcheck.faults.fault import Fault
-from pytest_dlcheck.faults.initialization import OUTPUT, Signal
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
-from pytest_dlcheck.faults import rates as faults
+from pytest_dlcheck.faults.dynamics import rates as faults
+from pytest_dlcheck.faults.dynamics.steps import warms_up
 from pytest_dlcheck.faults.readings import update_ratio
-from pytest_dlcheck.faults.steps import warms_up
 from pytest_dlcheck.trace import Ending, Matrix, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Verdict

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults import learning, learning_examples
-from pytest_dlcheck.faults.learning_own_loop import CLEAR, Comparison
+from pytest_dlcheck.faults.learning import learning, learning_examples
+from pytest_dlcheck.faults.learning.learning_own_loop import CLEAR, Comparison
 from pytest_dlcheck.trace import Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Outcome, Verdict

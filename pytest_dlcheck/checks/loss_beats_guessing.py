@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults import guessing
-from pytest_dlcheck.faults.guessing import Course
+from pytest_dlcheck.faults.comparing import guessing
+from pytest_dlcheck.faults.comparing.guessing import Course
 from pytest_dlcheck.trace import Matrix, Row, Scalar, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict

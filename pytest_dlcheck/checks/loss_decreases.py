@@ -8,9 +8,9 @@ from statistics import median
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults.data_scaling import advice_on_noise
+from pytest_dlcheck.faults.data.scaling import advice_on_noise
+from pytest_dlcheck.faults.dynamics.update import SIZES, flat
 from pytest_dlcheck.faults.readings import Fall, Fit, update_ratio
-from pytest_dlcheck.faults.update import SIZES, flat
 from pytest_dlcheck.trace import Matrix, Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Outcome, Suspect, Verdict

@@ -9,7 +9,7 @@ from math import isfinite
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults.floor import Fall
+from pytest_dlcheck.faults.dynamics.floor import Fall
 from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Verdict

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
-from pytest_dlcheck.faults import loss as faults
-from pytest_dlcheck.faults.loss_fault import Fault
-from pytest_dlcheck.faults.refusal import of_refusal
+from pytest_dlcheck.faults.losses import loss as faults
+from pytest_dlcheck.faults.losses.fault import Fault
+from pytest_dlcheck.faults.losses.refusal import of_refusal
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Suspect, Verdict

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults import modes as faults
-from pytest_dlcheck.faults.normalization import few_samples_heard
-from pytest_dlcheck.faults.teaching import drifting_teachers, stepped_in_eval
+from pytest_dlcheck.faults.comparing.teaching import drifting_teachers, stepped_in_eval
+from pytest_dlcheck.faults.dynamics.normalization import few_samples_heard
+from pytest_dlcheck.faults.loop import modes as faults
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
-from pytest_dlcheck.faults import coverage as faults
-from pytest_dlcheck.faults.coverage_examples import row_of
+from pytest_dlcheck.faults.contract import coverage as faults
+from pytest_dlcheck.faults.contract.coverage_examples import row_of
+from pytest_dlcheck.faults.contract.successors import left_behind
 from pytest_dlcheck.faults.fault import Fault
-from pytest_dlcheck.faults.successors import left_behind
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict

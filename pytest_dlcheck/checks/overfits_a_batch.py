@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults import fitting
+from pytest_dlcheck.faults.learning import fitting
 from pytest_dlcheck.faults.readings import Fit, update_ratio
 from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
-from pytest_dlcheck.faults import decay, dryness, schedule, standstill, steps
-from pytest_dlcheck.faults import update as faults
+from pytest_dlcheck.faults.dynamics import decay, dryness, schedule, standstill, steps
+from pytest_dlcheck.faults.dynamics import update as faults
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Matrix, Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial

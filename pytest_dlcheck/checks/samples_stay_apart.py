@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults.axes import (
+from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.faults.loop.axes import (
     along_the_samples,
     carried_over,
     is_told,
@@ -15,8 +16,7 @@ from pytest_dlcheck.faults.axes import (
     over_the_samples,
     viewed,
 )
-from pytest_dlcheck.faults.fault import Fault
-from pytest_dlcheck.faults.meeting import advice_on, met
+from pytest_dlcheck.faults.loop.meeting import advice_on, met
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict

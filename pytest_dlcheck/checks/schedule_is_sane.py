@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults.pacing import (
+from pytest_dlcheck.faults.dynamics.stepping import epochs_as_batches, milestones_of_epochs, swinging
+from pytest_dlcheck.faults.loop.pacing import (
     batches_as_epochs,
     begins_with_nothing,
     of_another_optimizer,
     pacing_advice,
     rates_as_factors,
 )
-from pytest_dlcheck.faults.plateau import wrong_way, wrong_way_advice
-from pytest_dlcheck.faults.stepping import epochs_as_batches, milestones_of_epochs, swinging
+from pytest_dlcheck.faults.loop.plateau import wrong_way, wrong_way_advice
 from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Suspect, Verdict

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults import order as faults
-from pytest_dlcheck.faults import resets
+from pytest_dlcheck.faults.loop import order as faults
+from pytest_dlcheck.faults.loop import resets
 from pytest_dlcheck.trace import Matrix, Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict

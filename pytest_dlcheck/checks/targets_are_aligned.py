@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults import comparing as faults
-from pytest_dlcheck.faults import comparing_examples as examples
-from pytest_dlcheck.faults.comparing_advice import advice_on
-from pytest_dlcheck.faults.data_alignment import turned_apart
+from pytest_dlcheck.faults.comparing import comparing as faults
+from pytest_dlcheck.faults.comparing import examples
+from pytest_dlcheck.faults.comparing.advice import advice_on
+from pytest_dlcheck.faults.comparing.foresight import is_meant, not_shifted, seen_ahead
+from pytest_dlcheck.faults.comparing.losses_that import first_of
+from pytest_dlcheck.faults.comparing.partners import exchanged
+from pytest_dlcheck.faults.comparing.teaching import still_targets
+from pytest_dlcheck.faults.data.alignment import turned_apart
 from pytest_dlcheck.faults.fault import Fault
-from pytest_dlcheck.faults.foresight import is_meant, not_shifted, seen_ahead
-from pytest_dlcheck.faults.losses_that import first_of
-from pytest_dlcheck.faults.partners import exchanged
-from pytest_dlcheck.faults.teaching import still_targets
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict

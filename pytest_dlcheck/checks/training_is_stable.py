@@ -8,8 +8,8 @@ from statistics import median
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults import breakage, floor
-from pytest_dlcheck.faults import stability_examples as examples
+from pytest_dlcheck.faults.dynamics import breakage, floor
+from pytest_dlcheck.faults.dynamics import stability_examples as examples
 from pytest_dlcheck.faults.readings import update_ratio
 from pytest_dlcheck.statistics import running_medians
 from pytest_dlcheck.trace import Trace

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
-from pytest_dlcheck.faults import activation as faults
-from pytest_dlcheck.faults.activation import Layer
+from pytest_dlcheck.faults.dynamics import activation as faults
+from pytest_dlcheck.faults.dynamics.activation import Layer
 from pytest_dlcheck.trace import Matrix, Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Outcome, Verdict

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
-from pytest_dlcheck.faults import lookups, recurrence
-from pytest_dlcheck.faults import usage as faults
-from pytest_dlcheck.faults.usage_examples import axis_of, tensor_of
+from pytest_dlcheck.faults.contract import lookups, recurrence
+from pytest_dlcheck.faults.contract import usage as faults
+from pytest_dlcheck.faults.contract.usage_examples import axis_of, tensor_of
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults import copies
-from pytest_dlcheck.faults.averaging import updated_in_vain
-from pytest_dlcheck.faults.choosing import advice_on_choices, chosen_among_one
-from pytest_dlcheck.faults.restoring import initial_statistics
+from pytest_dlcheck.faults.validation import copies
+from pytest_dlcheck.faults.validation.averaging import updated_in_vain
+from pytest_dlcheck.faults.validation.choosing import advice_on_choices, chosen_among_one
+from pytest_dlcheck.faults.validation.restoring import initial_statistics
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Outcome, Verdict

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults import validation as faults
-from pytest_dlcheck.faults.cut_short import leaves_out_others
-from pytest_dlcheck.faults.validation_examples import facts_of
+from pytest_dlcheck.faults.validation import validation as faults
+from pytest_dlcheck.faults.validation.cut_short import leaves_out_others
+from pytest_dlcheck.faults.validation.examples import facts_of
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Verdict

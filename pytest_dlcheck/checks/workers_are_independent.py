@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, example_trace
-from pytest_dlcheck.faults import data_draws as faults
+from pytest_dlcheck.faults.data import draws as faults
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial

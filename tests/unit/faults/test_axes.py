@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_dlcheck.faults.axes import is_told
+from pytest_dlcheck.faults.loop.axes import is_told
 from pytest_dlcheck.trace import Row
 
 

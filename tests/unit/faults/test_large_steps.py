@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pytest_dlcheck.check import example_trace
-from pytest_dlcheck.faults.breakage import cause_of
-from pytest_dlcheck.faults.large_steps import why_too_large
-from pytest_dlcheck.faults.update import too_large
+from pytest_dlcheck.faults.dynamics.breakage import cause_of
+from pytest_dlcheck.faults.dynamics.large_steps import why_too_large
+from pytest_dlcheck.faults.dynamics.update import too_large
 from pytest_dlcheck.trace import Row, Series
 
 

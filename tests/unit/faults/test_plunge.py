@@ -7,8 +7,8 @@ import math
 import pytest
 
 from pytest_dlcheck.check import example_trace
-from pytest_dlcheck.faults import floor
-from pytest_dlcheck.faults.stability_examples import trained
+from pytest_dlcheck.faults.dynamics import floor
+from pytest_dlcheck.faults.dynamics.stability_examples import trained
 from pytest_dlcheck.trace import Ending, Matrix
 
 NAN = Ending("diverged", 60, "the loss became nan")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_dlcheck.check import example_trace
-from pytest_dlcheck.faults.update import oddities
+from pytest_dlcheck.faults.dynamics.update import oddities
 from pytest_dlcheck.trace import Matrix, Row, Series
 
 LAYERS = ("first", "second", "third")

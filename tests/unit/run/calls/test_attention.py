@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pytest_dlcheck.faults.attention import advice_on_attention
+from pytest_dlcheck.faults.contract.attention import advice_on_attention
 from pytest_dlcheck.run.calls.threads import followed
 from pytest_dlcheck.run.passes.soundings import Sounding
 

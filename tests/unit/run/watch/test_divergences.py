@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pytest_dlcheck.checks.loss_is_sound import LossIsSound
-from pytest_dlcheck.faults.loss import of_call
+from pytest_dlcheck.faults.losses.loss import of_call
 from pytest_dlcheck.run.losses.graphs.divergences import divergences
 from pytest_dlcheck.run.losses.graphs.given import what_diverges
 from pytest_dlcheck.run.losses.graphs.near import Near

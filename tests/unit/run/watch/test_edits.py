@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset, Subset, TensorDataset, default_collate
 
-from pytest_dlcheck.faults.data_edits import edited_again
+from pytest_dlcheck.faults.batches.edits import edited_again
 from pytest_dlcheck.run.watch.batches.edits import Edits
 
 

@@ -11,8 +11,8 @@ from torch import nn
 
 from pytest_dlcheck import watch
 from pytest_dlcheck.check import example_trace
-from pytest_dlcheck.faults.frozen_examples import OLD_HEAD
-from pytest_dlcheck.faults.old_heads import old_heads
+from pytest_dlcheck.faults.dynamics.frozen_examples import OLD_HEAD
+from pytest_dlcheck.faults.dynamics.old_heads import old_heads
 from pytest_dlcheck.trace import Row
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from pytest_dlcheck.checks.loss_is_sound import LossIsSound
-from pytest_dlcheck.faults.loss import of_call
+from pytest_dlcheck.faults.losses.loss import of_call
 from pytest_dlcheck.run.losses.graphs.given import Given, what_is_given
 from pytest_dlcheck.run.losses.graphs.near import Near
 from pytest_dlcheck.trace import Row

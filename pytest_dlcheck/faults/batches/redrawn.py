@@ -1,0 +1,75 @@
+"""What is drawn alike in every step, told as a fault. Thresholds are the check's and the watch's."""
+
+from __future__ import annotations
+
+from pytest_dlcheck.faults.batches import reseeding
+from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.trace import Row, Trace
+from pytest_dlcheck.verdict import Measure, Suspect
+
+
+def drawn_alike(
+    trace: Trace, again: Row | None, *, seen: int, distinct: int, enough: int
+) -> Fault | None:
+    """Random numbers that are the same in every step; None where that is not certain, or may be meant.
+
+    Args:
+        trace: of a watched loop.
+        again: the generator that is seeded in every step, if there is one.
+        seen: recorded steps.
+        distinct: batches in them that differ.
+        enough: steps that are no accident.
+    """
+    row = _alike(trace, enough) if distinct == 1 else None
+    if row is not None and row.flag("anew") and row.integer("others") >= row.integer("rows"):
+        return _one_batch(row, seen)
+    if again is None or again.flag("within"):
+        return None
+    if distinct > 1:
+        return reseeding.fault(again, enough)
+    return None if row is None else _one_batch(row, seen)
+
+
+def advice(trace: Trace, enough: int) -> str:
+    """The same where no seed was heard: the rows may be kept in another form, or be chosen by a rule.
+
+    Args:
+        trace: of a watched loop.
+        enough: steps that are no accident.
+    """
+    row = _alike(trace, enough)
+    if row is None:
+        return ""
+    return (
+        f"every step sees the same {row.integer('rows')} rows in the same random order, put together "
+        f"anew, of data for {row.integer('of')} such batches: unless these few are meant, the generator "
+        "that draws them is made anew in every step, and repeats its first draw: make it once"
+    )
+
+
+def _alike(trace: Trace, enough: int) -> Row | None:
+    rows = (row for row in trace.rows("redrawn") if row.integer("alike") >= enough)
+    return None if trace.row("loop").integer("fresh_batches") else next(rows, None)
+
+
+def _one_batch(row: Row, seen: int) -> Fault:
+    """All steps see the same rows, drawn by lot."""
+    size, batches = row.integer("rows"), row.integer("of")
+    return Fault(
+        because=(
+            f"1 distinct batch in {seen} recorded steps (2 or more should be): the same {size} rows in "
+            f"the same random order, put together anew in each step, of data for {batches} such batches"
+        ),
+        measures=(Measure("distinct batches", 1, "count", 2, ">="),),
+        suspects=(
+            Suspect("data", "the same batch again and again: its rows are drawn anew, and are the same"),
+        ),
+        cause=(
+            "the random generator that draws the batch is made or seeded anew in every step: it "
+            "repeats its first draw, the same batch again and again"
+        ),
+        remedy=(
+            "make the generator once, before the loop, and draw on from it; or cut the batch once, if "
+            "it is to be learned by heart"
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Faults of data: contents, order, overlap, and what is drawn at random."""

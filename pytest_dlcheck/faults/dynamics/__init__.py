@@ -1,0 +1,1 @@
+"""Faults that gradients, steps and schedules show while a model trains."""

@@ -1,0 +1,1 @@
+"""Faults of a loop's own order: who steps, when, and in which mode."""
