@@ -9,11 +9,8 @@ them is to be measured on others.
 from __future__ import annotations
 
 import pytest
-import torch
 
-from pytest_dlcheck import watch
-from pytest_dlcheck.verdict import Outcome
-
+from .how_told import failures, told, watched
 from .sealed_faults import SEALED
 from .sealed_healthy import SEALED_HEALTHY
 
@@ -34,28 +31,16 @@ pytestmark = pytest.mark.slow
 """Two minutes; the kinds that came out of them are in the quicker files beside it."""
 
 
-def watched(loop):
-    torch.manual_seed(0)
-    with watch(loop.__name__) as run:
-        loop()
-    return run
-
-
 @pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
-@pytest.mark.parametrize(
-    "loop", [f for f in SEALED if f.__name__ not in UNFOUND], ids=lambda f: f.__name__
-)
+@pytest.mark.parametrize("loop", SEALED, ids=lambda f: f.__name__)
 def test_what_was_named_is_named(loop):
-    run, words = watched(loop), SEALED[loop].words
-    causes = [f.verdict for f in run.failures if not f.because_of][:1]
-    said = [f"{v.because} {v.cause} {[s.finding for s in v.suspects]}".lower() for v in causes]
-    if loop.__name__ in ADVISED:
-        assert not causes
-        said = [advice.lower() for verdict in run.verdicts for advice in verdict.advice]
-    assert any(word in sentence for word in words for sentence in said), said
+    how, said = told(watched(loop), SEALED[loop].words)
+    if loop.__name__ in UNFOUND and how == "missed":
+        pytest.xfail("not told, or by another name")
+    # The lists are kept: what is told better by now is taken from them.
+    assert how == ("advised" if loop.__name__ in ADVISED else "failed"), said
 
 
 @pytest.mark.parametrize("loop", [*(fault.twin for fault in SEALED.values()), *SEALED_HEALTHY])
 def test_a_healthy_one_raises_no_alarm(loop):
-    bad = {Outcome.FAILED, Outcome.ERRORED}
-    assert [f.verdict.because for f in watched(loop).findings if f.verdict.outcome in bad] == []
+    assert failures(watched(loop)) == []
