@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
@@ -14,14 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from pytest_dlcheck.recipe import Recipe, RecipeError, described
+from pytest_dlcheck.recipe import Recipe, RecipeError
+from pytest_dlcheck.run.double import Memory, double_inputs
 from pytest_dlcheck.run.errors import CannotTellError
 from pytest_dlcheck.run.modules.walking import modules_of
 from pytest_dlcheck.run.objective import Call, Objective
+from pytest_dlcheck.run.parts import instead, optimizers_of, placed, schedulers_of
 from pytest_dlcheck.run.stream import ExhaustedError, Stream
 from pytest_dlcheck.run.tensors.compare import relative_change
-from pytest_dlcheck.run.tensors.memory import refilled
-from pytest_dlcheck.run.tensors.tree import batch_size, copied, map_tensors, take, tensors
+from pytest_dlcheck.run.tensors.tree import batch_size, copied, take, tensors
 from pytest_dlcheck.run.world.seeding import same_draws
 
 _AGREEMENT = 0.05
@@ -48,11 +48,11 @@ class Rig:
         self.phase = "setting up"
         """What is being done, for the message of an error."""
         if not isinstance(recipe.model, nn.Module):
-            raise RecipeError(_instead("model=", recipe.model, "a torch.nn.Module"))
-        self.optimizers = _optimizers(recipe.optimizer)
-        self.schedulers = _schedulers(recipe.scheduler)
+            raise RecipeError(instead("model=", recipe.model, "a torch.nn.Module"))
+        self.optimizers = optimizers_of(recipe.optimizer)
+        self.schedulers = schedulers_of(recipe.scheduler)
         self.model = recipe.model
-        self.device = _place(self.model, torch.device(device))
+        self.device = placed(self.model, torch.device(device))
         for optimizer in self.optimizers if self.device.type != "cpu" else ():
             optimizer.load_state_dict(optimizer.state_dict())  # its state follows its parameters
         self.loss_module = recipe.loss if isinstance(recipe.loss, nn.Module) else None
@@ -247,7 +247,7 @@ class Rig:
             own precision where the model does not run in float64, or gives something else there
             (torch's attention, for one, misreads a float32 mask beside float64 queries).
         """
-        plain, memory = function or self.call.function, _Memory.of(self.model)
+        plain, memory = function or self.call.function, Memory.of(self.model)
         if self.device.type == "mps" or memory.is_complex:
             yield plain
             return
@@ -261,7 +261,7 @@ class Rig:
                 self._runs_in_double = self._agrees(inputs, expected)
             if not self._runs_in_double:
                 memory.restore()
-            yield _double_inputs(plain) if self._runs_in_double else plain
+            yield double_inputs(plain) if self._runs_in_double else plain
         finally:
             memory.restore()
             for parameter, gradient in gradients.items():
@@ -281,7 +281,7 @@ class Rig:
     def _agrees(self, inputs: Any, expected: Any) -> bool:
         try:
             with torch.no_grad(), same_draws(self.seed):
-                given = tensors(_double_inputs(self.call.function)(inputs))
+                given = tensors(double_inputs(self.call.function)(inputs))
         except Exception:  # noqa: BLE001  the user's model may refuse float64 in any way
             return False
         pairs = zip(tensors(expected), given, strict=False)
@@ -322,102 +322,3 @@ def _put_back(module: nn.Module, buffers: dict[str, Tensor]) -> None:
     for name, buffer in module._buffers.items():  # noqa: SLF001
         if buffer is not None and name in buffers and buffers[name].shape == buffer.shape:
             buffer.copy_(buffers[name])
-
-
-def _place(model: nn.Module, device: torch.device) -> torch.device:
-    placed = {p.device for p in model.parameters()} | {b.device for b in model.buffers()}
-    if placed <= {torch.device("cpu")}:
-        if device.type != "cpu":
-            model.to(device)
-        return device
-    return next(p.device for p in (*model.parameters(), *model.buffers()) if p.device.type != "cpu")
-
-
-def _optimizers(given: Any) -> list[torch.optim.Optimizer]:
-    optimizers = _listed(given)
-    for optimizer in optimizers:
-        if not (hasattr(optimizer, "step") and hasattr(optimizer, "param_groups")):
-            wanted = "a torch.optim.Optimizer: give one built over this model's parameters"
-            raise RecipeError(_instead("optimizer=", optimizer, wanted))
-        if not any(group["params"] for group in optimizer.param_groups):
-            raise RecipeError(
-                f"optimizer= ({type(optimizer).__name__}) holds no parameters: "
-                "build it over model.parameters()"
-            )
-    return optimizers
-
-
-def _schedulers(given: Any) -> list[Any]:
-    schedulers = _listed(given)
-    for scheduler in schedulers:
-        if isinstance(scheduler, type) or not hasattr(scheduler, "step"):
-            wanted = "a learning rate scheduler: give one built over this recipe's optimizer"
-            raise RecipeError(_instead("scheduler=", scheduler, wanted))
-    return schedulers
-
-
-def _instead(field: str, given: object, wanted: str) -> str:
-    found = described(given)
-    return f"{field} is {found}" if isinstance(given, type) else f"{field} is {found}, not {wanted}"
-
-
-def _listed(given: Any) -> list[Any]:
-    if given is None:
-        return []
-    return list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
-
-
-def takes_closure(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether its step needs a closure that evaluates the loss anew (LBFGS)."""
-    parameters = inspect.signature(optimizer.step).parameters
-    closure = parameters.get("closure")
-    return closure is not None and closure.default is inspect.Parameter.empty
-
-
-def _double_inputs(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def cast(tensor: Tensor) -> Tensor:
-        return tensor.double() if tensor.is_floating_point() else tensor
-
-    def call(inputs: Any) -> Any:
-        default = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float64)  # for masks and constants made in the forward
-        try:
-            return function(map_tensors(inputs, cast))
-        finally:
-            torch.set_default_dtype(default)
-
-    return call
-
-
-@dataclass(frozen=True)
-class _Memory:
-    """What lies behind every parameter, and the buffers themselves, which modules may share."""
-
-    parameters: list[tuple[Tensor, Tensor]]
-    buffers: list[tuple[nn.Module, str, Tensor, Tensor]]
-
-    @classmethod
-    def of(cls, model: nn.Module) -> _Memory:
-        """What there is now."""
-        owned = ((module, name, b) for module in model.modules() for name, b in module._buffers.items())  # noqa: SLF001
-        return cls(
-            [(p, p.data) for p in model.parameters()],
-            [(module, name, b, b.data) for module, name, b in owned if b is not None],
-        )
-
-    @property
-    def is_complex(self) -> bool:
-        """Whether anything in it is."""
-        behind = [*(before for _, before in self.parameters), *(each[3] for each in self.buffers)]
-        return any(before.is_complex() for before in behind)
-
-    def restore(self) -> None:
-        """Go back to the memory that was there, which others may share, with the numbers of today."""
-        for parameter, before in self.parameters:
-            if parameter.dtype != before.dtype:
-                parameter.data = refilled(before, parameter.data)
-        for module, name, buffer, before in self.buffers:
-            now = module._buffers.get(name)  # noqa: SLF001  as torch casts them
-            if now is not None and now.dtype != before.dtype:
-                buffer.data = refilled(before, now.data)
-                module._buffers[name] = buffer  # noqa: SLF001  as above

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from pytest_dlcheck.recipe import RecipeError
 from pytest_dlcheck.run.losses.attainable import NOTHING_KNOWN, Attainable
 from pytest_dlcheck.run.observer import Observer
+from pytest_dlcheck.run.parts import takes_closure
 from pytest_dlcheck.run.probes.loss import LossProbe
-from pytest_dlcheck.run.rig import Rig, takes_closure
+from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.stream import ExhaustedError
 from pytest_dlcheck.trace import Ending
 from pytest_dlcheck.trial import Until

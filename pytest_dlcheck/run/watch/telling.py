@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from pytest_dlcheck.run.record import Record
-from pytest_dlcheck.run.watch.discarded import discarded
+from pytest_dlcheck.run.watch.loop_row import loop_row, names_of, overlap
 from pytest_dlcheck.run.watch.models.cuts_within import merged
-from pytest_dlcheck.run.watch.rebuilt import rebuilt
 from pytest_dlcheck.trace import Ending, Row, Series, Trace
 from pytest_dlcheck.trial import Trial
 
@@ -28,7 +27,7 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     """The trace of a strand that is closed."""
     record = Record()
     record.fill(strand.filled)
-    others = [s for s in watcher.strands if s is not strand and _overlap(s, strand)]
+    others = [s for s in watcher.strands if s is not strand and overlap(s, strand)]
     if strand.clips.count:
         record.channels["clipping"] = strand.clips.series()
     else:
@@ -36,7 +35,7 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     record.channels["live_graphs"] = Series(
         tuple(watcher.graphs.alive), tuple(map(float, watcher.graphs.alive.values()))
     )
-    record.facts["loop"] = (_loop_row(watcher, strand),)
+    record.facts["loop"] = (loop_row(watcher, strand),)
     record.facts["phases"] = _phases(watcher, strand)
     record.facts |= watcher.last_found.get(id(strand), {})
     record.facts["flow"] = tuple(
@@ -194,166 +193,18 @@ def _shared(row: Row, strand: Strand, others: Sequence[Strand]) -> Row:
     return Row(row, optimizers=1) if elsewhere and not row.integer("optimizers") else row
 
 
-def _overlap(one: Strand, other: Strand) -> bool:
-    return one.first_event < other.last_event and other.first_event < one.last_event
-
-
 def _takes_turns(one: Strand, other: Strand) -> bool:
     """Whether they step in turn; where one has stepped once only, a turn may have been cut short."""
-    return min(one.step, other.step) == 1 or _overlap(one, other)
-
-
-def _loop_row(watcher: Watcher, strand: Strand) -> Row:
-    usual = strand.micro_batches.most_common(1)
-    return Row(
-        strand.drops.row(),
-        steps=strand.step,
-        looked=strand.looked,
-        backwards=watcher.backwards,
-        kept_gradients=strand.kept_gradients.count,
-        kept_gradients_first=strand.kept_gradients.first,
-        repeated=strand.repeated.count,
-        repeated_first=strand.repeated.first,
-        without_gradients=strand.without_gradients.count,
-        without_gradients_first=strand.without_gradients.first,
-        in_eval=strand.in_eval.count,
-        in_eval_first=strand.in_eval.first,
-        mode_matters=strand.mode_matters,
-        normalizes=strand.normalizes,
-        micro_batches=usual[0][0] if usual else 0,
-        micro_batches_usual=usual[0][1] if usual else 0,
-        optimizers=strand.owners.count,
-        overlooked=watcher.overlooked,
-        fresh_batches=strand.fresh_batches,
-        loads=watcher.restored.loads,
-        strands=len(watcher.strands),
-        shared_losses=strand.shared_losses,
-        reached=strand.reached,
-        **strand.clips.row(),
-        most_steps=max(other.step for other in watcher.strands),
-        loader_batches=watcher.loading.batches,
-        loader_passes=watcher.loading.begun,
-        loader_length=watcher.loading.longest,
-        never_stepped="" if watcher.overlooked else ", ".join(watcher.neglected.idle_optimizers()),
-        unstepped="" if watcher.overlooked else ", ".join(watcher.neglected.unstepped()),
-        **_unheard(watcher, strand),
-        **_dropped(watcher, strand),
-        was_ended=watcher.was_ended,
-        was_cut_short=watcher.was_cut_short,
-        unreached=strand.unreached,
-        given=strand.given,
-        untouched=strand.untouched,
-        was_called=strand.was_called,
-        left_out=watcher.neglected.left_out.told(),
-        one_term=watcher.neglected.one_term.told(),
-        one_term_is_sure=watcher.neglected.one_term.is_sure,
-        one_term_looked=2 * watcher.neglected.one_term.pairs,
-        graphs=watcher.neglected.outsiders.looked,
-        graphs_without_parameters=watcher.neglected.outsiders.rootless,
-        misdirected_schedule_steps=strand.owners.misdirected,
-        turns=strand.owners.turns,
-        alike=_alike(watcher, strand),
-        **_rebuilt(watcher, strand),
-        was_fresh=strand.was_fresh,
-        steps_others=strand.steps_others(),
-        unflattened=strand.unflattened or _read_row_by_row(watcher, strand),
-        discarded=sum(count for size, count in strand.discarded.items() if size < _usual(strand)),
-        discarded_backwards=sum(n * k for n, k in strand.discarded.items() if n < _usual(strand)),
-        discarded_each=_each_discarded(strand),
-        looked_backwards=sum(size * count for size, count in strand.micro_batches.items()),
-        left_over=strand.left_over,
-        part_looked=strand.parts.looked,
-        part_kept=strand.parts.partial,
-        part_names=", ".join(_names(strand, strand.parts.kept)),
-        tangled=strand.reach.tangled,
-        opposed=strand.opposed,
-        directions=strand.directions,
-        wasted=strand.reach.wasted,
-        all_waste=len(watcher.strands) > 1
-        and all(2 * s.reach.wasted >= s.step > 0 for s in watcher.strands)
-        and not _are_of_one_model(watcher.strands),
-    )
-
-
-def _read_row_by_row(watcher: Watcher, strand: Strand) -> str:
-    """Images whose rows a model reads alone, in words; empty where it reads none so."""
-    rows = watcher.last_found.get(id(strand), {}).get("row_by_row", ())
-    return f"the model reads each row of images {rows[0].text('given')} alone" if rows else ""
-
-
-def _are_of_one_model(strands: Sequence[Strand]) -> bool:
-    """Whether one model, called as a whole, holds what all step: nothing in it can be detached."""
-    return all(s.was_called and s.model_keys == strands[0].model_keys for s in strands)
-
-
-def _unheard(watcher: Watcher, strand: Strand) -> dict[str, str | int]:
-    """Calls on another network's results that this one learns nothing from."""
-    told = next((each for each in watcher.unheard if each.keys & strand.keys), None)
-    if told is None:
-        return {"unheard": 0, "unheard_by": "", "unheard_of": "", "unheard_weighed": False}
-    names = {"unheard_by": told.module, "unheard_of": told.maker}
-    return {"unheard": told.calls, **names, "unheard_weighed": told.weighed}
-
-
-def _dropped(watcher: Watcher, strand: Strand) -> dict[str, int | bool]:
-    """Models that were trained and dropped in a row; told once, with the first."""
-    count, then = discarded(watcher.strands) if strand is watcher.strands[0] else (0, False)
-    return {"dropped": count, "then_used": then}
-
-
-def _rebuilt(watcher: Watcher, strand: Strand) -> dict[str, int | str | bool]:
-    """Models, of which it is one, that are built anew in what the loop counts as epochs."""
-    row = rebuilt(watcher.strands, watcher.evaluations.phases)
-    if strand not in row:
-        return {"rebuilt": 0, "rebuilt_first": False, "epoch": ""}
-    is_first = strand is row[0]
-    return {"rebuilt": len(row), "rebuilt_first": is_first, "epoch": strand.fate.counted.name()}
-
-
-def _alike(watcher: Watcher, strand: Strand) -> int:
-    """Models of equal shapes that were trained one after the other, each once over the same samples.
-
-    None where one of them goes on from where another ended: from a checkpoint.
-    """
-    found = [
-        other
-        for other in watcher.strands
-        if other is strand
-        or (
-            other.shapes == strand.shapes
-            and other.step == strand.step
-            and not _overlap(other, strand)
-            and strand.exposure.is_one_pass_as(other.exposure)
-        )
-    ]
-    ends = {other.ended_as for other in found if other.ended_as}
-    return 0 if any(other.began_as in ends for other in found) else len(found)
-
-
-def _names(strand: Strand, kept: Iterable[int]) -> Iterator[str]:
-    """What the model calls these parameters, in its order."""
-    names, wanted = {key: name for name, key in strand.key_of.items()}, set(kept)
-    return (name for key, name in names.items() if key in wanted)
+    return min(one.step, other.step) == 1 or overlap(one, other)
 
 
 def _taught(watcher: Watcher, strand: Strand) -> dict[str, str | int]:
     """A teacher that is trained along: how many parameters, and what they have in common."""
-    names = list(_names(strand, watcher.taught.parameters() & strand.keys))
+    names = list(names_of(strand, watcher.taught.parameters() & strand.keys))
     paths = [name.split(".")[:-1] for name in names]
     steps = takewhile(lambda steps: len(set(steps)) == 1, zip(*paths, strict=False))
     model = ".".join(step[0] for step in steps) or strand.name.partition(",")[0]
     return {"taught": len(names), "teacher": model if names else ""}
-
-
-def _each_discarded(strand: Strand) -> int:
-    """How many micro-batches are thrown away each time; 0 where their number differs."""
-    sizes = {size for size in strand.discarded if size < _usual(strand)}
-    return sizes.pop() if len(sizes) == 1 else 0
-
-
-def _usual(strand: Strand) -> int:
-    usual = strand.micro_batches.most_common(1)
-    return usual[0][0] if usual else 0
 
 
 def _has_several_objectives(strands: Sequence[Strand]) -> bool:

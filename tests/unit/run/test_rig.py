@@ -8,7 +8,8 @@ from torch import nn
 
 from pytest_dlcheck import Recipe
 from pytest_dlcheck.run.errors import CannotTellError
-from pytest_dlcheck.run.rig import Rig, takes_closure
+from pytest_dlcheck.run.parts import takes_closure
+from pytest_dlcheck.run.rig import Rig
 
 BATCHES = [(torch.full((4, 3), float(i)), torch.full((4,), i)) for i in range(3)]
 
