@@ -203,6 +203,7 @@ class Watcher(Forwards):
         if (strand := self._roster.inherited(optimizer)) is not None:
             self.evaluations.old_heads.optimizer_begins(optimizer, strand)
             return strand
+        self.evaluations.old_heads.look()
         for each in self.strands:
             if each.owner() is None:
                 each.close(self._outside, early=True)

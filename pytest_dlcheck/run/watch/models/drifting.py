@@ -58,7 +58,7 @@ class Drift:
         self.strand, self.held = strand, held
         self._guard, self._began = guard, strand.step
         self._norms = {id(norm): name for norm, name in norms}
-        self._before = {id(norm): (norm, *statistics_of(norm)) for norm, _ in norms}
+        self._before = {id(norm): (weakref.ref(norm), *statistics_of(norm)) for norm, _ in norms}
         self._names = {id(head): _title(head, name) for head, name in heads}
         told = guard(self._head_returns)
         self._heads = {id(head): Overheard(head, told) for head, _ in heads}
@@ -69,6 +69,7 @@ class Drift:
         self._given: Given | None = None
         """What the normalisation was called on last."""
         self._found: dict[int, _Found] = {}
+        self._was_thawed = False
         self._samples = 0
         """In the smallest batch on which what trains was heard; none before it was."""
 
@@ -79,7 +80,8 @@ class Drift:
         if self._armed or not self._heads or self.strand.step - self._began < STEPS:
             return
         named = dict(module.named_modules())
-        path = next((name for name, part in named.items() if id(part) in self._norms), None)
+        norms = set(map(id, self._alive()))
+        path = next((name for name, part in named.items() if id(part) in norms), None)
         if path is None:
             return
         parts = path.split(".") if path else []
@@ -115,7 +117,7 @@ class Drift:
         self._results.extend((who, memory, self._given) for memory in _memories(output))
 
     def _head_returns(self, head: nn.Module, arguments: Any, _: Any) -> None:
-        if torch.is_grad_enabled() or any(norm.training for norm, *_ in self._before.values()):
+        if torch.is_grad_enabled() or any(norm.training for norm in self._alive()):
             batch = arguments[0] if arguments and isinstance(arguments[0], Tensor) else None
             if batch is not None and batch.dim():
                 self._samples = min(self._samples or len(batch), len(batch))
@@ -142,28 +144,44 @@ class Drift:
         known = self._found.get(id(head))
         if given is None:
             return
-        norm, mean, variance = self._before[id(given.norm)]
-        steps, names = self.strand.step - self._began, (self._names[id(head)], self._norms[id(norm)])
+        reference, mean, variance = self._before[given.norm]
+        norm = reference()
+        if norm is None:
+            return
+        steps, names = self.strand.step - self._began, (self._names[id(head)], self._norms[given.norm])
         if (told := given.against((mean, variance), statistics_of(norm))) is not None:
             best = told if known is None else _better(told, known.best)
             if known is None or known.samples <= given.samples:
                 known = _Found(*names, steps, given.samples, told, best)
             self._found[id(head)] = replace(known, best=best)
 
+    def _alive(self) -> Iterator[_BatchNorm]:
+        """The normalisations that the loop has not dropped."""
+        return (norm for reference, *_ in self._before.values() if (norm := reference()) is not None)
+
     # -- the end -------------------------------------------------------------------------------
 
-    def close(self, held: Iterable[int] = ()) -> None:
-        """Hear nothing more; what is thawed, or stepped by another optimizer, was not frozen for good.
+    def look(self, held: Iterable[int] = ()) -> None:
+        """What is thawed, or stepped by another optimizer, was not frozen for good.
 
         Args:
             held: the parameters that this one steps, by identity.
         """
+        kept, taken = [p for norm in self._alive() for p in direct(norm)], set(held)
+        self._was_thawed |= any(p.requires_grad or id(p) in taken for p in kept)
+
+    def close(self, held: Iterable[int] = ()) -> None:
+        """Hear nothing more.
+
+        Args:
+            held: the parameters that another optimizer steps, by identity.
+        """
+        self.look(held)
         self._rest()
         for ear in self._heads.values():
             ear.cancel()
         self._heads.clear()
-        kept, taken = [p for norm, *_ in self._before.values() for p in direct(norm)], set(held)
-        if any(p.requires_grad or id(p) in taken for p in kept):
+        if self._was_thawed:
             self._found.clear()
 
     def rows(self) -> Iterator[Row]:

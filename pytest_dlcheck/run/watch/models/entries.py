@@ -6,12 +6,14 @@ Heard while all modules are, of the first calls that train. It judges nothing.
 from __future__ import annotations
 
 import weakref
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_dlcheck.run.modules.entries import Entry, entry_of, entry_row
 from pytest_dlcheck.run.modules.running import samples_of
@@ -23,7 +25,6 @@ FIRST = 2
 
 @dataclass
 class _Norm:
-    module: weakref.ref[nn.Module]
     calls: int = 0
     most: int = 0
 
@@ -41,18 +42,17 @@ class Entries:
     """The calls of layers with weights, and of those that normalise by the batch."""
 
     def __init__(self) -> None:
-        self._calls: dict[int, _Call] = {}
+        self._calls: MutableMapping[nn.Module, _Call] = WeakIdKeyDictionary()
         self._open: _Call | None = None
-        self._norms: dict[int, _Norm] = {}
+        self._norms: MutableMapping[nn.Module, _Norm] = WeakIdKeyDictionary()
 
     def is_called(self, module: nn.Module, *, outermost: bool) -> None:
         """Any module is called, from outside of any or within one."""
         if not outermost:
             return
         self.forget_open_calls()
-        known = self._calls.get(id(module))
-        if torch.is_grad_enabled() and (known is None or known.model() is not module):
-            self._open = self._calls[id(module)] = _Call(weakref.ref(module))
+        if torch.is_grad_enabled() and module not in self._calls:
+            self._open = self._calls[module] = _Call(weakref.ref(module))
 
     def returns(self, module: nn.Module, arguments: tuple[Any, ...], output: object) -> None:
         """Any module has returned."""
@@ -78,12 +78,11 @@ class Entries:
 
     def scale(self, model: nn.Module) -> tuple[Row, ...]:
         """How large the data are that come first to a model, or to a part of it that is called alone."""
-        parts = {id(part): part for part in model.modules()}
-        for key, call in self._calls.items():
-            root = call.model()
-            if root is None or call.row is None:
+        parts = set(map(id, model.modules()))
+        for root, call in self._calls.items():
+            if call.row is None:
                 continue
-            if parts.get(key) is root or any(part is model for part in root.modules()):
+            if id(root) in parts or any(part is model for part in root.modules()):
                 return (call.row,)
         return ()
 
@@ -101,14 +100,13 @@ class Entries:
             for name, module in model.named_modules()
             if isinstance(module, _BatchNorm)
             and not isinstance(module, nn.SyncBatchNorm)
-            and (norm := self._norms.get(id(module))) is not None
-            and norm.module() is module
+            and (norm := self._norms.get(module)) is not None
         )
 
     def _count(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        norm = self._norms.get(id(module))
-        if norm is None or norm.module() is not module:
-            norm = self._norms[id(module)] = _Norm(weakref.ref(module))
+        norm = self._norms.get(module)
+        if norm is None:
+            norm = self._norms[module] = _Norm()
         norm.calls += 1
         norm.most = max(norm.most, samples_of(arguments))
 

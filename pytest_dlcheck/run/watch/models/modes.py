@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import MutableMapping
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
+from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_dlcheck.run.modules.direct import direct
 
@@ -24,15 +26,14 @@ class Drifts:
     """
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[weakref.ref[nn.Module], list[weakref.ref[nn.Module]]]] = {}
+        self._known: MutableMapping[nn.Module, list[weakref.ref[nn.Module]]] = WeakIdKeyDictionary()
 
     def of(self, module: nn.Module) -> bool:
         """Whether this one does."""
-        known = self._known.get(id(module))
-        if known is None or known[0]() is not module:
-            parts = [weakref.ref(part) for part in sensitive(module)]
-            known = self._known[id(module)] = (weakref.ref(module), parts)
-        living = (reference() for reference in known[1])
+        known = self._known.get(module)
+        if known is None:
+            known = self._known[module] = [weakref.ref(part) for part in sensitive(module)]
+        living = (reference() for reference in known)
         return module.training and any(part is not None and part.training for part in living)
 
 

@@ -66,6 +66,11 @@ class OldHeads:
         for root in (strand.scene.model, *strand.scene.beside.values()):
             self._remember(root, held)
 
+    def look(self) -> None:
+        """Another training is about to begin, and what is dropped will be let go."""
+        for drift in self._drifts:
+            drift.look()
+
     def is_set_aside(self, module: nn.Module) -> None:
         """It is put in eval mode or frozen."""
         if self._drifts and not self.compilation.is_at_work:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import io
+import weakref
 
 import pytest
 import torch
@@ -115,3 +117,45 @@ def test_a_head_is_let_be_that_is_also_evaluated_on_what_the_statistics_have_mov
     assert row.number("from_now") > 3 * row.number("from_before")
     assert row.number("best_from_before") > 3 * row.number("best_from_now")
     assert old_heads(example_trace(old_heads=row)) is None
+
+
+def test_what_the_loop_drops_is_freed_while_the_watch_goes_on():
+    rows, dropped = torch.randn(64, 6), []
+
+    def transfer():
+        body, old, new = pair()
+        fit(nn.Sequential(body, old), [*body.parameters(), *old.parameters()], rows)
+        body.requires_grad_(requires_grad=False)
+        fit(nn.Sequential(body, new), list(new.parameters()), 3 * rows + 2)
+        body.eval()
+        with torch.no_grad():
+            old(body(rows))
+        dropped.extend(weakref.ref(part) for part in (body, *body, old, new))
+
+    with watch("two heads") as run:
+        transfer()
+        another = nn.Linear(6, 2)
+        fit(another, list(another.parameters()), rows)
+        gc.collect()
+        assert [part for part in dropped if part() is not None] == []
+    assert [row.text("norm") for _, trace in run.traces for row in trace.rows("old_heads")] == ["0.1"]
+
+
+def test_a_body_that_is_thawed_later_and_dropped_was_not_frozen_for_good():
+    rows = torch.randn(64, 6)
+
+    def transfer():
+        body, old, new = pair()
+        fit(nn.Sequential(body, old), [*body.parameters(), *old.parameters()], rows)
+        body.requires_grad_(requires_grad=False)
+        fit(nn.Sequential(body, new), list(new.parameters()), 3 * rows + 2)
+        body.eval()
+        with torch.no_grad():
+            old(body(rows))
+        body.requires_grad_(requires_grad=True)
+
+    with watch("two heads") as run:
+        transfer()
+        another = nn.Linear(6, 2)
+        fit(another, list(another.parameters()), rows)
+    assert [row for _, trace in run.traces for row in trace.rows("old_heads")] == []
