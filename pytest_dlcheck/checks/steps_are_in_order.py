@@ -30,10 +30,11 @@ class StepsAreInOrder(Check):
     are so, and at least ``several``; below that it is advice. Accumulated gradients, a scaler's
     skipped steps, a discriminator's gradients left by the generator's backward, and gradients assigned
     by hand are in order. It fails, too, where half of the steps apply gradients of which a part only
-    was reset, where neighbouring micro-batches of a step reset each other, where those that remain at an
-    epoch's end are thrown away, where steps apply gradients that another optimizer had stepped on and
-    that point the other way, where no backward goes through any call on another network's detached
-    results, where the scheduler steps first, and where an update by hand is clipped before its backward.
+    was reset, where neighbouring micro-batches of a step reset each other, where those that a pass over
+    the data leaves at its end are thrown away, where steps apply gradients that another optimizer had
+    stepped on and that point the other way, where no backward goes through any call on another network's
+    detached results, where the scheduler steps first, and where an update by hand is clipped before its
+    backward.
 
     **What it cannot see.** Loops that are compiled whole. Accumulated losses that are not divided are
     advice, and so are gradients that are reset unused where it is not clear what they were made for.
@@ -135,7 +136,7 @@ class StepsAreInOrder(Check):
         yield Example("a part reset", (part,), ("optimizer",))
         chunks = {"drop_steps": 99, "drop_looked": 16, "drop_micro_batches": 16, "dropped": 48}
         yield Example("chunks reset", (_example(strands=1, drop_passes=64, **chunks),), ("optimizer",))
-        rest = {"micro_batches": 4, "discarded": 6, "discarded_backwards": 18, "looked_backwards": 96}
+        rest = {"micro_batches": 4, "rests": 6, "rest_backwards": 18, "looked_backwards": 96}
         yield Example("a remainder dropped", (_example(strands=1, **rest),), ("optimizer",))
         fakes = _example(unheard=6, unheard_by="D", unheard_of="G")
         yield Example("fakes unheard", (fakes,), ("optimizer",))

@@ -198,7 +198,7 @@ def scheduler_first(trace: Trace, several: int) -> Fault | None:
 
 def remainder_dropped(row: Row, several: int, some: float) -> Fault | None:
     """The last micro-batches of an epoch are propagated back and thrown away."""
-    windows, lost = row.integer("discarded"), row.integer("discarded_backwards")
+    windows, lost = row.integer("rests"), row.integer("rest_backwards")
     share = lost / max(1, lost + row.integer("looked_backwards"))
     if not accumulates(row) or windows < several or share < some:
         return None
@@ -212,12 +212,6 @@ def remainder_dropped(row: Row, several: int, some: float) -> Fault | None:
         cause="the remainder of an epoch is dropped: it is shorter than a window of accumulation",
         remedy="step at the last batch of the epoch too: (i + 1) % n == 0 or i + 1 == len(loader)",
     )
-
-
-def _is_the_rest(row: Row) -> bool:
-    """Whether what is thrown away is, each time, what a pass over the loader leaves."""
-    length, each = row.integer("loader_length"), row.integer("discarded_each")
-    return length > 0 and each == length % max(1, row.integer("micro_batches")) > 0
 
 
 def tangled(row: Row, several: int, some: float) -> Fault | None:
@@ -260,7 +254,8 @@ def order_advice(trace: Trace, late: int) -> Iterator[str]:
             f"divide the loss by {count}, unless the learning rate allows for it"
         )
     if accumulates(row) and (count := row.integer("discarded_backwards")):
-        last = ", the remainder of each pass over the loader" if _is_the_rest(row) else ""
+        is_rest = row.integer("rest_backwards") == count
+        last = ", the remainder of each pass over the loader" if is_rest else ""
         yield f"{count} backward passes were reset before any step{last}"
     if row.flag("all_waste"):
         yield (

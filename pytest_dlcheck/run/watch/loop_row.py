@@ -69,9 +69,9 @@ def loop_row(watcher: Watcher, strand: Strand) -> Row:
         was_fresh=strand.was_fresh,
         steps_others=strand.steps_others(),
         unflattened=strand.unflattened or _read_row_by_row(watcher, strand),
-        discarded=sum(count for size, count in strand.discarded.items() if size < _usual(strand)),
         discarded_backwards=sum(n * k for n, k in strand.discarded.items() if n < _usual(strand)),
-        discarded_each=_each_discarded(strand),
+        rests=sum(count for size, count in strand.rests.items() if size < _usual(strand)),
+        rest_backwards=sum(n * k for n, k in strand.rests.items() if n < _usual(strand)),
         looked_backwards=sum(size * count for size, count in strand.micro_batches.items()),
         left_over=strand.left_over,
         part_looked=strand.parts.looked,
@@ -140,12 +140,6 @@ def _alike(watcher: Watcher, strand: Strand) -> int:
     ]
     ends = {other.ended_as for other in found if other.ended_as}
     return 0 if any(other.began_as in ends for other in found) else len(found)
-
-
-def _each_discarded(strand: Strand) -> int:
-    """How many micro-batches are thrown away each time; 0 where their number differs."""
-    sizes = {size for size in strand.discarded if size < _usual(strand)}
-    return sizes.pop() if len(sizes) == 1 else 0
 
 
 def _usual(strand: Strand) -> int:

@@ -315,7 +315,7 @@ class Strand(Applied, Owned):
             self.probes, self.sensitive, self._inventory = [], [], InventoryProbe()
             self.observer = Observer([])
             self.left_over = self.gradients.backwards
-            self.discarded = self.gradients.discarded
+            self.discarded, self.rests = self.gradients.discarded, self.gradients.rests.rows
             self.parts.close()
             self.drops.close()
             self.opposed, self.directions = self.reach.opposed(), self.reach.compared()

@@ -213,6 +213,7 @@ class Watcher(Forwards):
         outside = self._outside
         strand = self._roster.begin(optimizer, outside.candidates(optimizer), outside.called())
         strand.first_event = strand.last_event = self.event
+        strand.gradients.rests.follow(self.loading)
         self.by_hand.close()
         self._company.begins(strand, optimizer)
         if strand.scene is not None:

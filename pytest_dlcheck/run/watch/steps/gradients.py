@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pytest_dlcheck.run.tensors.sampled import sample_of
 from pytest_dlcheck.run.tensors.tree import is_plain
+from pytest_dlcheck.run.watch.steps.rests import Rests
 
 WITNESSES = 8
 """Parameters looked at for all: an optimizer resets all of its gradients or none."""
@@ -70,6 +71,8 @@ class Gradients:
         """Whether they were reset since the last step; nothing has been applied before the first."""
         self.discarded: Counter[int] = Counter()
         """Rows of backward passes whose gradients were reset before any step, by their length."""
+        self.rests = Rests()
+        """Those of them that a pass over a loader leaves at its end."""
         self.dropped = 0
         """Backward passes since the last step that were reset again."""
         self._since_step = 0
@@ -95,6 +98,7 @@ class Gradients:
             if self._since_step and self.backwards:
                 self.discarded[self.backwards] += 1
                 self.dropped += self.backwards
+                self.rests.drops(self.backwards)
             self.backwards = 0
         if reset or None in self._held:
             self._hold()
@@ -109,6 +113,7 @@ class Gradients:
         if reached:
             self.backwards += 1
             self._since_step += 1
+            self.rests.is_propagated(self.backwards)
             self._hold()
         return reached
 
@@ -161,6 +166,7 @@ class Gradients:
         """From here on a reset is due; clipping and unscaling came before."""
         self.was_reset = self.are_absent()
         self.backwards = self._since_step = self.dropped = 0
+        self.rests.steps()
         self._hold()
         if self._applied is not None and len(self._were_rewritten) < VALUES_READ:
             self._applied = [each.clone() for each in self._samples()]
