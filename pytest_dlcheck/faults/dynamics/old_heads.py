@@ -12,8 +12,13 @@ APART = 0.25
 """Standard deviations (ratio), in the median channel, from which on statistics are not those of what is
 evaluated: of four strangers' loops 0.28 to 1.0."""
 FEW = 8
-"""Samples of a batch (count) below which more is asked, by the root of their number: such batches move
-statistics by themselves, as torch's momentum of 0.1 averages about 20 of them."""
+"""Samples of a batch (count) below which more is asked, by the root of their number, where as many of
+them are averaged as by torch's momentum of 0.1, which are"""
+AVERAGED = 19.0
+"""equally weighed batches: (2 - 0.1) / 0.1. Fewer samples or batches move statistics by themselves."""
+LEAST = 32.0
+"""Samples (count) of all batches that are averaged, from which on that root holds: the logarithm of a
+variance of 12 was beyond it, of 24 never."""
 FARTHER = 3.0
 """How many times as far (ratio) they are as those of before, which are of what is evaluated. Where
 256 small networks went on with the same data, none was beyond 0.07 so, but one of batches of 2."""
@@ -48,7 +53,7 @@ _REMEDY = (
 
 def _is_sure(row: Row) -> bool:
     now, before = row.number("from_now"), row.number("from_before")
-    if not row.integer("samples") or _is_adapted(row):
+    if row.integer("samples") * row.number("averaged") < LEAST or _is_adapted(row):
         return False
     return now >= _bound(row) and now >= FARTHER * before
 
@@ -60,4 +65,5 @@ def _is_adapted(row: Row) -> bool:
 
 
 def _bound(row: Row) -> float:
-    return APART * math.sqrt(max(1.0, FEW / row.integer("samples")))
+    noise = FEW / row.integer("samples") * AVERAGED / row.number("averaged")
+    return APART * math.sqrt(max(1.0, noise))

@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pytest_dlcheck.run.modules.direct import direct
 from pytest_dlcheck.run.tensors.tree import tensors
-from pytest_dlcheck.run.watch.models.given_norms import Given, statistics_of
+from pytest_dlcheck.run.watch.models.given_norms import Given, averaged, statistics_of
 from pytest_dlcheck.run.watch.models.overheard import Overheard
 from pytest_dlcheck.run.watch.strand import Strand
 from pytest_dlcheck.trace import Row
@@ -27,6 +27,8 @@ from pytest_dlcheck.trace import Row
 STEPS = 16
 """Steps (count) of the present training after which what it has not called is no part of it, though
 layers may be left out at random; as many move statistics 80% of their way at torch's momentum of 0.1."""
+MANY = 1e6
+"""Batches (count) from which on statistics do not move by themselves."""
 RESULTS = 8
 """Results (count) of what holds such a normalisation that are remembered: those of one call."""
 DISTANCES = ("from_before", "from_now", "best_from_before", "best_from_now")
@@ -152,7 +154,7 @@ class Drift:
         if (told := given.against((mean, variance), statistics_of(norm))) is not None:
             best = told if known is None else _better(told, known.best)
             if known is None or known.samples <= given.samples:
-                known = _Found(*names, steps, given.samples, told, best)
+                known = _Found(*names, steps, averaged(norm, steps), given.samples, told, best)
             self._found[id(head)] = replace(known, best=best)
 
     def _alive(self) -> Iterator[_BatchNorm]:
@@ -190,7 +192,8 @@ class Drift:
             distances = (*found.told.tolist(), *found.best.tolist())
             told = [each if math.isfinite(each) else 0.0 for each in distances]
             away = dict(zip(DISTANCES, told, strict=True))
-            yield Row(name=found.name, norm=found.norm, steps=found.steps, samples=self._samples, **away)
+            noise = {"samples": self._samples, "averaged": min(found.averaged, MANY)}
+            yield Row(name=found.name, norm=found.norm, steps=found.steps, **noise, **away)
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,8 @@ class _Found:
     name: str
     norm: str
     steps: int
+    averaged: float
+    """Batches that the statistics of now are worth."""
     samples: int
     told: Tensor
     best: Tensor

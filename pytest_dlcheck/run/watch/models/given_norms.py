@@ -50,6 +50,18 @@ class Given:
         return torch.stack([_apart(each, self.statistics) for each in (before, now)])
 
 
+def averaged(norm: _BatchNorm, steps: int) -> float:
+    """How many equally weighed batches its running statistics are worth, so many steps later.
+
+    Args:
+        norm: which.
+        steps: batches that it has counted, at least: without a momentum it weighs all of them alike.
+    """
+    if norm.momentum is None:
+        return max(1, steps)
+    return (2 - norm.momentum) / norm.momentum if norm.momentum > 0 else math.inf
+
+
 def statistics_of(norm: _BatchNorm) -> Statistics:
     """Copies of its running ones."""
     assert norm.running_mean is not None

@@ -159,3 +159,30 @@ def test_a_body_that_is_thawed_later_and_dropped_was_not_frozen_for_good():
         another = nn.Linear(6, 2)
         fit(another, list(another.parameters()), rows)
     assert [row for _, trace in run.traces for row in trace.rows("old_heads")] == []
+
+
+@pytest.mark.parametrize(
+    ("momentum", "batches"), [(0.1, 19), (0.5, 3), (1.0, 1), (None, 40), (0.0, 1e6)]
+)
+def test_a_normalisations_own_momentum_says_how_many_batches_its_statistics_are_worth(momentum, batches):
+    def evaluate(body, old, new, rows):
+        body[1].momentum = momentum
+        old(body(rows))
+
+    (row,) = told(evaluate)
+    assert row.number("averaged") == pytest.approx(batches)
+
+
+def test_more_is_asked_where_few_batches_are_averaged():
+    def trace(averaged):
+        return example_trace(old_heads=Row(OLD_HEAD, from_now=0.4, from_before=0.1, averaged=averaged))
+
+    assert old_heads(trace(19.0)) is not None
+    assert old_heads(trace(1e6)) is not None
+    assert old_heads(trace(3.0)) is None
+
+
+def test_nothing_is_told_where_a_handful_of_samples_is_averaged():
+    far = Row(OLD_HEAD, from_now=1.6, from_before=0.1, averaged=1.0)
+    assert old_heads(example_trace(old_heads=Row(far, samples=64))) is not None
+    assert old_heads(example_trace(old_heads=Row(far, samples=4))) is None
