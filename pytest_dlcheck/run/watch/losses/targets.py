@@ -221,7 +221,7 @@ class Targets:
             "one_sample": self._same.told(self._model(), inputs, further, still, loaded=loaded),
             "joined": "more than one term" if joined(near.root) else "",
             "labelled": self._labelled(inputs, still),
-            "unlabelled": unlabelled(self._latest, still),
+            "unlabelled": unlabelled(self._latest, still, near),
             "weightless": "0" if weightless(near.root) else "",
             "each": self._told_apart(near, inputs),
         }
