@@ -37,7 +37,8 @@ class ValidationIsUntouched(Check):
     earlier ones are trained on; where the optimizer steps between ``inside`` or more neighbouring
     batches of one validation; and where whole evaluations each leave out another hundredth of a
     shuffled loader that is named as held out, if losses only compare what loaders give for each sample,
-    and samples need no others, nor are scored together, as by a correlation. Advice: other truncated
+    and samples need no others, nor are scored together, as by a correlation; not where several passes in
+    a row may be averaged. Advice: other truncated
     evaluations, only training data scored, validation with gradients on, inputs ten times as large as
     any in training, or a tenth, and labels of whose classes a whole pass of training has none, in most
     of a validation.
@@ -137,8 +138,8 @@ class ValidationIsUntouched(Check):
         yield Example("validation trains", (trains,), ("data",))
         cut = {"eval_steps": 16, "eval_runs": 4, "eval_trained": 400, "eval_trained_again": 1200}
         yield Example("validation trains, cut by hand", (_example(**cut),), ("data",))
-        cut = {"cut_short": 8, "cut_short_left": 52, "cut_short_of": 500, "sizes": 2}
-        yield Example("shuffled and truncated", (_example(**cut),), ("data",))
+        cut = {"cut_short": 8, "cut_short_times": 8, "cut_short_left": 52, "cut_short_of": 500}
+        yield Example("shuffled and truncated", (_example(**cut, sizes=2),), ("data",))
         folds = {"rotations": 3, "rotated_samples": 400, "rotated_first": 60, "returned": 3}
         yield Example("folds that share a model", (_example(**folds),), ("data",))
         yield Example("trained on in turns", (_example(turns=9),), ("data",))

@@ -150,6 +150,17 @@ def a_random_part_of_its_size_each_time():
     _classify(validate=lambda model, _: evaluate(model, val_loader))
 
 
+def averaged_over_five_random_passes():
+    """What one pass leaves out another one scores: the mean over all of them is that of each sample."""
+
+    def validate(model, loader):
+        model.eval()
+        with torch.no_grad():
+            return [F.cross_entropy(model(x), y).item() for _ in range(5) for x, y in loader]
+
+    _classify(validate=validate, **TRAINING)
+
+
 def scored_on_a_part_once_in_the_end():
     _classify(epochs=1, **TRAINING)
 
@@ -256,6 +267,7 @@ def regression_scored_by_what_goes_together():
 
 
 QUIET = [
+    averaged_over_five_random_passes,
     classes_whose_samples_find_each_other,
     regression_scored_by_what_goes_together,
     states_for_so_many_samples,

@@ -11,6 +11,9 @@ SHARE = 0.01
 move them by as much."""
 PASSES = 2
 """Whole evaluations (count) from which on each leaves out others: of one, nobody compares the scores."""
+IN_A_ROW = 2
+"""Passes (count) at one state of the model from which on they may be averaged: each sample then counts
+as often as any other, but for chance."""
 MOSTLY = 0.5
 """Losses looked at (ratio) that compare what a loader gave for each sample, and nothing else: the first
 one after a rest of the watch cannot be told."""
@@ -23,8 +26,13 @@ def leaves_out_others(trace: Trace) -> Fault | None:
         trace: of a watched loop.
     """
     row = trace.row("exposure")
-    left, of, passes = (row.integer(f"cut_short{k}") for k in ("_left", "_of", ""))
-    if passes < PASSES or left <= SHARE * of or not _are_scored_alone(trace, row):
+    left, of, passes, times = (row.integer(f"cut_short{k}") for k in ("_left", "_of", "", "_times"))
+    if (
+        times < PASSES
+        or passes >= IN_A_ROW * times
+        or left <= SHARE * of
+        or not _are_scored_alone(trace, row)
+    ):
         return None
     name, share = row.text("cut_short_name"), left / of
     return Fault(

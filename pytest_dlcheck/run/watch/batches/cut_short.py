@@ -27,7 +27,9 @@ class _Source:
         name: what the loop calls its loader, if that is held out and scored sample by sample.
         left: samples that a pass leaves out, and
         of: how many there are.
-        passes: whole ones.
+        passes: whole ones, and
+        times: steps of the optimizer before which there was one.
+        last: the last of these.
     """
 
     data: Callable[[], object]
@@ -35,6 +37,14 @@ class _Source:
     left: int
     of: int
     passes: int = 0
+    times: int = 0
+    last: int = -1
+
+    def ends(self, step: int) -> None:
+        """One more pass was whole."""
+        self.passes += 1
+        self.times += step != self.last
+        self.last = step
 
 
 class CutShort:
@@ -43,15 +53,15 @@ class CutShort:
     def __init__(self) -> None:
         self._trained: set[int] = set()
         self._found: dict[int, _Source] = {}
-        self._in_doubt: tuple[_Source, Any] | None = None
-        """What gave its only batch last, and the numbers that it was read by."""
+        self._in_doubt: tuple[_Source, Any, int] | None = None
+        """What gave its only batch last, the numbers that it was read by, and before which step."""
 
     def trains(self, loading: Loading) -> None:
         """A pass is trained on."""
         self._trained.add(loading.source)
 
-    def evaluates(self, loading: Loading) -> None:
-        """A loader's batch is evaluated."""
+    def evaluates(self, loading: Loading, step: int) -> None:
+        """A loader's batch is evaluated, before some step."""
         self._settle()
         if not (loading.is_shuffled and loading.left_out) or loading.position != loading.length:
             return
@@ -59,9 +69,9 @@ class CutShort:
         if source is None:
             return
         if loading.length > 1:
-            source.passes += 1
+            source.ends(step)
         elif getattr(loading.reading, "_num_workers", None) == 0:
-            self._in_doubt = source, getattr(loading.reading, "_sampler_iter", None)
+            self._in_doubt = source, getattr(loading.reading, "_sampler_iter", None), step
 
     def row(self) -> dict[str, int | str]:
         """What is called held out and never trained on, where most is left out, in numbers."""
@@ -70,6 +80,7 @@ class CutShort:
         worst = max(found, key=lambda source: source.left / source.of, default=_NONE)
         return {
             "cut_short": worst.passes,
+            "cut_short_times": worst.times,
             "cut_short_left": worst.left,
             "cut_short_of": worst.of,
             "cut_short_name": worst.name,
@@ -79,7 +90,7 @@ class CutShort:
         """A pass of one batch is whole where the loop has asked for a second one."""
         doubt, self._in_doubt = self._in_doubt, None
         if doubt is not None and getattr(doubt[1], "gi_frame", doubt) is None:
-            doubt[0].passes += 1
+            doubt[0].ends(doubt[2])
 
     def _source(self, loading: Loading) -> _Source | None:
         found, data = self._found.get(loading.source), getattr(loading.reading, "_dataset", None)

@@ -250,7 +250,7 @@ class Exposure:
         self._look_for_steps(event, step)
         stream = -self._calls if loading is None else loading.passes
         if loading is not None:
-            self._cut_short.evaluates(loading)
+            self._cut_short.evaluates(loading, step)
         due = self._evaluating.is_due(stream)
         if loading is not None and self._evaluating.position == 0:
             self.truncated = max(self.truncated, loading.left_out)
