@@ -33,12 +33,12 @@ class ValidationIsUntouched(Check):
     (without a loader, on other data that come again). In train mode it fails where a loader whose
     variable is named as held out is not shuffled and is only trained on, with its labels and in turns
     with a shuffled one, while a variable of a loss or score has that name too, and changes; else it is
-    advice. It fails where ``folds`` validation sets were training sets before, of the same model, and
-    earlier ones are trained on; where the optimizer steps between ``inside`` or more neighbouring
-    batches of one validation; and where whole evaluations each leave out another hundredth of a
-    shuffled loader that is named as held out, if losses only compare what loaders give for each sample,
-    and samples need no others, nor are scored together, as by a correlation; not where several passes in
-    a row may be averaged. Advice: other truncated
+    advice. It fails where a loss covers held-out rows, by a mask's name, of nodes given at once; where
+    ``folds`` validation sets were training sets before, of the same model, and earlier ones are trained
+    on; where the optimizer steps between ``inside`` neighbouring batches of one validation; and where
+    whole evaluations, not several in a row that may be averaged, each leave out another hundredth of a
+    shuffled loader named as held out, if losses only compare what loaders give for each sample, and
+    samples need no others, nor are scored together, as by a correlation. Advice: other truncated
     evaluations, only training data scored, validation with gradients on, inputs ten times as large as
     any in training, or a tenth, and labels of whose classes a whole pass of training has none, in most
     of a validation.
@@ -143,6 +143,7 @@ class ValidationIsUntouched(Check):
         folds = {"rotations": 3, "rotated_samples": 400, "rotated_first": 60, "returned": 3}
         yield Example("folds that share a model", (_example(**folds),), ("data",))
         yield Example("trained on in turns", (_example(turns=9),), ("data",))
+        yield Example("rows of one input", (_example(held_rows=24),), ("data",))
         yield Example("step() in it", (_example(compared=7, stepped_inside=7),), ("optimizer",))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.faults.validation.cut_short import leaves_out_others
+from pytest_dlcheck.faults.validation.held_rows import trains_on_held_out_rows
 from pytest_dlcheck.faults.validation.turns import trained_in_turns, trained_on_what_is_measured
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
@@ -199,8 +200,9 @@ def changed_places(row: Row, several: int) -> Fault | None:
 
 
 def held_out_is_trained_on(trace: Trace, row: Row, several: int) -> Fault | None:
-    """In turns with other data, or in another fold."""
-    return trained_on_what_is_measured(trace.rows("held_out_turns")) or changed_places(row, several)
+    """In turns with other data, as rows of the one input, or in another fold."""
+    fault = trained_on_what_is_measured(trace.rows("held_out_turns")) or trains_on_held_out_rows(trace)
+    return fault or changed_places(row, several)
 
 
 def _first(row: Row) -> int:

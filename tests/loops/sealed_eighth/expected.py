@@ -10,7 +10,6 @@ ADVISED = {
 UNFOUND = {
     "moons_ddpm",  # The target is other noise than what was added.
     "cartpole_dqn",  # A value beyond the end of an episode.
-    "citation_gcn",  # A loss that covers the validation nodes too.
     "grid_detector_box_loss",  # A mean over what a mask has left out.
 }
 """Not told, or by another name."""

@@ -10,6 +10,5 @@ ADVISED = {
 UNFOUND = {
     "hwc_images_viewed_as_chw",  # A view of images that no loader gave, before the model.
     "dqn_no_terminal_mask",  # A value beyond the end of an episode.
-    "gcn_loss_on_all_nodes",  # A loss that covers the test nodes too.
 }
 """Not told, or by another name."""

@@ -7,7 +7,6 @@ ADVISED = {
 }
 """Told as advice, by name."""
 UNFOUND = {
-    "community_gcn",  # a loss that covers the test nodes too
     "descr_skipgram",  # a sign within the loss
     "digits_ddpm",  # targets that are fresh noise
     "digits_vae",  # two terms of a loss, reduced differently

@@ -19,7 +19,7 @@ _COUNTED = ("looked", "aligned", "misaligned", "moving", "undivided", "paired", 
 _TOLD = (
     *("crossed", "cut", "cut_inside", "cut_targets", "turned", "its_own", "given", "padding"),
     *("masked", "advantage", "unlikelier", "carried", "weightless", "partly", "one_sample", "joined"),
-    *("masked_late", "punished", "rewarded", "labelled", "each", "unlabelled"),
+    *("masked_late", "punished", "rewarded", "labelled", "each", "unlabelled", "held_rows"),
 )
 
 
@@ -54,8 +54,9 @@ class Compared:
             ``labelled``, of targets that a loader gave beside the inputs, and that are fewer numbers
             than these; ``unlabelled``, where some samples have no label; ``weightless``, where a term is
             multiplied by zero; ``joined``, where several terms are added; ``each``, of targets that a
-            loader gave, for each row of the inputs, where a loss compares nothing else; and ``partly``,
-            of targets for some rows of the inputs only, as of the nodes of a graph.
+            loader gave, for each row of the inputs, where a loss compares nothing else; ``held_rows``,
+            of rows that the loop calls held out, and scores; and ``partly``, of targets for some rows of
+            the inputs only, as of the nodes of a graph.
         partners: which of its targets stands beside which input, where that is told.
         guess: what its scores and labels say beside guessing, where it has such.
         maps: images and their masks, where it has such.

@@ -40,6 +40,7 @@ from pytest_dlcheck.run.watch.batches.new_classes import labels_of
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.losses.carried import Carried
 from pytest_dlcheck.run.watch.losses.compared import Compared
+from pytest_dlcheck.run.watch.losses.held_rows import HeldRows
 from pytest_dlcheck.run.watch.losses.loaded import KEPT, Loaded, weighed
 from pytest_dlcheck.run.watch.losses.maps import masks_beside
 from pytest_dlcheck.run.watch.losses.orders import pairing
@@ -74,7 +75,7 @@ class Targets:
         self._further: list[Tensor] = []
         """What models were called on besides."""
         self._couples, self._carried, self._same = Couples(), Carried(), SameRows()
-        self._policies = Policies()
+        self._policies, self._held_rows = Policies(), HeldRows()
         self._model: Callable[[], nn.Module | None] = lambda: None
         self._labels: Tensor | None = None
         self.compares_labels = False
@@ -224,6 +225,7 @@ class Targets:
             "unlabelled": unlabelled(self._latest, still, near),
             "weightless": "0" if weightless(near.root) else "",
             "each": self._told_apart(near, inputs),
+            "held_rows": self._held_rows.look(near),
         }
 
     def _told_apart(self, near: Near, inputs: list[Tensor]) -> str:
