@@ -113,6 +113,60 @@ def statistics_of_what_is_trained_on():
     _statistics_of_both(steps_on_both=True)
 
 
+class TwoViews(nn.Module):
+    """Of one sample: its means, and their errors."""
+
+    def __init__(self):
+        super().__init__()
+        self.means, self.errors, self.head = nn.Linear(10, 12), nn.Linear(20, 12), nn.Linear(24, 1)
+
+    def forward(self, means, errors):
+        return self.head(torch.cat((self.means(means).relu(), self.errors(errors).relu()), 1))
+
+
+def _two_views(*, label_last=True):
+    rows, labels = tumours()
+    means, errors, label = rows[:, :10], rows[:, 10:], labels[:, None]
+    parts = (means, errors, label) if label_last else (means, label, errors)
+    train = TensorDataset(*(part[:400] for part in parts))
+    held = TensorDataset(*(part[400:] for part in parts))
+    return DataLoader(train, 40, shuffle=True), DataLoader(held, 40)
+
+
+def _pass_over(batches, net, optimizer, *, steps):
+    net.train(steps)
+    total = 0.0
+    with torch.set_grad_enabled(steps):
+        for means, errors, label in batches:
+            loss = F.binary_cross_entropy_with_logits(net(means, errors), label)
+            total += loss.item()
+            if steps:
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+    return total / len(batches)
+
+
+def _passes_over_both(*, steps_on_both):
+    train_dl, test_dl = _two_views()
+    net = TwoViews()
+    optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
+    for _ in range(EPOCHS):
+        tr = _pass_over(train_dl, net, optimizer, steps=True)
+        te = _pass_over(test_dl, net, optimizer, steps=steps_on_both)
+        assert tr + te > 0
+
+
+def passes_of_which_one_steps():
+    _passes_over_both(steps_on_both=False)
+
+
+@fault(passes_of_which_one_steps, "validation_is_untouched", words=("`te` is measured",))
+def passes_that_both_step():
+    """The target comes third, and what is measured has no name but that of its part."""
+    _passes_over_both(steps_on_both=True)
+
+
 # -- healthy neighbours ---------------------------------------------------------------------------
 
 
@@ -215,6 +269,55 @@ def two_tasks_that_are_both_shuffled():
     assert val_loss > 0
 
 
+def two_views_of_all_data_are_trained_on_in_the_end():
+    """What is told is a ``val`` beside its ``key``, and one loss is told of both loaders."""
+    train_dl, val_dl = _two_views()
+    net = TwoViews()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    for _ in range(EPOCHS):
+        train_loss = 0.0
+        for loader in (train_dl, val_dl):
+            train_loss += _pass_over(loader, net, optimizer, steps=True)
+        report = {"rate": 1e-3, "loss": train_loss}
+        for key, val in report.items():
+            assert val > 0, key
+
+
+def one_view_told_from_the_other_on_all_parts():
+    """Without labels, which come between; what is measured is how well it is told."""
+    train_dl, test_dl = _two_views(label_last=False)
+    net = nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 20))
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+
+    def learned(batches):
+        total = 0.0
+        for means, _, errors in batches:
+            optimizer.zero_grad()
+            loss = F.mse_loss(net(means), errors)
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+        return total / len(batches)
+
+    for _ in range(EPOCHS):
+        tr = learned(train_dl)
+        te = learned(test_dl)
+        assert tr + te > 0
+
+
+def an_optimizer_given_for_its_rate():
+    """It is handed to both passes, and the learning rate is told by the second one."""
+    train_dl, val_dl = _two_views()
+    net = TwoViews()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
+    slower = torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.5)
+    for _ in range(EPOCHS):
+        tr = _pass_over(train_dl, net, optimizer, steps=True)
+        va = _pass_over(val_dl, net, optimizer, steps=False)
+        slower.step()
+        assert tr + va > 0 < optimizer.param_groups[0]["lr"]
+
+
 def all_data_are_trained_on_by_what_was_found_before():
     """What was measured when settings were sought stands beside them."""
     best = {"lr": 1e-3, "val_loss": 0.213, "epochs": EPOCHS}
@@ -227,6 +330,9 @@ def all_data_are_trained_on_by_what_was_found_before():
 
 
 QUIET = [
+    two_views_of_all_data_are_trained_on_in_the_end,
+    one_view_told_from_the_other_on_all_parts,
+    an_optimizer_given_for_its_rate,
     all_data_are_trained_on_by_what_was_found_before,
     a_trainer_that_steps_on_both,
     all_data_are_trained_on_in_the_end,

@@ -32,8 +32,9 @@ def _one_by_one(lines: Iterable[dis.Instruction]) -> Iterator[tuple[str, object]
     for line in lines:
         if line.opname == "BINARY_SUBSCR" or line.argrepr == "[]":
             yield "[]", None
-        elif isinstance(line.argval, tuple) and line.opname.startswith("LOAD_"):
-            yield from (("LOAD_FAST", each) for each in line.argval)
+        elif isinstance(line.argval, tuple) and "LOAD_FAST" in line.opname:
+            loaded = line.argval[line.opname.startswith("STORE_") :]
+            yield from (("LOAD_FAST", each) for each in loaded)
         elif line.opname != "CACHE":
             yield line.opname, line.argval
 

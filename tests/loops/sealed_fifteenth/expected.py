@@ -7,7 +7,5 @@ ADVISED = {
     "denoising_ae_img_dim",
 }
 """Told as advice, by name."""
-UNFOUND = {
-    "run_epoch_with_optimizer",  # Losses returned by a function, never held by a name of validation.
-}
+UNFOUND: set[str] = set()
 """Not told, or by another name."""

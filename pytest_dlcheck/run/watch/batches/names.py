@@ -75,17 +75,23 @@ def may_be_sound(name: str) -> bool:
 def measured(frame: FrameType | None, loader: str) -> dict[str, tuple[int, float]]:
     """Numbers, by their names, that may be measured on what a loader of this name gives.
 
-    Of several, as in a history, how many there are, and the last.
+    Of several, as in a history, how many there are, and the last. A name that says no more than the part
+    is one of such where another says that it is the training's: ``tr, va``, but not ``key, val``.
     """
     family = _family(loader)
     found: dict[str, tuple[int, float]] = {}
+    bare: dict[str, tuple[int, float]] = {}
+    has_trained = False
     for name, value in named(frame, FRAMES):
         words = words_of(name)
-        if words & family and words & _MEASURES and not words & _TRAINING and name not in found:
-            number = _last(value)
-            if number is not None:
-                found[name] = number
-    return found
+        has_trained = has_trained or (words <= _TRAINED and _is_measured(value))
+        if not words & family or words & _TRAINING or name in found:
+            continue
+        kept = found if words & _MEASURES else bare if words <= family and _is_measured(value) else None
+        number = None if kept is None else _last(value)
+        if kept is not None and number is not None:
+            kept.setdefault(name, number)
+    return {**(bare if has_trained else {}), **found}
 
 
 def reads_by(value: object, sampler: object) -> bool:
@@ -93,6 +99,12 @@ def reads_by(value: object, sampler: object) -> bool:
     if not isinstance(value, DataLoader):
         return False
     return value.batch_sampler is sampler or value.sampler is sampler
+
+
+def _is_measured(value: object) -> bool:
+    """Whether it is one number that is no count."""
+    is_one = isinstance(value, Tensor) and value.numel() == 1 and value.is_floating_point()
+    return is_one or isinstance(value, float)
 
 
 def _last(value: Any) -> tuple[int, float] | None:

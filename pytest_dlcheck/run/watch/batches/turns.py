@@ -43,7 +43,7 @@ class _Source:
         name: what the loop calls its loader, if that is held out and not shuffled.
         measure: what the loop measures on it, by name: it changes from pass to pass.
         numbers: what may be, as it was when a pass began.
-        compared: passes whose first loss compares outputs with what came second in the batch.
+        compared: passes whose first loss compares outputs with what may be targets in the batch.
     """
 
     data: Callable[[], object]
@@ -85,8 +85,8 @@ class Turns:
         self._sources: dict[int, _Source] = {}
         self._passes: list[_Pass] = []
         self._is_over = True
-        self.waits: tuple[_Source, Tensor] | None = None
-        """What came second in the first batch of a held-out pass, until a loss is propagated."""
+        self.waits: tuple[_Source, list[Tensor]] | None = None
+        """What may be targets in the first batch of a held-out pass, until a loss is propagated."""
 
     def pass_begins(self, iterator: object, batch: object, strands: Sequence[Stepping]) -> None:
         """A loader's iterator has given the first batch of its turn, which is counted already."""
@@ -100,8 +100,8 @@ class Turns:
         self._passes.append(_Pass(source, self._loading.batches - 1, steps))
         self._is_over = False
         if source.name:
-            given = tensors(batch)
-            self.waits = (source, given[1]) if len(given) > 1 else None
+            wanted = _wanted(tensors(batch))
+            self.waits = (source, wanted) if wanted else None
 
     def backward_begins(self, losses: Sequence[Tensor]) -> None:
         """Does the loss compare outputs with what waits?"""
@@ -110,7 +110,7 @@ class Turns:
             return
         source, wanted = waits
         targets = list(Near.of_loss(losses[0].grad_fn).targets.values())
-        source.compared += bool(set(weighed(targets)) & set(weighed([wanted])))
+        source.compared += bool(set(weighed(targets)) & set(weighed(wanted)))
 
     def rows(self, strand: Stepping, strands: Sequence[Stepping]) -> tuple[Row, ...]:
         """Data sets that are called held out, and that one optimizer trains on in turns with others."""
@@ -158,6 +158,12 @@ class Turns:
         for strand in strands:
             if strand.step - now.steps.get(id(strand), 0) >= MOSTLY * now.batches:
                 now.trained.add(id(strand))
+
+
+def _wanted(given: Sequence[Tensor]) -> list[Tensor]:
+    """What comes second, and further on what is one number for each sample: more may be inputs."""
+    rows = len(given[0]) if given and given[0].dim() else 0
+    return [*given[1:2], *(each for each in given[2:] if each.numel() == rows)]
 
 
 def _reference(data: object) -> Callable[[], object]:

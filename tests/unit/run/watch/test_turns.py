@@ -74,3 +74,9 @@ def test_others_are_no_measures(name, value):
 
 def test_a_history_has_its_measures_by_their_keys():
     assert found(history={"val_loss": [0.7, 0.5]}) == {"val_loss": (2, 0.5)}
+
+
+def test_a_part_alone_is_a_measure_beside_the_training_s():
+    assert found(tr=0.4, va=0.5) == {"va": (1, 0.5)}
+    assert found(logs={"train": 0.4, "val": 0.5}) == {"val": (1, 0.5)}
+    assert found(key=1.0, val=0.5) == found(train=400, val=100) == found(tr=0.4, va=3) == {}
