@@ -53,8 +53,8 @@ class TargetsAreAligned(Check):
     another number of rows, square images that a linear layer is called on first, targets that are the
     very tokens that the model is called on, or an input of each sample, or that lie on padding and
     count, a mean over the places that a mask has set to zero, actions that become less likely the more
-    they are worth, a term of the loss that is multiplied by zero, and a copy of the model that gives
-    targets and is never synchronised.
+    they are worth, a term of the loss that is multiplied by zero, values in targets from beyond the end
+    of an episode, and a copy of the model that gives targets and is never synchronised.
 
     **What it cannot see.** Batches that no loader gave (where none gave inputs with targets, it is not
     applicable) or that are changed before the model, targets that are changed before the loss, losses

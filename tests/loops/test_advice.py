@@ -5,6 +5,7 @@ import pytest
 from . import (
     faults_of_axes,
     faults_of_clipping,
+    faults_of_ends,
     faults_of_frozen_later,
     faults_of_guessing,
     faults_of_hand_cut,
@@ -26,6 +27,9 @@ SILENT = [
     *((loop, "call eval() on it") for loop in faults_of_teachers.QUIET),
     *((loop, "to be synchronised") for loop in faults_of_teachers.QUIET),
     *((loop, "running statistics") for loop in faults_of_frozen_later.QUIET),
+    *((loop, "the episode is over") for loop in faults_of_ends.QUIET),
+    (faults_of_ends.values_that_end, "the episode is over"),
+    (faults_of_ends.two_networks_whose_values_end, "the episode is over"),
     *((loop, "come after the step") for loop in faults_of_clipping.QUIET),
     *((loop, "clipped just before") for loop in faults_of_clipping.QUIET),
     *(

@@ -86,6 +86,19 @@ def cut_apart(row: Row) -> str:
     )
 
 
+def beyond(row: Row) -> Iterator[str]:
+    """Advice where values are taken from beyond the end of an episode, and never stop there."""
+    count, name = row.integer("beyond"), row.text("beyond_shapes")
+    if count >= OFTEN and not row.integer("ended"):
+        yield (
+            f"in {count} losses the targets hold the value of a next state also where `{name}` says "
+            "that the episode is over: unless that is a limit of time only, mask what lies beyond a "
+            f"terminal state, r + gamma * value * (1 - {name})"
+        )
+
+
+OFTEN = 3
+"""Losses (count) that are no accident, of those that are looked at and have an end in their batch."""
 ADVICE: Mapping[str, Callable[[Row], str]] = {
     "copied": copied,
     "given": given,
@@ -113,5 +126,6 @@ def advice_on(row: Row, loop: Row) -> Iterator[str]:
     for name, advice in ADVICE.items():
         if 2 * row.integer(name) > looked and (said := advice(row)):
             yield said
+    yield from beyond(row)
     if seen := loop.text("unflattened"):
         yield f"{seen}: a linear layer reads the last axis only, here rows: flatten(1) first"

@@ -5,10 +5,10 @@ ADVISED = {
     "functional_dropout_always",
     "accumulation_without_division",
     "simsiam_without_stop_gradient",
+    "dqn_no_terminal_mask",
 }
 """Told as advice, by name."""
 UNFOUND = {
     "hwc_images_viewed_as_chw",  # A view of images that no loader gave, before the model.
-    "dqn_no_terminal_mask",  # A value beyond the end of an episode.
 }
 """Not told, or by another name."""

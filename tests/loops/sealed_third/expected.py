@@ -4,6 +4,7 @@ ADVISED = {
     "houses_mlp",
     "load_forecaster",
     "residue_tagger",
+    "grid_dqn",
 }
 """Told as advice, by name."""
 UNFOUND = {
@@ -12,7 +13,6 @@ UNFOUND = {
     "digits_vae",  # two terms of a loss, reduced differently
     "event_gru",  # labels in another order than sequences, since they were collated
     "flower_unet",  # images flipped without their masks
-    "grid_dqn",  # a value beyond the end of an episode
     "iris_classifier",  # a class that training hardly has, and the test part nothing else
     "tmaze_reinforce",  # returns of the past
     "weather_gru",  # the worst weights are kept as the best

@@ -20,6 +20,7 @@ _TOLD = (
     *("crossed", "cut", "cut_inside", "cut_targets", "turned", "its_own", "given", "padding"),
     *("masked", "advantage", "unlikelier", "carried", "weightless", "partly", "one_sample", "joined"),
     *("masked_late", "punished", "rewarded", "labelled", "each", "unlabelled", "held_rows"),
+    *("beyond", "ended"),
 )
 
 
@@ -55,8 +56,9 @@ class Compared:
             than these; ``unlabelled``, where some samples have no label; ``weightless``, where a term is
             multiplied by zero; ``joined``, where several terms are added; ``each``, of targets that a
             loader gave, for each row of the inputs, where a loss compares nothing else; ``held_rows``,
-            of rows that the loop calls held out, and scores; and ``partly``, of targets for some rows of
-            the inputs only, as of the nodes of a graph.
+            of rows that the loop calls held out, and scores; ``beyond``, of values beyond the end of
+            an episode in targets, and ``ended``, where these stop there; and ``partly``, of targets for
+            some rows of the inputs only, as of the nodes of a graph.
         partners: which of its targets stands beside which input, where that is told.
         guess: what its scores and labels say beside guessing, where it has such.
         maps: images and their masks, where it has such.

@@ -38,6 +38,7 @@ from pytest_dlcheck.run.tensors.tree import is_plain, tensors
 from pytest_dlcheck.run.watch.batches.class_order import is_among, labels_in_order
 from pytest_dlcheck.run.watch.batches.new_classes import labels_of
 from pytest_dlcheck.run.watch.guard import Guard
+from pytest_dlcheck.run.watch.losses.beyond_ends import ends
 from pytest_dlcheck.run.watch.losses.carried import Carried
 from pytest_dlcheck.run.watch.losses.compared import Compared
 from pytest_dlcheck.run.watch.losses.held_rows import HeldRows
@@ -226,6 +227,7 @@ class Targets:
             "weightless": "0" if weightless(near.root) else "",
             "each": self._told_apart(near, inputs),
             "held_rows": self._held_rows.look(near),
+            **ends(near, still),
         }
 
     def _told_apart(self, near: Near, inputs: list[Tensor]) -> str:
