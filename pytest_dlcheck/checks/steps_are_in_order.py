@@ -58,7 +58,6 @@ class StepsAreInOrder(Check):
     several: int = 2
     """Steps (count) below which it is no habit: one ``optimizer.step()`` before the first batch, to
     quiet a scheduler's warning, is common and harmless."""
-
     late: int = 100
     """Steps (count) of one network until another's first: 100 in "Wasserstein GAN" (2017)."""
     soon: int = 20

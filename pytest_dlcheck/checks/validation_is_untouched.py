@@ -40,8 +40,7 @@ class ValidationIsUntouched(Check):
     shuffled loader named as held out, if losses only compare what loaders give for each sample, and
     samples need no others, nor are scored together, as by a correlation. Advice: other truncated
     evaluations, only training data scored, validation with gradients on, inputs ten times as large as
-    any in training, or a tenth, and labels of whose classes a whole pass of training has none, in most
-    of a validation.
+    any in training, or a tenth, and most labels of a validation where a pass of training has none.
 
     **What it cannot see.** Samples that are augmented, or that repeat too often to be told apart;
     overlap of which no sampled batch holds anything; models that are not called as a whole.
