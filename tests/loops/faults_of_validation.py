@@ -249,6 +249,13 @@ def halves_that_are_scaled_by_themselves():
     _scored(one, other)
 
 
+def training_rows_that_are_scored_in_another_scale():
+    """All of them: no split is drawn."""
+    rows, labels = tumours()
+    train = _scaled(rows, rows)
+    _scored((train, labels), (1.2 * train + 0.3, labels))
+
+
 def features_of_rows_that_they_were_learned_on():
     """A body is trained on all rows, as by others, and frozen; a new task splits the rows."""
     rows, labels = tumours()
@@ -276,6 +283,7 @@ def features_of_rows_that_they_were_learned_on():
 QUIET = (
     folds_that_are_scaled_by_themselves,
     halves_that_are_scaled_by_themselves,
+    training_rows_that_are_scored_in_another_scale,
     features_of_rows_that_they_were_learned_on,
 )
 """None of them may raise an alarm."""

@@ -13,7 +13,7 @@ def facts_of(turns: Scalar = 0, **found: Scalar) -> dict[str, Row]:
         found: what else, by its name in the exposure; ``labelled`` and ``held_rows`` are of losses.
     """
     counts = "trained_and_evaluated evaluated_after_training compared stepped_inside eval_steps"
-    more = "eval_runs eval_runs_on_a_new_pass eval_trained eval_trained_in_both rescaled"
+    more = "eval_runs eval_runs_on_a_new_pass eval_trained eval_trained_in_both rescaled rescaled_size"
     row = dict.fromkeys(f"{counts} {more}".split(), 0)
     seen = {"trained": 1000, "evaluated": 500, "evaluated_distinct": 500, "cleanest": 0, "dirtiest": 0}
     taken = dict.fromkeys(("trained", "passes", "turns", "compared"), turns)

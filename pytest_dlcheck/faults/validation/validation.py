@@ -157,7 +157,8 @@ def trained_in_another_scale(row: Row, several: int, bound: float, whole: float)
         return None
     asked, known = row.integer("rescaled_of"), row.integer("rescaled_known")
     share = min(1.0, count / asked * max(1.0, row.integer("trained") / known))
-    if share < bound or row.integer("rescaled_trained") >= whole * known:
+    is_all = row.integer("rescaled_size") >= whole * row.integer("trained")
+    if share < bound or is_all or row.integer("rescaled_trained") >= whole * known:
         return None
     return Fault(
         because=(

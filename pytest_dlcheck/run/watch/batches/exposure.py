@@ -330,10 +330,10 @@ class Exposure:
         in_train = (value for s in self._trained if s.training and in_eval for value in s.values())
         validated = self.validated()
         evaluated = validated or ([] if of_copies is None else of_copies.validated())
-        hits = overlap(self._trained, evaluated)
+        hits, calls = overlap(self._trained, evaluated), {p.event: p.calls for p in self._phases}
         return Row(
             hits,
-            **(NONE if hits["evaluated_after_training"] else rescaled(self._trained, evaluated)),
+            **(NONE if hits["evaluated_after_training"] else rescaled(self._trained, evaluated, calls)),
             **held_out_overlap(self._trained, validated),
             **rotation([*self._later, *self._trained], evaluated),
             compared=self._worst.compared,

@@ -7,7 +7,7 @@ samples: a slope and an offset. Compared are the numbers by which sizes are told
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,12 +38,20 @@ their largest number did by 1.3 and 1.0, on data that scikit-learn ships."""
 EQUAL = 1e-4
 """Distance in each column (ratio to its deviation) up to which two numbers are one: rounding twice."""
 
-NONE = Row(rescaled=0, rescaled_of=0, rescaled_trained=0, rescaled_known=0)
+NONE = Row(rescaled=0, rescaled_of=0, rescaled_size=0, rescaled_trained=0, rescaled_known=0)
 """Nothing of the kind."""
 
 
 class Measured(Placed, Protocol):
     """A batch of which some numbers were kept."""
+
+    @property
+    def phase(self) -> int:
+        """Of evaluations in a row."""
+
+    @property
+    def rows(self) -> int:
+        """Samples of the whole batch."""
 
     @property
     def measured(self) -> Tensor | None:
@@ -63,12 +71,15 @@ class _Heap:
     steps: Tensor
 
 
-def rescaled(trained: Sequence[Measured], evaluated: Sequence[Measured]) -> Row:
+def rescaled(
+    trained: Sequence[Measured], evaluated: Sequence[Measured], calls: Mapping[int, int]
+) -> Row:
     """How many evaluated samples are trained ones in another scale, in the cleanest evaluation.
 
     Args:
         trained: batches that were trained on.
         evaluated: batches of validations.
+        calls: how many of them there were in a row, by the number that these share.
     """
     streams: dict[tuple[int, int], list[Measured]] = defaultdict(list)
     for seen in evaluated:
@@ -82,7 +93,8 @@ def rescaled(trained: Sequence[Measured], evaluated: Sequence[Measured]) -> Row:
         if not found.integer("rescaled"):
             return NONE
         if cleanest is NONE or _share(found) < _share(cleanest):
-            cleanest = found
+            size = calls.get(some[0].phase, 1) * max(seen.rows for seen in some)
+            cleanest = Row(found, rescaled_size=size)
     return cleanest
 
 
@@ -109,6 +121,7 @@ def _between(known: _Heap, asked: _Heap) -> Row:
     return Row(
         rescaled=0 if partners is None else len(partners),
         rescaled_of=len(asked.rows),
+        rescaled_size=0,
         rescaled_trained=0 if partners is None else len(torch.unique(partners)),
         rescaled_known=len(earlier),
     )

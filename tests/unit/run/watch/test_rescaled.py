@@ -22,10 +22,12 @@ class Batch:
     step: int = 0
     stream: int = 1
     era: int = 0
+    phase: int = 0
+    rows: int = 0
 
 
 def told(known, *evaluated):
-    row = rescaled([Batch(known)], list(evaluated))
+    row = rescaled([Batch(known)], list(evaluated), {})
     return row.integer("rescaled"), row.integer("rescaled_of")
 
 
