@@ -34,7 +34,7 @@ class Threshold:
         shown = claim.interval(look.level)
         strict = shown if among == 1 else claim.interval(look.at(look.number, among))
         state = self._state(self._turned(shown), self._turned(strict))
-        story = f"{claim.measured(shown)}; must be {claim.sense} {self.bound:.4g}"
+        story = f"{claim.measured(shown)}; {self._asked(shown, state)}"
         remedy = "train longer (steps=, epochs=), or ask for what it reaches" if state == "fails" else ""
         if state == "open" and (short := self._too_few(shown)):
             state, story, remedy = "unknown", f"{story}: {short}", "give more validation samples"
@@ -51,6 +51,14 @@ class Threshold:
             claim.values,
         )
         return Ruling(claim.metric, state, story, measure, remedy)
+
+    def _asked(self, shown: Interval, state: State) -> str:
+        """What must be so; with the margin where it holds although the interval reaches into that."""
+        claim, asked = self.claim, f"must be {self.claim.sense} {self.bound:.4g}"
+        if state != "holds" or self._turned(shown).low >= claim.sign * self.bound:
+            return asked
+        end, limit = ("lower" if claim.sign > 0 else "upper"), self.bound - claim.sign * claim.margin
+        return f"{asked}, the {end} end {claim.sense} {limit:.4g}"
 
     def _which_tells_more(self) -> str:
         """What is short: examples, or seeds."""

@@ -67,6 +67,21 @@ def test_a_threshold(claimed, bound, state):
     assert f"{bound:.4g}" in ruling.because
 
 
+@pytest.mark.parametrize(
+    ("claimed", "bound", "told"),
+    [
+        (accuracy(0.955, 0.956, 0.954, 0.955), 0.952, "must be >= 0.952, the lower end >= 0.942"),
+        (accuracy(0.99), 0.95, "must be >= 0.95"),
+        (error(2.98, 2.98, 2.98, 2.98, margin=0.06), 2.99, "must be <= 2.99, the upper end <= 3.05"),
+        (error(2.0), 3.0, "must be <= 3"),
+    ],
+)
+def test_what_holds_by_its_margin_says_so(claimed, bound, told):
+    ruling = Threshold(claimed, bound).rule()
+    assert ruling.state == "holds", ruling.because
+    assert ruling.because.endswith(f"; {told}")
+
+
 def test_ten_samples_cannot_show_it_and_are_told_how_many_can():
     ruling = Threshold(accuracy(1.0, samples=10), 0.95).rule()
     assert ruling.state == "unknown"

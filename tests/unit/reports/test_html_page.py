@@ -213,6 +213,14 @@ def test_traces_become_curves_trials_and_tables(written):
     assert "75.0%" in page.text
 
 
+def test_the_overview_shows_what_whole_trainings_reached_where_a_gate_asked_for_these(written):
+    short = example_trace(validation=[Row(data="val", mode="eval", loss=0.7, correct=3, classified=4)])
+    whole = [example_trace(accuracy=[Row(name="accuracy", value=v, samples=9)]) for v in (0.5, 0.7)]
+    page = written(finding(), traces={"digits": [short, *whole]})
+    assert "60.0%" in page.text
+    assert "75.0%" in written(finding(), traces={"digits": [short]}).text
+
+
 def test_a_recipe_without_traces_has_a_card_with_its_verdicts_alone(written):
     assert set(written(finding()).cards()[0]) == {"verdicts"}
 
