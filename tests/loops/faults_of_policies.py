@@ -206,6 +206,22 @@ def a_few_opponents():
             optimizer.step()
 
 
+def an_opponent_that_is_trained_for_a_while_first():
+    """In rounds, as robust policies are: the one that pays begins, for ten games."""
+    one, other = mlp(8, 16, 2), mlp(8, 16, 2)
+    steps = [torch.optim.Adam(p.parameters(), lr=3e-3) for p in (other, one)]
+    for game in range(60):
+        way = game // 10 % 2
+        seen = torch.randn(6, 8)
+        chances = [torch.distributions.Categorical(logits=p(seen)) for p in (other, one)]
+        acts = [each.sample() for each in chances]
+        rewards = (acts[0] == acts[1]).float() + 0.1 * torch.rand(6)
+        gain = (chances[way].log_prob(acts[way]) * (rewards - rewards.mean())).mean()
+        steps[way].zero_grad()
+        (-gain if way else gain).backward()
+        steps[way].step()
+
+
 def opponents():
     """What one of them earns, the other pays; the one that pays is trained first."""
     one, other = mlp(8, 32, 2), mlp(8, 32, 2)
@@ -268,6 +284,7 @@ def customers_that_sent_much_back_count_less():
 
 QUIET = [
     a_few_opponents,
+    an_opponent_that_is_trained_for_a_while_first,
     an_opponent_s_best_answer_first,
     customers_that_sent_much_back_count_less,
     costs_beside_a_critic,

@@ -42,7 +42,9 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
         merged(record.facts.get("flow", ()), record.facts.pop("cut_within", ()))
     )
     record.facts["exposure"] = (strand.exposure.row(strand.exposure_of_copies),)
-    record.facts["comparisons"] = (Row(strand.comparisons.row(), **_taught(watcher, strand)),)
+    record.facts["comparisons"] = (
+        Row(strand.comparisons.row(), **_taught(watcher, strand), **_avoided(watcher, strand)),
+    )
     if rows := strand.comparisons.given.rows():
         record.facts["loss_soundness"] = rows
     else:
@@ -205,6 +207,14 @@ def _taught(watcher: Watcher, strand: Strand) -> dict[str, str | int]:
     steps = takewhile(lambda steps: len(set(steps)) == 1, zip(*paths, strict=False))
     model = ".".join(step[0] for step in steps) or strand.name.partition(",")[0]
     return {"taught": len(names), "teacher": model if names else ""}
+
+
+def _avoided(watcher: Watcher, strand: Strand) -> dict[str, int]:
+    """No punishment, where another optimizer's losses seek the same by name: its opponent avoids it."""
+    name = strand.comparisons.row().text("punished_shapes").partition(" by ")[2]
+    others = (each.comparisons.row() for each in watcher.strands if each is not strand)
+    sought = {row.text("rewarded_shapes").partition(" by ")[2] for row in others}
+    return {"punished": 0} if name and name in sought else {}
 
 
 def _has_several_objectives(strands: Sequence[Strand]) -> bool:
