@@ -130,6 +130,31 @@ def numbered_rows_of_every_part():
     _indexed(lambda scores, y, rows: F.nll_loss(scores, y))
 
 
+def _named(loss):
+    """The model's answers have a name, and so has a copy of the labels."""
+    x, near, y, split = _tumours()
+    train_rows, val_rows, known = split["train"], split["valid"], y.clone()
+    net = Attention(30, 16, 2)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    for _ in range(EPOCHS):
+        optimizer.zero_grad()
+        loss(net(x, near), y, train_rows).backward()
+        optimizer.step()
+        with torch.no_grad():
+            pred = net(x, near).argmax(1)
+        val_acc = (pred[val_rows] == y[val_rows]).float().mean().item()
+    assert val_acc == (pred[val_rows] == known[val_rows]).float().mean().item()
+
+
+def named_answers():
+    _named(lambda scores, y, rows: F.cross_entropy(scores[rows], y[rows]))
+
+
+@fault(named_answers, "validation_is_untouched", words=("covers the held-out rows",))
+def named_answers_of_every_part():
+    _named(lambda scores, y, rows: F.cross_entropy(scores, y))
+
+
 # -- healthy neighbours ---------------------------------------------------------------------------
 
 
@@ -246,7 +271,51 @@ def what_is_held_out_is_another_task():
     assert val_acc > 0
 
 
+def which_part_a_row_is_of():
+    """Adversarial validation: held-out rows that are told from the others by more than chance differ."""
+    x, near, _, split = _tumours()
+    train_rows, test_rows = split["train"], split["test"]
+    domain = torch.zeros(len(x), dtype=torch.long).index_fill(0, test_rows, 1)
+    net = Attention(30, 16, 2)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    for _ in range(EPOCHS):
+        optimizer.zero_grad()
+        out = net(x, near)
+        F.cross_entropy(out, domain).backward()
+        optimizer.step()
+        found = out.argmax(1)
+        recall = (found[test_rows] == domain[test_rows]).float().mean().item()
+        of_others = (found[train_rows] == domain[train_rows]).float().mean().item()
+    assert recall + of_others > 0
+
+
+def _learns(x, near, y, guessed, split):
+    """How well a student agrees with its teacher, and with the truth."""
+    val_rows, train_rows = split["valid"], split["train"]
+    net = Attention(30, 16, 2)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    for _ in range(EPOCHS):
+        optimizer.zero_grad()
+        F.cross_entropy(net(x, near), guessed).backward()
+        optimizer.step()
+        with torch.no_grad():
+            pred = net(x, near).argmax(1)
+        val_acc = (pred[val_rows] == y[val_rows]).float().mean().item()
+        fidelity = (pred[val_rows] == guessed[val_rows]).float().mean().item()
+    assert val_acc + fidelity > 0
+    assert len(train_rows) > 0
+
+
+def a_teacher_that_is_wrong_at_times():
+    """Its answers are learned for all rows, also where labels are known: nobody puts these in."""
+    x, near, y, split = _tumours()
+    centres = torch.stack([x[split["train"]][y[split["train"]] == k].mean(0) for k in (0, 1)])
+    _learns(x, near, y, torch.cdist(x, centres).argmin(1), split)
+
+
 QUIET = [
+    which_part_a_row_is_of,
+    a_teacher_that_is_wrong_at_times,
     losses_of_other_rows_times_zero,
     other_rows_are_ignored,
     other_rows_without_gradients,

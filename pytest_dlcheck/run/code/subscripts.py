@@ -27,6 +27,17 @@ def picked_by(lines: Iterable[dis.Instruction], name: str) -> Iterator[str]:
                 yield word
 
 
+def stored_in(lines: Iterable[dis.Instruction], name: str) -> bool:
+    """Whether a variable of this name is assigned to.
+
+    Args:
+        lines: of the code.
+        name: of the variable.
+    """
+    stores = (line.argval for line in lines if "STORE" in line.opname)
+    return any(name in (each if isinstance(each, tuple) else (each,)) for each in stores)
+
+
 def _one_by_one(lines: Iterable[dis.Instruction]) -> Iterator[tuple[str, object]]:
     """Operations with what they are given, those that load two things as two."""
     for line in lines:

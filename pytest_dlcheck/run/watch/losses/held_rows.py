@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from types import FrameType
@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.code.frames import attributes, callers, variables
-from pytest_dlcheck.run.code.subscripts import picked_by
+from pytest_dlcheck.run.code.subscripts import picked_by, stored_in
 from pytest_dlcheck.run.losses.graphs.every_row import labels_of_every_row
 from pytest_dlcheck.run.losses.graphs.near import Near
 from pytest_dlcheck.run.tensors.tree import is_plain
 from pytest_dlcheck.run.watch.batches.names import FRAMES, is_held_out, is_trained_on
 from pytest_dlcheck.run.watch.batches.seen import FEW
-from pytest_dlcheck.run.watch.batches.step_code import code_of_a_step, names_in
+from pytest_dlcheck.run.watch.batches.step_code import Part, code_of_a_step, names_in
 from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 
 DEEP = 4
@@ -48,13 +48,13 @@ class _Around:
 
     Attributes:
         labels: the names of what the loss compares.
-        others: numbers of as many rows.
+        others: numbers of as many rows, each with its name.
         trained: rows that are for training, and
         held: those that are held out, by name.
     """
 
     labels: set[str] = field(default_factory=set)
-    others: list[Tensor] = field(default_factory=list)
+    others: list[tuple[str, Tensor]] = field(default_factory=list)
     trained: dict[str, Tensor] = field(default_factory=dict)
     held: dict[str, Tensor] = field(default_factory=dict)
 
@@ -94,11 +94,14 @@ def _told(frame: FrameType | None, labels: Tensor) -> str:
     trained = torch.stack(list(found.trained.values())).any(0)
     held = {name: rows for name, rows in found.held.items() if not bool((rows & trained).any())}
     held = {name: rows for name, rows in held.items() if int(rows.sum()) >= FEW}
-    if not held or any(_completed(labels.cpu(), other, trained) for other in found.others):
+    known = labels.cpu()
+    if not held or not _varies(known[trained]):
+        return ""  # which part a row is of, as to tell domains apart, is no secret
+    if any(_completed(known, other, trained) for _, other in found.others):
         return ""
     parts, around = code_of_a_step(frame)
     names = names_in(parts)
-    if _MEANT & around:
+    if _MEANT & around or any(_is_another_truth(*each, known, found, parts) for each in found.others):
         return ""
     picked = {word for each in found.labels for part in parts for word in picked_by(part.lines, each)}
     scored = [name for name in held if name in names and _is_scored(name, picked, found)]
@@ -109,6 +112,24 @@ def _is_scored(name: str, picked: Iterable[str], found: _Around) -> bool:
     """Whether the loop picks its labels by these rows, or by what may stand for them."""
     others = found.trained.keys() | found.held.keys()
     return any(word == name or word not in others for word in picked)
+
+
+def _is_another_truth(
+    name: str, other: Tensor, labels: Tensor, found: _Around, parts: Sequence[Part]
+) -> bool:
+    """Whether held-out rows are scored by this, and the labels are a teacher's, or of another task.
+
+    What the loop itself makes in each round, such as the model's answers, is only compared with labels.
+    """
+    if other.dtype == torch.bool or torch.equal(other, labels) or not _varies(other):
+        return False
+    if any(stored_in(part.lines, name) for part in parts if not part.name):
+        return False
+    return any(word in found.held for part in parts for word in picked_by(part.lines, name))
+
+
+def _varies(labels: Tensor) -> bool:
+    return bool((labels != labels[:1]).any())
 
 
 def _completed(labels: Tensor, other: Tensor, trained: Tensor) -> bool:
@@ -130,7 +151,7 @@ def _around(frame: FrameType | None, labels: Tensor) -> _Around:
             if value.data_ptr() == labels.data_ptr():
                 found.labels.add(name)
             else:
-                found.others.append(value.detach().reshape(-1).cpu())
+                found.others.append((name, value.detach().reshape(-1).cpu()))
     return found
 
 

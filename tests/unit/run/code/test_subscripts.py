@@ -4,7 +4,7 @@ import dis
 
 import pytest
 
-from pytest_dlcheck.run.code.subscripts import picked_by
+from pytest_dlcheck.run.code.subscripts import picked_by, stored_in
 
 
 def local(y, mask):
@@ -51,3 +51,14 @@ def codes(function):
 def test_names_and_words_in_brackets(function, picked):
     lines = [line for code in codes(function) for line in dis.get_instructions(code)]
     assert list(picked_by(lines, "y")) == picked
+
+
+def unpacked(found):
+    y, mask = found
+    return y[mask]
+
+
+@pytest.mark.parametrize(("function", "expected"), [(unpacked, True), (local, False), (written, False)])
+def test_a_name_is_assigned_to_or_what_it_holds_is_written_to(function, expected):
+    lines = list(dis.get_instructions(function))
+    assert stored_in(lines, "y") is expected
