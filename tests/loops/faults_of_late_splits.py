@@ -71,45 +71,6 @@ def split_after_into_loaders():
     _read(model, test_loader)
 
 
-class Grouped(nn.Module):
-    """Reads the sample, and not its group."""
-
-    def __init__(self):
-        super().__init__()
-        self.layers = mlp(30, 24, 2)
-
-    def forward(self, rows):
-        return self.layers(rows)
-
-
-def _with_groups(*, known):
-    """Which half of a clinic a row is from is kept beside its label, for a table of scores."""
-    rows, labels = tumours()
-    groups = (torch.arange(569) % 3 == 0).float()
-    data = TensorDataset(rows[:known], labels[:known].long(), groups[:known])
-    model = Grouped()
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
-    for _ in range(5):
-        model.train()
-        for x, y, _ in DataLoader(data, 40, shuffle=True):
-            optimizer.zero_grad()
-            F.cross_entropy(model(x), y).backward()
-            optimizer.step()
-        model.eval()
-        with torch.no_grad():
-            for x, y, group in DataLoader(TensorDataset(rows[420:], labels[420:], groups[420:]), 50):
-                ((model(x).argmax(1) == y) & (group > 0)).sum()
-
-
-def held_out_rows_with_their_groups():
-    _with_groups(known=420)
-
-
-@fault(held_out_rows_with_their_groups, "validation_is_untouched", words=("trained on before",))
-def held_out_rows_with_their_groups_are_trained_on():
-    _with_groups(known=569)
-
-
 # -- healthy neighbours ---------------------------------------------------------------------------
 
 
@@ -201,20 +162,6 @@ def labelled_in_part_by_a_flag():
     _share(model, x_test, labels[800:])
 
 
-def labelled_in_part_by_rows_of_a_flag():
-    images, labels = _all()
-    flags = torch.cat([torch.ones(800), torch.zeros(400)])
-    parts = DataLoader(TensorDataset(images, labels, flags), 50, shuffle=True)
-
-    def of_some(scores, y, flag):
-        return F.cross_entropy(scores[flag > 0], y[flag > 0])
-
-    model = mlp(64, 40, 10)
-    _told_apart(model, parts, of_some)
-    x_test = images[800:].clone()
-    _share(model, x_test, labels[800:])
-
-
 def labelled_by_itself():
     """Held-out rows get the labels that the model gives them, and are trained on with these."""
     images, labels = _all()
@@ -280,7 +227,6 @@ def trained_on_the_rest_at_last():
 QUIET = (
     labelled_in_part_by_a_mark,
     labelled_in_part_by_a_flag,
-    labelled_in_part_by_rows_of_a_flag,
     rows_with_nothing_missing,
     training_data_scored_at_once,
     training_data_scored_in_parts,

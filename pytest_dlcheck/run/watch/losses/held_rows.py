@@ -80,6 +80,7 @@ class HeldRows:
             return ""  # some rows were chosen before: now all are, as for a last model
         before, self._before = self._before, (labels.data_ptr(), len(labels))
         if before != self._before:
+            self._tries = TRIES if self._told else self._tries  # the loop makes them itself, as clusters
             self._told = ""
         elif not self._told and self._tries < TRIES:
             self._tries += 1

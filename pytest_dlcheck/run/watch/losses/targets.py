@@ -223,7 +223,7 @@ class Targets:
             "one_sample": self._same.told(self._model(), inputs, further, still, loaded=loaded),
             "joined": "more than one term" if joined(near.root) else "",
             "labelled": self._labelled(inputs, still),
-            "unlabelled": unlabelled(self._latest, still, near),
+            "unlabelled": unlabelled(self._latest, still),
             "weightless": "0" if weightless(near.root) else "",
             "each": self._told_apart(near, inputs),
             "held_rows": self._held_rows.look(near),
