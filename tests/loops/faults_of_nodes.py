@@ -313,7 +313,30 @@ def a_teacher_that_is_wrong_at_times():
     _learns(x, near, y, torch.cdist(x, centres).argmin(1), split)
 
 
+def clusters_that_are_found_anew():
+    """What a network is taught are groups of all rows, found again and again in its own features."""
+    data = _nodes()
+    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 8))
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for epoch in range(EPOCHS):
+        if epoch % 6 == 0:
+            with torch.no_grad():
+                seen = model[0](data.x)
+                middles = seen[torch.randperm(len(seen))[:8]]
+                groups = torch.cdist(seen, middles).argmin(1)
+        model.train()
+        optimizer.zero_grad()
+        F.cross_entropy(model(data.x), groups).backward()
+        optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            right = model(data.x).argmax(1)[data.val_mask] == groups[data.val_mask]
+            held = data.train_mask, right.float().mean()
+    return held
+
+
 QUIET = [
+    clusters_that_are_found_anew,
     which_part_a_row_is_of,
     a_teacher_that_is_wrong_at_times,
     losses_of_other_rows_times_zero,
