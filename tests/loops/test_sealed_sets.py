@@ -33,6 +33,7 @@ SETS = (
     "sealed_sixteenth",
     "sealed_seventeenth",
     "sealed_eighteenth",
+    "sealed_nineteenth",
 )
 
 
