@@ -211,9 +211,9 @@ def _taught(watcher: Watcher, strand: Strand) -> dict[str, str | int]:
 
 def _avoided(watcher: Watcher, strand: Strand) -> dict[str, int]:
     """No punishment, where another optimizer's losses seek the same by name: its opponent avoids it."""
-    name = strand.comparisons.row().text("punished_shapes").partition(" by ")[2]
-    others = (each.comparisons.row() for each in watcher.strands if each is not strand)
-    sought = {row.text("rewarded_shapes").partition(" by ")[2] for row in others}
+    name = strand.comparisons.words_of("punished").partition(" by ")[2]
+    others = (each.comparisons for each in watcher.strands if each is not strand)
+    sought = {each.words_of("rewarded").partition(" by ")[2] for each in others}
     return {"punished": 0} if name and name in sought else {}
 
 

@@ -119,10 +119,14 @@ class Comparisons:
         found["data_alignment"] = self._maps.row()
         return {name: (row,) for name, row in found.items() if row is not None}
 
+    def words_of(self, name: str) -> str:
+        """The last words that were told under this name; none where there were none."""
+        return self._words.get(name, "")
+
     def row(self) -> Row:
         """The counts."""
         age = self._ages.most_common(1)[0][0] if self._ages else None
         counts = {name: self._counts[name] for name in (*_COUNTED, *_TOLD)}
-        shapes = {f"{name}_shapes": self._words.get(name, "") for name in _TOLD}
+        shapes = {f"{name}_shapes": self.words_of(name) for name in _TOLD}
         swaps = self._partnerships.row()
         return Row(self._pairings.row(), **counts, **shapes, **swaps, age=age)
