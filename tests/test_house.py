@@ -40,6 +40,10 @@ VIOLATIONS = [
     Violation("run-layers", ("run/tensors/tree.py",), "import pytest_dlcheck.run.rig"),
     Violation("run-layers", ("run/losses/planted.py",), "import pytest_dlcheck.run.passes"),
     Violation("run-layers", ("run/homeless.py",), "'Nothing that a layer names.'"),
+    Violation(
+        "watch-layers", ("run/watch/taps/planted.py",), "import pytest_dlcheck.run.watch.models.flows"
+    ),
+    Violation("watch-layers", ("run/watch/homeless.py",), "'Nothing that a layer names.'"),
     Violation("faults-layers", ("faults/data/planted.py",), "import pytest_dlcheck.faults.dynamics"),
     Violation("faults-layers", ("faults/homeless.py",), "'Nothing that a layer names.'"),
     Violation("run-is-blind", ("run/planted.py",), "from pytest_dlcheck.verdict import Verdict"),

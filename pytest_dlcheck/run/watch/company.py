@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from pytest_dlcheck.run.watch.meeting import Meeting
-from pytest_dlcheck.run.watch.models.outside import DISCOVERY
+from pytest_dlcheck.run.watch.outside import DISCOVERY
 from pytest_dlcheck.run.watch.ranks import Rank, compared, is_replicated
 from pytest_dlcheck.run.watch.scene import census, parameters_of
 from pytest_dlcheck.run.watch.strand import Strand

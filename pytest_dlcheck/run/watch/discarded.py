@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from pytest_dlcheck.run.code.lines import frame_of_the_loop
 from pytest_dlcheck.run.modules.freshness import is_untrained
 from pytest_dlcheck.run.watch.batches.prints import weigh
 from pytest_dlcheck.run.watch.batches.seen import Seen, seen_of
 from pytest_dlcheck.run.watch.counted import Counted
-from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 from pytest_dlcheck.run.watch.models.following import Sample
 
 if TYPE_CHECKING:

@@ -15,6 +15,9 @@ from pytest_dlcheck.run.watch.batches.restarts import Restarts
 from pytest_dlcheck.run.watch.batches.turns import Turns
 from pytest_dlcheck.run.watch.company import Company
 from pytest_dlcheck.run.watch.compiling import Compilation
+from pytest_dlcheck.run.watch.evaluated.aside import Aside
+from pytest_dlcheck.run.watch.evaluated.evaluations import Evaluations
+from pytest_dlcheck.run.watch.evaluated.scores import Scores
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.losses.compared import Compared
 from pytest_dlcheck.run.watch.losses.likeness import Likeness
@@ -22,26 +25,23 @@ from pytest_dlcheck.run.watch.losses.targets import Targets
 from pytest_dlcheck.run.watch.losses.taught import Taught
 from pytest_dlcheck.run.watch.losses.unpropagated import Unpropagated
 from pytest_dlcheck.run.watch.meeting import Meeting
-from pytest_dlcheck.run.watch.models.aside import Aside
-from pytest_dlcheck.run.watch.models.evaluations import Evaluations
-from pytest_dlcheck.run.watch.models.first_calls import FirstCalls
 from pytest_dlcheck.run.watch.models.modes import Drifts
-from pytest_dlcheck.run.watch.models.outside import Outside
 from pytest_dlcheck.run.watch.models.own_functions import OwnFunctions
 from pytest_dlcheck.run.watch.models.restored import Restored
-from pytest_dlcheck.run.watch.models.scores import Scores
-from pytest_dlcheck.run.watch.models.trying import tried
 from pytest_dlcheck.run.watch.models.unheard import Told
+from pytest_dlcheck.run.watch.neglected import Neglected
+from pytest_dlcheck.run.watch.outside import Outside
 from pytest_dlcheck.run.watch.resting import Rest
 from pytest_dlcheck.run.watch.roster import Roster
 from pytest_dlcheck.run.watch.steps.by_hand import ByHand
 from pytest_dlcheck.run.watch.steps.graphs import Graphs
 from pytest_dlcheck.run.watch.steps.leaves import Leaves
-from pytest_dlcheck.run.watch.steps.neglected import Neglected
 from pytest_dlcheck.run.watch.steps.plateaus import Judged
 from pytest_dlcheck.run.watch.steps.scaling import Scaling
 from pytest_dlcheck.run.watch.steps.seeds import Seeds
 from pytest_dlcheck.run.watch.strand import Strand
+from pytest_dlcheck.run.watch.tried.first_calls import FirstCalls
+from pytest_dlcheck.run.watch.tried.trying import tried
 from pytest_dlcheck.trace import Row
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.ensemble import Ensemble
-from pytest_dlcheck.run.watch.models.moment import Moment
+from pytest_dlcheck.run.watch.evaluated.moment import Moment
 from pytest_dlcheck.run.watch.strand import Strand
 
 

@@ -13,7 +13,7 @@ from pytest_dlcheck.run.watch.discarded import NEXT, are_alike
 from pytest_dlcheck.run.watch.models.following import Sample
 
 if TYPE_CHECKING:
-    from pytest_dlcheck.run.watch.models.phases import Phase
+    from pytest_dlcheck.run.watch.evaluated.phases import Phase
     from pytest_dlcheck.run.watch.strand import Strand
 
 SCHEDULED = 2.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_dlcheck.run.record import Record
 from pytest_dlcheck.run.watch.loop_row import loop_row, names_of, overlap
-from pytest_dlcheck.run.watch.models.cuts_within import merged
+from pytest_dlcheck.run.watch.tried.cuts_within import merged
 from pytest_dlcheck.trace import Ending, Row, Series, Trace
 from pytest_dlcheck.trial import Trial
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.batches.new_classes import NewClasses
+from pytest_dlcheck.run.watch.evaluated.scores import Scores
 from pytest_dlcheck.run.watch.losses.unpropagated import Unpropagated
 from pytest_dlcheck.run.watch.models.restored import Restored
-from pytest_dlcheck.run.watch.models.scores import Scores
 from pytest_dlcheck.run.watch.steps.graphs import Graphs
 from pytest_dlcheck.run.watch.steps.scaling import Scaling
 from pytest_dlcheck.run.watch.strand import Strand

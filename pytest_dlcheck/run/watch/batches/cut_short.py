@@ -9,10 +9,10 @@ from typing import Any
 
 from torch.utils.data import BatchSampler
 
+from pytest_dlcheck.run.code.lines import frame_of_the_loop
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.batches.names import held_out_name
 from pytest_dlcheck.run.watch.batches.scoring_code import scores_together
-from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 
 SOURCES = 16
 """Data sets (count) that are told apart, the first ones."""

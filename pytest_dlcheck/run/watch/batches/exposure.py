@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pytest_dlcheck.run.code.lines import frame_of_the_loop
 from pytest_dlcheck.run.sampling import Due, Schedule
 from pytest_dlcheck.run.watch.batches.cut_short import CutShort
 from pytest_dlcheck.run.watch.batches.eras import Eras
@@ -21,7 +22,6 @@ from pytest_dlcheck.run.watch.batches.rotation import rotation
 from pytest_dlcheck.run.watch.batches.seen import FEW, Seen, measured, overlap, seen_of
 from pytest_dlcheck.run.watch.batches.sizes import BATCHES as MEASURED
 from pytest_dlcheck.run.watch.batches.sizes import ratio
-from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 from pytest_dlcheck.trace import Row
 
 BATCHES = 256

@@ -14,13 +14,13 @@ import numpy as np
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from pytest_dlcheck.run.code.lines import frame_of_the_loop
 from pytest_dlcheck.run.code.reachable import near
 from pytest_dlcheck.run.tensors.rows_within import Numbers, is_array, on_the_host, places, turned
 from pytest_dlcheck.run.tensors.tree import first_tensor
 from pytest_dlcheck.run.watch.batches.drawing_code import draws_by_a_new_generator
 from pytest_dlcheck.run.watch.batches.few import Few
 from pytest_dlcheck.run.watch.batches.keepsakes import Keepsakes, kinds
-from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 from pytest_dlcheck.trace import Row
 
 ALIKE = 8

@@ -17,7 +17,7 @@ from pytest_dlcheck.run.tensors.rows_within import is_array
 from pytest_dlcheck.run.tensors.tree import first_tensor, tensors
 from pytest_dlcheck.run.watch.batches.few import Few
 from pytest_dlcheck.run.watch.batches.loading import Loading, shuffles
-from pytest_dlcheck.run.watch.models.once import Once
+from pytest_dlcheck.run.watch.taps.once import Once
 from pytest_dlcheck.trace import Row
 
 COMPARED = 24

@@ -11,12 +11,12 @@ from typing import Any, Protocol
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 
+from pytest_dlcheck.run.code.lines import frame_of_the_loop
 from pytest_dlcheck.run.losses.graphs.near import Near
 from pytest_dlcheck.run.tensors.tree import tensors
+from pytest_dlcheck.run.watch.batches.loaded import weighed
 from pytest_dlcheck.run.watch.batches.loading import Loading, shuffles
 from pytest_dlcheck.run.watch.batches.names import held_out_name, measured
-from pytest_dlcheck.run.watch.losses.loaded import weighed
-from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 from pytest_dlcheck.trace import Row
 
 PASSES = 256

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.code.frames import callers, variables, words_of
+from pytest_dlcheck.run.code.lines import frame_of_the_loop
 from pytest_dlcheck.run.losses.graphs.near import Near
 from pytest_dlcheck.run.tensors.tree import is_plain
-from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 
 FRAMES = 2
 """Functions around a backward pass whose variables are looked at: it may be in one of its own."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.code.frames import callers, variables
+from pytest_dlcheck.run.code.lines import frame_of_the_loop
 from pytest_dlcheck.run.tensors.tree import is_plain
 from pytest_dlcheck.run.watch.losses.named import (
     BETTER,
@@ -21,7 +22,6 @@ from pytest_dlcheck.run.watch.losses.named import (
     is_of_worth,
     is_paid,
 )
-from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 
 FRAMES = 3
 """Callers in which they are looked for: a step is often a function, and a method of a class."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.code.frames import attributes, callers, variables
+from pytest_dlcheck.run.code.lines import frame_of_the_loop
 from pytest_dlcheck.run.code.subscripts import picked_by, stored_in
 from pytest_dlcheck.run.losses.graphs.every_row import labels_of_every_row
 from pytest_dlcheck.run.losses.graphs.near import Near
@@ -24,7 +25,6 @@ from pytest_dlcheck.run.tensors.tree import is_plain
 from pytest_dlcheck.run.watch.batches.names import FRAMES, is_held_out, is_trained_on
 from pytest_dlcheck.run.watch.batches.seen import FEW
 from pytest_dlcheck.run.watch.batches.step_code import Part, code_of_a_step, names_in
-from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 
 DEEP = 4
 """Objects, one in the other, in which variables are looked for: as in a trainer's graph."""

@@ -19,7 +19,7 @@ from pytest_dlcheck.run.losses.graphs.between import Between, between, mark
 from pytest_dlcheck.run.sampling import Schedule
 from pytest_dlcheck.run.tensors.tree import tensors
 from pytest_dlcheck.run.watch.guard import Guard
-from pytest_dlcheck.run.watch.models.once import Once
+from pytest_dlcheck.run.watch.taps.once import Once
 from pytest_dlcheck.trace import Row
 
 LOOKS = Schedule(8, 4)

@@ -14,8 +14,8 @@ from pytest_dlcheck.run.losses.graphs.kept import NONE
 from pytest_dlcheck.run.losses.graphs.near import OF_CLASSES, Near
 from pytest_dlcheck.run.losses.graphs.written import Written
 from pytest_dlcheck.run.tensors.graph import Node
+from pytest_dlcheck.run.watch.batches.loaded import KEPT
 from pytest_dlcheck.run.watch.batches.prints import Prints, read, weigh
-from pytest_dlcheck.run.watch.losses.loaded import KEPT
 from pytest_dlcheck.run.watch.losses.orders import keeps_order
 from pytest_dlcheck.run.watch.losses.swaps import KNOWN, Sample, swaps
 

@@ -36,13 +36,13 @@ from pytest_dlcheck.run.losses.graphs.undivided import undivided
 from pytest_dlcheck.run.losses.graphs.written import Written, weightless, written
 from pytest_dlcheck.run.tensors.tree import is_plain, tensors
 from pytest_dlcheck.run.watch.batches.class_order import is_among, labels_in_order
+from pytest_dlcheck.run.watch.batches.loaded import KEPT, Loaded, weighed
 from pytest_dlcheck.run.watch.batches.new_classes import labels_of
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.losses.beyond_ends import ends
 from pytest_dlcheck.run.watch.losses.carried import Carried
 from pytest_dlcheck.run.watch.losses.compared import Compared
 from pytest_dlcheck.run.watch.losses.held_rows import HeldRows
-from pytest_dlcheck.run.watch.losses.loaded import KEPT, Loaded, weighed
 from pytest_dlcheck.run.watch.losses.maps import masks_beside
 from pytest_dlcheck.run.watch.losses.orders import pairing
 from pytest_dlcheck.run.watch.losses.partners import Couples
@@ -50,7 +50,7 @@ from pytest_dlcheck.run.watch.losses.policies import Policies
 from pytest_dlcheck.run.watch.losses.same_rows import SameRows
 from pytest_dlcheck.run.watch.losses.unlabelled import unlabelled
 from pytest_dlcheck.run.watch.models.answers import Answers
-from pytest_dlcheck.run.watch.models.once import Once
+from pytest_dlcheck.run.watch.taps.once import Once
 from pytest_dlcheck.trace import Row
 
 FIRST = 24

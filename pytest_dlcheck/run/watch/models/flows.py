@@ -6,13 +6,10 @@ way, by its shape. Nothing is kept alive, and nothing is judged.
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -20,6 +17,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import WeakIdKeyDictionary
 
+from pytest_dlcheck.run.code.lines import line_of_the_loop
 from pytest_dlcheck.run.tensors.tree import tensors
 
 RESULTS = 256
@@ -28,7 +26,6 @@ PARTS = 4
 """Tensors of a result, or of a call's arguments, that are looked at."""
 CONSUMERS = 4
 """Modules that are remembered as given one module's results."""
-_NOT_THEIRS = (str(Path(torch.__file__).resolve().parent), str(Path(__file__).resolve().parents[3]))
 
 
 @dataclass(frozen=True)
@@ -186,20 +183,6 @@ class Flows:
         if len(flow.consumers) < CONSUMERS and all(each() is not consumer for each in flow.consumers):
             flow.consumers.append(weakref.ref(consumer))
         return flow
-
-
-def line_of_the_loop() -> str:
-    """``file.py:42``: where neither torch nor the watch runs; empty where there is no such place."""
-    frame = frame_of_the_loop()
-    return "" if frame is None else f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
-
-
-def frame_of_the_loop() -> FrameType | None:
-    """The innermost call of what is neither torch nor the watch."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  the cheapest way to the caller's line
-    while frame is not None and frame.f_code.co_filename.startswith(_NOT_THEIRS):
-        frame = frame.f_back
-    return frame
 
 
 def _asks(module: nn.Module) -> bool:

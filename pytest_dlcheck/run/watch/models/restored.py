@@ -12,7 +12,7 @@ from typing import TypeGuard
 
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.watch.models.flows import line_of_the_loop
+from pytest_dlcheck.run.code.lines import line_of_the_loop
 from pytest_dlcheck.run.watch.models.unloaded import Unloaded
 from pytest_dlcheck.trace import Row
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from pytest_dlcheck.run.watch.models.flows import line_of_the_loop
+from pytest_dlcheck.run.code.lines import line_of_the_loop
 from pytest_dlcheck.trace import Row
 
 MOST = 16

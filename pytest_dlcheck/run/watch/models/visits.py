@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from pytest_dlcheck.run.watch.models.flows import line_of_the_loop
+from pytest_dlcheck.run.code.lines import line_of_the_loop
 
 IMAGE_AXES = 4
 """Samples, channels, height, width."""

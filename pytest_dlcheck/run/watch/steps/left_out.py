@@ -15,8 +15,8 @@ from types import FrameType
 from torch import Tensor
 
 from pytest_dlcheck.run.code import frames
+from pytest_dlcheck.run.code.lines import frame_of_the_loop
 from pytest_dlcheck.run.tensors.graph import Node, edges_of, entire, inputs_of, kind_of, variables, walk
-from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 
 NODES = 64
 """Nodes of a sum: a loss has a few terms."""

@@ -16,12 +16,12 @@ from typing import Any
 from torch import Tensor
 
 from pytest_dlcheck.run.code import frames
+from pytest_dlcheck.run.code.lines import frame_of_the_loop
 from pytest_dlcheck.run.code.read_as_numbers import is_only_read
 from pytest_dlcheck.run.losses.graphs.advantages import SHAPES
 from pytest_dlcheck.run.losses.graphs.cuts import made
 from pytest_dlcheck.run.losses.graphs.kept import constant_of
 from pytest_dlcheck.run.tensors.graph import Node, inputs_of, kind_of, variables, walk
-from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 from pytest_dlcheck.run.watch.steps.left_out import LEAVES, NODES, numbers_of, terms_of
 
 HELD = 32

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.tensors.sampled import sample_of
-from pytest_dlcheck.run.watch.losses.woven import met
 from pytest_dlcheck.run.watch.models.visits import Visits
 from pytest_dlcheck.run.watch.scene import parameters_of, root_of
 from pytest_dlcheck.run.watch.steps.of_nobody import of_nobody
+from pytest_dlcheck.run.watch.steps.woven import met
 from pytest_dlcheck.trace import Row
 
 MOST = 256

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from types import CodeType
 
+from pytest_dlcheck.run.code.lines import frame_of_the_loop
 from pytest_dlcheck.run.watch.batches.loading import Loading
-from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
 
 SEVERAL = 2
 """Backward passes (count) from which on a row on batches that no loader gave tells something: one alone

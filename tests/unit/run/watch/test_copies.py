@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from pytest_dlcheck.run.watch.evaluated.teachers import Teachers
 from pytest_dlcheck.run.watch.models.following import Sample, has_moved
-from pytest_dlcheck.run.watch.models.teachers import Teachers
 
 STEPS = 64
 

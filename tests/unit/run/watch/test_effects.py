@@ -17,8 +17,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import pytest_dlcheck
-from pytest_dlcheck.run.watch.models.effects import has_effects
-from pytest_dlcheck.run.watch.models.standing_copies import may_be_tried
+from pytest_dlcheck.run.watch.tried.effects import has_effects
+from pytest_dlcheck.run.watch.tried.standing_copies import may_be_tried
 
 X, Y = torch.randn(64, 8, 4), torch.randn(64)
 STEPS = 12

@@ -25,7 +25,7 @@ from pytest_dlcheck.run.tensors.graph import Node
 from pytest_dlcheck.run.tensors.tree import detached, is_plain, map_tensors, tensors
 from pytest_dlcheck.run.watch.batches.loading import stacked_shape
 from pytest_dlcheck.run.watch.guard import Guard
-from pytest_dlcheck.run.watch.models.row_by_row import is_like_an_image
+from pytest_dlcheck.run.watch.tried.row_by_row import is_like_an_image
 
 LOOKS = 6
 """Calls of a model whose losses are looked at, the first ones."""

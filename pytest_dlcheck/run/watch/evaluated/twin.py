@@ -13,9 +13,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
 
 from pytest_dlcheck.run.watch.batches.few import Few, first_plain
-from pytest_dlcheck.run.watch.models.averages import is_called_average
+from pytest_dlcheck.run.watch.evaluated.averages import is_called_average
+from pytest_dlcheck.run.watch.evaluated.moment import Moment
 from pytest_dlcheck.run.watch.models.following import Sample, has_moved, is_fresh
-from pytest_dlcheck.run.watch.models.moment import Moment
 from pytest_dlcheck.run.watch.strand import Strand
 
 WRITTEN = 16

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pytest_dlcheck.run.watch.models.purity import is_still, package_of
+from pytest_dlcheck.run.watch.tried.purity import is_still, package_of
 
 
 class Holdings:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.watch.compiling import is_beyond_hearing
-from pytest_dlcheck.run.watch.models.effects import has_effects
+from pytest_dlcheck.run.watch.tried.effects import has_effects
 
 _ATOMS = (
     *(type(None), bool, int, float, complex, str, bytes, range, slice, type(Ellipsis), type, enum.Enum),

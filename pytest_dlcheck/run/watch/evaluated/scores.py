@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
+from pytest_dlcheck.run.code.lines import line_of_the_loop
 from pytest_dlcheck.run.tensors.tree import named_tensors
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard
-from pytest_dlcheck.run.watch.models.flows import line_of_the_loop
-from pytest_dlcheck.run.watch.models.once import Once
+from pytest_dlcheck.run.watch.taps.once import Once
 from pytest_dlcheck.trace import Row
 
 MODELS = 8

@@ -19,9 +19,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pytest_dlcheck.run.modules.direct import direct
 from pytest_dlcheck.run.tensors.tree import tensors
-from pytest_dlcheck.run.watch.models.given_norms import Given, averaged, statistics_of
-from pytest_dlcheck.run.watch.models.overheard import Overheard
+from pytest_dlcheck.run.watch.evaluated.given_norms import Given, averaged, statistics_of
 from pytest_dlcheck.run.watch.strand import Strand
+from pytest_dlcheck.run.watch.taps.overheard import Overheard
 from pytest_dlcheck.trace import Row
 
 STEPS = 16

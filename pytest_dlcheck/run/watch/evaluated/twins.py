@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from pytest_dlcheck.run.watch.models.moment import Moment
-from pytest_dlcheck.run.watch.models.twin import APART, Twin, begin, model_of
+from pytest_dlcheck.run.watch.evaluated.moment import Moment
+from pytest_dlcheck.run.watch.evaluated.twin import APART, Twin, begin, model_of
 from pytest_dlcheck.run.watch.strand import Strand
 from pytest_dlcheck.trace import Row, Scalar
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_dlcheck.run.watch.compiling import Compilation
-from pytest_dlcheck.run.watch.models.twins import Twins
+from pytest_dlcheck.run.watch.evaluated.twins import Twins
 from pytest_dlcheck.run.watch.strand import Strand
 from pytest_dlcheck.run.watch.taps.calls import Calls
 

@@ -31,8 +31,8 @@ from pytest_dlcheck.run.code.bytecode import (
     names_of,
     writes_outside,
 )
-from pytest_dlcheck.run.watch.models.holdings import Holdings
-from pytest_dlcheck.run.watch.models.purity import (
+from pytest_dlcheck.run.watch.tried.holdings import Holdings
+from pytest_dlcheck.run.watch.tried.purity import (
     IMPURE,
     INNER,
     PURE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from pytest_dlcheck.run.code.frames import named, words_of
-from pytest_dlcheck.run.watch.models.flows import frame_of_the_loop
+from pytest_dlcheck.run.code.lines import frame_of_the_loop
 
 FRAMES = 6
 """Functions around the call whose variables are looked at: a helper in a trainer is three."""

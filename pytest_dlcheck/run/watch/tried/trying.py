@@ -30,13 +30,13 @@ from pytest_dlcheck.run.modules.cells import cells_of
 from pytest_dlcheck.run.record import Record
 from pytest_dlcheck.run.rig import Rig
 from pytest_dlcheck.run.tensors.tree import batch_size, map_tensors, named_tensors, take, tensors
-from pytest_dlcheck.run.watch.models.alignment import uses_in_place
-from pytest_dlcheck.run.watch.models.codes import draws, is_narrow
-from pytest_dlcheck.run.watch.models.cuts_within import as_a_loss, may_be_cut
-from pytest_dlcheck.run.watch.models.first_calls import Call
-from pytest_dlcheck.run.watch.models.row_by_row import reads_rows_alone
-from pytest_dlcheck.run.watch.models.standing_copies import may_be_tried, standing_copy
-from pytest_dlcheck.run.watch.models.turned_within import turned_within
+from pytest_dlcheck.run.watch.tried.alignment import uses_in_place
+from pytest_dlcheck.run.watch.tried.codes import draws, is_narrow
+from pytest_dlcheck.run.watch.tried.cuts_within import as_a_loss, may_be_cut
+from pytest_dlcheck.run.watch.tried.first_calls import Call
+from pytest_dlcheck.run.watch.tried.row_by_row import reads_rows_alone
+from pytest_dlcheck.run.watch.tried.standing_copies import may_be_tried, standing_copy
+from pytest_dlcheck.run.watch.tried.turned_within import turned_within
 from pytest_dlcheck.run.world.seeding import same_draws
 from pytest_dlcheck.trace import Row
 

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard
-from pytest_dlcheck.run.watch.losses.woven import met
 from pytest_dlcheck.run.watch.models.flows import Flows
 from pytest_dlcheck.run.watch.models.visits import Visits
 from pytest_dlcheck.run.watch.scene import census
@@ -21,6 +20,7 @@ from pytest_dlcheck.run.watch.steps.made_anew import MadeAnew, keep_shape
 from pytest_dlcheck.run.watch.steps.one_term import OneTerm
 from pytest_dlcheck.run.watch.steps.outsiders import Outsiders
 from pytest_dlcheck.run.watch.steps.unstepped import Unstepped
+from pytest_dlcheck.run.watch.steps.woven import met
 from pytest_dlcheck.run.watch.strand import Strand
 from pytest_dlcheck.trace import Row
 

@@ -15,11 +15,11 @@ from torch.nn.modules.transformer import TransformerEncoder, TransformerEncoderL
 from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode, _push_mode
 
 from pytest_dlcheck.run.code.frames import variables
+from pytest_dlcheck.run.code.lines import line_of_the_loop
 from pytest_dlcheck.run.watch.batches.few import Few, first_plain
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard
-from pytest_dlcheck.run.watch.models.flows import line_of_the_loop
-from pytest_dlcheck.run.watch.models.once import Once
+from pytest_dlcheck.run.watch.taps.once import Once
 from pytest_dlcheck.trace import Row
 
 HEARD = 3

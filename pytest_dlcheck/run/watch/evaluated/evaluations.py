@@ -12,16 +12,16 @@ from torch import nn
 from pytest_dlcheck.run.watch.batches.hand_cut import HandCut
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.compiling import Compilation
+from pytest_dlcheck.run.watch.evaluated.live_dropout import LiveDropout
+from pytest_dlcheck.run.watch.evaluated.moment import Moment
+from pytest_dlcheck.run.watch.evaluated.old_heads import OldHeads
+from pytest_dlcheck.run.watch.evaluated.phases import Phases
+from pytest_dlcheck.run.watch.evaluated.scores import Scores
+from pytest_dlcheck.run.watch.evaluated.teachers import Teachers
+from pytest_dlcheck.run.watch.evaluated.twins import Twins
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.models.answers import Answers
-from pytest_dlcheck.run.watch.models.live_dropout import LiveDropout
 from pytest_dlcheck.run.watch.models.modes import Drifts
-from pytest_dlcheck.run.watch.models.moment import Moment
-from pytest_dlcheck.run.watch.models.old_heads import OldHeads
-from pytest_dlcheck.run.watch.models.phases import Phases
-from pytest_dlcheck.run.watch.models.scores import Scores
-from pytest_dlcheck.run.watch.models.teachers import Teachers
-from pytest_dlcheck.run.watch.models.twins import Twins
 from pytest_dlcheck.run.watch.strand import Strand
 from pytest_dlcheck.trace import Row
 

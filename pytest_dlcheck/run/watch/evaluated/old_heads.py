@@ -17,8 +17,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_dlcheck.run.modules.direct import direct
 from pytest_dlcheck.run.watch.compiling import Compilation
+from pytest_dlcheck.run.watch.evaluated.drifting import Drift
 from pytest_dlcheck.run.watch.guard import Guard
-from pytest_dlcheck.run.watch.models.drifting import Drift
 from pytest_dlcheck.run.watch.scene import parameters_of
 from pytest_dlcheck.run.watch.strand import Strand
 from pytest_dlcheck.trace import Row

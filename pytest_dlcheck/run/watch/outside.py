@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_dlcheck.run.calls.through_time import ThroughTime
+from pytest_dlcheck.run.code.lines import line_of_the_loop
 from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.listener import Listener
 from pytest_dlcheck.run.watch.losses.pushes import Pushes
 from pytest_dlcheck.run.watch.models.axes import Axes
 from pytest_dlcheck.run.watch.models.entries import Entries
-from pytest_dlcheck.run.watch.models.flows import Flows, line_of_the_loop
+from pytest_dlcheck.run.watch.models.flows import Flows
 from pytest_dlcheck.run.watch.models.kept_states import KeptStates
 from pytest_dlcheck.run.watch.models.reinterpreted import Reinterpreted
 from pytest_dlcheck.run.watch.models.unheard import Unheard

@@ -1,0 +1,1 @@
+"""Models that are called without gradients: validations, averages, teachers. No judgement."""
