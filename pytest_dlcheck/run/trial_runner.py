@@ -16,6 +16,7 @@ from pytest_dlcheck.run.fit.examination import examine
 from pytest_dlcheck.run.fit.validation import refuse
 from pytest_dlcheck.run.inspection import inspect
 from pytest_dlcheck.run.losses.attainable import attainable
+from pytest_dlcheck.run.losses.graphs.packing import noticing
 from pytest_dlcheck.run.observer import Observer
 from pytest_dlcheck.run.own_loop.trial import readable, run_own_loop
 from pytest_dlcheck.run.passes.evaluation import crossing_of
@@ -70,7 +71,7 @@ def run_trial(factory: Factory, request: Request) -> Trace:
         What happened.
     """
     began = perf_counter()
-    with seeded(request.trial.seed):
+    with seeded(request.trial.seed), noticing():
         ending, record = _run(factory, request)
     return record.trace(request.trial, ending, perf_counter() - began)
 

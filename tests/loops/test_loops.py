@@ -127,6 +127,8 @@ DISTURBED = [
 ]
 
 
+# Older versions of torch warn of what their own SequentialLR does.
+@pytest.mark.filterwarnings("ignore:The epoch parameter in `scheduler.step")
 @pytest.mark.parametrize("loop", DISTURBED)
 def test_a_watched_loop_ends_bit_for_bit_as_it_does_alone(loop):
     assert steps_of(lambda: watched(loop)) == steps_of(lambda: (torch.manual_seed(0), loop()))

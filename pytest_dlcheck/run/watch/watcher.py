@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from pytest_dlcheck.run.losses.graphs.packing import noticing
 from pytest_dlcheck.run.probe import number_of
 from pytest_dlcheck.run.watch.ending import EnoughSeen
 from pytest_dlcheck.run.watch.forwards import Forwards
@@ -38,7 +39,7 @@ class Watcher(Forwards):
     def watching(self) -> Iterator[None]:
         """Listen inside."""
         try:
-            with tapped(self._heard.listener):
+            with noticing(), tapped(self._heard.listener):
                 self._outside.calls.listen_everywhere()
                 yield
         except EnoughSeen as end:

@@ -121,13 +121,18 @@ def _global_state() -> list[tuple[Any, Any]]:
 
 
 def _default_device() -> torch.device:
-    """Where tensors are made; ``torch.get_default_device`` fails on torch 2.6 once it was set back."""
+    """Where tensors are made; ``torch.get_default_device`` may fail on torch 2.6, as below."""
     return torch.empty(0).device
 
 
 def _set_default_device(wanted: torch.device) -> None:
-    if wanted != _default_device():
-        torch.set_default_device(None if wanted.type == "cpu" else wanted)
+    if wanted == _default_device():
+        return
+    torch.set_default_device(None if wanted.type == "cpu" else wanted)
+    try:
+        torch.get_default_device()
+    except AttributeError:  # torch 2.6, once it is set back: libraries ask for it
+        del torch._GLOBAL_DEVICE_CONTEXT.device_context  # noqa: SLF001
 
 
 def _matmul_precision() -> tuple[str, str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from pytest_dlcheck.run.losses.graphs.packing import is_packed
 from pytest_dlcheck.run.tensors.graph import edges_of
 
 NONE, MEAN = 0, 1
@@ -24,7 +25,7 @@ def kept(node: Any, name: str) -> Tensor | None:
     """
     try:
         saved = getattr(node, f"_raw_saved_{name}", None)
-        if saved is None or getattr(saved, "unpack_hook", None) is not None:
+        if saved is None or is_packed(saved):
             return None
         tensor = getattr(node, f"_saved_{name}")
     except RuntimeError:  # the graph is gone
@@ -46,7 +47,7 @@ def kept_list(node: Any, name: str) -> list[Tensor | None]:
     """The tensors that a node has saved as a list, or Nones; empty where it has none, or packed."""
     try:
         saved = getattr(node, f"_raw_saved_{name}", None) or ()
-        if any(getattr(each, "unpack_hook", None) is not None for each in saved):
+        if any(map(is_packed, saved)):
             return []
         tensors = getattr(node, f"_saved_{name}", None) or ()
     except RuntimeError:  # the graph is gone

@@ -32,7 +32,7 @@ def tapped(listener: Listener) -> Iterator[None]:
                 original(self, *args, **kwargs)
             finally:
                 inside.step = is_part
-            if not is_part and not getattr(self, "_is_initial", False):
+            if not is_part and not _has_just_been_built(self):
                 epoch = args[0] if args else kwargs.get("epoch")
                 listener.schedule_steps(self, is_named=epoch is not None)
 
@@ -50,3 +50,8 @@ def tapped(listener: Listener) -> Iterator[None]:
         for kind in (LRScheduler, SequentialLR, ChainedScheduler):
             stack.enter_context(replaced(kind, "step", heard(kind.step)))
         yield
+
+
+def _has_just_been_built(scheduler: LRScheduler) -> bool:
+    """Whether its only step until now is the one that it makes of itself: that counts as the first."""
+    return getattr(scheduler, "_step_count", 0) == 1

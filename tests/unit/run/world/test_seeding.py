@@ -57,3 +57,4 @@ def test_a_default_dtype_or_device_left_behind_is_put_back():
         torch.set_default_device("meta")
     assert torch.ones(1).dtype is torch.float32
     assert torch.ones(1).device.type == "cpu"
+    assert torch.get_default_device().type == "cpu"
