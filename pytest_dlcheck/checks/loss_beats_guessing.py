@@ -12,7 +12,7 @@ from pytest_dlcheck.faults.comparing import guessing
 from pytest_dlcheck.faults.comparing.guessing import Course
 from pytest_dlcheck.trace import Matrix, Row, Scalar, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
-from pytest_dlcheck.verdict import Measure, Verdict
+from pytest_dlcheck.verdict import Measure, Outcome, Verdict
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,10 @@ class LossBeatsGuessing(Check):
     ``fewest`` losses looked at and more, for ``steady`` steps and more, and to the end, the loss ends at
     that of guessing, and steps broke the model: one as ``large`` came before, and the loss had
     ``risen``. The same without such steps is advice (weight decay on labels that nothing tells of does
-    it, too), and so is a loss that is no better than guessing after ``long`` steps and more. Left out
-    are losses that number the samples of their own batch (contrastive), that are multiplied by something
-    else (what an action earned), and objectives that are trained against each other.
+    it, too), and so is a loss that is no better than guessing after ``long`` steps and more. In fewer
+    than ``steady`` steps it passes where the loss surely ends below guessing. Left out are losses that
+    number the samples of their own batch (contrastive), that are multiplied by something else (what an
+    action earned), and objectives that are trained against each other.
 
     **What it cannot see.** Losses that are written out, with several classifications in one, or in
     compiled code; outputs that dropout, or normalisation over the batch, keeps different; what a
@@ -78,8 +79,8 @@ class LossBeatsGuessing(Check):
             return self.not_applicable("no loss of classes was seen, or too few of them")
         course = Course.of(trace)
         told = guessing.story(course)
-        if len(course.losses) < self.steady:
-            return self.inconclusive(f"{told}; {self.steady} steps are needed to tell")
+        if len(course.losses) < self.steady and not course.beats_guessing():
+            return self.inconclusive(f"{told}; fewer than {self.steady} steps do not tell")
         row = course.row
         is_same = row.integer("same") >= self.fewest and course.steps_since >= self.steady
         breaks = row.number("apart_before") > self.same and course.step >= self.large
@@ -96,11 +97,13 @@ class LossBeatsGuessing(Check):
         yield Example("falls", (_example(_FALL, apart=2.0, same=0, same_since=None),))
         yield Example("random labels", (_example(_FLAT, apart=0.1, same=0, same_since=None),))
         yield Example("decayed", (_example(_FLAT, step=0.01),))
+        yield Example("one epoch", (_example(_FALL[:200:10], apart=2.0, same=0, same_since=None),))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
-        """Broken by its first steps."""
+        """Broken by its first steps; too few of them to tell."""
         yield Example("steps too large", (_example(_BROKEN),), ("optimizer",))
+        yield Example("few", (_example(_FALL[:5] * 4),), outcome=Outcome.INCONCLUSIVE)
 
 
 _FALL = tuple(2.3 * math.exp(-i / 100) for i in range(300))
@@ -109,7 +112,7 @@ _BROKEN = (2.4, 3.9, 4.5, 3.0, *_FLAT)
 
 
 def _example(losses: tuple[float, ...], step: float = 0.7, **found: Scalar) -> Trace:
-    seen = {"looked": 31, "labels": 10, "counted": 1984, "entropy": 2.3, "whole": True}
+    seen = {"looked": 31, "labels": 10, "counted": 1984, "entropy": 2.3, "luck": 0.1, "whole": True}
     row = Row(seen, **{"apart": 1e-6, "apart_before": 0.3, "same": 29, "same_since": 3, **found})
     span = tuple(range(len(losses)))
     return example_trace(

@@ -12,7 +12,7 @@ from statistics import fmean
 from pytest_dlcheck.faults.data.scaling import at_the_entry
 from pytest_dlcheck.faults.dynamics.large_steps import why_too_large
 from pytest_dlcheck.faults.fault import Fault
-from pytest_dlcheck.statistics import mean_interval, trend
+from pytest_dlcheck.statistics import interval_of, jitter, mean_interval, trend
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
@@ -74,8 +74,20 @@ class Course:
         """Whether what the losses end with is no better than how often each label comes."""
         return self.is_known and fmean(self.end) >= (1 - NEAR) * self.row.number("entropy")
 
+    def beats_guessing(self) -> bool:
+        """Whether the losses surely end below that, by luck of labels; a fall makes it no less sure."""
+        if not self.is_known:
+            return False
+        row, count = self.row, len(self.end)
+        labels = row.integer("counted") / row.integer("looked") * count
+        error = math.hypot(
+            row.number("luck") / math.sqrt(labels), jitter(self.losses) / math.sqrt(count)
+        )
+        end = interval_of(fmean(self.end), error, len(self.losses))
+        return end.high < (1 - NEAR) * row.number("entropy")
+
     def stays_at_guessing(self) -> bool:
-        """The same, surely, and without falling any more."""
+        """Whether they surely end no better than guessing, and fall no more."""
         guess, late = self.row.number("entropy"), self.losses[len(self.losses) // 2 :]
         if not self.is_known or not mean_interval(self.end).estimate >= (1 - LEVEL / 2) * guess:
             return False

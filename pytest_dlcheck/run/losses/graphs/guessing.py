@@ -86,9 +86,18 @@ def guess_of(near: Near, loss: Tensor) -> Guess | None:
 
 def entropy(labels: Counter[int]) -> float:
     """Of a distribution of labels, in nats: the loss of whoever knows how often each comes."""
+    return -sum(share * math.log(share) for share in _shares(labels))
+
+
+def luck(labels: Counter[int]) -> float:
+    """How far that loss varies from one label to the next, as a standard deviation in nats."""
+    mean = entropy(labels)
+    return math.sqrt(sum(share * (math.log(share) + mean) ** 2 for share in _shares(labels)))
+
+
+def _shares(labels: Counter[int]) -> list[float]:
     total = labels.total()
-    shares = [weight / total for weight in labels.values() if weight > 0] if total else []
-    return -sum(share * math.log(share) for share in shares)
+    return [weight / total for weight in labels.values() if weight > 0] if total else []
 
 
 def measure(guesses: Iterable[Guess]) -> None:
@@ -141,6 +150,7 @@ class Guesses:
             labels=len([label for label in labels.values() if label > 0]),
             counted=count,
             entropy=entropy(labels),
+            luck=luck(labels),
             apart=max(apart[-LATE:]),
             apart_before=max(apart[:since], default=0.0),
             same=len(found) - since,

@@ -1,12 +1,13 @@
 """What a loss says beside guessing is read from its graph, where there is such a thing."""
 
 import math
+from collections import Counter
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from pytest_dlcheck.run.losses.graphs.guessing import Guesses, guess_of, measure
+from pytest_dlcheck.run.losses.graphs.guessing import Guesses, entropy, guess_of, luck, measure
 from pytest_dlcheck.run.losses.graphs.near import Near
 
 LABELS = torch.arange(32) % 4
@@ -115,3 +116,9 @@ def test_outputs_that_come_apart_again_are_not_the_same():
 
 def test_one_label_for_all_says_nothing():
     assert row(*[0.0] * 10, labels=torch.zeros(32, dtype=torch.long)) is None
+
+
+def test_what_rare_labels_cost_varies_by_luck():
+    even, rare = Counter({0: 8, 1: 8}), Counter({0: 15, 1: 1})
+    assert (entropy(even), luck(even)) == pytest.approx((math.log(2), 0))
+    assert luck(rare) == pytest.approx(math.log(15) * math.sqrt(15) / 16)
