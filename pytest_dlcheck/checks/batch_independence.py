@@ -41,7 +41,7 @@ class BatchIndependence(Check):
     reads = frozenset({"neighbours"})
     glances = frozenset({"padding"})
     shows = Effect.INDEPENDENCE
-    leads_to = frozenset({Effect.FITTING, Effect.PROGRESS})
+    leads_to = frozenset({Effect.FITTING, Effect.PROGRESS, Effect.LEARNING, Effect.GENERALIZATION})
 
     def trials(self, terms: Terms) -> tuple[Trial, ...]:
         """One batch, no training."""

@@ -354,8 +354,10 @@ def unused_inputs(story: str, look: SecondLook, little: float) -> Fault:
                 f"({_alike(look.relation)}), and a small batch is learned by heart without dropout",
             )
         ],
-        cause="the training keeps the model from learning: too much regularisation or noise",
-        remedy="lower dropout and weight decay, look at augmentation and the schedule",
+        cause="what the inputs tell is lost on the way: too much regularisation or noise, or a model "
+        "that mixes up samples or places",
+        remedy="lower dropout and weight decay, look at augmentation and the schedule; does a sample's "
+        "output depend on its own input alone (batch_independence)?",
     )
 
 

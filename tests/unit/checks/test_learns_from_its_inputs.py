@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from sklearn.datasets import load_breast_cancer, load_digits
@@ -243,3 +245,28 @@ def test_a_density_whose_loss_passes_through_zero_forgets_nothing(verdict_on, sc
         )
 
     assert not verdict_on(factory, steps=100).failed
+
+
+class Mixed(nn.Module):
+    """Planes of several images are put together to one sample, by a reshape of another order of axes."""
+
+    def __init__(self):
+        super().__init__()
+        self.planes, self.head = nn.Conv2d(1, 8, 3, padding=1), recipe(outputs=10)().model
+        self.head[0] = nn.Linear(512, 64)
+
+    def forward(self, x):
+        planes = self.planes(x.view(-1, 1, 8, 8)).relu()
+        return self.head(planes.transpose(0, 1).reshape(len(x), -1))
+
+
+def test_samples_that_a_reshape_mixes_explain_that_nothing_is_learned(diagnosis_of):
+    def mixed():
+        model = Mixed()
+        return replace(recipe()(), model=model, optimizer=torch.optim.Adam(model.parameters(), lr=1e-3))
+
+    diagnosis = diagnosis_of(mixed, steps=100)
+    assert [cause.check for cause in diagnosis.causes] == ["batch_independence"]
+    (symptom,) = diagnosis.consequences("batch_independence")
+    assert symptom.check == "learns_from_its_inputs"
+    assert "mixes up samples" in symptom.cause
