@@ -8,7 +8,7 @@ from statistics import median
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults.data.scaling import advice_on_noise
+from pytest_dlcheck.faults.dynamics import undecided
 from pytest_dlcheck.faults.dynamics.update import SIZES, flat
 from pytest_dlcheck.faults.readings import Fall, Fit, update_ratio
 from pytest_dlcheck.trace import Matrix, Row, Series, Trace
@@ -100,7 +100,7 @@ class LossDecreases(Check):
         warming = len(rates) > 1 and rates[-1] == max(rates) > rates[-2]
         why = "the learning rate is still in its warm-up" if warming else why
         if why:
-            return self.inconclusive(f"{story}; {why}", measure, advice=advice_on_noise(trace))
+            return self.inconclusive(f"{story}; {why}", measure, advice=undecided.advice(trace))
         return self._not_falling(story, measure, trace)
 
     def _faded(self, trace: Trace) -> bool:

@@ -80,19 +80,16 @@ class OverfitsABatch(Check):
             return self.inconclusive("it diverged, or made too few steps to be judged")
         enough = self.half if fit.gained.estimate >= self.crawl else self.fitted
         measure = Measure("progress", fit.progress, "ratio", enough, ">=")
-        story = (
-            f"the loss on a fixed batch went from {fit.first:.4g} to {fit.recent:.4g}: it covered "
-            f"{fit.progress:.2g} of its way from {fit.start:.4g} to {fit.floor:.3g} (must be {enough:g})"
-        )
-        if fit.progress >= enough and fit.tells:
+        story = fitting.story(fit, enough)
+        if not fit.tells:
+            return self.inconclusive(story)
+        if fit.progress >= enough:
             return self.passed(story, measure)
         if why := self._why_not_told(fit, update_ratio(trace)):
             return self.inconclusive(f"{story}; {why}", measure)
-        return self._stagnation(f"{story}, and it no longer falls", fit, trace, evidence)
+        return self._stagnation(f"{story}, {fitting.lately(fit, self.crawl)}", fit, trace, evidence)
 
     def _why_not_told(self, fit: Fit, ratio: float) -> str:
-        if not fit.tells:
-            return "one output serves all samples as well as any"
         if fit.progress >= self.some and fit.gained.estimate < self.crawl:
             return "it levels off: at a floor that is not known, or without some of the samples"
         if not fit.rises and fit.learns(self.half, self.crawl):
@@ -107,16 +104,18 @@ class OverfitsABatch(Check):
         if fit.rises and recipe.flag("training_step") and not ratio > self.high_rate:
             return self.inconclusive(f"{story}; it rises: the step's own targets may move", measure)
         starts = [Fit.of(other) for other in evidence.of("overfit")[1:]]
+        second = next(iter(evidence.of("overfit", optimizer="adam")), None)
+        quicker = fitting.quicker(ratio, trace, second, self.half)
         if any(other and other.learns(self.some, self.crawl) for other in starts):
-            return self.inconclusive(f"{story}; more steps, or another seed, get further", measure)
-        second = evidence.of("overfit", optimizer="adam")
-        adam = Fit.of(second[0]) if second else None
+            why = quicker or "twice the steps, or another seed, get further"
+            return self.inconclusive(f"{story}; {why}", measure)
+        adam = Fit.of(second) if second else None
         better = adam is not None and adam.progress > fit.progress + self.crawl
         if adam is not None and better and adam.learns(self.half, self.crawl):
             crawls = fit.gained.low > 0 and self.low_rate <= ratio <= self.high_rate
             if crawls or (recipe.flag("scheduler") and not ratio < self.low_rate):
-                why = "plain Adam fits it, and the recipe's own optimizer may with more steps"
-                return self.inconclusive(f"{story}; {why}, or with its schedule", measure)
+                own = "plain Adam fits it, and the recipe's own optimizer may with more steps"
+                return self.inconclusive(f"{story}; {quicker or f'{own}, or its schedule'}", measure)
             at, cause = fitting.optimizer(fit, ratio, trace, self.low_rate, self.high_rate)
             return self.failed(story, measure, suspects=[at], cause=cause, remedy=at.remedy)
         return self.failed(

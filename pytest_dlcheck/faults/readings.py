@@ -49,17 +49,25 @@ class Fit:
     tells: bool
     from_guessing: bool
 
-    def is_by_heart(self, enough: float, training: Trace) -> bool:
-        """Whether the batch was learned, and not only what any sample of the data is like.
+    def why_not_by_heart(self, enough: float, training: Trace) -> str:
+        """Why the batch was not learned, or only what any sample is like; empty where it was.
 
         Args:
             enough: share of the way that is asked (ratio).
             training: one on the whole data, which learned that much, of the same loss.
         """
-        if not self.tells or not self.progress >= enough:
-            return False
-        left = fmean(training.series("loss").values[-RECENT:]) - self.floor
-        return self.from_guessing or not self.recent - self.floor > (1 - enough) * left
+        if not self.tells:
+            return "one output serves the samples of a small batch as well as any"
+        if not self.progress >= enough:
+            covered = f"{max(self.progress, 0.0):.2g} of its way, {enough:g} is asked"
+            return f"a small batch is not learned by heart either ({covered})"
+        everywhere = fmean(training.series("loss").values[-RECENT:])
+        if self.from_guessing or not self.recent - self.floor > (1 - enough) * (everywhere - self.floor):
+            return ""
+        return (
+            f"a small batch is hardly learned better than all the data: its loss ends with "
+            f"{self.recent:.3g}, that of the training with {everywhere:.3g}"
+        )
 
     def learns(self, enough: float, asked: float) -> bool:
         """Whether it has covered ``enough`` of its way, or surely gained ``asked`` of it lately."""

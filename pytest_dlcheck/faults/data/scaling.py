@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from pytest_dlcheck.faults.data import contents as faults
@@ -78,17 +78,6 @@ def at_the_entry(trace: Trace) -> Fault | None:
             bound = faults.BYTES if faults.is_pixels(entry) else faults.HUGE
             return faults.too_large(entry, None, bound)
     return None
-
-
-def advice_on_noise(trace: Trace) -> Iterator[str]:
-    """Where a fall of the loss cannot be told: scale inputs that are large, and take more steps.
-
-    A watched loop has its own number of steps.
-    """
-    if entry := at_the_entry(trace):
-        yield f"{entry.cause}: {entry.remedy}"
-    if trace.trial.kind != "watch":
-        yield "raise steps"
 
 
 def _compared(traces: Iterable[Trace]) -> tuple[str, float] | None:

@@ -120,6 +120,7 @@ def of_row(row: Row, where: str) -> Gain | None:
 
 
 NOISE = "the inputs look like independent random numbers, which tell nothing of any target"
+NO_BATCH = "whether a small batch is learned by heart is not known"
 HALF = 0.5
 """Share of its way that an overfitted batch has covered when it counts as learned by heart (ratio)."""
 
@@ -204,9 +205,10 @@ class SecondLook:
         fit = Fit.of(self.overfit) if self.overfit else None
         rates = self.train.series("learning_rate").values
         warming = len(rates) > 1 and rates[-1] == max(rates) > rates[len(rates) // 2]
+        enough = PARTLY if self.foreign_maps(little) else HALF
+        unlearned = fit.why_not_by_heart(enough, self.train) if fit else NO_BATCH
         reasons = {
-            "a small batch is not learned by heart either": fit is None
-            or not fit.is_by_heart(PARTLY if self.foreign_maps(little) else HALF, self.train),
+            unlearned: bool(unlearned),
             "so few samples cannot rule it out": not self.rules_out(little),
             f"a small batch alone takes {self.fitting_steps} steps: raise steps": self.fitting_steps
             > self.train.trial.steps / 2

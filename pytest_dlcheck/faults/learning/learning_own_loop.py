@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_dlcheck.faults.fault import Fault
-from pytest_dlcheck.faults.learning.learning import FEWEST, HALF, NOISE, excess_of_blind
+from pytest_dlcheck.faults.learning.learning import FEWEST, HALF, NO_BATCH, NOISE, excess_of_blind
 from pytest_dlcheck.faults.readings import Fit
 from pytest_dlcheck.statistics import Interval
 from pytest_dlcheck.trace import Row, Trace
@@ -54,10 +54,10 @@ class Comparison:
         """Why it cannot be told that inputs tell nothing; empty where it can."""
         fit = Fit.of(self.overfit) if self.overfit else None
         steps = len(self.overfit.series("loss")) if self.overfit else 0
+        unlearned = fit.why_not_by_heart(HALF, self.train) if fit else NO_BATCH
         reasons = {
             "it was not run with them": math.isinf(self.excess.high),
-            "a small batch is not learned by heart either": fit is None
-            or not fit.is_by_heart(HALF, self.train),
+            unlearned: bool(unlearned),
             f"a small batch alone takes {steps} steps: raise steps": steps
             > len(self.train.series("loss")) / 2,
             "it differs somewhat": not self.excess.high < little or self.excess.estimate >= CLEAR,

@@ -131,3 +131,21 @@ def test_what_a_watched_loop_is_too_short_for_is_not_ours_to_lengthen():
     )
     assert ours.outcome is theirs.outcome is Outcome.INCONCLUSIVE
     assert (ours.advice, theirs.advice) == (("raise steps",), ())
+
+
+@pytest.mark.parametrize(
+    ("ratio", "words"),
+    [(1e-5, "raise the learning rate, or"), (1e-3, "raise steps"), (0.5, "lower the learning rate")],
+)
+def test_a_slow_fall_is_advised_on_by_the_size_of_the_steps(ratio, words):
+    slow = tuple(1 - 4e-3 * i / 99 for i in range(100))
+    batches = Matrix((0, 100), ("a", "b", "c"), ((1.0, 1.1, 1.2), (0.996, 1.096, 1.196)))
+    trace = next(iter(CHECK.healthy())).traces[0]
+    sizes = {
+        name: Matrix((0, 50), ("w",), ((size,), (size,)))
+        for name, size in {"update_norm": ratio, "parameter_norm": 1.0}.items()
+    }
+    channels = {"loss": Series(tuple(range(100)), slow), "fixed_loss": batches, **sizes}
+    trace = replace(trace, channels={**trace.channels, **channels})
+    (advice,) = CHECK.judge(Evidence((trace,))).advice
+    assert advice.startswith(words)

@@ -96,9 +96,23 @@ def test_slow_but_falling_is_inconclusive(verdict_on):
     assert "falling" in verdict.because
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"lr": 1e-5}, {"lr": 3e-4, "optimizer": torch.optim.SGD}],
+    ids=["Adam", "SGD"],
+)
+def test_steps_that_are_far_smaller_than_those_that_fit_are_named(verdict_on, options):
+    told = verdict_on(recipe(**options)).because
+    assert "raise the learning rate" in told
+    assert "more steps" not in told
+    assert "no longer falls" not in told
+
+
 def test_samples_that_nothing_tells_apart_are_inconclusive(verdict_on):
-    verdict = verdict_on(recipe(data=lambda x: x * 0, targets=lambda x: torch.arange(64) % 4))
+    alike = recipe(build=mlp, data=lambda x: x * 0, targets=lambda x: torch.arange(64) // 60)
+    verdict = verdict_on(alike)
     assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "must be" not in verdict.because  # what was covered is no measure of anything
 
 
 def test_an_objective_that_draws_random_numbers_is_never_failed(verdict_on):
