@@ -61,6 +61,7 @@ class Finding:
         trials: the trials that this conclusion had to wait for, in the order they ran.
         waived: why the failure was expected, or empty.
         objection: why the policy fails what the verdict does not, or empty.
+        explained: the verdict of ``because_of`` where nobody was told of it before this failure.
     """
 
     recipe: str
@@ -69,6 +70,7 @@ class Finding:
     trials: tuple[TrialSummary, ...] = ()
     waived: str = ""
     objection: str = ""
+    explained: Verdict | None = None
 
     @property
     def fails(self) -> bool:
@@ -84,6 +86,7 @@ class Finding:
             "because_of": self.because_of,
             "waived": self.waived,
             "objection": self.objection,
+            "explained": None if self.explained is None else self.explained.to_json(),
             "trials": [
                 {
                     "name": t.name,
@@ -106,6 +109,7 @@ class Finding:
             because_of=data["because_of"],
             waived=data["waived"],
             objection=data.get("objection", ""),
+            explained=Verdict.from_json(cause) if (cause := data.get("explained")) else None,
             trials=tuple(
                 TrialSummary(
                     name=t["name"],
@@ -162,7 +166,7 @@ def by_recipe(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
 def problems(group: Sequence[Finding]) -> list[tuple[Finding, list[Finding]]]:
     """The failures of one recipe that no other failure listed here explains, each with what it led to.
 
-    A cause may be expected to fail, or not have had its turn: then its consequence speaks for itself.
+    A cause may be expected to fail, or not have had its turn: then its consequence stands for it.
     """
     bad = {finding.verdict.check: finding for finding in group if finding.fails}
     return [

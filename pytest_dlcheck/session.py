@@ -70,6 +70,7 @@ class Examination:
     traces: dict[Trial, Trace] = field(default_factory=dict)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     _told: set[Trial] = field(default_factory=set)
+    _told_of: set[str] = field(default_factory=set)
     _kept: Any = None
     _last_model: Callable[[], Any] = field(default=lambda: None)
 
@@ -118,11 +119,14 @@ class Examination:
             diagnosis: causes and consequences, where something failed.
             fresh: the traces that it had to wait for.
         """
+        cause = diagnosis.explained_by.get(check, "") if diagnosis else ""
+        self._told_of.add(check)
         return Finding(
             recipe=self.subject.name,
             verdict=self.verdicts[check],
-            because_of=diagnosis.explained_by.get(check, "") if diagnosis else "",
+            because_of=cause,
             trials=tuple(TrialSummary.of(trace) for trace in fresh),
+            explained=None if cause in self._told_of else self.verdicts.get(cause),
         )
 
     def asked(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from pytest_dlcheck.finding import Finding, TrialSummary, by_recipe, problems
 from pytest_dlcheck.reports.openness import gathered_open
-from pytest_dlcheck.reports.text import led_to_text, one_line, shown
+from pytest_dlcheck.reports.text import cause_text, led_to_text, one_line, shown
 from pytest_dlcheck.verdict import Outcome
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -109,9 +109,7 @@ def causes(findings: Iterable[Finding], *, width: int, colour: bool) -> str:
             name = "(the recipe itself)" if broken else f"::{verdict.check}"
             place = f"{one_line(recipe)} {name}" if broken else f"{one_line(recipe)}{name}"
             lines.append(place, style="bold red")
-            told = cause.objection or (verdict.failed and verdict.cause) or verdict.because
-            first = told.partition("\n")[0]
-            lines.append(f"  {one_line(first)}\n")
+            lines.append(f"  {cause_text(cause)}\n")
             if so := led_to_text(cause, led_to):
                 lines.append(f"    {so}\n", style="bright_black")
     return _rendered(lines, width=width, colour=colour) if lines else ""

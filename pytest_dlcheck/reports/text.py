@@ -35,7 +35,10 @@ def one_line(text: str) -> str:
 
 def finding_text(finding: Finding) -> str:
     """A finding that fails as its reader wants it: the policy's objection, or the verdict."""
-    return shown(finding.objection) or verdict_text(finding.verdict, finding.because_of)
+    told = verdict_text(finding.verdict, finding.because_of)
+    explained = finding.explained if finding.verdict.failed else None
+    way_out = [] if explained is None else _way_out(explained)
+    return shown(finding.objection) or "\n".join([told, *map(shown, way_out)])
 
 
 def verdict_text(verdict: Verdict, because_of: str = "") -> str:
@@ -48,6 +51,15 @@ def verdict_text(verdict: Verdict, because_of: str = "") -> str:
     return shown(_verdict_text(verdict, because_of))
 
 
+def cause_text(finding: Finding) -> str:
+    """The cause of a finding that fails, in a line, also where it lies with another check."""
+    verdict, explained = finding.verdict, finding.explained
+    told = finding.objection or (verdict.failed and verdict.cause) or verdict.because
+    if explained is not None and verdict.failed and not finding.objection:
+        told = f"because of {finding.because_of}: {explained.cause or explained.because}"
+    return one_line(told.partition("\n")[0])
+
+
 def _verdict_text(verdict: Verdict, because_of: str) -> str:
     first = verdict.because.partition("\n")[0]
     if because_of and verdict.outcome is Outcome.ERRORED:
@@ -57,17 +69,19 @@ def _verdict_text(verdict: Verdict, because_of: str) -> str:
     lines = [verdict.because]
     if verdict.outcome is Outcome.ERRORED:
         return "\n".join([*lines, *(line for s in verdict.suspects for line in _indented(s.finding))])
-    lines += _suspects(verdict.suspects, verdict.remedy)
-    if verdict.cause:
-        lines += _labelled("likely cause", verdict.cause)
-    if verdict.remedy:
-        lines += _labelled("remedy", verdict.remedy)
+    lines += [*_suspects(verdict.suspects, verdict.remedy), *_way_out(verdict)]
     for line in verdict.advice:
         lines += _labelled("advice", line)
     numbers = [str(m) for m in verdict.measures if m.bound is not None]
     if numbers:
         lines += _labelled("measured", "; ".join(numbers))
     return "\n".join(lines)
+
+
+def _way_out(verdict: Verdict) -> list[str]:
+    """The cause of a failure, and what to do about it."""
+    told = {"likely cause": verdict.cause, "remedy": verdict.remedy}
+    return [line for label, text in told.items() if text for line in _labelled(label, text)]
 
 
 def failures_text(findings: Iterable[Finding]) -> str:

@@ -50,6 +50,20 @@ def test_a_consequence_is_one_line(repo):
     assert re.fullmatch(r"because of gradients_arrive: the final loss [^\n]*", body.group(1))
 
 
+@pytest.mark.parametrize("stop", [(), ("-x",)])
+def test_a_consequence_before_its_cause_tells_that_too(repo, stop, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    items = [f"test_it.py::{LONG}::{check}" for check in ("loss_is_low", "gradients_arrive")]
+    text = repo.check(*items, *stop).stdout.str()
+    body = re.search(r"_ \S+::loss_is_low _+\n(.*?)\n[=_]", text, flags=re.DOTALL)
+    assert body is not None
+    lines = body.group(1).splitlines()
+    assert lines[0].startswith("because of gradients_arrive: the final loss")
+    assert lines[1:] == ["likely cause   the graph is cut", "remedy         remove .detach()"]
+    if stop:
+        assert f"{LONG}::loss_is_low  because of gradients_arrive: the graph is cut" in text
+
+
 def test_the_short_summary_says_why(repo, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     repo.check().stdout.fnmatch_lines(

@@ -24,7 +24,9 @@ def trace(kind="train", steps=100, **facts):
 
 def test_a_finding_survives_strict_json():
     summary = TrialSummary("train", "train", math.nan, 2, (math.inf, 1.0), None)
-    finding = Finding("digits[64]", VERDICT, "y", (TrialSummary.of(trace()), summary), "known")
+    cause = Verdict(check="y", outcome=Outcome.FAILED, because="it began")
+    trials = (TrialSummary.of(trace()), summary)
+    finding = Finding("digits[64]", VERDICT, "y", trials, "known", explained=cause)
     text = json.dumps(finding.to_json(), allow_nan=False)
     assert json.dumps(Finding.from_json(json.loads(text)).to_json(), allow_nan=False) == text
 
