@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults.dynamics import breakage, floor
 from pytest_dlcheck.faults.dynamics import stability_examples as examples
-from pytest_dlcheck.faults.readings import update_ratio
-from pytest_dlcheck.statistics import running_medians
+from pytest_dlcheck.faults.dynamics.explosion import Rise
 from pytest_dlcheck.trace import Trace
 from pytest_dlcheck.trial import Terms, Trial
 from pytest_dlcheck.verdict import Measure, Outcome, Verdict
@@ -110,21 +108,17 @@ class TrainingIsStable(Check):
         open_end = floor.SINKS if longer is None and floor.sinks(trace) else ""
         if len(losses) < self.fewest or open_end:
             return self.inconclusive(f"{len(losses)} steps are too few to tell{open_end}")
-        first, end = losses[0], median(losses[-len(losses) // 5 :])
-        peak = max(smooth := running_medians(losses, 3))
-        growth, unit = breakage.rise_of(losses, peak)
-        story = (
-            f"{len(losses)} finite losses, from {first:.4g} over at most {peak:.4g} to {end:.4g}: "
-            f"{growth:.3g} times {unit} (at most {self.exploded:g} while updates are large)"
-        )
-        measure = Measure("growth of the loss", growth, "ratio", self.exploded)
-        lasting = end >= first or growth >= self.exploded**2
-        if growth >= self.exploded and lasting and update_ratio(trace) >= breakage.LARGE_UPDATE:
-            return self.failed_by(breakage.named(story, measure, trace, dense))
+        return self._by_its_rise(Rise.of(trace, self.exploded), trace, dense)
+
+    def _by_its_rise(self, rise: Rise, trace: Trace, dense: Trace | None) -> Verdict:
+        if rise.is_explosion:
+            return self.failed_by(breakage.named(rise.story, rise.measure, trace, dense))
         if fault := breakage.relapse(trace, self.learned, self.lost, self.grown):
             return self.failed_by(fault)
+        if rise.is_undecided:
+            return self.inconclusive(rise.story, rise.measure)
         rose = "the loss rose steeply in between: a lower learning rate or a warm-up may be better"
-        return self.passed(story, measure, advice=[rose] * breakage.rises(trace, smooth, self.exploded))
+        return self.passed(rise.story, rise.measure, advice=[rose] * rise.steep)
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:

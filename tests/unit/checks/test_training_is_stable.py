@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_dlcheck.check import Evidence, registry
+from pytest_dlcheck.check import Evidence, example_trace, registry
+from pytest_dlcheck.faults.dynamics import stability_examples as examples
 from pytest_dlcheck.recipe import Recipe
-from pytest_dlcheck.trace import Series
+from pytest_dlcheck.trace import Matrix, Series
 from pytest_dlcheck.verdict import Outcome
 
 CHECK = registry()["training_is_stable"]
@@ -328,3 +329,27 @@ def test_a_divergence_of_the_wrong_sign_is_named_before_it_breaks_the_numbers(ve
     verdict = verdict_on(recipe, steps=150)
     assert verdict.failed
     assert verdict.cause.startswith("the sign of the loss, or of a term of it, is wrong")
+
+
+def test_a_rise_beside_steps_of_unknown_size_is_not_told():
+    found = {**examples.trained((2.3, *(30.0,) * 99)), "update_norm": Matrix((), (), ())}
+    verdict = CHECK.judge(Evidence((example_trace(**found),)))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "how large the updates are is not known" in verdict.because
+
+
+@pytest.mark.parametrize(
+    ("losses", "ratio", "words", "measured"),
+    [
+        ((2.3, *(30.0,) * 99), 1e-3, "a step moves the weights by 0.001, 0.1 or more", "update over"),
+        ((2.3, *(30.0,) * 50, *(1.0,) * 49), 0.5, "the loss ends below its first", "loss at the end"),
+    ],
+)
+def test_a_rise_that_is_no_explosion_passes_by_what_it_lacks(losses, ratio, words, measured):
+    verdict = CHECK.judge(Evidence((example_trace(**examples.trained(losses, ratio=ratio)),)))
+    assert verdict.outcome is Outcome.PASSED
+    assert words in verdict.because
+    assert "at most 10" not in verdict.because
+    (measure,) = verdict.measures
+    assert measure.name.startswith(measured)
+    assert measure.value <= measure.bound
