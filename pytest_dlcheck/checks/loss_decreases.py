@@ -72,8 +72,9 @@ class LossDecreases(Check):
         fit = next((Fit.of(trace) for trace in evidence.of("overfit")), None)
         sure = worst.sites[:1] == ("scheduler",) or worst.cause == TOO_HIGH
         if worst.failed and not sure and fit and fit.learns(self.half, self.asked):
-            rest = "but one batch can be learned: it may rest on a plateau or floor; raise steps"
-            return self.inconclusive(f"{worst.because}; {rest}", *worst.measures)
+            rest = "but one batch can be learned: it may rest on a plateau or floor"
+            advice = undecided.advice(evidence.of("train")[verdicts.index(worst)])
+            return self.inconclusive(f"{worst.because}; {rest}", *worst.measures, advice=advice)
         return worst
 
     def _one(self, trace: Trace) -> Verdict:
@@ -95,7 +96,7 @@ class LossDecreases(Check):
             return self.passed(story, measure, advice=[advice] if fall.endless else [])
         slow = drop.low > 0 and drop.estimate >= self.barely and not self._faded(trace)
         why = "too slow, too noisy, or no loss that falls" if slow or fall.noisy else ""
-        why = "noise hides the rest" if fall.may_hide(self.asked, self.rise) else why
+        why = fall.why_hidden(self.asked, self.rise) or why
         rates = trace.series("learning_rate").values[1:]
         warming = len(rates) > 1 and rates[-1] == max(rates) > rates[-2]
         why = "the learning rate is still in its warm-up" if warming else why

@@ -162,11 +162,15 @@ class Fall:
     noisy: bool
     endless: bool
 
-    def may_hide(self, asked: float, rise: float) -> bool:
-        """Whether a drop as large as asked can hide in the noise; not where the loss surely rose."""
+    def why_hidden(self, asked: float, rise: float) -> str:
+        """How a drop as large as asked may be hidden; empty where the loss surely rose or stood."""
         # Losses that fall from a peak of their own making may still be far above where they began.
         rises = self.surge.low > (TENFOLD if self.stream.low > 0 else rise)
-        return not rises and (self.drop.high >= asked or self.stream.low > 0)
+        if not rises and self.drop.high >= asked:
+            return "noise hides the rest"
+        if rises or not self.stream.low > 0:
+            return ""
+        return "it falls since it had risen" if self.drop.high < 0 else "step by step it falls somewhat"
 
     @classmethod
     def of(cls, trace: Trace) -> Fall | None:

@@ -149,3 +149,27 @@ def test_a_slow_fall_is_advised_on_by_the_size_of_the_steps(ratio, words):
     trace = replace(trace, channels={**trace.channels, **channels})
     (advice,) = CHECK.judge(Evidence((trace,))).advice
     assert advice.startswith(words)
+
+
+def test_a_loss_that_falls_from_a_peak_of_its_own_is_not_told_as_noise():
+    losses = (2.3, *(9.0 - 0.06 * i for i in range(99)))
+    batches = Matrix((0, 100), ("a", "b", "c"), ((2.3, 2.4, 2.5), (3.0, 3.1, 3.2)))
+    trace = next(iter(CHECK.healthy())).traces[0]
+    channels = {"loss": Series(tuple(range(100)), losses), "fixed_loss": batches}
+    verdict = CHECK.judge(Evidence((replace(trace, channels={**trace.channels, **channels}),)))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "it falls since it had risen" in verdict.because
+
+
+def test_a_plateau_beside_a_batch_that_is_learned_is_advised_on_by_its_steps():
+    stays = next(iter(CHECK.sick())).traces[0]
+    sizes = {
+        name: Matrix((0, 50), ("w",), ((size,), (size,)))
+        for name, size in {"update_norm": 1e-5, "parameter_norm": 1.0}.items()
+    }
+    stays = replace(stays, channels={**stays.channels, **sizes})
+    fitted = registry()["overfits_a_batch"].healthy()
+    verdict = CHECK.judge(Evidence((stays, next(iter(fitted)).traces[0])))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "raise steps" not in verdict.because
+    assert verdict.advice[0].startswith("raise the learning rate")
