@@ -26,6 +26,12 @@ NO_BACKWARD = (
 )
 
 
+NOT_SEEN = (
+    "nothing was judged: what was seen of this training cannot serve {names}; in a recipe (@recipe) "
+    "the model and its data are at hand too"
+)
+
+
 class NothingTrainedError(ValueError):
     """Nothing was trained while it was watched: neither passed nor failed, but used wrongly."""
 
@@ -108,15 +114,18 @@ class Watched:
             names: checks or families; all that could be judged if none is given.
 
         Raises:
-            CheckFailedError: (an ``AssertionError``) a check does not hold.
+            CheckFailedError: (an ``AssertionError``) a check does not hold, or none of those that are
+                named can be told of what was seen.
             NothingTrainedError: nothing was trained inside.
             UnknownCheckError: a name is neither a check's nor a family's.
         """
         __tracebackhide__ = True
         self._require_training()
         chosen = select(names, option="check()") if names else None
-        failed = [f for f in self.failures if chosen is None or f.verdict.check in chosen]
-        if failed:
+        judged = [f for f in self.findings if chosen is None or f.verdict.check in chosen]
+        if chosen is not None and not judged:
+            raise CheckFailedError(NOT_SEEN.format(names=", ".join(names)))
+        if failed := [finding for finding in judged if finding.fails]:
             raise CheckFailedError(failures_text(failed))
         self._rules.open([finding for finding in self.findings if not finding.fails])
 

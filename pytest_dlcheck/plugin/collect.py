@@ -12,7 +12,6 @@ import pytest
 from pytest_dlcheck.plugin.items import CheckItem
 from pytest_dlcheck.plugin.notes import notes_of
 from pytest_dlcheck.plugin.policies import policy_of, wanted_checks
-from pytest_dlcheck.policy import Policy
 from pytest_dlcheck.reports.text import one_line
 from pytest_dlcheck.session import Subject, default_checks
 
@@ -57,24 +56,19 @@ class RecipeCollector(pytest.Collector):
         super().__init__(**kwargs)
         self.variants = variants
         self.obj = variants[0].obj
-        self._policies: list[Policy] = []
-
-    def read_policies(self) -> None:
-        """Read what the markers say.
-
-        Raises:
-            pytest.UsageError: they say what is not understood.
-        """
-        self._policies = [policy_of(variant) for variant in self.variants]
 
     def collect(self) -> Iterator[pytest.Item]:
-        """The items."""
-        if not self._policies:
-            try:
-                self.read_policies()
-            except pytest.UsageError as error:
-                raise self.CollectError(str(error)) from None
-        for variant, policy in zip(self.variants, self._policies, strict=True):
+        """The items.
+
+        Raises:
+            CollectError: a marker says what is not understood. It is this recipe's alone, as an error in
+                a test file is that file's: pytest tells all such at once, and can go on without them.
+        """
+        try:
+            policies = [policy_of(variant) for variant in self.variants]
+        except pytest.UsageError as error:
+            raise self.CollectError(str(error)) from None
+        for variant, policy in zip(self.variants, policies, strict=True):
             names = wanted_checks(policy, self.config, partial(default_checks, self.obj))
             suffix = f"[{variant.callspec.id}]" if hasattr(variant, "callspec") else ""
             subject = Subject(f"{self.name}{suffix}", policy, names)

@@ -15,7 +15,6 @@ from pytest_dlcheck.finding import Finding, ruled
 from pytest_dlcheck.plugin import options
 from pytest_dlcheck.plugin.against import worktree_of
 from pytest_dlcheck.plugin.attachments import attach, check_attachments
-from pytest_dlcheck.plugin.collect import RecipeCollector
 from pytest_dlcheck.plugin.history import History
 from pytest_dlcheck.plugin.isolation import Isolation
 from pytest_dlcheck.plugin.items import CheckItem, news_of, turn_of
@@ -71,18 +70,6 @@ class Conductor:
             runner = child if self._isolates else None
             self._examinations[key] = Examination(subject, self._progress.tell, runner, child)
         return self._examinations[key]
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_make_collect_report(
-        self, collector: pytest.Collector
-    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-        """Read markers out here: inside, a usage error would become a test file's own error.
-
-        In a worker it has to be one, because the controller hears of nothing else.
-        """
-        if isinstance(collector, RecipeCollector) and not is_worker(self._config):
-            collector.read_policies()
-        return (yield)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:

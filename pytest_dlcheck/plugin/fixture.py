@@ -13,8 +13,8 @@ import pytest
 from pytest_dlcheck import by_hand
 from pytest_dlcheck.by_hand import Rules, Run
 from pytest_dlcheck.plugin import options
-from pytest_dlcheck.plugin.policies import policy_of, wanted_checks
-from pytest_dlcheck.plugin.watched import tell, watched_block
+from pytest_dlcheck.plugin.policies import policy_of, told_alone, wanted_checks
+from pytest_dlcheck.plugin.watched import tell, watch_rules, watched_block
 from pytest_dlcheck.policy import own_marks
 from pytest_dlcheck.recipe import RecipeError
 from pytest_dlcheck.session import default_checks
@@ -33,7 +33,8 @@ class DLCheck:
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._request = request
         self._config = request.config
-        policy_of(request.node)  # a wrong marker is told at once
+        with told_alone():
+            self._own = policy_of(request.node)
 
     def train(self, factory: Callable[..., Any], *, steps: int | None = None) -> Run:
         """Train a recipe for a short while.
@@ -75,11 +76,12 @@ class DLCheck:
             A context manager that gives the run: ``.trace``, ``.verdicts``, ``.check(...)``.
         """
         __tracebackhide__ = True
-        return watched_block(self._request.node)
+        return watched_block(self._request.node, watch_rules(self._request.node, self._own))
 
     def _rules(self, factory: Callable[..., Any]) -> Rules:
         __tracebackhide__ = True
-        policy = policy_of(self._request.node, own_marks(factory))
+        with told_alone():
+            policy = policy_of(self._request.node, own_marks(factory))
         checks = wanted_checks(policy, self._config, partial(default_checks, factory))
         return Rules(policy, checks, options.strict(self._config), partial(tell, self._request.node))
 

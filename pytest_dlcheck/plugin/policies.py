@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from pytest_dlcheck.policy import Policy, PolicyError, merge
 from pytest_dlcheck.recipe import RecipeError
 from pytest_dlcheck.session import all_checks, default_checks, resolve_device
 
+WATCHED = ("select", "ignore", "expected", "on_inconclusive")
+"""Keys that say something of what an ordinary test trains: the rest is of trainings that are ours."""
 UNASKED = ("throughput", "accuracy")
 """Gates that another commit is held to where a recipe asks for none; they need not decide."""
 
@@ -27,7 +30,7 @@ def policy_of(item: pytest.Item, own: Sequence[pytest.Mark] = ()) -> Policy:
     Raises:
         pytest.UsageError: a key or a name does not exist, or a value is impossible.
     """
-    try:
+    with _told_with_its_place(item):
         first = [mark for mark in item.own_markers if mark.name == "dlcheck"]
         around = [mark for mark in item.iter_markers("dlcheck") if mark not in first]
         markers = [_keywords(mark) for mark in (*first, *own, *around)]
@@ -36,11 +39,51 @@ def policy_of(item: pytest.Item, own: Sequence[pytest.Mark] = ()) -> Policy:
         for key in ("select", "ignore"):
             select(getattr(policy, key) or (), option=f"dlcheck({key}=...)")
         _refuse_unknown(policy.expected)
+        return policy
+
+
+def watched_policy_of(item: pytest.Item) -> Policy:
+    """The policy of an ordinary test that is watched: its own marker says nothing that is not heard.
+
+    What markers around it say of recipes, those of a class or a module, stays theirs.
+
+    Raises:
+        pytest.UsageError: it says what holds for recipes alone, or what is not understood.
+    """
+    policy = policy_of(item)
+    with _told_with_its_place(item):
+        own = (mark for mark in item.own_markers if mark.name == "dlcheck")
+        unheard = sorted({key for mark in own for key in mark.kwargs} - set(WATCHED))
+        if unheard:
+            raise PolicyError(
+                f"{_keys(unheard)} can be said of a recipe alone (@recipe), whose training is run for "
+                f"it; what an ordinary test trains is watched as it is, and takes {_keys(WATCHED)}"
+            )
+    return policy
+
+
+@contextmanager
+def _told_with_its_place(item: pytest.Item) -> Iterator[None]:
+    try:
+        yield
     except (PolicyError, UnknownCheckError) as error:
         path, line, _ = item.reportinfo()
         place = f"{path}:{(line or 0) + 1}"
         raise pytest.UsageError(f"dlcheck policy of {item.name} ({place}): {error}") from None
-    return policy
+
+
+@contextmanager
+def told_alone() -> Iterator[None]:
+    """What a test's marker says wrongly fails that test, in its own words and without a stack trace."""
+    __tracebackhide__ = True
+    try:
+        yield
+    except pytest.UsageError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+
+
+def _keys(names: Iterable[str]) -> str:
+    return ", ".join(f"{name}=" for name in names)
 
 
 def _refuse_unknown(expected: Iterable[str]) -> None:

@@ -14,8 +14,9 @@ import pytest
 from pytest_dlcheck.by_hand import CheckFailedError, Rules
 from pytest_dlcheck.finding import Finding
 from pytest_dlcheck.plugin import options
-from pytest_dlcheck.plugin.policies import policy_of, wanted_checks
+from pytest_dlcheck.plugin.policies import told_alone, wanted_checks, watched_policy_of
 from pytest_dlcheck.plugin.watched_tests import SEEN
+from pytest_dlcheck.policy import Policy
 from pytest_dlcheck.reports import junit, terminal
 from pytest_dlcheck.reports.secrets import masked
 from pytest_dlcheck.reports.text import failures_text
@@ -35,24 +36,26 @@ def watched_call(item: pytest.Function) -> Iterator[None]:
     """
     __tracebackhide__ = True
     run = None
+    with told_alone():
+        rules = watch_rules(item, watched_policy_of(item))
     try:
-        with watched_block(item) as run:
+        with watched_block(item, rules) as run:
             yield
     except BaseException:
         if run is not None and run.failures:
             item.add_report_section("call", "dlcheck", masked(failures_text(run.failures)))
         raise
-    if told := _objection(run):
+    if told := _objection(run, _selected(item, rules)):
         pytest.fail(told, pytrace=False)
 
 
 @contextmanager
-def watched_block(item: pytest.Item) -> Iterator[Watched]:
+def watched_block(item: pytest.Item, rules: Rules) -> Iterator[Watched]:
     """Watch a block of a test's code; what is found is told at the end too."""
     __tracebackhide__ = True
     seen = item.stash.setdefault(SEEN, [])
     number = f" ({len(seen) + 1})" if seen else ""
-    with watch(f"{_name(item)}{number}", watch_rules(item)) as run:
+    with watch(f"{_name(item)}{number}", rules) as run:
         seen.append(run)
         yield run
 
@@ -82,9 +85,8 @@ def news_of(item: pytest.Item, seen: Sequence[Watched], *, passes: bool) -> list
     return masked_news
 
 
-def watch_rules(item: pytest.Item) -> Rules:
+def watch_rules(item: pytest.Item, policy: Policy) -> Rules:
     """How what a test trains is judged: by all checks that can, or by those that are selected."""
-    policy = policy_of(item)
     checks = wanted_checks(policy, item.config, among=all_checks)
     return Rules(policy, checks, options.strict(item.config), partial(tell, item))
 
@@ -96,9 +98,16 @@ def tell(item: pytest.Item, findings: Sequence[Finding]) -> None:
         item.add_report_section("call", "dlcheck", text)
 
 
-def _objection(run: Watched) -> str:
+def _selected(item: pytest.Item, rules: Rules) -> tuple[str, ...]:
+    """What the test's own marker says it is about; any other choice is of the whole session."""
+    own = any("select" in mark.kwargs for mark in item.own_markers if mark.name == "dlcheck")
+    here = own and not options.names_of(item.config, "select")
+    return (rules.policy.select or ()) if here else ()
+
+
+def _objection(run: Watched, selected: Sequence[str]) -> str:
     try:
-        run.check()
+        run.check(*selected)
     except (CheckFailedError, NothingTrainedError) as error:
         return masked(str(error))
     return ""

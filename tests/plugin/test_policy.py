@@ -77,16 +77,29 @@ def test_strict_markers_knows_the_marker(project):
         ("expected={'learning': 'x'}", "unknown name 'learning'"),
     ],
 )
-def test_a_wrong_marker_is_a_usage_error_that_names_the_place(project, marker, said):
+def test_a_wrong_marker_is_an_error_of_its_recipe_that_names_the_place(project, marker, said):
     project.recipes(f"@recipe\n@pytest.mark.dlcheck({marker})\ndef mine():\n    return made()\n")
     result = project.check()
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert result.ret == pytest.ExitCode.INTERRUPTED
     text = result.stdout.str() + result.stderr.str()
     assert said in text, text
     assert "dlcheck policy of mine" in text
     assert "test_it.py:4" in text
     assert "Traceback" not in text
     assert "INTERNALERROR" not in text
+
+
+@pytest.mark.parametrize("more", [(), pytest.param(("-n", "2"), marks=pytest.mark.slow)])
+def test_wrong_markers_are_told_all_at_once_and_hold_up_nothing_else(project, more):
+    project.recipes(
+        "@recipe\n@pytest.mark.dlcheck(step=3)\ndef one():\n    return made()\n\n"
+        "@recipe\n@pytest.mark.dlcheck(seed=3)\ndef two():\n    return made()\n\n"
+        "@recipe\ndef three():\n    return made()\n"
+    )
+    run = project.pytester.runpytest_subprocess if more else project.run
+    result = run("--dlcheck", "--continue-on-collection-errors", *more)
+    result.assert_outcomes(passed=4, errors=2)
+    result.stdout.fnmatch_lines(["*did you mean 'steps'?*", "*did you mean 'seeds'?*"])
 
 
 @pytest.mark.parametrize(

@@ -174,3 +174,77 @@ def test_watched_tests_reach_the_journal_and_junit(tests):
     properties = {p.get("name"): p.get("value") for p in cases["test_sick"].iter("property")}
     assert properties["dlcheck.verdict.steps_are_in_order"].startswith("test_sick: failed: 16 of 17")
     assert "zero_grad is missing" in properties["dlcheck.cause"]
+
+
+# -- what a marker says of an ordinary test ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("marker", "said"),
+    [
+        ("steps=3, accuracy=0.99", "accuracy=, steps= can be said of a recipe alone"),
+        ("throughput=1e9", "throughput= can be said of a recipe alone"),
+        ("ignor={}", "unknown policy 'ignor', did you mean 'ignore'?"),
+    ],
+)
+@pytest.mark.parametrize("asked", [(), ("--dlcheck",)], ids=["without", "with --dlcheck"])
+def test_a_marker_that_would_not_be_heard_fails_its_test_in_a_line(tests, marker, said, asked):
+    test = f"@pytest.mark.dlcheck({marker})\ndef test_it():\n    train(steps=60)\n"
+    tests.write({"test_it.py": f"{LOOP}\n{test}\ndef test_other():\n    pass\n"})
+    result = tests.run(*asked)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines([f"dlcheck policy of test_it (*test_it.py:17): *{said}*"])
+    for ours in ("Traceback", "policies.py", "During handling"):
+        assert ours not in result.stdout.str()
+
+
+def test_with_the_fixture_a_marker_is_of_recipes_too_and_a_wrong_one_fails_in_a_line(tests):
+    tests.write(
+        {
+            "test_it.py": LOOP
+            + """
+@pytest.mark.dlcheck(steps=5)
+def test_it(dlcheck):
+    with dlcheck.watch() as run:
+        train(steps=60)
+    run.check()
+
+@pytest.mark.dlcheck(step=5)
+def test_wrong(dlcheck):
+    pass
+"""
+        }
+    )
+    result = tests.run()
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["dlcheck policy of test_wrong *did you mean 'steps'?*"])
+    assert "policies.py" not in result.stdout.str()
+
+
+def test_checks_that_cannot_be_told_of_what_was_seen_do_not_pass_for_that(tests):
+    tests.write(
+        {
+            "test_it.py": LOOP
+            + """
+@pytest.mark.dlcheck(select=["shape_contract"])
+def test_marked():
+    train(steps=60)
+
+def test_block(dlcheck):
+    with dlcheck.watch() as run:
+        train(steps=60)
+    run.check("overfits_a_batch")
+
+@pytest.mark.dlcheck(select=["shape_contract", "gradients_flow"])
+def test_one_of_them():
+    train(steps=60)
+"""
+        }
+    )
+    result = tests.run()
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        ["*nothing was judged: *shape_contract;*", "*nothing was judged: *overfits_a_batch;*"]
+    )
+    everywhere = tests.run("--dlcheck-select=shape_contract", "-k", "one_of_them")
+    everywhere.assert_outcomes(passed=1, deselected=2)
