@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from pytest_dlcheck.plugin.worktree import Keeper, Worktree, check_out
 
 SHARED = "dlcheck_worktree"
 """Under which a worker is told of it."""
+_NAMED = 3
+"""Files that are named; the rest is counted."""
 
 
 def worktree_of(config: pytest.Config) -> Worktree | None:
@@ -27,20 +30,33 @@ def worktree_of(config: pytest.Config) -> Worktree | None:
     shared = getattr(config, "workerinput", {}).get(SHARED)
     if shared is not None:
         return Worktree.from_json(shared)
-    worktree = _made(config, name)
-    config.pluginmanager.register(_SideBySide(worktree), "dlcheck-against")
+    worktree, both = _made(config, name)
+    config.pluginmanager.register(_SideBySide(worktree, both), "dlcheck-against")
     return worktree
 
 
 class _SideBySide:
-    """Tells the user and the workers of it."""
+    """Tells the user and the workers of it.
 
-    def __init__(self, worktree: Worktree) -> None:
-        self._worktree = worktree
+    Args:
+        worktree: the other commit.
+        both: files that have changed since, and come from the code at hand on both sides.
+    """
 
-    def pytest_report_header(self) -> str:
-        """What is compared with what."""
-        return f"dlcheck: {self._worktree.told}"
+    def __init__(self, worktree: Worktree, both: tuple[str, ...]) -> None:
+        self._worktree, self._both = worktree, both
+
+    def pytest_report_header(self) -> list[str]:
+        """What is compared with what, and what is not."""
+        told = [f"dlcheck: {self._worktree.told}"]
+        if self._both:
+            named = ", ".join(self._both[:_NAMED])
+            more = f" and {len(self._both) - _NAMED} more" if len(self._both) > _NAMED else ""
+            told.append(
+                f"dlcheck: not compared, because the code at hand's are used on both sides, though "
+                f"changed since: {named}{more}"
+            )
+        return told
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -48,12 +64,14 @@ class _SideBySide:
         node.workerinput[SHARED] = self._worktree.to_json()
 
 
-def _made(config: pytest.Config, name: str) -> Worktree:
+def _made(config: pytest.Config, name: str) -> tuple[Worktree, tuple[str, ...]]:
+    patterns = ("conftest.py", *config.getini("python_files"))
     try:
         repository = Repository.around(config.rootpath)
-        repository.commit(name)
+        changed = map(PurePath, repository.changed(repository.commit(name)))
+        both = tuple(str(path) for path in changed if any(path.match(p) for p in patterns))
         keeper = Keeper()
         config.add_cleanup(keeper.close)
-        return check_out(repository, name, keeper.folder)
+        return check_out(repository, name, keeper.folder), both
     except (GitError, OSError) as error:
         raise pytest.UsageError(f"--dlcheck-against {name}: {error}") from None

@@ -198,13 +198,13 @@ class Child:
         subject = replace(item.subject, policy=policy, checks=(), rebuild=item.tag.rebuild)
         examination = Examination(subject, self._progress)
         trace = examination.run_here(PlannedTrial(self.order.trial, self.order.wanted), item.build)
-        if why := self._strayed():
+        if why := self._strayed(item):
             trace = replace(trace, unobserved={**trace.unobserved, FACT: why})
         self._say(trace=trace.to_json())
 
-    def _strayed(self) -> str:
+    def _strayed(self, item: CheckItem) -> str:
         other = self.order.redirection
-        return "" if other is None else strayed(other)
+        return "" if other is None else strayed(other, item.names)
 
     def _progress(self, recipe: str, trial: Trial, step: int, loss: float) -> None:
         del recipe, trial

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 
 from pytest_dlcheck.plan import PlannedTrial
+from pytest_dlcheck.plugin.meaning import names_in, reads_otherwise
 from pytest_dlcheck.plugin.redirection import Loaded, Redirection
 from pytest_dlcheck.plugin.worktree import Worktree
 from pytest_dlcheck.trace import Trace
@@ -23,8 +27,13 @@ _ERROR = re.compile(
 _RAN = ("completed", "diverged", "not_applicable")
 
 
-def strayed(redirection: Redirection) -> str:
-    """Why what this process has run so far is not the other commit's code; empty where it is."""
+def strayed(redirection: Redirection, names: Iterable[str] = ()) -> str:
+    """Why what this process has run so far tells nothing of the other commit; empty where it does.
+
+    Args:
+        redirection: what is found where.
+        names: of the recipe and its fixtures, as its test file and conftest files have them.
+    """
     loaded = Loaded.of(redirection, sys.modules)
     if loaded.strays:
         return f"{_some(loaded.strays)} came from the code at hand all the same: {REMEDY}"
@@ -37,6 +46,11 @@ def strayed(redirection: Redirection) -> str:
         return (
             "no module of the repository was loaded: the recipe's own file always comes from the code "
             f"at hand, so {REMEDY}, and import from it what is to be compared"
+        )
+    if not loaded.changed and (files := _read_otherwise(loaded, redirection, names)):
+        return (
+            f"of what is run here only {_some(files)} has changed since, and the code at hand's is used "
+            "on both sides: move what is to be compared into a module that it imports"
         )
     return ""
 
@@ -62,6 +76,15 @@ def refusal(trace: Trace, worktree: Worktree) -> str:
 def incomparable(planned: PlannedTrial, why: str) -> Trace:
     """The trace of a trial that does not tell of the other commit: nothing of it was observed."""
     return Trace(planned.trial, unobserved=dict.fromkeys(planned.wanted, why))
+
+
+def _read_otherwise(loaded: Loaded, redirection: Redirection, names: Iterable[str]) -> tuple[str, ...]:
+    """The files of both sides that the other commit has otherwise, as far as the recipe uses them."""
+    test, used = Path(redirection.test), set(names)
+    for file in (test, Path(redirection.to_base(redirection.test))):
+        used |= names_in(file, used)
+    found = [f for f in loaded.own if reads_otherwise(Path(f), Path(redirection.to_base(f)), used)]
+    return tuple(os.path.relpath(file, redirection.head) for file in found)
 
 
 def _some(names: tuple[str, ...]) -> str:

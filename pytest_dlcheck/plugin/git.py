@@ -84,6 +84,11 @@ class Repository:
         """Whether a path is otherwise in another commit than it is now."""
         return bool(self.ask("diff", "--name-only", commit, "--", path))
 
+    def changed(self, commit: str) -> tuple[str, ...]:
+        """Paths from the root of files that both have, and that read otherwise now."""
+        told = self.ask("diff", "--name-only", "--no-renames", "--diff-filter=M", "-z", commit)
+        return tuple(filter(None, told.split("\0")))
+
     def export(self, commit: str, folder: Path) -> None:
         """Write the files of a commit into a folder, by way of an index of their own.
 

@@ -75,6 +75,15 @@ class CheckItem(pytest.Function):
         return Path(path), line, f"{self.parent.name}::{self.name}"
 
     @property
+    def names(self) -> set[str]:
+        """What the recipe is made of, as files of tests name it: its factory, class and fixtures."""
+        own = {
+            self.variant.originalname,
+            *([] if self.variant.cls is None else [self.variant.cls.__name__]),
+        }
+        return own | set(self.variant._fixtureinfo.names_closure)  # noqa: SLF001  as above
+
+    @property
     def place(self) -> dict[str, Any]:
         """Which check of which recipe it is, and where that stands: file from the root, and line."""
         path, line, _ = self.reportinfo()

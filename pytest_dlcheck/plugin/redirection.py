@@ -76,6 +76,10 @@ class Redirection:
         inside = self.place(path) if Path(path).is_absolute() else None
         return path if inside is None else str(Path(self.base, inside))
 
+    def to_head(self, path: str) -> str:
+        """The place in the first checkout of a path of the other."""
+        return str(Path(self.head, os.path.relpath(path, self.base)))
+
     def comes_from_head(self, path: str) -> bool:
         """Whether a file is one that comes from the first checkout whatever the other holds."""
         return path == self.test or Path(path).name == "conftest.py"
@@ -180,12 +184,16 @@ class Loaded:
         strays: modules that came from the first checkout's source all the same.
         built: compiled modules that were built in the first checkout.
         copies: modules that the repository holds, and that came from an installed copy.
+        changed: whether any that came from the other checkout reads otherwise in the first.
+        own: files that come from the first checkout whatever the other holds.
     """
 
     base: int
     strays: tuple[str, ...]
     built: tuple[str, ...]
     copies: tuple[str, ...]
+    changed: bool = False
+    own: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, redirection: Redirection, modules: Mapping[str, Any]) -> Loaded:
@@ -197,8 +205,9 @@ class Loaded:
         }
         inside = {name: file for name, file in files.items() if _within(file, redirection.head)}
         source = {name: file for name, file in inside.items() if not redirection.keeps(file)}
+        there = [file for file in files.values() if _within(file, redirection.base)]
         return cls(
-            base=sum(_within(file, redirection.base) for file in files.values()),
+            base=len(there),
             strays=tuple(name for name, file in source.items() if _is_stray(file, redirection)),
             built=tuple(
                 name
@@ -215,6 +224,8 @@ class Loaded:
                 and not _within(file, redirection.base)
                 and _has_source(name, redirection.base)
             ),
+            changed=any(_differs(file, redirection.to_head(file)) for file in there),
+            own=tuple(file for file in source.values() if redirection.comes_from_head(file)),
         )
 
 
@@ -237,12 +248,17 @@ def _is_stray(file: str, redirection: Redirection) -> bool:
     """Whether it makes a difference that it came from the first checkout."""
     if redirection.comes_from_head(file):
         return False
-    other = Path(redirection.to_base(file))
+    other = redirection.to_base(file)
+    if Path(file).name == "__init__.py" and not Path(other).is_file():
+        return not redirection.leads_to_test(str(Path(file).parent))
+    return _differs(file, other)
+
+
+def _differs(file: str, other: str) -> bool:
     try:
-        return other.read_bytes() != Path(file).read_bytes()
+        return Path(other).read_bytes() != Path(file).read_bytes()
     except OSError:
-        name = Path(file).name
-        return not (name == "__init__.py" and redirection.leads_to_test(str(Path(file).parent)))
+        return True
 
 
 def _has_source(name: str, root: str) -> bool:

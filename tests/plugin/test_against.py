@@ -170,6 +170,51 @@ def test_a_recipe_without_a_package_is_not_compared(repository):
     assert "no module of the repository was loaded" in repository.told()
 
 
+@quick
+@pytest.mark.parametrize(
+    ("old", "new", "names"),
+    [
+        ("lr=0.1", "lr=0.2", "test_it.py"),
+        ("@recipe\n", "WIDTH = 1\n@recipe\n", ""),
+        ("@recipe\n", "def helper():\n    pass\n\n@recipe  # as it was\n", ""),
+        ("@recipe\n", "@recipe\n@pytest.mark.dlcheck(steps=9)\n", ""),
+    ],
+    ids=["of the recipe", "of nothing", "of a helper", "of the policy"],
+)
+def test_a_change_of_the_recipes_own_file_is_not_compared(repository, old, new, names):
+    repository.change("import torch\n", "import pytest\nimport torch\n", "test_it.py")
+    repository.commit()
+    repository.change(old, new, "test_it.py")
+    told = repository.told()
+    assert "used on both sides, though changed since: test_it.py" in told
+    assert ("only test_it.py has changed since" in told) == bool(names)
+    assert ("1 skipped" if names else "1 passed") in told
+    assert "bit-identical" not in told
+
+
+@quick
+def test_a_change_of_the_recipes_fixture_is_not_compared(repository):
+    fixture = "import pytest\n\n@pytest.fixture\ndef rate():\n    return 0.1\n"
+    repository.project.append("conftest.py", fixture)
+    repository.change("def small()", "def small(rate)", "test_it.py")
+    repository.change("lr=0.1", "lr=rate", "test_it.py")
+    repository.commit()
+    assert "1 passed" in repository.told()
+    repository.change("return 0.1", "return 0.2", "conftest.py")
+    told = repository.told()
+    assert "only conftest.py has changed since" in told
+    assert "1 skipped" in told
+
+
+@quick
+def test_a_change_of_both_files_is_compared_as_far_as_it_can_be_and_says_so(repository):
+    repository.change("lr=0.1", "lr=0.2", "test_it.py")
+    repository.change("* 1.0", "* 2.0")
+    told = repository.told()
+    assert "used on both sides, though changed since: test_it.py" in told
+    assert "1 failed" in told
+
+
 # -- what cannot be run ----------------------------------------------------------------------------
 
 

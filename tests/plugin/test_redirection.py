@@ -169,7 +169,7 @@ def test_modules_of_the_other_checkout_are_counted(checkouts):
         "toy": f"{checkouts.base}/src/toy/__init__.py",
         "toy.net": f"{checkouts.base}/src/toy/net.py",
     }
-    assert loaded(checkouts, own) == Loaded(2, (), (), ())
+    assert loaded(checkouts, own) == Loaded(2, (), (), (), changed=True)
 
 
 def test_a_module_of_the_code_at_hand_is_a_stray_where_the_two_differ(checkouts):
@@ -189,7 +189,16 @@ def test_the_test_file_conftests_and_this_plugin_are_no_strays(checkouts):
         "__main__": f"{checkouts.head}/pytest_dlcheck/plugin/start.py",
         "torch.ops": "_ops.py",
     }
-    assert loaded(checkouts, files) == Loaded(0, (), (), ())
+    own = (checkouts.test, f"{checkouts.head}/tests/conftest.py")
+    assert loaded(checkouts, files) == Loaded(0, (), (), (), own=own)
+
+
+def test_whether_what_came_from_the_other_checkout_reads_otherwise_is_told(checkouts):
+    assert not loaded(checkouts, {"toy": f"{checkouts.base}/src/toy/__init__.py"}).changed
+    assert loaded(checkouts, {"toy.net": f"{checkouts.base}/src/toy/net.py"}).changed
+    gone = Path(checkouts.base, "src/gone.py")
+    gone.touch()
+    assert loaded(checkouts, {"gone": str(gone)}).changed
 
 
 def test_an_installed_copy_and_a_built_module_are_told(checkouts):
