@@ -26,6 +26,8 @@ NO_BACKWARD = (
 )
 
 
+NOT_JUDGED = "is_judged"
+"""What a watch that could not be judged is told to fail; no check has that name."""
 NOT_SEEN = (
     "nothing was judged: what was seen of this training cannot serve {names}; in a recipe (@recipe) "
     "the model and its data are at hand too"
@@ -41,12 +43,22 @@ class Watched:
 
     Attributes:
         traces: ``(name, trace)`` of everything that was trained; empty until the watch has ended.
+        objection: why :meth:`check` had nothing to judge; empty where it had, and before it was asked.
     """
 
     def __init__(self, name: str, rules: Rules) -> None:
         self.name, self._rules = name, rules
         self.traces: tuple[tuple[str, Trace], ...] = ()
         self.findings: tuple[Finding, ...] = ()
+        self.objection = ""
+
+    @property
+    def told(self) -> tuple[Finding, ...]:
+        """What is to be told of it when all is over: that it could not be judged is a failure too."""
+        if not self.objection:
+            return self.findings
+        verdict = Verdict(check=NOT_JUDGED, outcome=Outcome.FAILED, because=self.objection)
+        return (Finding(self.name, verdict), *(self.findings if self.is_trained else ()))
 
     @property
     def trace(self) -> Trace:
@@ -120,11 +132,13 @@ class Watched:
             UnknownCheckError: a name is neither a check's nor a family's.
         """
         __tracebackhide__ = True
+        self.objection = "" if self.is_trained else self._nothing()
         self._require_training()
         chosen = select(names, option="check()") if names else None
         judged = [f for f in self.findings if chosen is None or f.verdict.check in chosen]
         if chosen is not None and not judged:
-            raise CheckFailedError(NOT_SEEN.format(names=", ".join(names)))
+            self.objection = NOT_SEEN.format(names=", ".join(names))
+            raise CheckFailedError(self.objection)
         if failed := [finding for finding in judged if finding.fails]:
             raise CheckFailedError(failures_text(failed))
         self._rules.open([finding for finding in self.findings if not finding.fails])

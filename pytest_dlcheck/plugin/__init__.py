@@ -50,6 +50,16 @@ def pytest_configure(config: pytest.Config) -> None:
             from pytest_dlcheck.plugin.xdist import Distribution
 
             config.pluginmanager.register(Distribution(), "dlcheck-distribution")
+    elif options.asks_for_reports(config):
+        _register_reports(config)
+
+
+def _register_reports(config: pytest.Config) -> None:
+    from pytest_dlcheck.plugin.journaling import is_worker
+    from pytest_dlcheck.plugin.watched_reports import NAME, WatchedReports
+
+    if not (is_worker(config) or config.option.collectonly):
+        config.pluginmanager.register(WatchedReports(config), NAME)
 
 
 def _register_gates(config: pytest.Config) -> None:

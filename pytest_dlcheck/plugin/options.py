@@ -138,6 +138,11 @@ def names_of(config: pytest.Config, name: str) -> tuple[str, ...]:
     return _names(config.getoption(f"--dlcheck-{name}") or config.getini(f"dlcheck_{name}"))
 
 
+def asks_for_reports(config: pytest.Config) -> bool:
+    """Whether any report is asked for; which, and whether it can be made, is not looked at."""
+    return bool(config.getoption("--dlcheck-report") or config.getini("dlcheck_report"))
+
+
 def reports(config: pytest.Config) -> tuple[Request, ...]:
     """The reports that are asked for.
 

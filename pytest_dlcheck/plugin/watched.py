@@ -70,13 +70,13 @@ def news_of(item: pytest.Item, seen: Sequence[Watched], *, passes: bool) -> list
     """
     told = []
     for run in seen:
-        findings = [replace(f, waived=PASSES) if passes and f.fails else f for f in run.findings]
+        findings = [replace(f, waived=PASSES) if passes and f.fails else f for f in run.told]
         item.user_properties += junit.watched_properties(findings)
         asked = {"terms": None, "checks": [], "policy": {}, **_place(item)}
         traces = {name: trace.to_json() for name, trace in run.named_traces}
         for finding in findings:
             news: dict[str, Any] = {"finding": finding.to_json()}
-            if options.reports(item.config):
+            if options.asks_for_reports(item.config):
                 trace = traces.pop(finding.recipe, None)
                 news["asked"] = {"recipe": finding.recipe, **asked}
                 news["traces"] = [] if trace is None else [trace]

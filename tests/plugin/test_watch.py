@@ -248,3 +248,91 @@ def test_one_of_them():
     )
     everywhere = tests.run("--dlcheck-select=shape_contract", "-k", "one_of_them")
     everywhere.assert_outcomes(passed=1, deselected=2)
+
+
+# -- what is told at the end -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked", [(), ("--dlcheck",)], ids=["without", "with --dlcheck"])
+def test_a_test_that_fails_for_training_nothing_is_told_as_every_failure(tests, asked):
+    tests.write(
+        {
+            "test_it.py": LOOP
+            + """
+@pytest.mark.dlcheck
+def test_nothing():
+    torch.ones(2).sum()
+
+def test_block(dlcheck):
+    with dlcheck.watch() as run:
+        pass
+    run.check()
+
+def test_expected(dlcheck):
+    with dlcheck.watch() as run:
+        pass
+    with pytest.raises(ValueError):
+        run.check()
+"""
+        }
+    )
+    kinds = ("html", "markdown", "json")
+    result = tests.run(*asked, *(f"--dlcheck-report={kind}" for kind in kinds), "--junitxml=j.xml")
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        ["causes:", "test_nothing::is_judged  nothing was*", "test_block::is_judged  nothing was*"]
+    )
+    result.stdout.no_fnmatch_line("*inconclusive*")
+    told = {(f.recipe, f.verdict.check): f for f in journal.read(tests.path / "dlcheck.jsonl").findings}
+    assert set(told) == {(name, "is_judged") for name in ("test_nothing", "test_block", "test_expected")}
+    assert [f.fails for f in told.values()] == [True, True, False]
+    assert "2 problems in 2 of 3 recipes" in (tests.path / "dlcheck.html").read_text("utf-8")
+    assert "## dlcheck: 2 problems in 3" in (tests.path / "dlcheck.md").read_text("utf-8")
+    assert 'name="dlcheck.verdict.is_judged"' in (tests.path / "j.xml").read_text("utf-8")
+
+
+SICK = LOOP + "\n@pytest.mark.dlcheck\ndef test_sick():\n    train(reset=False)\n"
+
+
+@pytest.mark.parametrize(
+    "distributed", [(), pytest.param(("-n", "2"), marks=pytest.mark.slow)], ids=["alone", "xdist"]
+)
+def test_reports_are_written_without_dlcheck_where_a_test_was_watched(tests, distributed):
+    tests.write({"test_it.py": SICK})
+    run = tests.pytester.runpytest_subprocess if distributed else tests.run
+    result = run("--dlcheck-report=html:out/r.html", *distributed)
+    assert "1 problem in 1 of 1 recipe" in (tests.path / "out/r.html").read_text("utf-8")
+    assert journal.read(tests.path / ".dlcheck/journal.jsonl").ended
+    result.stdout.fnmatch_lines(["causes:", "html report: out/r.html"])
+
+
+def test_a_report_without_dlcheck_and_without_a_watched_test_is_said_not_to_be_written(tests):
+    tests.write({"test_it.py": "def test_it():\n    pass\n"})
+    result = tests.run("--dlcheck-report=html")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*WARNING: --dlcheck-report: *with --dlcheck*"])
+    assert not list(tests.path.glob("dlcheck*"))
+    tests.append("pytest.ini", "dlcheck_report = html\n")
+    tests.run().stdout.no_fnmatch_line("*WARNING*")
+    assert not (tests.path / ".dlcheck").exists()
+
+
+def test_without_dlcheck_the_ini_file_asks_for_reports_too(tests):
+    tests.write({"test_it.py": SICK})
+    tests.append("pytest.ini", "dlcheck_report = markdown\n")
+    tests.run()
+    assert "## dlcheck: 1 problem" in (tests.path / "dlcheck.md").read_text("utf-8")
+
+
+def test_without_dlcheck_an_unknown_report_is_a_usage_error_and_one_without_a_place_fails(tests):
+    tests.write({"test_it.py": SICK.replace("reset=False", "steps=60")})
+    unknown = tests.run("--dlcheck-report=htm")
+    assert unknown.ret == pytest.ExitCode.USAGE_ERROR
+    unknown.stderr.fnmatch_lines(["ERROR: --dlcheck-report: unknown kind 'htm'*"])
+    nowhere = tests.run("--dlcheck-report=html:test_it.py/there")
+    nowhere.assert_outcomes(passed=1)
+    assert nowhere.ret == pytest.ExitCode.TESTS_FAILED
+    nowhere.stdout.fnmatch_lines(["ERROR: --dlcheck-report html:test_it.py/there: *"])
+    tests.append("pytest.ini", "dlcheck_report = htm\n")
+    tests.run("--co").assert_outcomes()
+    tests.run().stdout.fnmatch_lines(["ERROR: --dlcheck-report: unknown kind 'htm'*"])

@@ -55,7 +55,7 @@ def filters(rows: Sequence[Recipe]) -> list[Filter]:
         ("inconclusive", "Inconclusive", lambda r: "inconclusive" in r.counts),
         ("expected", "Expected failures", lambda r: "expected" in r.counts),
         ("advice", "Advice", lambda r: "advice" in r.counts),
-        ("passed", "Nothing failed", lambda r: r.state not in {"failed", "errored"}),
+        ("passed", "No check failed", lambda r: r.state not in {"failed", "errored"}),
     ]
     found = [Filter(key, label, sum(map(fits, rows))) for key, label, fits in sorts]
     return [f for f in found if f.count and (f.key == "all" or f.count < len(rows) or f.key == "failed")]

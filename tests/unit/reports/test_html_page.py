@@ -98,7 +98,7 @@ def test_an_empty_session_says_so(written):
 
 def test_a_session_without_failures_says_that_nothing_failed(written):
     page = written(finding(outcome=Outcome.PASSED), finding("vision", outcome=Outcome.PASSED))
-    assert "Nothing failed in 2 recipes" in page.text
+    assert "No check failed in 2 recipes" in page.text
     assert "What is wrong" not in page.text
 
 
