@@ -25,7 +25,7 @@ from pytest_dlcheck.store import git
 from pytest_dlcheck.store.errors import StoreError
 from pytest_dlcheck.store.machine import this_machine
 from pytest_dlcheck.store.place import NOWHERE, Place, place_of
-from pytest_dlcheck.store.records import Run
+from pytest_dlcheck.store.records import ACCEPTED_ONES, Run
 from pytest_dlcheck.store.telling import REPEATS, entries_of, measured, traces_of
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ class History:
         self._machine = lru_cache(lambda device: this_machine(torch_facts(device)))
         self._told: dict[tuple[str, str], tuple[Finding, dict[str, Any]]] = {}
         self.warning = ""
-        """Why the history could not be read or written, with its remedy; empty if all is well."""
+        """Why the history could not be asked, read or written, with its remedy; empty if all is well."""
+        if not is_worker(config):
+            self._look_for_the_reference()
 
     def baseline(self, item: CheckItem, checks: Iterable[str]) -> Baseline:
         """What a recipe is held against: nothing, unless that was asked for and a check wants it.
@@ -120,6 +122,19 @@ class History:
             self._carefully(read)
         return found
 
+    def _look_for_the_reference(self) -> None:
+        """See that git knows what gates are to be held against: a typo would hold them against nothing.
+
+        The ini file may name a branch that not every clone has, so there it is a warning.
+
+        Raises:
+            pytest.UsageError: it does not, and the command line asked.
+        """
+        trouble = self._line(self._name).trouble if self._name not in {"", ACCEPTED_ONES} else ""
+        if trouble and self._config.getoption("--dlcheck-baseline"):
+            raise pytest.UsageError(f"--dlcheck-baseline {self._name}: {trouble}")
+        self.warning = trouble and f"gates are not held against {self._name}: {trouble}"
+
     def _carefully(self, do: Callable[[Place], None]) -> str:
         """Do something with the history; what goes wrong is a warning, and no one's verdict."""
         assert self._place is not None
@@ -135,7 +150,7 @@ class History:
         return ""
 
     def _ask(self, place: Place, item: CheckItem) -> Baseline:
-        from pytest_dlcheck.store.baselines import ACCEPTED_ONES, Question, baseline
+        from pytest_dlcheck.store.baselines import Question, baseline
         from pytest_dlcheck.store.database import opened
 
         try:

@@ -14,11 +14,10 @@ from pytest_dlcheck.baseline import Baseline, Past
 from pytest_dlcheck.store.database import Database
 from pytest_dlcheck.store.git import Line
 from pytest_dlcheck.store.machine import Machine
-from pytest_dlcheck.store.records import measure_from
+from pytest_dlcheck.store.records import ACCEPTED_ONES, measure_from
 from pytest_dlcheck.store.tables import ACCEPTED, MACHINES, MEASURES, RUNS, SERIES, TRACES
 from pytest_dlcheck.verdict import Outcome
 
-ACCEPTED_ONES = "accepted"
 WINDOW = 20
 """Runs of a baseline, at most (``field.md``: the last 20 of the same machine)."""
 _PAGES = (40, 400, 5_000)

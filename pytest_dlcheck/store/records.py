@@ -11,6 +11,9 @@ from pytest_dlcheck.store.machine import Machine
 from pytest_dlcheck.trace import tagged, untagged
 from pytest_dlcheck.verdict import Measure, Outcome
 
+ACCEPTED_ONES = "accepted"
+"""The name under which gates are held against what was accepted, in place of a branch's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Run:

@@ -124,6 +124,24 @@ def test_the_ini_file_can_ask_for_it_too(project, repository):
     assert _values(project) == [100.0, 100.0]
 
 
+def test_a_reference_that_git_does_not_know_is_a_usage_error_and_from_the_ini_file_a_warning(
+    project, repository, monkeypatch
+):
+    repository.commit()
+    result = project.check("-q", "--dlcheck-baseline=nosuch")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --dlcheck-baseline nosuch: git knows no 'nosuch' here, nor*"])
+    project.append("pytest.ini", "dlcheck_baseline = nosuch\n")
+    result = project.check("-q")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["WARNING: gates are not held against nosuch: git knows no 'nosuch'*"])
+    assert _values(project) == [100.0]
+    monkeypatch.setenv("PATH", "/nowhere")
+    result = project.check("-q", "--dlcheck-baseline=main")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert project.check("-q", "--dlcheck-baseline=accepted").ret == 0
+
+
 def test_nothing_to_be_held_against_is_said_and_decides_nothing(project, repository):
     repository.commit()
     result = project.check("-q", "-rs", "--dlcheck-baseline=main")
