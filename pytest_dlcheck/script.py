@@ -13,7 +13,10 @@ from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 from typing import NoReturn
 
-from pytest_dlcheck.watching import Watched, watch
+from pytest_dlcheck.by_hand import Rules
+from pytest_dlcheck.policy import Policy
+from pytest_dlcheck.session import all_checks
+from pytest_dlcheck.watching import Watched, watched
 
 
 class ScriptError(ValueError):
@@ -54,7 +57,8 @@ def run_watched(
     name = target if module else Path(target).name
     status: int | str | None = 0
     interrupted = False
-    with suppress(_CutShortError), watch(name, stop_after=stop_after) as seen:
+    rules = Rules(Policy(), all_checks())
+    with suppress(_CutShortError), watched(name, rules, stop_after) as seen:
         try:
             main()
         except SystemExit as error:

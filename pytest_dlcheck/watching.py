@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from pytest_dlcheck.by_hand import CheckFailedError, Rules
 from pytest_dlcheck.check import select
 from pytest_dlcheck.finding import Finding, ruled
+from pytest_dlcheck.host import HERE
 from pytest_dlcheck.judging import judge_watched
 from pytest_dlcheck.policy import Policy
 from pytest_dlcheck.reports.text import failures_text, findings_text
@@ -166,23 +167,38 @@ class Watched:
         return NO_BACKWARD.format(steps=steps) if steps else NOTHING
 
 
-@contextmanager
-def watch(
-    name: str = "loop", rules: Rules | None = None, *, stop_after: int | None = None
-) -> Iterator[Watched]:
+def watch(name: str = "", *, stop_after: int | None = None) -> AbstractContextManager[Watched]:
     """Watch whatever is trained inside; nothing of the loop has to change.
+
+    Within a test of pytest it is the test's: named after it, judged by its policy and told at the end.
 
     Args:
         name: what to call it in reports.
-        rules: how it is judged; by all checks that can, where none are given.
+        stop_after: optimizer steps after which the block is left, as if it had ended there.
+
+    Returns:
+        A context manager that gives what was found, once the block has ended; also where it raised.
+    """
+    if HERE.host is not None:
+        return HERE.host(name, stop_after)
+    return watched(name or "loop", Rules(Policy(), all_checks()), stop_after)
+
+
+@contextmanager
+def watched(name: str, rules: Rules, stop_after: int | None = None) -> Iterator[Watched]:
+    """Watch whatever is trained inside, wherever that is.
+
+    Args:
+        name: what to call it in reports.
+        rules: how it is judged.
         stop_after: optimizer steps after which the block is left, as if it had ended there.
 
     Yields:
         What was found, once the block has ended; also where it raised.
     """
-    watched, ears = Watched(name, rules or Rules(Policy(), all_checks())), watcher(stop_after)
+    found, ears = Watched(name, rules), watcher(stop_after)
     try:
         with ears.watching():
-            yield watched
+            yield found
     finally:
-        watched.end(ears.traces())
+        found.end(ears.traces())

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_dlcheck.host import HERE
 from pytest_dlcheck.plugin import hookspecs, options, watched_tests
 from pytest_dlcheck.recipe import recipe_tag
 
 if TYPE_CHECKING:
     from pytest_dlcheck.plugin.fixture import DLCheck
+    from pytest_dlcheck.watching import Watched
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -89,6 +93,23 @@ def pytest_pycollect_makeitem(
 
     with collected(collector, name, obj) as wrap:
         return wrap((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """A loop that is watched while an ordinary test runs is that test's; a recipe hosts none."""
+    is_ordinary = isinstance(item, pytest.Function) and recipe_tag(item.obj) is None
+    before, HERE.host = HERE.host, partial(_hosted, item) if is_ordinary else None
+    try:
+        return (yield)
+    finally:
+        HERE.host = before
+
+
+def _hosted(item: pytest.Item, name: str, stop_after: int | None) -> AbstractContextManager[Watched]:
+    from pytest_dlcheck.plugin.watched import hosted
+
+    return hosted(item, name, stop_after)
 
 
 @pytest.hookimpl(wrapper=True)

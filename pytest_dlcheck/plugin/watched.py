@@ -1,10 +1,10 @@
-"""An ordinary test in which something is watched: by the marker on it, or by ``dlcheck.watch()``."""
+"""An ordinary test in which something is watched: by the marker on it, or by a ``watch()`` within it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,14 +14,14 @@ import pytest
 from pytest_dlcheck.by_hand import CheckFailedError, Rules
 from pytest_dlcheck.finding import Finding
 from pytest_dlcheck.plugin import options
-from pytest_dlcheck.plugin.policies import told_alone, wanted_checks, watched_policy_of
+from pytest_dlcheck.plugin.policies import policy_of, told_alone, wanted_checks, watched_policy_of
 from pytest_dlcheck.plugin.watched_tests import SEEN
 from pytest_dlcheck.policy import Policy
 from pytest_dlcheck.reports import junit, terminal
 from pytest_dlcheck.reports.secrets import masked
 from pytest_dlcheck.reports.text import failures_text
 from pytest_dlcheck.session import all_checks
-from pytest_dlcheck.watching import NothingTrainedError, Watched, watch
+from pytest_dlcheck.watching import NothingTrainedError, Watched, watched
 
 _WIDTH = 100
 PASSES = "the test passes all the same"
@@ -50,14 +50,32 @@ def watched_call(item: pytest.Function) -> Iterator[None]:
 
 
 @contextmanager
-def watched_block(item: pytest.Item, rules: Rules) -> Iterator[Watched]:
-    """Watch a block of a test's code; what is found is told at the end too."""
+def watched_block(
+    item: pytest.Item, rules: Rules, name: str = "", stop_after: int | None = None
+) -> Iterator[Watched]:
+    """Watch a block of a test's code; what is found is told at the end too.
+
+    Args:
+        item: the test.
+        rules: how it is judged.
+        name: what the block is called; empty where it has no name.
+        stop_after: optimizer steps after which it is left.
+    """
     __tracebackhide__ = True
     seen = item.stash.setdefault(SEEN, [])
-    number = f" ({len(seen) + 1})" if seen else ""
-    with watch(f"{_name(item)}{number}", rules) as run:
+    own = f"{_name(item)} ({name})" if name else _name(item)
+    taken = any(run.name == own for run in seen)
+    with watched(f"{own} ({len(seen) + 1})" if taken else own, rules, stop_after) as run:
         seen.append(run)
         yield run
+
+
+def hosted(item: pytest.Item, name: str, stop_after: int | None) -> AbstractContextManager[Watched]:
+    """What ``pytest_dlcheck.watch()`` is within a test: the same as the fixture's."""
+    __tracebackhide__ = True
+    with told_alone():
+        rules = watch_rules(item, policy_of(item))
+    return watched_block(item, rules, name, stop_after)
 
 
 def news_of(item: pytest.Item, seen: Sequence[Watched], *, passes: bool) -> list[dict[str, Any]]:
@@ -68,15 +86,15 @@ def news_of(item: pytest.Item, seen: Sequence[Watched], *, passes: bool) -> list
         seen: its watches.
         passes: whether the test itself does.
     """
-    told = []
+    told, wanted = [], options.asks_for_reports(item.config)
     for run in seen:
         findings = [replace(f, waived=PASSES) if passes and f.fails else f for f in run.told]
         item.user_properties += junit.watched_properties(findings)
         asked = {"terms": None, "checks": [], "policy": {}, **_place(item)}
-        traces = {name: trace.to_json() for name, trace in run.named_traces}
+        traces = {name: trace.to_json() for name, trace in run.named_traces} if wanted else {}
         for finding in findings:
             news: dict[str, Any] = {"finding": finding.to_json()}
-            if options.asks_for_reports(item.config):
+            if wanted:
                 trace = traces.pop(finding.recipe, None)
                 news["asked"] = {"recipe": finding.recipe, **asked}
                 news["traces"] = [] if trace is None else [trace]

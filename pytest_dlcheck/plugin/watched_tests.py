@@ -40,10 +40,18 @@ class WatchedTests:
             item.stash[SEEN] = []
             news = news_of(item, seen, passes=call.excinfo is None)
         report = yield
-        if news:
+        if news and self._is_wanted(item.config, news):
             # As ASCII: what carries reports from workers refuses halves of surrogate pairs.
             report.dlcheck_watched = json.dumps(news)  # type: ignore[attr-defined]
         return report
+
+    def _is_wanted(self, config: pytest.Config, news: list[dict[str, Any]]) -> bool:
+        """Whether it is told anywhere but in JUnit's file: what is healthy is not kept for nothing."""
+        if options.enabled(config) or options.asks_for_reports(config):
+            return True
+        from pytest_dlcheck.finding import Finding
+
+        return any(Finding.from_json(one["finding"]).fails for one in news)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep them, whichever process they come from."""

@@ -336,3 +336,64 @@ def test_without_dlcheck_an_unknown_report_is_a_usage_error_and_one_without_a_pl
     tests.append("pytest.ini", "dlcheck_report = htm\n")
     tests.run("--co").assert_outcomes()
     tests.run().stdout.fnmatch_lines(["ERROR: --dlcheck-report: unknown kind 'htm'*"])
+
+
+BARE = (
+    (
+        LOOP.replace("import torch\n", "import torch\nfrom pytest_dlcheck import watch\n", 1)
+        + """
+@pytest.fixture
+def fitted():
+    with watch("in a fixture") as run:
+        train(steps=60)
+    return run
+
+def test_sick(fitted):
+    with watch() as run:
+        train(reset=False)
+    with watch("again", stop_after=30) as more:
+        train(steps=60)
+    assert len(more.trace["loss"]) == 30
+    run.check()
+
+@pytest.mark.dlcheck(ignore={"steps_are_in_order": "on purpose"})
+def test_marked():
+    with watch() as run:
+        train(reset=False)
+    run.check()
+
+class Test:
+    @recipe
+    def small(self):
+        model = nn.Linear(4, 1)
+        return Recipe(model=model, train_data=(torch.randn(64, 4), torch.randn(64, 1)), train=fit)
+"""
+    ).replace("import watch", "import Recipe, recipe, watch")
+    + """
+def fit(model, train_data, steps):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    x, y = train_data
+    with watch() as inner:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            (model(x) - y).pow(2).mean().backward()
+            optimizer.step()
+    assert inner.name == "loop"
+"""
+)
+
+
+@pytest.mark.parametrize("asked", [(), ("--dlcheck", "--dlcheck-steps=4")], ids=["without", "with"])
+def test_a_watch_begun_by_hand_is_the_tests_that_it_is_begun_in(tests, asked):
+    tests.write({"test_it.py": BARE})
+    result = tests.run(*asked, "--dlcheck-select=loop", "--dlcheck-report=json")
+    contents = journal.read(tests.path / "dlcheck.jsonl")
+    watched = {"test_sick", "test_sick (in a fixture)", "test_sick (again)"}
+    watched |= {"test_marked", "test_marked (2)"}
+    assert set(contents.recipes) - {"small"} == watched
+    assert contents.recipes["test_sick"]["file"] == "test_it.py"
+    failing = {(f.recipe, f.verdict.check) for f in contents.findings if f.fails}
+    assert failing == {("test_sick", "steps_are_in_order")}
+    result.stdout.fnmatch_lines(["*CheckFailedError: test_sick::steps_are_in_order FAILED"])
+    told = {f.verdict.check: f for f in contents.findings if f.recipe == "small"}
+    assert bool(told) == (len(asked) > 0)
