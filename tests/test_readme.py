@@ -44,6 +44,14 @@ def test_every_option_stands_there(pytester):
     assert {option for option in options if option not in README} == set()
 
 
+def test_every_ini_key_stands_there_by_itself_or_as_an_option(pytester):
+    told = pytester.runpytest("--help").stdout.str()
+    keys = set(re.findall(r"^  (dlcheck\w*) \(", told, re.MULTILINE))
+    assert keys
+    lacking = {key for key in keys if key not in README and f"--{key.replace('_', '-')}" not in README}
+    assert lacking == set()
+
+
 def test_ci_runs_what_the_readme_says():
     commands = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
     assert len(commands) == 2
