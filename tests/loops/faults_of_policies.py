@@ -74,6 +74,54 @@ def clipped_the_other_way():
     clipped(-1)
 
 
+def _rollouts(sign=1, rounds=12):
+    """Rounds of choices, each gone over twice in mini-batches that are picked by an index."""
+    rows, label = tumours()
+    policy, critic = mlp(30, 32, 2), mlp(30, 32, 1)
+    optimizer = torch.optim.Adam([*policy.parameters(), *critic.parameters()], lr=3e-3)
+    for _ in range(rounds):
+        obs = rows[torch.randint(len(rows), (192,))]
+        with torch.no_grad():
+            choice = torch.distributions.Categorical(logits=policy(obs))
+            act, val = choice.sample(), critic(obs)[:, 0]
+            before = choice.log_prob(act)
+            ret = 0.3 * (act == label[:192]).float() + 0.1 * torch.rand(192)
+            gap = (ret - val - (ret - val).mean()) / (ret - val).std()
+        for idx in [part for _ in range(2) for part in torch.randperm(192).split(64)]:
+            choice = torch.distributions.Categorical(logits=policy(obs[idx]))
+            ratio = (choice.log_prob(act[idx]) - before[idx]).exp()
+            gain = torch.min(ratio * gap[idx], ratio.clamp(0.8, 1.2) * gap[idx])
+            loss = F.mse_loss(critic(obs[idx])[:, 0], ret[idx]) - sign * gain.mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+
+def picked_by_an_index():
+    _rollouts()
+
+
+@fault(picked_by_an_index, "targets_are_aligned", words=("wrong sign",))
+def picked_by_an_index_the_other_way():
+    _rollouts(-1)
+
+
+def costs_that_are_picked_by_an_index():
+    """Dear choices are to become rare."""
+    rows, label = tumours()
+    policy = mlp(30, 32, 2)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=3e-3)
+    for _ in range(12):
+        with torch.no_grad():
+            act = torch.distributions.Categorical(logits=policy(rows)).sample()
+            cost = 1.1 - (act == label).float() + 0.1 * torch.rand(len(rows))
+        for idx in torch.randperm(len(rows)).split(96):
+            chance = policy(rows[idx]).log_softmax(1).gather(1, act[idx, None]).squeeze(1)
+            optimizer.zero_grad()
+            (chance * (cost[idx] - cost.mean())).mean().backward()
+            optimizer.step()
+
+
 def misnamed_lengths():
     """What is called rewards are the lengths of tours: they are to be short."""
 
@@ -288,6 +336,7 @@ QUIET = [
     an_opponent_s_best_answer_first,
     customers_that_sent_much_back_count_less,
     costs_beside_a_critic,
+    costs_that_are_picked_by_an_index,
     misnamed_lengths,
     opponents,
     advantage_turned_twice,

@@ -22,6 +22,7 @@ from pytest_dlcheck.run.watch.losses.named import (
     is_of_worth,
     is_paid,
 )
+from pytest_dlcheck.run.watch.losses.picked import LARGEST, indices, picked
 
 FRAMES = 3
 """Callers in which they are looked for: a step is often a function, and a method of a class."""
@@ -31,7 +32,6 @@ MARGIN = 0.2
 """By how much less that must be in the other order, where one falls as the other rises; chosen."""
 FEWEST = 8
 """Weights (count) beside those that a mask has set to zero."""
-LARGEST = 1 << 20
 
 
 class Surprise(NamedTuple):
@@ -70,8 +70,7 @@ def earned(weights: Tensor, surprises: Sequence[Surprise] = ()) -> Known:
         weights: one for each action, of shape ``[n]`` and type float64, on the host.
         surprises: of the critics in the same loss.
     """
-    named = ((name, _numbers(value, len(weights))) for name, value in _variables())
-    found = {name: numbers for name, numbers in named if numbers is not None and _varies(numbers)}
+    found = {name: numbers for name, numbers in _named_numbers(len(weights)) if _varies(numbers)}
     ways = {name: _way(weights, numbers) for name, numbers in found.items()}
     of = {kind: _of(kind, weights, found, ways, surprises) for kind in (is_paid, is_earned)}
     if of[is_paid]:
@@ -144,10 +143,25 @@ def _follows(weights: Tensor, numbers: Tensor) -> float:
     return -1.0 if one <= -LINE and abs(other) <= 1 - MARGIN else 0.0
 
 
-def _variables() -> Iterator[tuple[str, Any]]:
-    """Of the loop and its callers, the innermost last of those of one name."""
-    for each in reversed(list(callers(frame_of_the_loop(), FRAMES))):
-        yield from ((name, value) for name, value in variables(each).items() if is_of_worth(name))
+def _named_numbers(count: int) -> Iterator[tuple[str, Tensor]]:
+    """Of the loop and its callers, the innermost last of those of one name; or what it picks of them.
+
+    Args:
+        count: how many numbers of each.
+    """
+    for own in _variables():
+        of_worth = {name: value for name, value in own.items() if is_of_worth(name)}
+        by = indices(own.values(), count) if of_worth else []
+        for name, value in of_worth.items():
+            numbers = _numbers(value, count)
+            numbers = picked(value, by) if numbers is None else numbers
+            if numbers is not None:
+                yield name, numbers
+
+
+def _variables() -> Iterator[dict[str, Any]]:
+    """Those of the loop and its callers, the innermost last."""
+    return (variables(each) for each in reversed(list(callers(frame_of_the_loop(), FRAMES))))
 
 
 def _numbers(value: Any, count: int) -> Tensor | None:

@@ -10,7 +10,7 @@ BETTER = ("advantages", "advantage", "advs", "adv")
 """More of it is better than was expected; of returns less values, or, by some, the other way round."""
 LETTERS = ("G", "Gs", "Gt", "G_t")
 """Returns, as textbooks write them; or free energies."""
-_EARNED = frozenset({"rewards", "returns", "rtg", "rtgs"})
+_EARNED = frozenset({"rewards", "returns", "ret", "rets", "rtg", "rtgs"})
 _SINGLE = frozenset({"reward", "return"})
 """One player's ``reward`` is another's loss: alone it says nothing."""
 _AROUND = frozenset(

@@ -89,3 +89,24 @@ def test_what_the_loop_has_turned_itself_is_told_from_a_critic_the_wrong_way_rou
     assert told(1 - DRAWN, rewards=DRAWN).is_turned
     assert not told(DRAWN - 1, rewards=DRAWN).is_turned
     assert not told(SAID - DRAWN, returns=DRAWN, values=SAID).is_turned
+
+
+ORDER = torch.randperm(100, generator=torch.Generator().manual_seed(1))[:40]
+WHOLE = torch.randn(100, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("index", "way"),
+    [
+        (ORDER, -1),
+        (ORDER.numpy(), -1),
+        (torch.randint(100, (40,), generator=torch.Generator().manual_seed(3)), 0),
+        (ORDER.float(), 0),
+        (ORDER + 80, 0),
+        (ORDER - 1, 0),
+    ],
+    ids=["tensor", "array", "the same again", "no index", "beyond the end", "before the start"],
+)
+def test_what_the_loop_picks_of_its_returns_by_an_index_is_known(index, way):
+    assert told(-WHOLE[ORDER], returns=WHOLE, index=index).way == way
+    assert told(-WHOLE[ORDER], returns=WHOLE.numpy(), index=index).way == way

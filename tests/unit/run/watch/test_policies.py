@@ -48,7 +48,7 @@ def told(loss, policies=None):
 
 @pytest.fixture(autouse=True)
 def the_loop_calls_it_returns(monkeypatch):
-    monkeypatch.setattr(room, "_variables", lambda: iter([("returns", MORE)]))
+    monkeypatch.setattr(room, "_variables", lambda: iter([{"returns": MORE}]))
 
 
 @pytest.fixture
@@ -96,20 +96,20 @@ def test_what_one_player_seeks_its_opponent_avoids(scores):
 def test_few_actions_are_told_by_name_where_two_of_them_would_lie_on_any_line(
     count, expected, scores, monkeypatch
 ):
-    monkeypatch.setattr(room, "_variables", lambda: iter([("returns", MORE[:count])]))
+    monkeypatch.setattr(room, "_variables", lambda: iter([{"returns": MORE[:count]}]))
     assert told((torch.stack(steps(scores)[:count]) * MORE[:count]).sum()) == expected
 
 
 def test_few_actions_of_two_rewards_alone_are_not_told(scores, monkeypatch):
     won = (torch.arange(6) % 2).float()
-    monkeypatch.setattr(room, "_variables", lambda: iter([("rewards", won)]))
+    monkeypatch.setattr(room, "_variables", lambda: iter([{"rewards": won}]))
     assert told((torch.stack(steps(scores)[:6]) * won).sum()) == {}
 
 
 @pytest.mark.parametrize("reduced", [torch.sum, torch.mean])
 def test_what_an_episode_adds_up_is_told(reduced, scores, monkeypatch):
     rises, earned = steps(scores), MORE[:6]
-    monkeypatch.setattr(room, "_variables", lambda: iter([("episode_rewards", earned)]))
+    monkeypatch.setattr(room, "_variables", lambda: iter([{"episode_rewards": earned}]))
     episodes = [torch.stack(rises[4 * i : 4 * i + 4]) for i in range(6)]
     loss = (torch.stack([reduced(each) for each in episodes]) * (earned - earned.mean())).mean()
     assert told(loss) == {"punished": "6 by `episode_rewards`"}
@@ -117,5 +117,5 @@ def test_what_an_episode_adds_up_is_told(reduced, scores, monkeypatch):
 
 def test_sums_of_anything_else_are_not(scores, monkeypatch):
     earned = MORE[:6]
-    monkeypatch.setattr(room, "_variables", lambda: iter([("episode_rewards", earned)]))
+    monkeypatch.setattr(room, "_variables", lambda: iter([{"episode_rewards": earned}]))
     assert told((torch.stack([each.square().sum() for each in scores[:6]]) * earned).mean()) == {}
