@@ -78,9 +78,8 @@ class ParametersUpdate(Check):
             none = "0 trainable parameters receive gradients (1 or more expected)"
             return self.failed_by(dry) if (dry := dryness.dries_up(trace)) else self.inconclusive(none)
         if not any(row.flag("changed") for row in trace.rows("parameters")):
-            if trace.series("learning_rate").values == (0.0,):
-                return self.inconclusive("lr is 0 in the 1 step there was (2 steps are needed)")
-            return self.failed_by(standstill.nothing_moves(reached, trace.series("learning_rate")))
+            fault, why = standstill.nothing_changed(trace, reached)
+            return self.failed_by(fault) if fault else self.inconclusive(why)
         ratios = steps.ratios(trace)
         fault = (
             standstill.rounded(trace, self.lost_share)
@@ -142,7 +141,7 @@ def _example(*, update: float, after: float = 1.0, stuck: bool = False, kept: fl
     return example_trace(
         parameters=[Row(row, name=names[0], changed=not stuck), Row(row, name=names[1], changed=True)],
         gradient_norm=Matrix(steps, names, ((0.1, 0.1),) * 3),
-        update_norm=Matrix(steps, names, ((update, update),) * 3),
+        update_norm=Matrix(steps, names, ((0.0 if stuck else update, update),) * 3),
         parameter_norm=Matrix(steps, names, ((1.0, 1.0), (1.0, 1.0), (kept, kept))),
         learning_rate=Series(steps, (0.1,) * 3),
         loss=Series(steps, (1.0, 1.0, after)),

@@ -45,7 +45,7 @@ class TrainingIsStable(Check):
     glances: ClassVar[frozenset[str]] = frozenset(
         {
             *("gradient_norm", "update_norm", "parameter_norm", "breakage"),
-            *("optimizer_groups", "fixed_loss", "parameters", "recipe"),
+            *("optimizer_groups", "fixed_loss", "parameters", "recipe", "batch_fingerprint"),
         }
     )
     shows: ClassVar[Effect | None] = Effect.STABILITY
@@ -102,7 +102,7 @@ class TrainingIsStable(Check):
         if fault := breakage.overflows(skips, asked, self.skipped) or floor.without_floor(trace, longer):
             return self.failed_by(fault)
         if (broken := breakage.broken_at(trace)) is not None:
-            story = f"numbers stopped being finite at step {broken}: 0 of {asked} steps may do so"
+            story = f"the loss or a gradient is not finite at step {broken} (it must be at all {asked})"
             measure = Measure("finite steps", float(broken), "count", float(asked), ">=")
             return self.failed_by(breakage.named(story, measure, trace, dense))
         open_end = floor.SINKS if longer is None and floor.sinks(trace) else ""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import median
 
 from pytest_dlcheck.faults.data import scaling as data_scaling
 from pytest_dlcheck.faults.dynamics import settings, steps
 from pytest_dlcheck.faults.dynamics.large_steps import why_too_large
+from pytest_dlcheck.faults.dynamics.unplaced import Cause, unplaced
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.faults.readings import update_ratio
 from pytest_dlcheck.statistics import running_medians
@@ -25,15 +25,6 @@ LARGE_SIGNAL = 100.0
 """Root mean square of the data, or of a module's outputs at the first step, that is blamed."""
 MODERATE = 1e4
 """Largest input of a module up to which its own arithmetic is blamed for what it returns."""
-
-
-@dataclass(frozen=True)
-class Cause:
-    """What a failure is put down to, in the words of a verdict."""
-
-    suspects: tuple[Suspect, ...]
-    cause: str
-    remedy: str
 
 
 def named(story: str, measure: Measure, trace: Trace, dense: Trace | None) -> Fault:
@@ -77,6 +68,9 @@ def _unknown(trace: Trace, ratio: float, place: Row | None, first: tuple[Suspect
     if place is None and settings.maximizes(trace):
         finding = f"maximize=True: the loss climbs in steps of {ratio:.2g} of the weights"
         return Cause((Suspect("optimizer", finding),), "the steps climb: maximize=True", "turn the sign")
+    broken = broken_at(trace)
+    if place is None and not trace.trial.dense and broken is not None:
+        return unplaced(trace, broken)
     unknown = Suspect("", "no place was found: the second look did not break")
     return Cause(first or (unknown,), "", "lower the learning rate, or look at what is named here")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from statistics import median
 
+from pytest_dlcheck.faults.dynamics import undone
 from pytest_dlcheck.faults.dynamics.steps import warms_up
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row, Series, Trace
@@ -14,8 +15,24 @@ _BELOW_A_BIT = 1e-7
 """Gradient over weight (ratio) below which a step of any usual rate is rounded away in float32."""
 
 
-def nothing_moves(reached: list[Row], rates: Series) -> Fault:
-    """No parameter at all changed."""
+def nothing_changed(trace: Trace, reached: list[Row]) -> tuple[Fault | None, str]:
+    """No parameter at all is another one in the end: the fault, or why that is none for sure."""
+    rates = trace.series("learning_rate")
+    if rates.values == (0.0,):
+        return None, "lr is 0 in the 1 step there was (2 steps are needed)"
+    moved = [row for row in reached if undone.moves(trace, row.text("name"))]
+    if not moved:
+        return _nothing_moves(reached, rates), ""
+    if all(undone.is_put_back(trace, row.text("name")) for row in moved):
+        return undone.each_step(trace, reached, moved), ""
+    return None, (
+        f"0 of {len(reached)} parameters with gradients are changed in the end, although steps moved "
+        f"{len(moved)} (all expected): the first weights were put back after them"
+    )
+
+
+def _nothing_moves(reached: list[Row], rates: Series) -> Fault:
+    """No step moves any parameter."""
     if len(rates) and max(rates) == 0:
         cause, remedy = "the learning rate is 0 in every step", "raise lr, or mend the scheduler"
     elif not any(row.integer("optimizers") for row in reached):
@@ -39,6 +56,10 @@ def nothing_moves(reached: list[Row], rates: Series) -> Fault:
 def stands_still(trace: Trace, reached: list[Row]) -> Fault | None:
     """Parameters that an optimizer holds and a gradient reaches never changed."""
     stuck = [row for row in reached if row.get("changed") is False]
+    moved = [row for row in stuck if undone.moves(trace, row.text("name"))]
+    if put_back := [row for row in moved if undone.is_put_back(trace, row.text("name"))]:
+        return undone.each_step(trace, reached, put_back)
+    stuck = [row for row in stuck if row not in moved]
     if not stuck:
         return None
     cause, remedy = _why_still(trace, stuck)

@@ -43,16 +43,14 @@ def never_reset(row: Row, count: int, bound: float) -> Fault:
 
 
 def reset_too_early(row: Row, count: int, bound: float) -> Fault:
-    """Gradients are reset between backward and step."""
-    return _fault(
-        row,
-        count,
-        bound,
-        "without_gradients",
-        "find no gradient although backward had left one, or every gradient zero",
-        "zero_grad is called between backward and step: the optimizer steps on nothing",
-        "move zero_grad() before backward, or after step",
-    )
+    """Gradients are reset between a backward and the step, which may come before its own backward."""
+    cause = "zero_grad is called between backward and step: the optimizer steps on nothing"
+    remedy = "move zero_grad() before backward, or after step"
+    if 2 * row.integer("before_backward") >= count:
+        cause = "step comes before its backward, and after zero_grad: the optimizer steps on nothing"
+        remedy = "call step() after backward: zero_grad(), backward(), step()"
+    what = "find no gradient although backward had left one, or every gradient zero"
+    return _fault(row, count, bound, "without_gradients", what, cause, remedy)
 
 
 def stepped_twice(row: Row, count: int, bound: float) -> Fault:

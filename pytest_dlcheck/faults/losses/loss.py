@@ -264,6 +264,9 @@ def _over_batch(row: Row, measure: Measure) -> Fault:
     what = f"what {_kind(row)} is given" if site == "loss" else f"`{site}`"
     text = f"{what} is normalised over the batch: columns sum to 1, rows do not"
     cause, remedy = "softmax over axis 0", "use softmax(dim=1)"
+    if row.text("kind") == "cross_entropy":
+        cause = f"{cause}, that of the samples, before a loss that applies its own over the classes"
+        remedy = "remove the softmax"
     return Fault(row.text("site"), text, cause, remedy, measure, over_batch=True)
 
 

@@ -28,6 +28,7 @@ def loop_row(watcher: Watcher, strand: Strand) -> Row:
         repeated_first=strand.repeated.first,
         without_gradients=strand.without_gradients.count,
         without_gradients_first=strand.without_gradients.first,
+        before_backward=strand.before_backward,
         in_eval=strand.in_eval.count,
         in_eval_first=strand.in_eval.first,
         mode_matters=strand.mode_matters,

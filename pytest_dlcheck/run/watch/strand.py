@@ -188,6 +188,7 @@ class Strand(Applied, Owned):
     def batch(self, arguments: Any, loading: Loading) -> None:
         """The model is called on a batch in order to train."""
         copy = None
+        self.gradients.awaits_backward = True
         if self._is_sampled:
             self.was_called = True
             if self.redrawn.is_open:

@@ -161,7 +161,7 @@ def _of_written(each: Written) -> Iterator[Row]:
     if before is not None and last in {"LogSoftmax", "Softmax"} and behind == "Softmax":
         result = kept(before, "result")
         classes = 0 if result is None else result.size(signed(before._saved_dim))  # noqa: SLF001  as above
-        off = {**_KNOWN, "rows_off": _off(result)}
+        off = {**_KNOWN, **_sums(before)}
         yield _row("cross_entropy", behind, before, is_written=True, classes=classes, **off)
     elif last in {"LogSigmoid", "Sigmoid"} and behind == "Sigmoid":
         yield _row("binary_cross_entropy_with_logits", behind, before, is_written=True)
@@ -226,7 +226,7 @@ def _of_classes(node: Any) -> Iterator[Row]:
         last, maker = operation_of(_behind(maker))
         found = {**_KNOWN, "log_rows_off": 0.0} if last == "LogSoftmax" else dict(_KNOWN)
         if last == "Softmax":
-            found["rows_off"] = _off(kept(maker, "result"))
+            found |= _sums(maker)
         yield _row("cross_entropy", last, maker, classes=scores.size(1), **found)
     elif last in LAYERS:
         rows = _heard(scores, node)
@@ -252,6 +252,15 @@ def _is_over_one(maker: Any) -> bool:
     if result is None or result.dim() < _TWO or result.numel() < _TWO:
         return False
     return result.size(signed(maker._saved_dim)) == 1  # noqa: SLF001  as above
+
+
+def _sums(maker: Any) -> dict[str, float]:
+    """How far the sums of what a softmax gives are from 1; of columns where it is over the samples."""
+    result = kept(maker, "result")
+    if result is not None and result.dim() == _TWO and not signed(maker._saved_dim) % _TWO:  # noqa: SLF001
+        found = distances(result.float())
+        return {name: found[name] for name in ("rows_off", "columns_off")}
+    return {"rows_off": _off(result)}
 
 
 def _off(result: Tensor | None) -> float:

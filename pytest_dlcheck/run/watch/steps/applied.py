@@ -20,6 +20,7 @@ class Applied:
         kept_gradients: those with gradients that were not reset since the step before.
         repeated: those that apply the very gradients of the step before.
         without_gradients: those whose gradients are missing although a backward came.
+        before_backward: how many come between a call of the model and its backward.
         micro_batches: by the number of backward passes before them.
         unreached: those that no backward came before.
         untouched: those that apply what backward has left as it is.
@@ -29,7 +30,7 @@ class Applied:
 
     def __init__(self) -> None:
         self.is_stepping = False
-        self.looked = self.unreached = self.untouched = self.given = 0
+        self.looked = self.unreached = self.untouched = self.given = self.before_backward = 0
         self.kept_gradients, self.repeated, self.without_gradients = Tally(), Tally(), Tally()
         self.micro_batches: Counter[int] = Counter()
 
@@ -45,6 +46,7 @@ class Applied:
         if step and not gradients.was_reset and gradients.backwards and not owners.changed:
             self.kept_gradients.add(step)
         owners.changed = False
+        self.before_backward += gradients.awaits_backward
         if not gradients.backwards:
             self.unreached += 1
             if step and gradients.are_unchanged():

@@ -75,6 +75,8 @@ class Gradients:
         """Those of them that a pass over a loader leaves at its end."""
         self.dropped = 0
         """Backward passes since the last step that were reset again."""
+        self.awaits_backward = False
+        """Whether the model was called to train since the last backward that reached them."""
         self._since_step = 0
         self._applied: list[Tensor] | None = None
         """What the last step applied, from when on it seemed to be that of the step before."""
@@ -113,6 +115,7 @@ class Gradients:
         if reached:
             self.backwards += 1
             self._since_step += 1
+            self.awaits_backward = False
             self.rests.is_propagated(self.backwards)
             self._hold()
         return reached

@@ -63,3 +63,66 @@ def test_a_missing_floor_follows_from_what_the_loss_is_given():
     floor = next(f for f in run.findings if f.verdict.check == "loss_has_a_floor")
     assert floor.verdict.failed
     assert floor.because_of == "loss_is_sound"
+
+
+class Spoilt(nn.Module):
+    """What it gives has the root of zero added: NaN in the backward alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        hidden = self.first(x)
+        return self.second(hidden + torch.sqrt(hidden * 0))
+
+
+def stability(model, *, poisoned_at=None, lost_at=None, steps=20):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with watch() as run:
+        for step in range(steps):
+            x, y = torch.randn(16, 6), torch.randint(3, (16,))
+            if step == poisoned_at:
+                x[3, 2] = math.nan
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            (loss * math.nan if step == lost_at else loss).backward()
+            optimizer.step()
+    verdict = verdict_of(run, "training_is_stable")
+    assert verdict.failed
+    return verdict
+
+
+def linear():
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def test_a_loss_that_is_broken_before_any_step_is_no_matter_of_the_learning_rate():
+    verdict = stability(linear(), lost_at=0)
+
+    assert verdict.sites == ("loss",)
+    assert "no step was made before" in verdict.cause
+    assert "learning rate" not in verdict.remedy
+    assert "second look" not in str(verdict.suspects)
+
+
+def test_a_loss_that_breaks_later_is_told_by_its_step():
+    verdict = stability(linear(), lost_at=7)
+
+    assert verdict.sites == ("loss",)
+    assert "at step 7" in verdict.because
+    assert "finite until step 7" in verdict.suspects[0].finding
+
+
+def test_data_that_are_not_finite_are_named():
+    verdict = stability(linear(), poisoned_at=2)
+
+    assert verdict.sites == ("data",)
+    assert "numbers that are not finite" in verdict.cause
+
+
+def test_a_gradient_that_breaks_under_a_finite_loss_is_named():
+    verdict = stability(Spoilt())
+
+    assert set(verdict.sites) == {"first.weight", "first.bias"}
+    assert "a derivative is not finite" in verdict.cause

@@ -80,6 +80,7 @@ def test_what_a_loss_is_made_for_is_no_fault(compare: Compare) -> None:
     [
         (lambda x, y: F.cross_entropy(x.softmax(1), y), "softmax is applied twice"),
         (lambda x, y: F.cross_entropy(x.softmax(1), y) / 8, "softmax is applied twice"),
+        (lambda x, y: F.cross_entropy(x.softmax(0), y), "softmax over axis 0, that of the samples"),
         (lambda x, y: F.cross_entropy(x.sigmoid(), y), "a sigmoid before a loss that applies its own"),
         (lambda x, y: F.nll_loss(x.softmax(1), y), "softmax where log_softmax is meant"),
         (F.nll_loss, "log_softmax is missing"),
