@@ -44,7 +44,7 @@ class TrialSummary:
             name=str(trace.trial),
             kind=trace.trial.kind,
             seconds=trace.seconds,
-            steps=len(losses),
+            steps=max(len(losses), trace.ending.step or 0),  # of a process that died, losses are lost
             losses=_decimated(losses),
             samples_per_second=_throughput(trace),
         )

@@ -24,6 +24,7 @@ from pytest_dlcheck.plugin.progress import ProgressLine
 from pytest_dlcheck.plugin.reporting import Reporting
 from pytest_dlcheck.plugin.summary import write_reports, write_summary
 from pytest_dlcheck.plugin.watched_tests import told_on
+from pytest_dlcheck.reports.contents import interrupted
 from pytest_dlcheck.reports.secrets import masked_finding
 from pytest_dlcheck.session import Examination, Subject, all_checks, share_processors
 
@@ -44,6 +45,7 @@ class Conductor:
         self._told: set[tuple[str, str]] = set()
         self._names: Counter[str] = Counter()
         self._items = 0
+        self._in_flight: CheckItem | None = None
         self._progress = ProgressLine(config)
         self._reports = options.reports(config)
         self._isolates = options.isolates(config) and not is_child(config)
@@ -92,8 +94,9 @@ class Conductor:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
         """Say that an item has its turn: should it be the last, that is told of it."""
-        if self._reporting is not None and isinstance(item, CheckItem):
-            self._reporting.begin(item.place)
+        self._in_flight = item if isinstance(item, CheckItem) else None
+        if self._reporting is not None and self._in_flight is not None:
+            self._reporting.begin(self._in_flight.place)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -157,7 +160,10 @@ class Conductor:
         self, terminalreporter: pytest.TerminalReporter, exitstatus: int | pytest.ExitCode
     ) -> None:
         """Write the table, the causes, what stays open, or how to begin."""
-        write_summary(terminalreporter, self._findings, items=self._items, exit_code=exitstatus)
+        told = [*self._findings]
+        if exitstatus == pytest.ExitCode.INTERRUPTED:
+            told += self._cut_short()
+        write_summary(terminalreporter, told, items=self._items, exit_code=exitstatus)
         if self._reporting is not None:
             write_reports(terminalreporter, self._reporting)
 
@@ -167,12 +173,20 @@ class Conductor:
         if self._reporting is not None:
             self._reporting.tell(finding, news)
 
+    def _cut_short(self) -> list[Finding]:
+        """What Ctrl-C met before it was judged, as the reports tell it."""
+        item = self._in_flight
+        if item is None or (item.variant.nodeid, item.check) in self._told:
+            return []
+        return [interrupted(item.examination.subject.name, item.check)]
+
     def _tell_the_rest(self) -> None:
         """Tell what was concluded for items that Ctrl-C left without their turn."""
         for key, examination in self._examinations.items():
             policy, strict = examination.subject.policy, options.strict(self._config)
             for check in examination.verdicts:
                 if (key, check) not in self._told:
+                    self._told.add((key, check))
                     fresh = examination.fresh_traces()
                     finding = examination.finding(check, examination.diagnosis(), fresh)
                     finding = ruled(masked_finding(finding), policy, strict)

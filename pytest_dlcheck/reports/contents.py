@@ -88,9 +88,12 @@ class Reader:
         """
         contents = self._contents
         killed = "in flight where the journal ends: the session was killed, or still runs"
-        because = "in flight when the session was interrupted" if contents.ended else killed
-        for recipe, check in self._begun:
-            contents.unjudged.append(_errored(recipe, check, Outcome.ERRORED, because))
+        contents.unjudged += [
+            interrupted(*names)
+            if contents.ended
+            else _unjudged(*names, outcome=Outcome.ERRORED, because=killed)
+            for names in self._begun
+        ]
         contents.findings += contents.unjudged
         contents.notice = notice
         return contents
@@ -109,10 +112,16 @@ class Reader:
         first = self._first_told.setdefault((recipe, because), check)
         outcome = _OUTCOMES.get(entry["outcome"], Outcome.ERRORED)
         because_of = first if outcome is Outcome.ERRORED and first != check else ""
-        self._contents.unjudged.append(_errored(recipe, check, outcome, because, because_of))
+        self._contents.unjudged.append(_unjudged(recipe, check, outcome, because, because_of))
 
 
-def _errored(recipe: str, check: str, outcome: Outcome, because: str, because_of: str = "") -> Finding:
+def interrupted(recipe: str, check: str) -> Finding:
+    """What is told of a check that Ctrl-C met: that is no fault of its recipe."""
+    because = "in flight when the session was interrupted"
+    return _unjudged(recipe, check, Outcome.INCONCLUSIVE, because)
+
+
+def _unjudged(recipe: str, check: str, outcome: Outcome, because: str, because_of: str = "") -> Finding:
     cause = because if outcome is Outcome.ERRORED else ""
     verdict = Verdict(check=check, outcome=outcome, because=because, cause=cause)
     return Finding(recipe, verdict, because_of)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -117,10 +118,12 @@ def test_after_ctrl_c_they_are_made_and_tell_what_was_in_flight(repo):
     result = repo.run(*args, no_reraise_ctrlc=True)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     told = (repo.path / "dlcheck.md").read_text("utf-8")
-    assert "**`mine` does not run** (`test_it.py:" in told
-    assert "in flight when the session was interrupted" in told
+    assert "does not run" not in told, "Ctrl-C is no fault of the recipe"
+    assert re.search(r"`mine::\w+`: inconclusive: in flight when the session was interrupted", told)
     (flying,) = read(repo.path / "dlcheck.jsonl").unjudged
     assert flying.recipe == "mine"
+    line = f"mine::{flying.verdict.check}  inconclusive: in flight when the session was interrupted"
+    assert result.stdout.str().count(line) == 1, "the terminal tells the same"
 
 
 def test_fixtures_that_fail_or_skip_are_told(repo):

@@ -6,7 +6,7 @@ import json
 import math
 
 from pytest_dlcheck.finding import CURVE_POINTS, Finding, TrialSummary, by_recipe
-from pytest_dlcheck.trace import Row, Series, Trace
+from pytest_dlcheck.trace import Ending, Row, Series, Trace
 from pytest_dlcheck.trial import Trial
 from pytest_dlcheck.verdict import Outcome, Verdict
 
@@ -56,3 +56,9 @@ def test_findings_are_grouped_in_the_order_of_their_first_appearance():
     findings = [Finding(name, VERDICT) for name in ("b", "a", "b")]
     assert {name: len(group) for name, group in by_recipe(findings).items()} == {"b": 2, "a": 1}
     assert list(by_recipe(findings)) == ["b", "a"]
+
+
+def test_a_trial_that_was_ended_has_taken_the_steps_that_it_told_of():
+    """Its process is gone, and its losses with it."""
+    ended = Trace(Trial("train", 1000), Ending("timed_out", 543), seconds=8.0)
+    assert TrialSummary.of(ended).steps == 543

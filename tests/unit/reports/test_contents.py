@@ -67,8 +67,9 @@ def test_what_was_in_flight_is_an_error_of_its_recipe(written):
 
 def test_after_ctrl_c_it_is_told_so(written):
     contents = written(("begun", place("a")), ("end", {"exit_code": 2}))
-    assert "interrupted" in contents.unjudged[0].verdict.because
-    assert contents.ended
+    verdict = contents.unjudged[0].verdict
+    assert (verdict.outcome, contents.ended) == (Outcome.INCONCLUSIVE, True)
+    assert "interrupted" in verdict.because
 
 
 def test_nothing_is_in_flight_when_all_is_told(written):
