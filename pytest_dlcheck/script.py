@@ -6,9 +6,10 @@ import os
 import runpy
 import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 from typing import NoReturn
@@ -18,6 +19,9 @@ from pytest_dlcheck.policy import Policy
 from pytest_dlcheck.session import all_checks
 from pytest_dlcheck.watching import Watched, watched
 
+_IMPORTING = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
+"""What reads a module for runpy, and what its import errors and syntax errors come through."""
+
 
 class ScriptError(ValueError):
     """There is no such script or module."""
@@ -25,6 +29,10 @@ class ScriptError(ValueError):
 
 class _CutShortError(Exception):
     """Tells the watch that the script did not come to its end; told to nobody else."""
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM has come: the script ends here, and what was seen is told before it dies of that."""
 
 
 def run_watched(
@@ -56,27 +64,65 @@ def run_watched(
     main = _module_main(target, arguments) if module else _script_main(target, arguments)
     name = target if module else Path(target).name
     status: int | str | None = 0
-    interrupted = False
+    ended_by: int | None = None
     rules = Rules(Policy(), all_checks())
-    with suppress(_CutShortError), watched(name, rules, stop_after) as seen:
+    with _terminated() as signals, suppress(_CutShortError), watched(name, rules, stop_after) as seen:
         try:
             main()
         except SystemExit as error:
             status = error.code
         except KeyboardInterrupt as error:
             _print(error)
-            interrupted = True
+            ended_by = signal.SIGINT
+        except _TerminatedError:
+            pass
+        except ScriptError:
+            raise
         except Exception as error:  # noqa: BLE001  any error of the script ends it, as without us
             _print(error)
             status = 1
-        if status or interrupted:
+        if ended_by is None and signals:
+            ended_by = signal.SIGTERM
+        if status or ended_by is not None:
             raise _CutShortError
     sys.stdout.flush()
-    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun starts, one speaks
+    asked_for_help = not status and not {"-h", "--help"}.isdisjoint(arguments)
+    speaks = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts, one does
+    if speaks and (seen.is_trained or not asked_for_help):
         tell(seen)
-    if interrupted:
-        _die_of_the_interrupt()
+    if ended_by is not None:
+        _die_of(ended_by)
     return status
+
+
+@contextmanager
+def _terminated() -> Iterator[list[int]]:
+    """Have SIGTERM end the script by an exception, once, unless somebody else listens to it.
+
+    Processes that the script forks die of it as they would without us.
+    """
+    heard: list[int] = []
+    own = os.getpid()
+
+    def ends(number: int, frame: object) -> None:
+        del frame
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() != own:
+            os.kill(os.getpid(), number)
+            return
+        heard.append(number)
+        raise _TerminatedError
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield heard
+        return
+    signal.signal(signal.SIGTERM, ends)
+    try:
+        yield heard
+    finally:
+        if signal.getsignal(signal.SIGTERM) is ends:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _script_main(path: str, arguments: Sequence[str]) -> Callable[[], None]:
@@ -84,7 +130,7 @@ def _script_main(path: str, arguments: Sequence[str]) -> Callable[[], None]:
     if file.is_dir():
         file = file / "__main__.py"
     try:
-        code: CodeType = compile(file.read_bytes(), str(file.absolute()), "exec", dont_inherit=True)
+        source = file.read_bytes()
     except OSError as error:
         raise ScriptError(f"cannot read the script {path}: {error.strerror or error}") from None
     main = ModuleType("__main__")
@@ -94,6 +140,7 @@ def _script_main(path: str, arguments: Sequence[str]) -> Callable[[], None]:
     def run() -> None:
         sys.argv = [path, *arguments]
         sys.path[0] = str(file.resolve().parent)
+        code: CodeType = compile(source, str(file.absolute()), "exec", dont_inherit=True)
         sys.modules["__main__"] = main
         exec(code, main.__dict__)  # noqa: S102  the user's own script
 
@@ -104,9 +151,22 @@ def _module_main(name: str, arguments: Sequence[str]) -> Callable[[], None]:
     def run() -> None:
         sys.argv = [name, *arguments]
         sys.path[0] = str(Path.cwd())
-        runpy.run_module(name, run_name="__main__", alter_sys=True)
+        try:
+            runpy.run_module(name, run_name="__main__", alter_sys=True)
+        except ImportError as error:
+            if _is_raised_in(error, runpy.__file__, "<frozen runpy>"):
+                raise ScriptError(f"cannot run the module {name}: {error}") from None
+            raise
 
     return run
+
+
+def _is_raised_in(error: BaseException, *files: str) -> bool:
+    """Whether the innermost frame is of one of these."""
+    last = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        last = frame
+    return last is not None and last.f_code.co_filename in files
 
 
 def _print(error: BaseException) -> None:
@@ -116,16 +176,16 @@ def _print(error: BaseException) -> None:
 
 
 def _beyond_ours(trace: TracebackType | None) -> TracebackType | None:
-    here = {__file__, runpy.__file__, "<frozen runpy>"}
+    here = {__file__, runpy.__file__, "<frozen runpy>", *_IMPORTING}
     rest = trace
     while rest is not None and rest.tb_frame.f_code.co_filename in here:
         rest = rest.tb_next
-    return rest or trace
+    return rest
 
 
-def _die_of_the_interrupt() -> NoReturn:
-    """As python itself does, so that a shell sees that it was interrupted."""
+def _die_of(number: int) -> NoReturn:
+    """As python itself does, so that a shell sees what ended it."""
     sys.stderr.flush()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGINT)
-    raise SystemExit(128 + signal.SIGINT)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    raise SystemExit(128 + number)

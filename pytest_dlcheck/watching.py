@@ -33,6 +33,7 @@ NOT_SEEN = (
     "nothing was judged: what was seen of this training cannot serve {names}; in a recipe (@recipe) "
     "the model and its data are at hand too"
 )
+ENDED_EARLY = "it ended before anything was trained"
 
 
 class NothingTrainedError(ValueError):
@@ -106,9 +107,11 @@ class Watched:
             return (
                 f"no optimizer steps: {count} updates by hand were seen, of which little can be judged"
             )
+        looked = sum(row.integer("looked") for row in rows)
+        taken = f"{steps} optimizer steps" + (f", {looked} looked at closely" if looked < steps else "")
         failed, passed = len(self.failures), sum(v.outcome is Outcome.PASSED for v in self.verdicts)
         of = f"of {len(self.verdicts)} verdicts"
-        return f"{steps} optimizer steps; {failed} failed, {passed} passed {of}"
+        return f"{taken}; {failed} failed, {passed} passed {of}"
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -164,6 +167,8 @@ class Watched:
 
     def _nothing(self) -> str:
         steps = sum(trace.trial.steps for _, trace in self.traces)
+        if not steps and any(trace.row("loop").flag("was_cut_short") for _, trace in self.traces):
+            return ENDED_EARLY
         return NO_BACKWARD.format(steps=steps) if steps else NOTHING
 
 

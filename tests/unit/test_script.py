@@ -1,5 +1,6 @@
 """`dlcheck watch`: a script runs as without it, and what it trains is told on stderr."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def test_output_and_exit_code_are_the_scripts_own(run):
     assert watched.stdout == alone.stdout
     assert (watched.returncode, alone.returncode) == (3, 3)
     assert alone.stderr == ""
-    assert "dlcheck watched train.py: 20 optimizer steps; 0 failed" in watched.stderr
+    assert "watched train.py: 20 optimizer steps, 17 looked at closely; 0 failed" in watched.stderr
 
 
 def test_a_fault_is_told_and_fails_only_where_that_is_asked_for(run):
@@ -82,10 +83,85 @@ def test_an_interrupt_still_prints_what_was_seen(run):
     assert "zero_grad is missing" in watched.stderr
 
 
-def test_what_is_not_there_is_a_usage_error(run):
-    missing = run("nothing.py")
+def test_sigterm_still_prints_what_was_seen(run):
+    watched = run("train.py", end="import os, signal; os.kill(os.getpid(), signal.SIGTERM)")
+    assert watched.returncode == -signal.SIGTERM
+    assert "Traceback" not in watched.stderr
+    assert "zero_grad is missing" in watched.stderr
+
+
+def test_a_script_that_listens_to_sigterm_itself_is_left_to_it(run):
+    end = (
+        "import os, signal; signal.signal(signal.SIGTERM, lambda *_: print('mine')); "
+        "os.kill(os.getpid(), signal.SIGTERM)"
+    )
+    watched = run("train.py", end=end)
+    assert (watched.returncode, "mine" in watched.stdout) == (0, True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+def test_processes_that_the_script_forks_die_of_sigterm_as_without_us(run):
+    end = (
+        "import os, signal, time; read, write = os.pipe(); child = os.fork()\n"
+        "    if not child: os.write(write, b'!'); time.sleep(60)\n"
+        "    else: os.read(read, 1); os.kill(child, signal.SIGTERM); "
+        "print('code', os.waitpid(child, 0)[1])"
+    )
+    watched = run("train.py", end=end)
+    assert f"code {signal.SIGTERM:d}" in watched.stdout
+    assert watched.stderr.count("dlcheck watched") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("nothing.py",), "cannot read the script nothing.py"),
+        (("-m", "nothing"), "cannot run the module nothing: No module named nothing"),
+    ],
+)
+def test_what_is_not_there_is_a_usage_error(run, arguments, told):
+    missing = run(*arguments)
     assert missing.returncode == 2
-    assert "cannot read the script nothing.py" in missing.stderr
+    assert told in missing.stderr
+    assert "Traceback" not in missing.stderr
+    assert "dlcheck watched" not in missing.stderr
+
+
+@pytest.mark.parametrize("arguments", [("train.py",), ("-m", "train")])
+def test_a_syntax_error_is_told_as_python_tells_it(run, arguments):
+    watched = run(*arguments, end="x = (")
+    alone = run(*arguments, end="x = (", command=())
+    told, ours = watched.stderr.split("\ndlcheck watched train", 1)
+    assert watched.returncode == alone.returncode == 1
+    assert told.splitlines() == alone.stderr.splitlines()[-len(told.splitlines()) :]
+    assert "SyntaxError" in told
+    assert "it ended before anything was trained" in ours
+
+
+def test_what_ended_before_its_training_is_told_no_story_of_subprocesses(run, tmp_path):
+    (tmp_path / "early.py").write_text("import nothing_of_that_name")
+    watched = run("early.py")
+    assert watched.returncode == 1
+    assert "ModuleNotFoundError" in watched.stderr
+    assert "it ended before anything was trained" in watched.stderr
+    assert "subprocess" not in watched.stderr
+
+
+def test_beside_a_scripts_help_nothing_is_told(run, tmp_path):
+    (tmp_path / "helpful.py").write_text("import argparse; argparse.ArgumentParser().parse_args()")
+    assert run("helpful.py", "--help").stderr == ""
+
+
+def test_what_passed_is_listed_where_that_is_asked_for(run):
+    quiet, told = run("train.py", "--reset"), run("-v", "train.py", "--reset")
+    lines = [line.split()[:2] for line in told.stderr.splitlines()]
+    assert ["ok", "train.py::steps_are_in_order"] in lines
+    assert ["n/a", "train.py::clipping_is_rare"] in lines
+    assert "steps_are_in_order" not in quiet.stderr
+
+
+def test_steps_that_were_all_looked_at_are_not_counted_twice(run):
+    assert ": 6 optimizer steps; 1 failed" in run("--stop-after", "6", "train.py").stderr
 
 
 @pytest.mark.parametrize(("end", "is_short"), [("raise KeyError", True), ("", False)])

@@ -136,6 +136,7 @@ def trace_of_nothing(watcher: Watcher) -> Trace:
         watcher.by_hand.row(),
         steps=0,
         backwards=watcher.backwards,
+        was_cut_short=watcher.was_cut_short,
         never_stepped=", ".join(watcher.neglected.idle_optimizers()),
     )
     record = Record(facts={"loop": (row,)})
