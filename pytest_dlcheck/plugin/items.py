@@ -134,7 +134,8 @@ class CheckItem(pytest.Function):
         if finding.fails:
             raise VerdictError(finding_text(finding))
         if finding.verdict.outcome in {Outcome.INCONCLUSIVE, Outcome.NOT_APPLICABLE}:
-            _skip(f"{finding.verdict.outcome}: {finding.verdict.because}")
+            told = f"{finding.verdict.outcome}: {finding.verdict.because}"
+            _skip(f"{told} ({finding.recipe}::{self.check})")  # pytest -rs names the file alone
 
     def _fill(self) -> None:
         if not self._filled:

@@ -63,7 +63,8 @@ def cause_text(finding: Finding) -> str:
 def _verdict_text(verdict: Verdict, because_of: str) -> str:
     first = verdict.because.partition("\n")[0]
     if because_of and verdict.outcome is Outcome.ERRORED:
-        return f"the recipe itself does not run, as told at {because_of}: {first}"
+        where = first.partition(": ")[0]  # the error itself is told there
+        return f"the recipe itself does not run, as told at {because_of}: {where}"
     if because_of:
         return f"because of {because_of}: {first}"
     lines = [verdict.because]

@@ -78,7 +78,8 @@ def test_a_consequence_names_its_cause(cases):
 
 def test_what_is_open_is_skipped_with_its_reason(cases):
     (skipped,) = cases["test_it.open_question::batch_is_plenty"].iter("skipped")
-    assert skipped.get("message") == "inconclusive: 1 sample says nothing, at least 2 do"
+    reason = "inconclusive: 1 sample says nothing, at least 2 do (open_question::batch_is_plenty)"
+    assert skipped.get("message") == reason
 
 
 def test_control_characters_leave_the_file_readable(cases):
