@@ -100,8 +100,10 @@ def _bound(key: str, value: Any) -> float:
 
 def _metrics(_: str, value: Any) -> Mapping[str, Any]:
     """Metric name -> ``[sense, number to reach]``, or True for no threshold."""
-    if not isinstance(value, Mapping) or not value:
-        raise PolicyError(f'metrics={value!r} names no metric: write metrics={{"f1": 0.8}}')
+    if not isinstance(value, Mapping):
+        raise PolicyError(f'metrics={value!r} says no number to reach: write metrics={{"f1": 0.8}}')
+    if not value:
+        raise PolicyError('metrics={} names no metric: write metrics={"f1": 0.8}')
     return {str(name): _target(str(name), bound) for name, bound in value.items()}
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 if TYPE_CHECKING:
     import torch
@@ -94,6 +95,18 @@ class Recipe:
     causal: int | None = None
     batch_dim: int | None = 0
     frozen: Iterable[str] = ()
+
+    if not TYPE_CHECKING:
+
+        def __new__(cls, *args: Any, **given: Any) -> Self:
+            """Refuse a name that is no field's, and say which is nearest."""
+            del args
+            known = cls.__dataclass_fields__
+            if wrong := [name for name in given if name not in known]:
+                near = get_close_matches(wrong[0], known, n=1)
+                hint = f", did you mean {near[0]}=?" if near else ""
+                raise RecipeError(f"{wrong[0]}= is no field of a recipe{hint} ({', '.join(known)})")
+            return super().__new__(cls)
 
     @classmethod
     def from_lightning(cls, module: Any, data: Any = None, **options: Any) -> Recipe:

@@ -129,6 +129,8 @@ def _script_main(path: str, arguments: Sequence[str]) -> Callable[[], None]:
     file = Path(path)
     if file.is_dir():
         file = file / "__main__.py"
+        if not file.exists():
+            raise ScriptError(f"cannot run the folder {path}: it holds no __main__.py; name a script")
     try:
         source = file.read_bytes()
     except OSError as error:

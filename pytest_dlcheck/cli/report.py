@@ -106,7 +106,10 @@ def _with_thresholds(settings: tuple[str, ...]) -> Mapping[str, Check]:
     checks = dict(registry())
     for setting in settings:
         place, _, value = setting.partition("=")
-        name, _, threshold = place.partition(".")
+        name, dot, threshold = place.partition(".")
+        if not (dot and value):
+            example = "training_is_stable.exploded=20"
+            raise click.UsageError(f"--set {setting}: write CHECK.NAME=VALUE, such as {example}")
         if name not in checks:
             raise click.UsageError(unknown("--set", name, checks))
         valid = [f.name for f in fields(checks[name])]

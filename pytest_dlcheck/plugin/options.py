@@ -90,7 +90,7 @@ def against(config: pytest.Config) -> str:
 
 def enabled(config: pytest.Config) -> bool:
     """Whether recipes are to be checked."""
-    return bool(config.getoption("--dlcheck") or config.getini("dlcheck"))
+    return bool(config.getoption("--dlcheck") or _ini_value(config, "dlcheck"))
 
 
 def isolates(config: pytest.Config) -> bool:
@@ -98,7 +98,7 @@ def isolates(config: pytest.Config) -> bool:
 
     A time limit on the command line wants it too: a hang is ended together with its process alone.
     """
-    asked = config.getoption("--dlcheck-isolate") or config.getini("dlcheck_isolate")
+    asked = config.getoption("--dlcheck-isolate") or _ini_value(config, "dlcheck_isolate")
     return bool(asked or config.getoption("--dlcheck-timeout") is not None)
 
 
@@ -109,7 +109,7 @@ def given(config: pytest.Config) -> dict[str, Any]:
 
 def defaults(config: pytest.Config) -> dict[str, Any]:
     """What the ini file says as policy; every marker overrides it."""
-    return _policy(lambda name: config.getini(f"dlcheck_{name}"))
+    return _policy(lambda name: _ini_value(config, f"dlcheck_{name}"))
 
 
 def device(config: pytest.Config) -> str:
@@ -179,6 +179,18 @@ def strict(config: pytest.Config) -> frozenset[str]:
             f"before a path write --dlcheck-strict={','.join(STRICT)}, with the equals sign"
         )
     return frozenset(chosen)
+
+
+def _ini_value(config: pytest.Config, name: str) -> Any:
+    """What the ini file says; pytest's own words for a wrong number or flag leave out where it stands.
+
+    Raises:
+        pytest.UsageError: it is not of its kind.
+    """
+    try:
+        return config.getini(name)
+    except (TypeError, ValueError, pytest.UsageError) as error:
+        raise pytest.UsageError(f"{name} in the ini file, or given by -o: {error}") from None
 
 
 def _names(values: Iterable[str] | None) -> tuple[str, ...]:

@@ -39,6 +39,7 @@ def policy_of(item: pytest.Item, own: Sequence[pytest.Mark] = ()) -> Policy:
         for key in ("select", "ignore"):
             select(getattr(policy, key) or (), option=f"dlcheck({key}=...)")
         _refuse_unknown(policy.expected)
+        _refuse_nothing(policy, item.config)
         return policy
 
 
@@ -90,6 +91,11 @@ def _refuse_unknown(expected: Iterable[str]) -> None:
     for name in expected:
         if name not in all_checks():
             raise UnknownCheckError(unknown("dlcheck(expected=...)", name, all_checks()))
+
+
+def _refuse_nothing(policy: Policy, config: pytest.Config) -> None:
+    if policy.select == () and not (policy.gates or _held_against(policy, config)):
+        raise PolicyError("select=[] leaves nothing to check: leave it out for the usual checks")
 
 
 def _keywords(marker: pytest.Mark) -> Mapping[str, Any]:

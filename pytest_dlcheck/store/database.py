@@ -156,10 +156,10 @@ def _file(place: Place, path: Path, *, make: bool) -> Engine:
             what = "a folder" if stat.S_ISDIR(found.st_mode) else "no file"
             raise StoreError(
                 f"the history {place.name} cannot be opened: it is {what}; "
-                "move it away, or name another file with --dlcheck-store"
+                f"move it away, or name another file with {_NAMED}"
             )
         if 0 < found.st_size < _SMALLEST:
-            raise StoreError(f"the history {place.name} cannot be opened: it is none; {_DAMAGED}")
+            raise StoreError(f"the history {place.name} cannot be opened: {_DAMAGED}")
         mode = "rw" if make or _is_writable(path) else _untouched(path)
     address = f"{path.resolve().as_uri()}?mode={mode}"
 
@@ -260,11 +260,12 @@ def _server(place: Place) -> Engine:
 def _missing(place: Place) -> str:
     return (
         f"there is no history at {place.name}: pytest --dlcheck makes one as soon as a gate measures "
-        "something (--store names another place)"
+        f"something ({_NAMED} names another place)"
     )
 
 
 _DAMAGED = "it is damaged, or no history: move it away, and a new one is made"
+_NAMED = "--dlcheck-store of pytest, --store of dlcheck,"
 
 
 @contextmanager

@@ -61,6 +61,8 @@ def test_the_command_line_has_the_last_word(project):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        ("dlcheck_steps = abc", "dlcheck_steps in the ini file, or given by -o: invalid literal"),
+        ("dlcheck_isolate = abc", "dlcheck_isolate in the ini file, or given by -o: invalid truth"),
         ("dlcheck_steps = 0", "steps=0 is no whole number of at least 1"),
         ("dlcheck_device = cuda:99", "--dlcheck-device: device 'cuda:99' is not there"),
         ("dlcheck_select = lerning", "unknown name 'lerning', did you mean 'learning'?"),

@@ -69,6 +69,8 @@ def test_strict_markers_knows_the_marker(project):
         ("device=3", "device=3 is no name of a device"),
         ("on_inconclusive='pass'", "on_inconclusive='pass' is neither"),
         ("select=['loss_is_lo']", "unknown name 'loss_is_lo', did you mean 'loss_is_low'? (valid: "),
+        ("select=[]", "select=[] leaves nothing to check"),
+        ("metrics={'f1'}", "metrics={'f1'} says no number to reach"),
         ("select=3", "select=3 is no list of names"),
         ("ignore=['loss_is_low']", 'lacks its reasons: write ignore={"the_check": "why"}'),
         ("ignore={'loss_is_low': ''}", "wants its reason, as text"),

@@ -194,6 +194,14 @@ def test_later_they_can_be_judged_again_first(repo):
     assert "loss_is_low" in (repo.path / "m.md").read_text("utf-8")
 
 
+@pytest.mark.parametrize("setting", ["foo", "loss_is_low=3", "loss_is_low.highest"])
+def test_a_threshold_is_asked_for_in_its_form(repo, setting):
+    repo.check("--dlcheck-report=json:j.jsonl")
+    result = rendered(repo, "--from", "j.jsonl", "--set", setting)
+    assert result.exit_code == 2
+    assert f"--set {setting}: write CHECK.NAME=VALUE" in result.output
+
+
 def test_what_cannot_be_written_later_is_named_and_the_others_are_written(repo):
     repo.check("--dlcheck-report=json:j.jsonl")
     (repo.path / "file").write_text("mine")

@@ -58,7 +58,7 @@ def test_none_takes_a_limit_away():
         ({"latency": float("inf")}, "latency=inf"),
         ({"peak_memory": "2 Gigs"}, "peak_memory='2 Gigs' is no size"),
         ({"metrics": {}}, "names no metric"),
-        ({"metrics": ["f1"]}, "names no metric"),
+        ({"metrics": ["f1"]}, "says no number to reach"),
         ({"metrics": {"f1": "about 3"}}, "write 0.8"),
         ({"metrics": {"f1": float("nan")}}, "metric f1=nan"),
         ({"epochs": 0}, "epochs=0"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from dataclasses import replace
+
 import pytest
 
 from pytest_dlcheck.recipe import Recipe, RecipeError, RecipeTag, described, recipe, recipe_tag
@@ -103,3 +107,16 @@ def test_facts_cannot_be_changed():
 )
 def test_a_value_of_the_wrong_kind_in_words(value, words):
     assert described(value) == words
+
+
+def test_a_name_that_is_no_field_is_told_with_the_nearest():
+    with pytest.raises(
+        RecipeError, match=r"train_dat= is no field of a recipe, did you mean train_data=\?"
+    ):
+        facts(train_dat=[1])
+
+
+def test_a_recipe_is_copied_pickled_and_changed_as_any_dataclass():
+    given = facts(loss=max)
+    again = pickle.loads(pickle.dumps(copy.copy(given)))
+    assert replace(again, accumulate=2) == facts(loss=max, accumulate=2)

@@ -116,6 +116,7 @@ def test_processes_that_the_script_forks_die_of_sigterm_as_without_us(run):
     ("arguments", "told"),
     [
         (("nothing.py",), "cannot read the script nothing.py"),
+        ((".",), "cannot run the folder .: it holds no __main__.py"),
         (("-m", "nothing"), "cannot run the module nothing: No module named nothing"),
     ],
 )
