@@ -34,6 +34,13 @@ class Interval:
         """The same in other units; ``unit`` must be positive."""
         return Interval(self.estimate / unit, self.low / unit, self.high / unit)
 
+    @property
+    def percent(self) -> str:
+        """Its limits in percent, in words, also where too few values give none."""
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            return "too few values for limits"
+        return f"{100 * self.low:.3g} to {100 * self.high:.3g} %"
+
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """The mean with Student's t limits; unlimited where fewer than two values were measured."""

@@ -92,7 +92,7 @@ class Trial:
 
     def __str__(self) -> str:
         epochs = self.until is not None and self.until.epochs
-        length = f"{epochs} epochs" if self.steps == UNLIMITED else f"{self.steps} steps"
+        length = _counted(epochs, "epoch") if self.steps == UNLIMITED else _counted(self.steps, "step")
         extras = [length] if self.steps else []
         extras += [f"seed {self.seed}"] if self.seed else []
         extras += ["plain Adam"] if self.optimizer == "adam" else []
@@ -194,3 +194,7 @@ class Terms:
     def overfit(self, progress: float) -> Trial:
         """Training on one small batch until the loss has covered ``progress`` of its way."""
         return Trial("overfit", self.overfit_steps, self.seed, self.device, Until(progress))
+
+
+def _counted(count: int | None, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"

@@ -108,7 +108,9 @@ class Watched:
                 f"no optimizer steps: {count} updates by hand were seen, of which little can be judged"
             )
         looked = sum(row.integer("looked") for row in rows)
-        taken = f"{steps} optimizer steps" + (f", {looked} looked at closely" if looked < steps else "")
+        taken = f"{steps} optimizer step{'s' * (steps != 1)}" + (
+            f", {looked} looked at closely" if looked < steps else ""
+        )
         failed, passed = len(self.failures), sum(v.outcome is Outcome.PASSED for v in self.verdicts)
         of = f"of {len(self.verdicts)} verdicts"
         return f"{taken}; {failed} failed, {passed} passed {of}"

@@ -87,7 +87,7 @@ class LossDecreases(Check):
         story = (
             f"the loss on {fall.what} went from {fall.before:.4g} to {fall.after:.4g} "
             f"in {len(trace.series('loss'))} steps: a drop of {100 * drop.estimate:.3g} % "
-            f"({100 * drop.low:.3g} to {100 * drop.high:.3g} %; {100 * self.asked:g} % or more is asked)"
+            f"({drop.percent}; {100 * self.asked:g} % or more is asked)"
         )
         measure = Measure("drop of the loss", drop.estimate, "ratio", self.asked, ">=")
         by_batches = drop.low > 0 and drop.estimate >= self.asked

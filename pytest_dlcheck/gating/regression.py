@@ -191,5 +191,5 @@ def _ruling(claim: Claim, state: State, because: str, drop: Interval, drops: Seq
         drop.high,
         tuple(drops),
     )
-    remedy = "look at what changed in between; give it a margin if the loss is wanted"
+    remedy = "look at what changed in between; if so much may be lost, say margin="
     return Ruling(claim.metric, state, because, measure, remedy if state == "fails" else "")

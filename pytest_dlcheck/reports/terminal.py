@@ -27,6 +27,8 @@ _PROCESS = re.compile(r"process \d+")
 """How a trial's name tells which of the processes it is that measure the same."""
 _NAME = 12
 _GAP = 2
+_HANG = 4
+"""Columns by which lines are indented that belong to the one above."""
 _NARROW = 72
 """Columns from which on the loss and the trials fit in."""
 _ROOMY = 95
@@ -112,7 +114,7 @@ def causes(findings: Iterable[Finding], *, width: int, colour: bool) -> str:
             lines.append(f"  {cause_text(cause)}\n")
             if so := led_to_text(cause, led_to):
                 lines.append(f"    {so}\n", style="bright_black")
-    return _rendered(lines, width=width, colour=colour) if lines else ""
+    return _rendered(_hanging(lines, width), width=width, colour=colour) if lines else ""
 
 
 def unsettled(findings: Iterable[Finding], *, width: int, colour: bool) -> str:
@@ -134,7 +136,7 @@ def unsettled(findings: Iterable[Finding], *, width: int, colour: bool) -> str:
         for advice in verdict.advice:
             lines.append(place, style="cyan")
             lines.append(f"  advice: {shown(advice)}\n")
-    return _rendered(lines, width=width, colour=colour) if lines else ""
+    return _rendered(_hanging(lines, width), width=width, colour=colour) if lines else ""
 
 
 def sparkline(values: Sequence[float], width: int = _SPARKS) -> str:
@@ -223,6 +225,16 @@ def _with_steps(trial: TrialSummary) -> str:
 
 def _aside(text: str) -> Text:
     return Text(indent(text, " " * _GAP), style="bright_black")
+
+
+def _hanging(text: Text, width: int) -> Text:
+    """The same, with lines that are too long broken here: what goes on is indented under its place."""
+    lines = []
+    for line in text.split("\n"):
+        room = width - _HANG
+        parts = [line] if line.cell_len <= width or room < _NAME else line.wrap(Console(), room)
+        lines += [part if part is parts[0] else Text(" " * _HANG).append_text(part) for part in parts]
+    return Text("\n").join(lines)
 
 
 def _rendered(what: Table | Text, *, width: int, colour: bool) -> str:

@@ -42,6 +42,11 @@ def test_a_single_value_has_no_limits():
     assert math.isnan(mean_interval([]).estimate)
 
 
+def test_limits_are_told_in_percent_where_there_are_any():
+    assert Interval(0.1, -0.0333, 0.2).percent == "-3.33 to 20 %"
+    assert mean_interval([3.0]).percent == "too few values for limits"
+
+
 def test_equal_values_leave_no_doubt():
     assert mean_interval([1.5] * 4) == Interval(1.5, 1.5, 1.5)
     assert trend([1.5] * 50) == Interval(0.0, 0.0, 0.0)

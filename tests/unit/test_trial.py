@@ -55,6 +55,12 @@ def test_a_trial_in_words():
     ]
 
 
+def test_one_step_is_no_plural():
+    assert str(Trial("train", 1)) == "train (1 step)"
+    assert "1 epoch" in str(Terms(epochs=1).fit(0))
+    assert "epochs" not in str(Terms(epochs=1).fit(0))
+
+
 def test_what_is_timed_and_what_is_another_commits_runs_alone():
     terms = Terms()
     alone = [terms.bench("bench_train", 0), terms.fit(0, revision="3f2a1c")]

@@ -61,11 +61,10 @@ class Gain:
         return (self.share.low > 0 or self.signs) and self.share.estimate >= least
 
     def __str__(self) -> str:
-        low, high = 100 * self.share.low, 100 * self.share.high
         return (
             f"{self.where} the loss is {self.right:.4g} against the right targets and "
             f"{self.crossed:.4g} against those of other samples: a gain of "
-            f"{100 * self.share.estimate:.3g} % ({low:.3g} to {high:.3g} %)"
+            f"{100 * self.share.estimate:.3g} % ({self.share.percent})"
         )
 
 

@@ -68,11 +68,10 @@ class Comparison:
         return next((why for why, holds in reasons.items() if holds), "")
 
     def __str__(self) -> str:
-        low, high = 100 * self.excess.low, 100 * self.excess.high
         return (
             "with the inputs of other samples the loop's loss is "
             f"{100 * self.excess.estimate:.3g} % higher in the later half of its steps "
-            f"({low:.3g} to {high:.3g} %)"
+            f"({self.excess.percent})"
         )
 
     @property

@@ -107,6 +107,17 @@ def test_causes_are_listed_with_what_follows_from_them():
     assert causes(found, width=80, colour=False) == "a::cut  a detach\n    and so also: slow"
 
 
+def test_what_does_not_fit_goes_on_under_its_place():
+    found = [
+        finding("a", "cut", Outcome.FAILED, cause="word " * 9),
+        finding("a", "slow", Outcome.FAILED, because_of="cut"),
+    ]
+    first, second, *_, last = causes(found, width=40, colour=False).splitlines()
+    assert first.startswith("a::cut  word word")
+    assert second.startswith("    word")
+    assert last == "    and so also: slow"
+
+
 def test_a_consequence_speaks_where_its_cause_is_not_listed():
     waived = [
         finding("a", "cut", Outcome.FAILED, waived="known"),
