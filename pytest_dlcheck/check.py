@@ -197,7 +197,7 @@ class Check(ABC):
         if verdict.outcome is Outcome.PASSED and (story := _interruption(evidence)):
             return self.inconclusive(story)
         if verdict.outcome is Outcome.PASSED and (place := self._non_finite(evidence)):
-            return self.inconclusive(f"{place} holds a number that is not finite")
+            return self.inconclusive(f"{place}, on which no verdict can rest")
         return verdict
 
     def passed(self, because: str, *measures: Measure, advice: Iterable[str] = ()) -> Verdict:
@@ -284,7 +284,8 @@ class Check(ABC):
         for trace in evidence.traces:
             for name in sorted(self.reads | self.glances):
                 if not trace.is_finite(name):
-                    return f"{name.replace('_', ' ')} of {trace.trial}"
+                    what = name.replace("_", " ")
+                    return f"NaN or infinity was recorded as {what}, in the trial {trace.trial}"
         return ""
 
 

@@ -25,6 +25,7 @@ _SPARKS = 12
 _FEWEST_SPARKS = 4
 _PROCESS = re.compile(r"process \d+")
 """How a trial's name tells which of the processes it is that measure the same."""
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 _NAME = 12
 _GAP = 2
 _HANG = 4
@@ -128,15 +129,24 @@ def unsettled(findings: Iterable[Finding], *, width: int, colour: bool) -> str:
         lines.append(f"  inconclusive: {shown(group.because)}\n")
         if not alone:
             lines.append(f"    {', '.join(group.checks)}\n", style="bright_black")
-    for finding in findings:
-        if finding.objection:
-            continue  # listed among the causes
-        verdict = finding.verdict
-        place = f"{one_line(finding.recipe)}::{verdict.check}"
-        for advice in verdict.advice:
-            lines.append(place, style="cyan")
-            lines.append(f"  advice: {shown(advice)}\n")
+    for (recipe, advice), (first, *others) in _advised(findings).items():
+        lines.append(f"{one_line(recipe)}::{first}", style="cyan")
+        lines.append(f"  advice: {shown(advice)}\n")
+        if others:
+            lines.append(f"    and so too: {', '.join(others)}\n", style="bright_black")
     return _rendered(_hanging(lines, width), width=width, colour=colour) if lines else ""
+
+
+def _advised(findings: Iterable[Finding]) -> dict[tuple[str, str], list[str]]:
+    """Recipe and advice -> the checks that give it; what differs in its numbers alone, as the first."""
+    told: dict[tuple[str, str], tuple[str, str]] = {}
+    checks: dict[tuple[str, str], list[str]] = {}
+    for finding in findings:
+        for advice in () if finding.objection else finding.verdict.advice:  # such are among the causes
+            words = finding.recipe, _NUMBER.sub("#", advice)
+            key = told.setdefault(words, (finding.recipe, advice))
+            checks.setdefault(key, []).append(finding.verdict.check)
+    return checks
 
 
 def sparkline(values: Sequence[float], width: int = _SPARKS) -> str:

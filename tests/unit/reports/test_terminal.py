@@ -107,6 +107,21 @@ def test_causes_are_listed_with_what_follows_from_them():
     assert causes(found, width=80, colour=False) == "a::cut  a detach\n    and so also: slow"
 
 
+def test_advice_that_several_checks_give_is_told_once():
+    busy = "other processes kept {} of 4 processors busy"
+    found = [
+        finding("a", "throughput", advice=(busy.format(2.1), "look")),
+        finding("a", "latency", advice=(busy.format(3),)),
+        finding("b", "latency", advice=(busy.format(3),)),
+    ]
+    assert unsettled(found, width=80, colour=False).splitlines() == [
+        "a::throughput  advice: other processes kept 2.1 of 4 processors busy",
+        "    and so too: latency",
+        "a::throughput  advice: look",
+        "b::latency  advice: other processes kept 3 of 4 processors busy",
+    ]
+
+
 def test_what_does_not_fit_goes_on_under_its_place():
     found = [
         finding("a", "cut", Outcome.FAILED, cause="word " * 9),
