@@ -104,6 +104,23 @@ def mini_batches_without_labels():
     _by_hand(images[:320], labels[:320], _classifier(), F.cross_entropy, 40, _inputs)
 
 
+def _held_back(x, y):
+    """Mini-batches of 20 in a new order, each with the labels of the one before."""
+    x, y = _both(x, y)
+    return x, y.roll(20)
+
+
+def small_batches():
+    images, labels = digits()
+    _by_hand(images[:320], labels[:320], _classifier(), F.cross_entropy, 20, _both)
+
+
+@fault(small_batches, "targets_are_aligned", words=("as of the previous batch",))
+def small_batches_with_the_labels_of_the_one_before():
+    images, labels = digits()
+    _by_hand(images[:320], labels[:320], _classifier(), F.cross_entropy, 20, _held_back)
+
+
 def full_batch():
     _by_hand(*diabetes(), mlp(10, 16, 1), F.mse_loss, 442, _both, epochs=20)
 

@@ -9,6 +9,7 @@ SICK: tuple[tuple[str, dict[str, Scalar], str], ...] = (
     ("labels of the batch before", {"aligned": 1, "misaligned": 23, "age": 1}, "data"),
     ("targets rolled", {"aligned": 0, "permuted": 23, "permuted_sets": 23}, "data"),
     ("inputs shuffled without their targets", {"swappable": 20, "swapped": 20}, "data"),
+    ("labels by lot", {"swappable": 20, "swapped": 20, "by_lot": 20}, "data"),
     ("no causal mask", {"foreseen": 24}, "attention"),
     ("time-major", {"turned": 24, "turned_shapes": _SHAPES}, "loss"),
     ("a critic in it", {"advantage": 24, "advantage_shapes": "[64]"}, "loss"),

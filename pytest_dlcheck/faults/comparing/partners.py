@@ -1,4 +1,4 @@
-"""Inputs that are shuffled without their targets, told in words. Thresholds are the check's."""
+"""Inputs that come with others' targets, told in words. Thresholds are the check's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ from pytest_dlcheck.trace import Row
 from pytest_dlcheck.verdict import Measure, Suspect
 
 _REMEDY = "shuffle both by one order: order = torch.randperm(len(x)); x, y = x[order], y[order]"
+_SHUFFLED = (
+    "inputs are shuffled without their targets: each gets another's",
+    "inputs change their order now and then, and their targets do not: the pairs are lost",
+    _REMEDY,
+)
+_DRAWN = (
+    "an input that comes again has the label of another, as if drawn by lot",
+    "the pairs are lost: labels of another batch, as of the previous batch, or shuffled without inputs",
+    "take inputs and labels by one order, at one place: x, y = x[order], y[order]",
+)
 
 
 def exchanged(row: Row, several: float, some: float) -> Fault | None:
@@ -21,15 +31,14 @@ def exchanged(row: Row, several: float, some: float) -> Fault | None:
     bound = max(several, some * told)
     if count < bound:
         return None
+    finding, cause, remedy = _DRAWN if 2 * row.integer("by_lot") > count else _SHUFFLED
     return Fault(
         because=(
             f"{count} of {told} losses compare inputs that were seen before with targets that belonged "
             f"to other inputs (fewer than {bound:g} may)"
         ),
         measures=(Measure("losses whose inputs have others' targets", count, "count", bound, "<"),),
-        suspects=(
-            Suspect("data", "inputs are shuffled without their targets: each gets another's", _REMEDY),
-        ),
-        cause="inputs change their order now and then, and their targets do not: the pairs are lost",
-        remedy=_REMEDY,
+        suspects=(Suspect("data", finding, remedy),),
+        cause=cause,
+        remedy=remedy,
     )

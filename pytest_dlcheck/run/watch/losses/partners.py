@@ -61,10 +61,10 @@ class Partnerships:
                 weigh(self._prints(self._found[-TOGETHER:]))
 
     def row(self) -> dict[str, int]:
-        """``swappable`` losses that tell, and ``swapped``: of which inputs have others' targets."""
+        """``swappable`` losses that tell, ``swapped``: whose inputs have others' targets, ``by_lot``."""
         read(self._prints(self._found))
-        told = swaps((f.samples, f.targets.numbers, f.are_classes) for f in self._found)
-        return {"swappable": len(told), "swapped": sum(told)}
+        found = swaps((f.samples, f.targets.numbers, f.are_classes) for f in self._found)
+        return {"swappable": len(found.told), "swapped": sum(found.told), "by_lot": found.by_lot}
 
     def _prints(self, found: Iterable[Partners]) -> Iterator[Prints]:
         return (prints for each in found for prints in (*each.inputs, each.targets))

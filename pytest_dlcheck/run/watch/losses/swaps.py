@@ -37,6 +37,8 @@ OFTEN = 0.7
 OTHERS = 0.25
 """Share of the labels (ratio) that may be of other classes than before: those that change partners stay,
 those of a teacher do not. Of 64 labels by lot, 0.1 are."""
+POOLED = 2 * LABELS
+"""Known inputs (count) of all losses together, where each knows fewer than such a row; chosen."""
 CLOSE = 1.5
 """Pairs that stay together over those that lots would leave so (ratio): more are clusters."""
 
@@ -76,8 +78,21 @@ class _Memory:
         self.sets.add(tuple(sorted(targets)))
 
 
-def swaps(found: Iterable[Pairs]) -> list[bool]:
-    """Of each loss that tells, whether its inputs have others' targets.
+@dataclass(frozen=True)
+class Swaps:
+    """Of the losses that tell, whether their inputs have others' targets.
+
+    Attributes:
+        told: of each of them.
+        by_lot: how many of these are, by classes that come as if drawn by lot.
+    """
+
+    told: list[bool]
+    by_lot: int = 0
+
+
+def swaps(found: Iterable[Pairs]) -> Swaps:
+    """Look at losses in a row.
 
     Classes that come in no order seen before tell only where nearly all of these losses have them as if
     drawn by lot: two tasks in turn give an input two labels, and noise leaves most as they are.
@@ -93,7 +108,12 @@ def swaps(found: Iterable[Pairs]) -> list[bool]:
         elif are_classes and (drawing := _drawing(memory, inputs, targets)) is not None:
             drawings.append(drawing)
         memory.add(inputs, targets)
-    return told + [_are_by_lot(drawings)] * len(drawings)
+    if large := [each for each in drawings if each.known >= LABELS]:
+        by_lot = _are_by_lot(large)
+        return Swaps(told + [by_lot] * len(large), by_lot * len(large))
+    if sum(each.known for each in drawings) >= POOLED and _are_by_lot(drawings):
+        return Swaps(told + [True] * len(drawings), len(drawings))
+    return Swaps(told)
 
 
 def _is_swapped(
@@ -126,6 +146,7 @@ class _Drawing:
     """Known inputs of one loss, by the class that they had and the one that they have.
 
     Attributes:
+        known: how many they are.
         moved: how many have another one, and
         by_chance: how many would, were it drawn by lot.
         together: pairs that had one class and have one again, and
@@ -134,6 +155,7 @@ class _Drawing:
         after: have it.
     """
 
+    known: int
     moved: int
     by_chance: float
     together: int
@@ -149,13 +171,13 @@ def _drawing(memory: _Memory, inputs: list[Sample], targets: list[float]) -> _Dr
         if not math.isnan(memory.target_of.get(one, math.nan))
     ]
     same = sum(count**2 for count in Counter(targets).values()) / len(targets) ** 2
-    if len(known) < LABELS or same > EVEN or _is_ordered(targets):
+    if len(known) < KNOWN or same > EVEN or _is_ordered(targets):
         return None
     groups, cells = Counter(before for _, before in known), Counter(known)
     pairs, together = (sum(n * (n - 1) for n in counts.values()) for counts in (groups, cells))
     moved = sum(one != other for one, other in known)
     after = Counter(other for other, _ in known)
-    return _Drawing(moved, (1 - same) * len(known), together, same * pairs, groups, after)
+    return _Drawing(len(known), moved, (1 - same) * len(known), together, same * pairs, groups, after)
 
 
 def _are_by_lot(drawings: Sequence[_Drawing]) -> bool:

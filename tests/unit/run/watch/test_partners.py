@@ -57,13 +57,13 @@ def test_and_so_they_are_where_quantities_are_shuffled_afterwards():
     assert swapped == tells >= 5
 
 
-def drawn(labels):
+def drawn(labels, size=32):
     """A pass in another order each, with labels of its own."""
 
     def pairs():
         for _ in range(6):
             order, own = torch.randperm(N), labels()
-            yield from zip(X[order].split(32), own[order].split(32), strict=True)
+            yield from zip(X[order].split(size), own[order].split(size), strict=True)
 
     return pairs
 
@@ -75,6 +75,13 @@ def anew():
 def test_classes_by_lot_are_told():
     swapped, tells = told(drawn(lambda: CLASSES[torch.randperm(N)]))
     assert swapped == tells >= 5
+
+
+def test_classes_by_lot_are_told_of_small_batches_together():
+    swapped, tells = told(drawn(lambda: CLASSES[torch.randperm(N)], size=12))
+    assert swapped == tells >= 5
+    assert told(drawn(lambda: CLASSES, size=12)) == (0, 0)
+    assert told(drawn(anew, size=12)) == (0, 0)
 
 
 def test_actions_are_no_classes():
