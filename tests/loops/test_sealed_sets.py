@@ -34,6 +34,7 @@ SETS = (
     "sealed_seventeenth",
     "sealed_eighteenth",
     "sealed_nineteenth",
+    "sealed_twentieth",
 )
 
 

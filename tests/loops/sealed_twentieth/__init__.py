@@ -1,0 +1,1 @@
+"""Loops of the 36 kinds by an eighth author; measured once, open since."""
