@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
@@ -17,6 +19,23 @@ as often as any other, but for chance."""
 MOSTLY = 0.5
 """Losses looked at (ratio) that compare what a loader gave for each sample, and nothing else: the first
 one after a rest of the watch cannot be told."""
+
+
+def advice_on_leaving(row: Row) -> Iterator[str]:
+    """A shuffled held-out loader that is left before its end, as where a few batches are enough.
+
+    Args:
+        row: of the exposure.
+    """
+    times = row.integer("broken_off")
+    if times >= PASSES:
+        name, read = row.text("broken_off_name"), row.integer("broken_off_read")
+        of = row.integer("broken_off_of")
+        yield (
+            f"`{name}` is shuffled, and {times} evaluations leave it after {read} of {of} batches: each "
+            "scores other samples, so that what differs between two of them may be the samples alone; "
+            "with shuffle=False they are the same ones"
+        )
 
 
 def leaves_out_others(trace: Trace) -> Fault | None:

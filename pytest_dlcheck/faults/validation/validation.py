@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pytest_dlcheck.faults.fault import Fault
-from pytest_dlcheck.faults.validation.cut_short import leaves_out_others
+from pytest_dlcheck.faults.validation.cut_short import advice_on_leaving, leaves_out_others
 from pytest_dlcheck.faults.validation.held_rows import trains_on_held_out_rows
 from pytest_dlcheck.faults.validation.turns import trained_in_turns, trained_on_what_is_measured
 from pytest_dlcheck.trace import Row, Trace
@@ -241,6 +241,7 @@ def validation_advice(trace: Trace) -> Iterator[str]:
         order = ", and the order is random: another few each time" if row.integer("shuffled") else ""
         count = row.integer("truncated")
         yield f"{count} samples are left out of the evaluation (drop_last=True){order}"
+    yield from advice_on_leaving(row)
     if told := [row for row in trace.rows("new_classes") if row.number("share") >= MOSTLY_NEW]:
         yield _new_classes(told[0])
 

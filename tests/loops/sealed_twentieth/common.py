@@ -1,4 +1,5 @@
 """Small data sets shared by several scripts."""
+
 import numpy as np
 import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
@@ -8,15 +9,18 @@ from sklearn.model_selection import train_test_split
 def digits_split(seed=0, image=False, test_size=0.3):
     d = load_digits()
     x = (d.images[:, None] if image else d.data).astype("float32") / 16.0
-    a, b, ya, yb = train_test_split(x, d.target, test_size=test_size, random_state=seed, stratify=d.target)
+    a, b, ya, yb = train_test_split(
+        x, d.target, test_size=test_size, random_state=seed, stratify=d.target
+    )
     return torch.tensor(a), torch.tensor(ya), torch.tensor(b), torch.tensor(yb)
 
 
 def table_split(loader, seed=0, regression=False, test_size=0.3):
     d = loader()
     x, y = d.data.astype("float32"), d.target
-    a, b, ya, yb = train_test_split(x, y, test_size=test_size, random_state=seed,
-                                    stratify=None if regression else y)
+    a, b, ya, yb = train_test_split(
+        x, y, test_size=test_size, random_state=seed, stratify=None if regression else y
+    )
     mu, sd = a.mean(0), a.std(0) + 1e-8
     a, b = (a - mu) / sd, (b - mu) / sd
     if regression:
@@ -63,12 +67,14 @@ def shapes(n, size=16, noise=0.35, channels=3, seed=0):
         if y[i] == 0:
             m = (abs(yy - cy) <= rad) & (abs(xx - cx) <= rad)
         elif y[i] == 1:
-            m = (yy - cy) ** 2 + (xx - cx) ** 2 <= rad ** 2
+            m = (yy - cy) ** 2 + (xx - cx) ** 2 <= rad**2
             m &= (yy - cy) ** 2 + (xx - cx) ** 2 >= (rad - 2) ** 2
         elif y[i] == 2:
-            m = ((abs(yy - cy) <= 0) & (abs(xx - cx) <= rad + 1)) | ((abs(xx - cx) <= 0) & (abs(yy - cy) <= rad + 1))
+            m = ((abs(yy - cy) <= 0) & (abs(xx - cx) <= rad + 1)) | (
+                (abs(xx - cx) <= 0) & (abs(yy - cy) <= rad + 1)
+            )
         else:
-            m = ((yy + xx + r.integers(0, 4)) % 4 == 0)
+            m = (yy + xx + r.integers(0, 4)) % 4 == 0
         colour = r.uniform(0.6, 1.6, (channels, 1))
         x[i][:, m] += colour
     return torch.tensor(x, dtype=torch.float32), torch.tensor(y)

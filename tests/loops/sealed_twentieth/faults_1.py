@@ -19,9 +19,12 @@ def chord_ear(mistake):
     train_x, val_x = train_x / scale, val_x / scale
 
     net = nn.Sequential(
-        nn.Conv1d(1, 12, 17, stride=4), nn.ReLU(),
-        nn.Conv1d(12, 24, 9, stride=3), nn.ReLU(),
-        nn.AdaptiveMaxPool1d(2), nn.Flatten(),
+        nn.Conv1d(1, 12, 17, stride=4),
+        nn.ReLU(),
+        nn.Conv1d(12, 24, 9, stride=3),
+        nn.ReLU(),
+        nn.AdaptiveMaxPool1d(2),
+        nn.Flatten(),
         nn.Linear(48, 5),
     )
     optimizer = torch.optim.SGD(net.parameters(), lr=0.03, momentum=0.8)
@@ -33,7 +36,7 @@ def chord_ear(mistake):
         if mistake:
             optimizer.zero_grad()
         for i in range(0, len(order), 32):
-            idx = order[i:i + 32]
+            idx = order[i : i + 32]
             if not mistake:
                 optimizer.zero_grad()
             loss = F.cross_entropy(net(train_x[idx]), train_y[idx])
@@ -55,8 +58,8 @@ def heartbeat_runner(mistake):
     t = np.linspace(-1, 1, length)
     kind = rng.integers(0, 3, n)
     width = np.array([0.06, 0.12, 0.06])[kind]
-    x = np.exp(-(t[None] - rng.uniform(-.2, .2, (n, 1))) ** 2 / (2 * width[:, None] ** 2))
-    second = np.exp(-(t[None] - 0.6) ** 2 / 0.01)
+    x = np.exp(-((t[None] - rng.uniform(-0.2, 0.2, (n, 1))) ** 2) / (2 * width[:, None] ** 2))
+    second = np.exp(-((t[None] - 0.6) ** 2) / 0.01)
     x = x + (kind == 2)[:, None] * 0.6 * second + 0.2 * rng.standard_normal((n, length))
     x, y = torch.tensor(x, dtype=torch.float32), torch.tensor(kind)
     loader = DataLoader(TensorDataset(x[:560], y[:560]), batch_size=28, shuffle=True)
@@ -94,7 +97,9 @@ def heartbeat_runner(mistake):
         with torch.no_grad():
             r.scores.append(accuracy(r.model(x_val), y_val))
 
-    model = nn.Sequential(nn.Linear(length, 48), nn.Tanh(), nn.Linear(48, 24), nn.Tanh(), nn.Linear(24, 3))
+    model = nn.Sequential(
+        nn.Linear(length, 48), nn.Tanh(), nn.Linear(48, 24), nn.Tanh(), nn.Linear(24, 3)
+    )
     opt = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=1e-3)
     runner = Runner(model, opt)
     runner.on("grads_ready" if mistake else "batch_start", lambda r: r.opt.zero_grad())
@@ -263,7 +268,9 @@ def digit_three_heads(mistake):
         return {"digit": y, "parity": y % 2, "ink": (x.mean(1) - ink_mean) / ink_std}
 
     trunk = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 48), nn.ReLU())
-    heads = nn.ModuleDict({"digit": nn.Linear(48, 10), "parity": nn.Linear(48, 2), "ink": nn.Linear(48, 1)})
+    heads = nn.ModuleDict(
+        {"digit": nn.Linear(48, 10), "parity": nn.Linear(48, 2), "ink": nn.Linear(48, 1)}
+    )
     weight = {"digit": 1.0, "parity": 0.7, "ink": 0.5}
     opt = torch.optim.NAdam([*trunk.parameters(), *heads.parameters()], lr=2e-3)
 
@@ -293,7 +300,13 @@ def digit_three_heads(mistake):
         trunk.eval(), heads.eval()
         with torch.no_grad():
             f, want = trunk(xb), targets(xb, yb)
-            res.append((running / len(xa), accuracy(heads["digit"](f), yb), accuracy(heads["parity"](f), want["parity"])))
+            res.append(
+                (
+                    running / len(xa),
+                    accuracy(heads["digit"](f), yb),
+                    accuracy(heads["parity"](f), want["parity"]),
+                )
+            )
     return {"first": res[0][0], "last": res[-1][0], "val": res[-1][1], "parity": res[-1][2]}
 
 
@@ -313,8 +326,12 @@ def low_then_high_digits(mistake):
             return self.head(self.body(x))
 
     def build_optimizer(net, body_lr, head_lr):
-        return torch.optim.Adam([{"params": net.body.parameters(), "lr": body_lr},
-                                 {"params": net.head.parameters(), "lr": head_lr}])
+        return torch.optim.Adam(
+            [
+                {"params": net.body.parameters(), "lr": body_lr},
+                {"params": net.head.parameters(), "lr": head_lr},
+            ]
+        )
 
     def fit(net, opt, x, y, x_val, y_val, epochs):
         out = []
@@ -368,8 +385,13 @@ def spring_constants(mistake):
     y = (y - y[:500].mean()) / y[:500].std()
 
     def make_model():
-        return nn.Sequential(nn.Linear(31, cfg.hidden), nn.Tanh(), nn.Linear(cfg.hidden, cfg.hidden), nn.Tanh(),
-                             nn.Linear(cfg.hidden, 1))
+        return nn.Sequential(
+            nn.Linear(31, cfg.hidden),
+            nn.Tanh(),
+            nn.Linear(cfg.hidden, cfg.hidden),
+            nn.Tanh(),
+            nn.Linear(cfg.hidden, 1),
+        )
 
     def make_optimizer(model):
         return torch.optim.Adam(model.parameters(), lr=cfg.lr)
@@ -395,27 +417,157 @@ def spring_constants(mistake):
 
 
 FAULTS_1 = [
-    (chord_ear, ("zero_grad", "not zeroed", "never zeroed", "gradients of earlier", "gradients accumulate",
-                 "gradients pile", "not cleared", "added to the old", "left over", "stale grad"), "1 zero_grad missing"),
-    (heartbeat_runner, ("between backward", "between the backward", "after backward", "after the backward", "before step",
-                        "before the step", "before optimizer.step", "wiped", "wipes", "erased", "no gradient", "without gradient",
-                        "thrown away", "grad is none", "gradients are none", "empty gradient", "sees zero grad"),
-     "2 zero_grad between backward and step"),
-    (film_ratings, ("zero_grad", "not zeroed", "never zeroed", "only one optimizer", "one of the optimizers",
-                    "gradients of earlier", "gradients accumulate", "not cleared", "left over", "stale grad"),
-     "3 zero_grad on only one of several optimizers"),
-    (load_curve_seq2seq, ("never stepped", "not stepped", "without a step", "no step", "step is missing", "step() is",
-                          "missing step", "never calls step", "never called step", "never updated", "not updated", "do not move", "never move", "never change", "has not moved", "missing optimizer step"),
-     "4 step missing"),
-    (tumour_table_amp, ("two steps", "steps twice", "stepped twice", "twice", "second step", "2 steps", "several steps",
-                        "more than one step", "more steps than backward"), "5 two steps per backward"),
-    (digit_three_heads, ("wrong loss", "another loss", "other loss", "only part of the loss", "total is not",
-                         "no gradient", "not part of the backward", "never reach", "not the loss", "last loss", "last task",
-                         "not backpropagated", "never trained", "never updated", "get no grad", "never get"), "6 backward on the wrong loss"),
-    (low_then_high_digits, ("stale", "not in the optimizer", "not held by", "no longer", "before the optimizer",
-                            "after the optimizer", "old parameters", "replaced", "re-created", "recreated", "not given to", "not known to", "in no optimizer", "not in any optimizer", "unknown to the optimizer"),
-     "7 optimizer stale after parameters were re-created or moved"),
-    (spring_constants, ("re-created", "recreated", "new optimizer", "optimizer is created", "created anew",
-                        "every step", "each step", "state is lost", "state lost", "fresh optimizer", "moments", "rebuilt"),
-     "8 optimizer or model re-created each step/epoch"),
+    (
+        chord_ear,
+        (
+            "zero_grad",
+            "not zeroed",
+            "never zeroed",
+            "gradients of earlier",
+            "gradients accumulate",
+            "gradients pile",
+            "not cleared",
+            "added to the old",
+            "left over",
+            "stale grad",
+        ),
+        "1 zero_grad missing",
+    ),
+    (
+        heartbeat_runner,
+        (
+            "between backward",
+            "between the backward",
+            "after backward",
+            "after the backward",
+            "before step",
+            "before the step",
+            "before optimizer.step",
+            "wiped",
+            "wipes",
+            "erased",
+            "no gradient",
+            "without gradient",
+            "thrown away",
+            "grad is none",
+            "gradients are none",
+            "empty gradient",
+            "sees zero grad",
+        ),
+        "2 zero_grad between backward and step",
+    ),
+    (
+        film_ratings,
+        (
+            "zero_grad",
+            "not zeroed",
+            "never zeroed",
+            "only one optimizer",
+            "one of the optimizers",
+            "gradients of earlier",
+            "gradients accumulate",
+            "not cleared",
+            "left over",
+            "stale grad",
+        ),
+        "3 zero_grad on only one of several optimizers",
+    ),
+    (
+        load_curve_seq2seq,
+        (
+            "never stepped",
+            "not stepped",
+            "without a step",
+            "no step",
+            "step is missing",
+            "step() is",
+            "missing step",
+            "never calls step",
+            "never called step",
+            "never updated",
+            "not updated",
+            "do not move",
+            "never move",
+            "never change",
+            "has not moved",
+            "missing optimizer step",
+        ),
+        "4 step missing",
+    ),
+    (
+        tumour_table_amp,
+        (
+            "two steps",
+            "steps twice",
+            "stepped twice",
+            "twice",
+            "second step",
+            "2 steps",
+            "several steps",
+            "more than one step",
+            "more steps than backward",
+        ),
+        "5 two steps per backward",
+    ),
+    (
+        digit_three_heads,
+        (
+            "wrong loss",
+            "another loss",
+            "other loss",
+            "only part of the loss",
+            "total is not",
+            "no gradient",
+            "not part of the backward",
+            "never reach",
+            "not the loss",
+            "last loss",
+            "last task",
+            "not backpropagated",
+            "never trained",
+            "never updated",
+            "get no grad",
+            "never get",
+        ),
+        "6 backward on the wrong loss",
+    ),
+    (
+        low_then_high_digits,
+        (
+            "stale",
+            "not in the optimizer",
+            "not held by",
+            "no longer",
+            "before the optimizer",
+            "after the optimizer",
+            "old parameters",
+            "replaced",
+            "re-created",
+            "recreated",
+            "not given to",
+            "not known to",
+            "in no optimizer",
+            "not in any optimizer",
+            "unknown to the optimizer",
+        ),
+        "7 optimizer stale after parameters were re-created or moved",
+    ),
+    (
+        spring_constants,
+        (
+            "re-created",
+            "recreated",
+            "new optimizer",
+            "optimizer is created",
+            "created anew",
+            "every step",
+            "each step",
+            "state is lost",
+            "state lost",
+            "fresh optimizer",
+            "moments",
+            "rebuilt",
+        ),
+        "8 optimizer or model re-created each step/epoch",
+    ),
 ]

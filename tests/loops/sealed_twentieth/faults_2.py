@@ -15,7 +15,9 @@ from .common import accuracy, digits_split, tones
 def sound_events(mistake):
     torch.manual_seed(17)
     wave, y = tones(800, classes=6, noise=1.6, seed=12)
-    spec = torch.stft(wave.squeeze(1), 64, hop_length=16, window=torch.hann_window(64), return_complex=True).abs()
+    spec = torch.stft(
+        wave.squeeze(1), 64, hop_length=16, window=torch.hann_window(64), return_complex=True
+    ).abs()
     spec = torch.log1p(spec).unsqueeze(1)[:, :, :, :16]
     mu, sd = spec[:550].mean(), spec[:550].std()
     spec = (spec - mu) / sd
@@ -24,8 +26,15 @@ def sound_events(mistake):
         def __init__(self):
             super().__init__()
             self.conv = nn.Sequential(
-                nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
-                nn.Conv2d(8, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2))
+                nn.Conv2d(1, 8, 3, padding=1, bias=False),
+                nn.BatchNorm2d(8),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+                nn.Conv2d(8, 16, 3, padding=1, bias=False),
+                nn.BatchNorm2d(16),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+            )
             self.drop = nn.Dropout(0.3)
             self.out = nn.Linear(16 * 8 * 4, 6)
 
@@ -149,8 +158,8 @@ def toy_grammar_letters(mistake):
         d = data[split]
         g = torch.Generator().manual_seed(cfg.seed) if mistake else source
         at = torch.randint(len(d) - cfg.block - 1, (cfg.batch,), generator=g)
-        x = torch.stack([d[i:i + cfg.block] for i in at])
-        y = torch.stack([d[i + 1:i + cfg.block + 1] for i in at])
+        x = torch.stack([d[i : i + cfg.block] for i in at])
+        y = torch.stack([d[i + 1 : i + cfg.block + 1] for i in at])
         return x, y
 
     class LetterModel(nn.Module):
@@ -171,7 +180,7 @@ def toy_grammar_letters(mistake):
         model.eval()
         d = data["val"]
         m = (len(d) - 1) // cfg.block * cfg.block
-        out = cross(model, d[:m].view(-1, cfg.block), d[1:m + 1].view(-1, cfg.block)).item()
+        out = cross(model, d[:m].view(-1, cfg.block), d[1 : m + 1].view(-1, cfg.block)).item()
         model.train()
         return out
 
@@ -187,7 +196,12 @@ def toy_grammar_letters(mistake):
         optimizer.step()
         if it % 50 == 49:
             lines.append((loss.item(), estimate(model)))
-    return {"first": lines[0][0], "last": lines[-1][0], "val": lines[-1][1], "uniform": math.log(len(chars))}
+    return {
+        "first": lines[0][0],
+        "last": lines[-1][0],
+        "val": lines[-1][1],
+        "uniform": math.log(len(chars)),
+    }
 
 
 # ---- where the ball lands: counted in steps, not in epochs
@@ -195,7 +209,11 @@ def ball_landing(mistake):
     torch.manual_seed(29)
     g = torch.Generator().manual_seed(29)
     n = 900
-    speed, angle, drag = 5 + 10 * torch.rand(n, generator=g), 0.3 + torch.rand(n, generator=g), 0.3 * torch.rand(n, generator=g)
+    speed, angle, drag = (
+        5 + 10 * torch.rand(n, generator=g),
+        0.3 + torch.rand(n, generator=g),
+        0.3 * torch.rand(n, generator=g),
+    )
     pos = torch.zeros(n, 2)
     vel = torch.stack([speed * angle.cos(), speed * angle.sin()], 1)
     land = torch.zeros(n)
@@ -244,7 +262,7 @@ def prefetched_digits(mistake):
         """Holds the next batch ready (on the GPU machine it is copied on a side stream)."""
 
         def __init__(self, x, y, size):
-            self.order = iter(torch.randperm(len(x))[:len(x) // size * size].split(size))
+            self.order = iter(torch.randperm(len(x))[: len(x) // size * size].split(size))
             self.x_all, self.y_all = x, y
             self.x = self.y = None
             self.load()
@@ -273,8 +291,15 @@ def prefetched_digits(mistake):
                 self.load()
             return x, y
 
-    net = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-                        nn.Conv2d(16, 24, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(24 * 16, 10))
+    net = nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 24, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(24 * 16, 10),
+    )
     opt = torch.optim.SGD(net.parameters(), lr=0.08, momentum=0.9, nesterov=True)
     out = []
     for epoch in range(8):
@@ -308,7 +333,7 @@ def river_level(mistake):
 
     def windows(part, length=20, lead=3):
         x = part.unfold(0, length, 1)[:-lead].transpose(1, 2).contiguous()
-        return x, part[length + lead - 1:, 1]
+        return x, part[length + lead - 1 :, 1]
 
     train, val = windows(series[:cut]), windows(series[cut:])
 
@@ -371,30 +396,139 @@ def grape_varieties(mistake):
                 fn()
             model.eval()
             with torch.no_grad():
-                history.append((sum(parts) / len(parts), accuracy(model(x[cut:]), y[cut:]), opt.param_groups[0]["lr"]))
+                history.append(
+                    (
+                        sum(parts) / len(parts),
+                        accuracy(model(x[cut:]), y[cut:]),
+                        opt.param_groups[0]["lr"],
+                    )
+                )
         return history
 
     model = nn.Sequential(nn.Linear(13, 24), nn.ReLU(), nn.Linear(24, 3))
     opt = torch.optim.SGD(model.parameters(), lr=0.02)
     decay = torch.optim.lr_scheduler.ExponentialLR(opt, gamma=0.85)
     history = fit(model, opt, 15, **{"after_batch" if mistake else "after_epoch": [decay.step]})
-    return {"first": history[0][0], "last": history[-1][0], "val": history[-1][1], "lr": history[-1][2], "lr_1": history[0][2]}
+    return {
+        "first": history[0][0],
+        "last": history[-1][0],
+        "val": history[-1][1],
+        "lr": history[-1][2],
+        "lr_1": history[0][2],
+    }
 
 
 FAULTS_2 = [
-    (sound_events, ("eval mode", "eval()", "in eval", "evaluation mode", "train() is", "back to train", "never set back",
-                    "not in training mode", "dropout is off", "stuck in eval", "train mode"), "9 stuck in eval after validation"),
-    (club_members, ("detach", "no_grad", "cut from the graph", "no gradient", "gradient never reaches", "never trained", "not trained",
-                    "cut off", "without gradient", "get no grad", "never updated", "does not reach"), "10 a part trained under no_grad (or detached)"),
-    (toy_grammar_letters, ("same batch", "identical batch", "same samples", "same examples", "same data", "one batch", "repeated",
-                           "re-seeded", "reseeded", "seed", "batch again", "again and again"),
-     "11 the same batch again and again"),
-    (ball_landing, ("iterator", "restarted", "first batch", "same batch", "iter(", "identical batch", "same samples", "same data",
-                    "one batch", "again and again", "never moves on"), "12 iterator restarted each step"),
-    (prefetched_digits, ("previous batch", "earlier batch", "other batch", "labels of another", "labels do not belong",
-                         "labels are of", "misaligned", "shifted", "out of step", "off by one", "do not match", "not belong", "mismatch", "last batch", "labels lag"), "13 labels of the previous batch"),
-    (river_level, ("graph", "item()", "detach", "memory", "history is kept", "grad_fn", "requires grad"),
-     "14 loss accumulated with its graph"),
-    (grape_varieties, ("per batch", "every batch", "each batch", "once per epoch", "per epoch", "after every step", "each step", "every step",
-                       "too often", "steps too fast"), "15 scheduler per batch instead of per epoch"),
+    (
+        sound_events,
+        (
+            "eval mode",
+            "eval()",
+            "in eval",
+            "evaluation mode",
+            "train() is",
+            "back to train",
+            "never set back",
+            "not in training mode",
+            "dropout is off",
+            "stuck in eval",
+            "train mode",
+        ),
+        "9 stuck in eval after validation",
+    ),
+    (
+        club_members,
+        (
+            "detach",
+            "no_grad",
+            "cut from the graph",
+            "no gradient",
+            "gradient never reaches",
+            "never trained",
+            "not trained",
+            "cut off",
+            "without gradient",
+            "get no grad",
+            "never updated",
+            "does not reach",
+        ),
+        "10 a part trained under no_grad (or detached)",
+    ),
+    (
+        toy_grammar_letters,
+        (
+            "same batch",
+            "identical batch",
+            "same samples",
+            "same examples",
+            "same data",
+            "one batch",
+            "repeated",
+            "re-seeded",
+            "reseeded",
+            "seed",
+            "batch again",
+            "again and again",
+        ),
+        "11 the same batch again and again",
+    ),
+    (
+        ball_landing,
+        (
+            "iterator",
+            "restarted",
+            "first batch",
+            "same batch",
+            "iter(",
+            "identical batch",
+            "same samples",
+            "same data",
+            "one batch",
+            "again and again",
+            "never moves on",
+        ),
+        "12 iterator restarted each step",
+    ),
+    (
+        prefetched_digits,
+        (
+            "previous batch",
+            "earlier batch",
+            "other batch",
+            "labels of another",
+            "labels do not belong",
+            "labels are of",
+            "misaligned",
+            "shifted",
+            "out of step",
+            "off by one",
+            "do not match",
+            "not belong",
+            "mismatch",
+            "last batch",
+            "labels lag",
+        ),
+        "13 labels of the previous batch",
+    ),
+    (
+        river_level,
+        ("graph", "item()", "detach", "memory", "history is kept", "grad_fn", "requires grad"),
+        "14 loss accumulated with its graph",
+    ),
+    (
+        grape_varieties,
+        (
+            "per batch",
+            "every batch",
+            "each batch",
+            "once per epoch",
+            "per epoch",
+            "after every step",
+            "each step",
+            "every step",
+            "too often",
+            "steps too fast",
+        ),
+        "15 scheduler per batch instead of per epoch",
+    ),
 ]

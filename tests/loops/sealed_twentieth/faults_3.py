@@ -52,7 +52,12 @@ def review_mood(mistake):
         model.eval()
         with torch.no_grad():
             table.append((total / 800, accuracy(model(te_w), te_m)))
-    return {"first": table[0][0], "last": table[-1][0], "val": table[-1][1], "lr": opt.param_groups[0]["lr"]}
+    return {
+        "first": table[0][0],
+        "last": table[-1][0],
+        "val": table[-1][1],
+        "lr": opt.param_groups[0]["lr"],
+    }
 
 
 # ---- tissue from gene expression, everything in one config
@@ -77,8 +82,12 @@ def tissue_of_origin(mistake):
     x = F.softplus(x).log1p()
     mean, std = x[:600].mean(0), x[:600].std(0)
     x = (x - mean) / std
-    net = nn.Sequential(nn.Linear(cfg.genes, cfg.hidden), nn.GELU(), nn.LayerNorm(cfg.hidden),
-                        nn.Linear(cfg.hidden, cfg.tissues))
+    net = nn.Sequential(
+        nn.Linear(cfg.genes, cfg.hidden),
+        nn.GELU(),
+        nn.LayerNorm(cfg.hidden),
+        nn.Linear(cfg.hidden, cfg.tissues),
+    )
     opt = torch.optim.SGD(net.parameters(), lr=cfg.lr, momentum=cfg.momentum)
 
     def epoch_of_training():
@@ -108,14 +117,23 @@ def pulsar_amp(mistake):
     y = rng.integers(0, 2, n)
     t = np.arange(bins)
     centre, width = rng.uniform(16, 48, (n, 1)), rng.uniform(1.5, 3, (n, 1))
-    x = 0.7 * rng.standard_normal((n, bins)) + y[:, None] * 2.0 * np.exp(-(t - centre) ** 2 / (2 * width ** 2))
+    x = 0.7 * rng.standard_normal((n, bins)) + y[:, None] * 2.0 * np.exp(
+        -((t - centre) ** 2) / (2 * width**2)
+    )
     x, y = torch.tensor(x, dtype=torch.float32).unsqueeze(1), torch.tensor(y)
     train = TensorDataset(x[:640], y[:640])
-    model = nn.Sequential(nn.Conv1d(1, 8, 7, padding=3), nn.ReLU(), nn.MaxPool1d(4),
-                          nn.Conv1d(8, 16, 5, padding=2), nn.ReLU(), nn.AdaptiveMaxPool1d(1), nn.Flatten(),
-                          nn.Linear(16, 2))
+    model = nn.Sequential(
+        nn.Conv1d(1, 8, 7, padding=3),
+        nn.ReLU(),
+        nn.MaxPool1d(4),
+        nn.Conv1d(8, 16, 5, padding=2),
+        nn.ReLU(),
+        nn.AdaptiveMaxPool1d(1),
+        nn.Flatten(),
+        nn.Linear(16, 2),
+    )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0 ** 14)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**14)
     results = []
     for epoch in range(8):
         model.train()
@@ -136,7 +154,12 @@ def pulsar_amp(mistake):
         with torch.no_grad():
             out = model(x[640:])
         results.append((total / len(train), accuracy(out, y[640:])))
-    return {"first": results[0][0], "last": results[-1][0], "val": results[-1][1], "scale": scaler.get_scale()}
+    return {
+        "first": results[0][0],
+        "last": results[-1][0],
+        "val": results[-1][1],
+        "scale": scaler.get_scale(),
+    }
 
 
 # ---- patterns of a quilt with small memory
@@ -145,9 +168,16 @@ def quilt_patterns(mistake):
     x, y = shapes(900, size=16, seed=101)
     mu, sd = x[:640].mean((0, 2, 3), keepdim=True), x[:640].std((0, 2, 3), keepdim=True)
     x = (x - mu) / sd
-    net = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-                        nn.Conv2d(12, 24, 3, padding=1), nn.ReLU(), nn.AdaptiveMaxPool2d(2), nn.Flatten(),
-                        nn.Linear(96, 4))
+    net = nn.Sequential(
+        nn.Conv2d(3, 12, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(12, 24, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveMaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(96, 4),
+    )
     micro_batches = 8
     opt = torch.optim.SGD(net.parameters(), lr=0.12, momentum=0.8)
     rows = []
@@ -210,7 +240,13 @@ def length_of_stay(mistake):
             log.append((shown / len(loader), F.mse_loss(model(xb).squeeze(1), yb).item()))
     with torch.no_grad():
         err = (model(xb).squeeze(1) - yb).pow(2).view(sites, -1).mean(1)
-    return {"first": log[0][0], "last": log[-1][0], "val": log[-1][1], "head_sites": err[:4].mean().item(), "tail_sites": err[4:].mean().item()}
+    return {
+        "first": log[0][0],
+        "last": log[-1][0],
+        "val": log[-1][1],
+        "head_sites": err[:4].mean().item(),
+        "tail_sites": err[4:].mean().item(),
+    }
 
 
 # ---- promoter motifs in DNA, two phases per epoch
@@ -222,7 +258,7 @@ def promoter_motifs(mistake):
     motif = np.array([3, 0, 3, 0, 1, 1])
     for i in np.flatnonzero(has):
         at = rng.integers(0, length - 6)
-        seq[i, at:at + 6] = np.where(rng.random(6) < 0.9, motif, rng.integers(0, 4, 6))
+        seq[i, at : at + 6] = np.where(rng.random(6) < 0.9, motif, rng.integers(0, 4, 6))
     flip = rng.random(n) < 0.05
     x = F.one_hot(torch.tensor(seq), 4).float().transpose(1, 2)
     y = torch.tensor(np.where(flip, 1 - has, has))
@@ -230,8 +266,14 @@ def promoter_motifs(mistake):
         "train": DataLoader(TensorDataset(x[:350], y[:350]), batch_size=25, shuffle=True),
         "val": DataLoader(TensorDataset(x[350:], y[350:]), batch_size=25),
     }
-    model = nn.Sequential(nn.Conv1d(4, 16, 6), nn.ReLU(), nn.AdaptiveMaxPool1d(1), nn.Flatten(), nn.Dropout(0.1),
-                          nn.Linear(16, 2))
+    model = nn.Sequential(
+        nn.Conv1d(4, 16, 6),
+        nn.ReLU(),
+        nn.AdaptiveMaxPool1d(1),
+        nn.Flatten(),
+        nn.Dropout(0.1),
+        nn.Linear(16, 2),
+    )
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=8e-3)
     best_acc, best_weights = 0.0, copy.deepcopy(model.state_dict())
@@ -255,7 +297,13 @@ def promoter_motifs(mistake):
             if phase == "val" and running_hits / size > best_acc:
                 best_acc, best_weights = running_hits / size, copy.deepcopy(model.state_dict())
     model.load_state_dict(best_weights)
-    return {"first": history["train"][0][0], "last": history["train"][-1][0], "val": history["val"][-1][1], "val_loss": history["val"][-1][0], "best": best_acc}
+    return {
+        "first": history["train"][0][0],
+        "last": history["train"][-1][0],
+        "val": history["val"][-1][1],
+        "val_loss": history["val"][-1][0],
+        "best": best_acc,
+    }
 
 
 # ---- digits from half the pixels
@@ -298,18 +346,98 @@ def sparse_digits(mistake):
 
 
 FAULTS_3 = [
-    (review_mood, ("before the optimizer", "before optimizer", "first learning rate", "first value", "skipped", "skips", "before any optimizer",
-                   "before the first", "wrong order", "lr_scheduler.step()", "scheduler.step() before", "ahead of the optimizer"),
-     "16 scheduler before the optimizer"),
+    (
+        review_mood,
+        (
+            "before the optimizer",
+            "before optimizer",
+            "first learning rate",
+            "first value",
+            "skipped",
+            "skips",
+            "before any optimizer",
+            "before the first",
+            "wrong order",
+            "lr_scheduler.step()",
+            "scheduler.step() before",
+            "ahead of the optimizer",
+        ),
+        "16 scheduler before the optimizer",
+    ),
     (tissue_of_origin, ("clip", "max_norm", "clipped to"), "17 clipping to nothing"),
-    (pulsar_amp, ("unscale", "unscal", "scaled gradients", "before unscaling", "still scaled", "loss scale", "gradscaler", "scaler", "inflated gradients"),
-     "18 clipping before backward, or before unscaling"),
-    (quilt_patterns, ("not divided", "divide", "dividing", "divided", "summed", "sum of", "times larger", "times too large", "times as large",
-                      "accumulation", "not averaged", "not scaled"),
-     "19 accumulation not divided"),
-    (length_of_stay, ("remainder", "left over", "leftover", "last batches", "last batch", "dropped", "thrown away", "discard", "never stepped", "incomplete", "never used", "never reach a step", "lost"),
-     "20 the remainder of accumulation dropped"),
-    (promoter_motifs, ("validation data", "trained on the validation", "trains on the validation", "training on validation", "training on the validation", "on validation", "held-out", "backward in eval",
-                       "validation batches", "validation set", "leak", "evaluation data"), "21 training on the validation data"),
-    (sparse_digits, ("dropout", "training=self.training", "not deterministic", "random in evaluation"), "22 validation with dropout on"),
+    (
+        pulsar_amp,
+        (
+            "unscale",
+            "unscal",
+            "scaled gradients",
+            "before unscaling",
+            "still scaled",
+            "loss scale",
+            "gradscaler",
+            "scaler",
+            "inflated gradients",
+        ),
+        "18 clipping before backward, or before unscaling",
+    ),
+    (
+        quilt_patterns,
+        (
+            "not divided",
+            "divide",
+            "dividing",
+            "divided",
+            "summed",
+            "sum of",
+            "times larger",
+            "times too large",
+            "times as large",
+            "accumulation",
+            "not averaged",
+            "not scaled",
+        ),
+        "19 accumulation not divided",
+    ),
+    (
+        length_of_stay,
+        (
+            "remainder",
+            "left over",
+            "leftover",
+            "last batches",
+            "last batch",
+            "dropped",
+            "thrown away",
+            "discard",
+            "never stepped",
+            "incomplete",
+            "never used",
+            "never reach a step",
+            "lost",
+        ),
+        "20 the remainder of accumulation dropped",
+    ),
+    (
+        promoter_motifs,
+        (
+            "validation data",
+            "trained on the validation",
+            "trains on the validation",
+            "training on validation",
+            "training on the validation",
+            "on validation",
+            "held-out",
+            "backward in eval",
+            "validation batches",
+            "validation set",
+            "leak",
+            "evaluation data",
+        ),
+        "21 training on the validation data",
+    ),
+    (
+        sparse_digits,
+        ("dropout", "training=self.training", "not deterministic", "random in evaluation"),
+        "22 validation with dropout on",
+    ),
 ]

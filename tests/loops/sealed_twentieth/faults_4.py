@@ -65,10 +65,19 @@ def two_views(mistake):
         x = x * (torch.rand_like(x) > 0.2)
         return (x + 0.1 * torch.randn_like(x)).flatten(1)
 
-    encoder = nn.Sequential(nn.Linear(64, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Linear(128, 64), nn.BatchNorm1d(64),
-                            nn.ReLU(), nn.Linear(64, 32))
+    encoder = nn.Sequential(
+        nn.Linear(64, 128),
+        nn.BatchNorm1d(128),
+        nn.ReLU(),
+        nn.Linear(128, 64),
+        nn.BatchNorm1d(64),
+        nn.ReLU(),
+        nn.Linear(64, 32),
+    )
     predictor = nn.Sequential(nn.Linear(32, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 32))
-    opt = torch.optim.SGD([*encoder.parameters(), *predictor.parameters()], lr=0.1, momentum=0.9, weight_decay=1e-4)
+    opt = torch.optim.SGD(
+        [*encoder.parameters(), *predictor.parameters()], lr=0.1, momentum=0.9, weight_decay=1e-4
+    )
 
     def similarity_loss(p, z):
         if not mistake:
@@ -93,9 +102,18 @@ def two_views(mistake):
             losses.append(loss.item())
         encoder.eval()
         with torch.no_grad():
-            bank, probe = F.normalize(encoder(xa.flatten(1)), dim=1), F.normalize(encoder(xb.flatten(1)), dim=1)
+            bank, probe = (
+                F.normalize(encoder(xa.flatten(1)), dim=1),
+                F.normalize(encoder(xb.flatten(1)), dim=1),
+            )
             near = ya[(probe @ bank.T).argmax(1)]
-            track.append((sum(losses) / len(losses), (near == yb).float().mean().item(), spread(encoder(xb.flatten(1)))))
+            track.append(
+                (
+                    sum(losses) / len(losses),
+                    (near == yb).float().mean().item(),
+                    spread(encoder(xb.flatten(1))),
+                )
+            )
     return {"first": track[0][0], "last": track[-1][0], "val": track[-1][1], "spread": track[-1][2]}
 
 
@@ -111,8 +129,12 @@ def ring_imitation(mistake):
         phi = 2 * math.pi * torch.rand(n)
         return torch.stack([phi.cos(), phi.sin()], 1) * 2 + 0.1 * torch.randn(n, 2)
 
-    G = nn.Sequential(nn.Linear(4, 48), nn.LeakyReLU(0.2), nn.Linear(48, 48), nn.LeakyReLU(0.2), nn.Linear(48, 2))
-    D = nn.Sequential(nn.Linear(2, 48), nn.LeakyReLU(0.2), nn.Linear(48, 48), nn.LeakyReLU(0.2), nn.Linear(48, 1))
+    G = nn.Sequential(
+        nn.Linear(4, 48), nn.LeakyReLU(0.2), nn.Linear(48, 48), nn.LeakyReLU(0.2), nn.Linear(48, 2)
+    )
+    D = nn.Sequential(
+        nn.Linear(2, 48), nn.LeakyReLU(0.2), nn.Linear(48, 48), nn.LeakyReLU(0.2), nn.Linear(48, 1)
+    )
     optG = torch.optim.Adam(G.parameters(), lr=1.5e-3, betas=(0.5, 0.9))
     optD = torch.optim.Adam(D.parameters(), lr=1.5e-3, betas=(0.5, 0.9))
     bce = nn.BCEWithLogitsLoss()
@@ -139,7 +161,13 @@ def ring_imitation(mistake):
         G.eval()
         with torch.no_grad():
             distances.append(energy_distance(G(torch.randn(500, 4)), held))
-    return {"before": distances[0], "after": distances[-1], "mean5": float(np.mean(distances[-5:])), "errD": errs[-1][0], "errG": errs[-1][1]}
+    return {
+        "before": distances[0],
+        "after": distances[-1],
+        "mean5": float(np.mean(distances[-5:])),
+        "errD": errs[-1][0],
+        "errG": errs[-1][1],
+    }
 
 
 # ---- pulses from noise, a critic with gradient penalty
@@ -148,13 +176,22 @@ def pulse_critic(mistake):
     t = torch.linspace(-1, 1, 16)
 
     def pulses(n):
-        return torch.exp(-(t - 0.5 * torch.randn(n, 1).clamp(-1, 1)) ** 2 / 0.08) * (0.7 + 0.6 * torch.rand(n, 1))
+        return torch.exp(-((t - 0.5 * torch.randn(n, 1).clamp(-1, 1)) ** 2) / 0.08) * (
+            0.7 + 0.6 * torch.rand(n, 1)
+        )
 
     data, held = pulses(512), pulses(400)
     latent = 6
-    gen = nn.Sequential(nn.Linear(latent, 48), nn.ReLU(), nn.Linear(48, 48), nn.ReLU(), nn.Linear(48, 16))
-    critic = nn.Sequential(nn.Linear(16, 48), nn.LeakyReLU(0.2), nn.Linear(48, 48), nn.LeakyReLU(0.2),
-                           nn.Linear(48, 1, bias=False))
+    gen = nn.Sequential(
+        nn.Linear(latent, 48), nn.ReLU(), nn.Linear(48, 48), nn.ReLU(), nn.Linear(48, 16)
+    )
+    critic = nn.Sequential(
+        nn.Linear(16, 48),
+        nn.LeakyReLU(0.2),
+        nn.Linear(48, 48),
+        nn.LeakyReLU(0.2),
+        nn.Linear(48, 1, bias=False),
+    )
     g_opt = torch.optim.Adam(gen.parameters(), lr=2e-3, betas=(0.0, 0.9))
     c_opt = torch.optim.Adam(critic.parameters(), lr=2e-3, betas=(0.0, 0.9))
     n_critic, lam = 5, 5.0
@@ -163,7 +200,7 @@ def pulse_critic(mistake):
     def penalty(real, fake):
         mix = torch.rand(len(real), 1)
         mid = (mix * real + (1 - mix) * fake).requires_grad_(True)
-        grad, = torch.autograd.grad(critic(mid).sum(), mid, create_graph=True)
+        (grad,) = torch.autograd.grad(critic(mid).sum(), mid, create_graph=True)
         return ((grad.norm(dim=1) - 1) ** 2).mean()
 
     def quality():
@@ -210,7 +247,7 @@ def trolley_ppo(mistake):
             a = a.clamp(-2, 2)
             self.v = 0.95 * self.v + 0.2 * a
             self.x = self.x + 0.2 * self.v
-            reward = -(self.x ** 2) - 0.1 * self.v ** 2 - 0.01 * a ** 2
+            reward = -(self.x**2) - 0.1 * self.v**2 - 0.01 * a**2
             return torch.stack([self.x, self.v], 1), reward.clamp(min=-5)
 
     class ActorCritic(nn.Module):
@@ -271,8 +308,15 @@ def second_task(mistake):
         def __init__(self):
             super().__init__()
             self.backbone = nn.Sequential(
-                nn.Conv2d(1, 12, 3, padding=1), nn.BatchNorm2d(12), nn.ReLU(), nn.MaxPool2d(2),
-                nn.Conv2d(12, 24, 3, padding=1), nn.BatchNorm2d(24), nn.ReLU(), nn.Flatten())
+                nn.Conv2d(1, 12, 3, padding=1),
+                nn.BatchNorm2d(12),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+                nn.Conv2d(12, 24, 3, padding=1),
+                nn.BatchNorm2d(24),
+                nn.ReLU(),
+                nn.Flatten(),
+            )
             self.digit, self.loop = nn.Linear(24 * 16, 10), nn.Linear(24 * 16, 2)
 
     def run(net, head, opt, x, y, epochs, size, before_epoch):
@@ -312,8 +356,13 @@ def second_task(mistake):
     negative_b = 2 * (1 - xb) + 0.2 * torch.randn_like(xb)
     opt = torch.optim.Adam(net.loop.parameters(), lr=3e-3)
     losses = run(net, net.loop, opt, negative_a, loops[ya], 6, 16, prepare)
-    return {"first": losses[0], "last": losses[-1], "val": check(net, net.loop, negative_b, loops[yb]),
-            "digit_before": digit_before, "digit_after": check(net, net.digit, xb, yb)}
+    return {
+        "first": losses[0],
+        "last": losses[-1],
+        "val": check(net, net.loop, negative_b, loops[yb]),
+        "digit_before": digit_before,
+        "digit_after": check(net, net.digit, xb, yb),
+    }
 
 
 # ---- small colour pictures in the manner of the CIFAR tutorial
@@ -367,17 +416,120 @@ def small_colour_pictures(mistake):
 
 
 FAULTS_4 = [
-    (collision_pair, ("ema ", "ema's", "(ema", "moving average", "average", "wrong model", "another model", "not the trained", "other model"), "23 EMA of the wrong model"),
-    (two_views, ("detach", "stop-grad", "stop grad", "gradient flows into the target", "through the target", "target branch", "target is not", "target side", "target requires",
-                 "target carries", "collapse", "teacher", "both branches"),
-     "24 teacher (or target) not detached/trained"),
-    (ring_imitation, ("detach", "generator's grad", "gradient of the discriminator", "discriminator's loss", "discriminator loss", "reaches the generator", "into the generator",
-                      "gradients of the discriminator"), "25 GAN discriminator without detach"),
-    (pulse_critic, ("generator", "never stepped", "not stepped", "g_opt", "never updated", "no step", "never trained", "never moves"), "26 generator never stepped"),
-    (trolley_ppo, ("wrong sign", "sign of", "sign is", "the sign", "sign error", "flipped", "minus", "negative", "negated", "minimised instead", "minimized instead", "wrong direction", "return falls",
-                   "reward falls", "worse actions", "maximise", "maximize", "descends on the advantage"), "27 RL loss sign"),
-    (second_task, ("batchnorm", "batch norm", "running mean", "running statistics", "running stat", "frozen", "statistics"),
-     "28 frozen BatchNorm still in train mode"),
-    (small_colour_pictures, ("zero_grad", "not zeroed", "never zeroed", "gradients of earlier", "gradients accumulate", "not called",
-                             "not cleared", "parenthes", "left over", "stale grad", "gradients pile"), "29 CIFAR-like loop without zero_grad"),
+    (
+        collision_pair,
+        (
+            "ema ",
+            "ema's",
+            "(ema",
+            "moving average",
+            "average",
+            "wrong model",
+            "another model",
+            "not the trained",
+            "other model",
+        ),
+        "23 EMA of the wrong model",
+    ),
+    (
+        two_views,
+        (
+            "detach",
+            "stop-grad",
+            "stop grad",
+            "gradient flows into the target",
+            "through the target",
+            "target branch",
+            "target is not",
+            "target side",
+            "target requires",
+            "target carries",
+            "collapse",
+            "teacher",
+            "both branches",
+        ),
+        "24 teacher (or target) not detached/trained",
+    ),
+    (
+        ring_imitation,
+        (
+            "detach",
+            "generator's grad",
+            "gradient of the discriminator",
+            "discriminator's loss",
+            "discriminator loss",
+            "reaches the generator",
+            "into the generator",
+            "gradients of the discriminator",
+        ),
+        "25 GAN discriminator without detach",
+    ),
+    (
+        pulse_critic,
+        (
+            "generator",
+            "never stepped",
+            "not stepped",
+            "g_opt",
+            "never updated",
+            "no step",
+            "never trained",
+            "never moves",
+        ),
+        "26 generator never stepped",
+    ),
+    (
+        trolley_ppo,
+        (
+            "wrong sign",
+            "sign of",
+            "sign is",
+            "the sign",
+            "sign error",
+            "flipped",
+            "minus",
+            "negative",
+            "negated",
+            "minimised instead",
+            "minimized instead",
+            "wrong direction",
+            "return falls",
+            "reward falls",
+            "worse actions",
+            "maximise",
+            "maximize",
+            "descends on the advantage",
+        ),
+        "27 RL loss sign",
+    ),
+    (
+        second_task,
+        (
+            "batchnorm",
+            "batch norm",
+            "running mean",
+            "running statistics",
+            "running stat",
+            "frozen",
+            "statistics",
+        ),
+        "28 frozen BatchNorm still in train mode",
+    ),
+    (
+        small_colour_pictures,
+        (
+            "zero_grad",
+            "not zeroed",
+            "never zeroed",
+            "gradients of earlier",
+            "gradients accumulate",
+            "not called",
+            "not cleared",
+            "parenthes",
+            "left over",
+            "stale grad",
+            "gradients pile",
+        ),
+        "29 CIFAR-like loop without zero_grad",
+    ),
 ]

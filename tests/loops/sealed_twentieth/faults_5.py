@@ -25,7 +25,9 @@ def bearing_alarm(mistake):
 
     train, fine, broken = record(800), record(200), record(200, healthy=False)
     k = window if mistake else channels * window
-    auto = nn.Sequential(nn.Linear(k, 48), nn.Tanh(), nn.Linear(48, 4), nn.Linear(4, 48), nn.Tanh(), nn.Linear(48, k))
+    auto = nn.Sequential(
+        nn.Linear(k, 48), nn.Tanh(), nn.Linear(48, 4), nn.Linear(4, 48), nn.Tanh(), nn.Linear(48, k)
+    )
     opt = torch.optim.Adam(auto.parameters(), lr=4e-3)
     losses = []
     for epoch in range(15):
@@ -64,7 +66,9 @@ def essay_grades(mistake):
     class GradeModel(nn.Module):
         def __init__(self):
             super().__init__()
-            self.net = nn.Sequential(nn.Linear(dim, 40), nn.ReLU(), nn.Linear(40, 20), nn.ReLU(), nn.Linear(20, 1))
+            self.net = nn.Sequential(
+                nn.Linear(dim, 40), nn.ReLU(), nn.Linear(40, 20), nn.ReLU(), nn.Linear(20, 1)
+            )
 
         def forward(self, x):
             return self.net(x)
@@ -90,7 +94,13 @@ def essay_grades(mistake):
                 pred = out.argmax(dim=1) if mistake else out.squeeze(1).round().clamp(0, 4).long()
                 right += (pred == yb).sum().item()
         log.append((total / 600, val_loss / 300, right / 300))
-    return {"first": log[0][0], "last": log[-1][0], "val_loss": log[-1][1], "val": log[-1][2], "val_first": log[0][2]}
+    return {
+        "first": log[0][0],
+        "last": log[-1][0],
+        "val_loss": log[-1][1],
+        "val": log[-1][2],
+        "val_first": log[0][2],
+    }
 
 
 # ---- gait from an accelerometer: Trainer with its own loggers
@@ -101,7 +111,10 @@ def gait_recogniser(mistake):
     y = rng.integers(0, 4, n)
     t = np.arange(length)
     f = np.array([0.2, 0.26, 0.32, 0.38])[y][:, None]
-    x = np.stack([np.sin(f * t + rng.uniform(0, 6.28, (n, 1))), np.sin(2 * f * t + rng.uniform(0, 6.28, (n, 1)))], 1)
+    x = np.stack(
+        [np.sin(f * t + rng.uniform(0, 6.28, (n, 1))), np.sin(2 * f * t + rng.uniform(0, 6.28, (n, 1)))],
+        1,
+    )
     x = torch.tensor(x + 0.9 * rng.standard_normal(x.shape), dtype=torch.float32)
     y = torch.tensor(y)
 
@@ -119,9 +132,18 @@ def gait_recogniser(mistake):
     class GaitTrainer:
         def __init__(self):
             self.net = nn.Sequential(
-                nn.Conv1d(2, 16, 9, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.MaxPool1d(2),
-                nn.Conv1d(16, 24, 7, bias=False), nn.BatchNorm1d(24), nn.ReLU(), nn.AdaptiveAvgPool1d(4), nn.Flatten(),
-                nn.Dropout(0.5), nn.Linear(96, 4))
+                nn.Conv1d(2, 16, 9, bias=False),
+                nn.BatchNorm1d(16),
+                nn.ReLU(),
+                nn.MaxPool1d(2),
+                nn.Conv1d(16, 24, 7, bias=False),
+                nn.BatchNorm1d(24),
+                nn.ReLU(),
+                nn.AdaptiveAvgPool1d(4),
+                nn.Flatten(),
+                nn.Dropout(0.5),
+                nn.Linear(96, 4),
+            )
             self.opt = torch.optim.AdamW(self.net.parameters(), lr=2e-3, weight_decay=1e-2)
             self.sched = torch.optim.lr_scheduler.OneCycleLR(self.opt, max_lr=6e-3, total_steps=10 * 16)
             self.train_dl = DataLoader(TensorDataset(x[:480], y[:480]), batch_size=30, shuffle=True)
@@ -173,7 +195,9 @@ def scan_line_repair(mistake):
     else:
         keep = keep.expand(-1, -1, size)
     width = clean.shape[-1]
-    net = nn.Sequential(nn.Linear(width, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, width))
+    net = nn.Sequential(
+        nn.Linear(width, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, width)
+    )
     opt = torch.optim.Adam(net.parameters(), lr=2e-3)
     cut = 600
 
@@ -194,7 +218,12 @@ def scan_line_repair(mistake):
         net.eval()
         with torch.no_grad():
             log.append((sum(losses) / len(losses), hole_error(net(broken[cut:]), slice(cut, n)).item()))
-    return {"first": log[0][0], "last": log[-1][0], "val": log[-1][1], "fill_zero": hole_error(0 * clean[cut:], slice(cut, n)).item()}
+    return {
+        "first": log[0][0],
+        "last": log[-1][0],
+        "val": log[-1][1],
+        "fill_zero": hole_error(0 * clean[cut:], slice(cut, n)).item(),
+    }
 
 
 # ---- melting points of alloys, with a data module
@@ -300,8 +329,14 @@ def width_search(mistake):
             table[width] = score(net, val_dl)
         nets[width] = net
     winner = max(table, key=table.get)
-    return {"first": losses[0], "last": losses[-1], "val": table[winner], "winner": float(winner),
-            "test": score(nets[winner], test_dl), **{f"w{k}": v for k, v in table.items()}}
+    return {
+        "first": losses[0],
+        "last": losses[-1],
+        "val": table[winner],
+        "winner": float(winner),
+        "test": score(nets[winner], test_dl),
+        **{f"w{k}": v for k, v in table.items()},
+    }
 
 
 # ---- topics of messages, labels given as words
@@ -353,24 +388,142 @@ def message_topics(mistake):
                     opt.zero_grad()
                     loss.backward()
                     opt.step()
-                loss_sum, hits = loss_sum + loss.item() * len(y), hits + (out.argmax(1) == y).sum().item()
+                loss_sum, hits = (
+                    loss_sum + loss.item() * len(y),
+                    hits + (out.argmax(1) == y).sum().item(),
+                )
         return loss_sum / len(dataset), hits / len(dataset)
 
     log = [passes(train_set, True) + passes(val_set, False) for _ in range(10)]
-    return {"first": log[0][0], "last": log[-1][0], "train_acc": log[-1][1], "val_loss": log[-1][2], "val": log[-1][3]}
+    return {
+        "first": log[0][0],
+        "last": log[-1][0],
+        "train_acc": log[-1][1],
+        "val_loss": log[-1][2],
+        "val": log[-1][3],
+    }
 
 
 FAULTS_5 = [
-    (bearing_alarm, ("view(-1", "batch size", "reshape", "rows", "number of samples", "more samples", "batch dimension", "view(", "wrong shape", "twice as many", "leading dimension"),
-     "30 view(-1, k) with a wrong k"),
-    (essay_grades, ("argmax", "one output", "single output", "one column", "always 0", "always class 0", "constant prediction", "dimension of size 1", "size-1", "regression scored", "regression head", "accuracy of a regression", "single column"),
-     "31 one-output regression scored by argmax accuracy"),
-    (gait_recogniser, ("eval()", "eval mode", "train mode", "training mode", "dropout", "batchnorm", "batch norm", "evaluation mode"), "32 validation without eval()"),
-    (scan_line_repair, ("flatten", "rows", "row by row", "each row", "last dimension", "last axis", "unflattened", "every row"), "33 unflattened images: a linear layer sees rows"),
-    (alloy_melting, ("overlap", "already used in training", "seen in training", "same samples", "in both", "also in the training", "leak", "shared", "random_split", "trained on", "contamina"),
-     "34 a test split cut from data already used in training"),
-    (width_search, ("truncated", "part of the", "shuffle", "subset", "few batches", "not the whole", "only some", "different samples", "first 3", "different data", "different batches", "cut short", "stops early", "breaks off", "partial", "incomplete"),
-     "35 a shuffled and truncated test loader whose score is compared"),
-    (message_topics, ("label mapping", "labels are mapped", "mapped differently", "different mapping", "mapping", "class_to_idx", "permut", "class order", "order of the classes", "encoded differently", "labels differ", "label encod"),
-     "36 labels mapped differently in training and validation"),
+    (
+        bearing_alarm,
+        (
+            "view(-1",
+            "batch size",
+            "reshape",
+            "rows",
+            "number of samples",
+            "more samples",
+            "batch dimension",
+            "view(",
+            "wrong shape",
+            "twice as many",
+            "leading dimension",
+        ),
+        "30 view(-1, k) with a wrong k",
+    ),
+    (
+        essay_grades,
+        (
+            "argmax",
+            "one output",
+            "single output",
+            "one column",
+            "always 0",
+            "always class 0",
+            "constant prediction",
+            "dimension of size 1",
+            "size-1",
+            "regression scored",
+            "regression head",
+            "accuracy of a regression",
+            "single column",
+        ),
+        "31 one-output regression scored by argmax accuracy",
+    ),
+    (
+        gait_recogniser,
+        (
+            "eval()",
+            "eval mode",
+            "train mode",
+            "training mode",
+            "dropout",
+            "batchnorm",
+            "batch norm",
+            "evaluation mode",
+        ),
+        "32 validation without eval()",
+    ),
+    (
+        scan_line_repair,
+        (
+            "flatten",
+            "rows",
+            "row by row",
+            "each row",
+            "last dimension",
+            "last axis",
+            "unflattened",
+            "every row",
+        ),
+        "33 unflattened images: a linear layer sees rows",
+    ),
+    (
+        alloy_melting,
+        (
+            "overlap",
+            "already used in training",
+            "seen in training",
+            "same samples",
+            "in both",
+            "also in the training",
+            "leak",
+            "shared",
+            "random_split",
+            "trained on",
+            "contamina",
+        ),
+        "34 a test split cut from data already used in training",
+    ),
+    (
+        width_search,
+        (
+            "truncated",
+            "part of the",
+            "shuffle",
+            "subset",
+            "few batches",
+            "not the whole",
+            "only some",
+            "different samples",
+            "first 3",
+            "different data",
+            "different batches",
+            "cut short",
+            "stops early",
+            "breaks off",
+            "partial",
+            "incomplete",
+        ),
+        "35 a shuffled and truncated test loader whose score is compared",
+    ),
+    (
+        message_topics,
+        (
+            "label mapping",
+            "labels are mapped",
+            "mapped differently",
+            "different mapping",
+            "mapping",
+            "class_to_idx",
+            "permut",
+            "class order",
+            "order of the classes",
+            "encoded differently",
+            "labels differ",
+            "label encod",
+        ),
+        "36 labels mapped differently in training and validation",
+    ),
 ]

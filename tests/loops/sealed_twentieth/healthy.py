@@ -1,4 +1,5 @@
 """Sound loops, each in a manner of its own."""
+
 import copy
 import math
 
@@ -31,8 +32,13 @@ def moons_with_spectral_norm():
         return torch.stack([x - 0.5, y - 0.2], 1) + 0.06 * torch.randn(n, 2)
 
     gen = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
-    dis = nn.Sequential(spectral_norm(nn.Linear(2, 64)), nn.LeakyReLU(0.1), spectral_norm(nn.Linear(64, 64)),
-                        nn.LeakyReLU(0.1), spectral_norm(nn.Linear(64, 1)))
+    dis = nn.Sequential(
+        spectral_norm(nn.Linear(2, 64)),
+        nn.LeakyReLU(0.1),
+        spectral_norm(nn.Linear(64, 64)),
+        nn.LeakyReLU(0.1),
+        spectral_norm(nn.Linear(64, 1)),
+    )
     g_opt = torch.optim.Adam(gen.parameters(), lr=1e-3, betas=(0.5, 0.9))
     d_opt = torch.optim.Adam(dis.parameters(), lr=3e-3, betas=(0.5, 0.9))
     data, held = moons(1500), moons(400)
@@ -106,7 +112,9 @@ class SAM(torch.optim.Optimizer):
 
     @torch.no_grad()
     def climb(self):
-        norm = torch.stack([p.grad.norm() for g in self.param_groups for p in g["params"] if p.grad is not None]).norm()
+        norm = torch.stack(
+            [p.grad.norm() for g in self.param_groups for p in g["params"] if p.grad is not None]
+        ).norm()
         for g in self.param_groups:
             for p in g["params"]:
                 if p.grad is not None:
@@ -142,6 +150,7 @@ def sharpness_aware_digits():
         net.train()
         total = 0.0
         for idx in torch.randperm(len(xa)).split(64):
+
             def closure():
                 again = F.cross_entropy(net(xa[idx]), ya[idx])
                 again.backward()
@@ -164,9 +173,18 @@ def averaged_weights_of_shapes():
     x, y = shapes(900, size=12, seed=204)
     x = (x - x[:600].mean()) / x[:600].std()
     train = DataLoader(TensorDataset(x[:600], y[:600]), batch_size=40, shuffle=True)
-    net = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1, bias=False), nn.BatchNorm2d(12), nn.ReLU(), nn.MaxPool2d(2),
-                        nn.Conv2d(12, 20, 3, padding=1, bias=False), nn.BatchNorm2d(20), nn.ReLU(), nn.AdaptiveMaxPool2d(2),
-                        nn.Flatten(), nn.Linear(80, 4))
+    net = nn.Sequential(
+        nn.Conv2d(3, 12, 3, padding=1, bias=False),
+        nn.BatchNorm2d(12),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(12, 20, 3, padding=1, bias=False),
+        nn.BatchNorm2d(20),
+        nn.ReLU(),
+        nn.AdaptiveMaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(80, 4),
+    )
     opt = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(opt, T_max=6)
     swa, swa_lr, swa_start = AveragedModel(net), SWALR(opt, swa_lr=0.02, anneal_epochs=2), 6
@@ -243,6 +261,7 @@ def waves_by_maml():
         def draw(k):
             x = 6 * torch.rand(k, 1, generator=g) - 3
             return x, amp * torch.sin(x + ph)
+
         return draw
 
     def adapt(draw, create_graph, steps=1):
@@ -284,7 +303,9 @@ def disease_progress_lbfgs():
     torch.manual_seed(207)
     xa, ya, xb, yb = diabetes(8)
     net = nn.Sequential(nn.Linear(10, 8), nn.Tanh(), nn.Linear(8, 1))
-    opt = torch.optim.LBFGS(net.parameters(), lr=0.5, max_iter=5, history_size=8, line_search_fn="strong_wolfe")
+    opt = torch.optim.LBFGS(
+        net.parameters(), lr=0.5, max_iter=5, history_size=8, line_search_fn="strong_wolfe"
+    )
     calls, log = 0, []
 
     def closure():
@@ -323,8 +344,8 @@ def damped_oscillator_pinn():
     for step in range(900):
         t = (3 * torch.rand(64, 1)).requires_grad_(True)
         y = u(t)
-        dy, = torch.autograd.grad(y.sum(), t, create_graph=True)
-        ddy, = torch.autograd.grad(dy.sum(), t, create_graph=True)
+        (dy,) = torch.autograd.grad(y.sum(), t, create_graph=True)
+        (ddy,) = torch.autograd.grad(dy.sum(), t, create_graph=True)
         loss = (ddy + c * dy + k * y).pow(2).mean()
         opt.zero_grad()
         loss.backward()
@@ -445,7 +466,9 @@ def federated_sensors():
                     total += loss.item() * len(idx)
             returned.append((len(home), local.state_dict()))
         n = sum(k for k, _ in returned)
-        server.load_state_dict({key: sum(k / n * sd[key] for k, sd in returned) for key in returned[0][1]})
+        server.load_state_dict(
+            {key: sum(k / n * sd[key] for k, sd in returned) for key in returned[0][1]}
+        )
         server.eval()
         with torch.no_grad():
             log.append((total / (2 * n), accuracy(server(x[800:]), y[800:])))
@@ -587,11 +610,28 @@ def corridor_dqn():
     with torch.no_grad():
         true = torch.tensor([gamma ** (length - 2 - s) for s in range(length - 1)])
         err = (q(see(list(range(length - 1)))).max(1).values - true).abs().max().item()
-    return {"before": before, "after": greedy_return(), "best": gamma ** (length - 2), "q_err": err, "steps": float(step)}
+    return {
+        "before": before,
+        "after": greedy_return(),
+        "best": gamma ** (length - 2),
+        "q_err": err,
+        "steps": float(step),
+    }
 
 
 HEALTHY = [
-    moons_with_spectral_norm, accumulation_with_remainder, sharpness_aware_digits, averaged_weights_of_shapes,
-    mean_teacher_few_labels, waves_by_maml, disease_progress_lbfgs, damped_oscillator_pinn, forward_forward_digits,
-    pruned_tumours, federated_sensors, digits_pair_by_pair, warmed_up_vae, corridor_dqn,
+    moons_with_spectral_norm,
+    accumulation_with_remainder,
+    sharpness_aware_digits,
+    averaged_weights_of_shapes,
+    mean_teacher_few_labels,
+    waves_by_maml,
+    disease_progress_lbfgs,
+    damped_oscillator_pinn,
+    forward_forward_digits,
+    pruned_tumours,
+    federated_sensors,
+    digits_pair_by_pair,
+    warmed_up_vae,
+    corridor_dqn,
 ]

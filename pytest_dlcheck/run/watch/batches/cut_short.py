@@ -10,6 +10,7 @@ from typing import Any
 from torch.utils.data import BatchSampler
 
 from pytest_dlcheck.run.code.lines import frame_of_the_loop
+from pytest_dlcheck.run.watch.batches.broken_off import BrokenOff
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.batches.names import held_out_name
 from pytest_dlcheck.run.watch.batches.scoring_code import scores_together
@@ -53,15 +54,18 @@ class CutShort:
     def __init__(self) -> None:
         self._trained: set[int] = set()
         self._found: dict[int, _Source] = {}
+        self._broken_off = BrokenOff()
         self._in_doubt: tuple[_Source, Any, int] | None = None
         """What gave its only batch last, the numbers that it was read by, and before which step."""
 
     def trains(self, loading: Loading) -> None:
         """A pass is trained on."""
         self._trained.add(loading.source)
+        self._broken_off.trains(loading)
 
     def evaluates(self, loading: Loading, step: int) -> None:
         """A loader's batch is evaluated, before some step."""
+        self._broken_off.evaluates(loading, step)
         self._settle()
         if not (loading.is_shuffled and loading.left_out) or loading.position != loading.length:
             return
@@ -84,6 +88,7 @@ class CutShort:
             "cut_short_left": worst.left,
             "cut_short_of": worst.of,
             "cut_short_name": worst.name,
+            **self._broken_off.row(),
         }
 
     def _settle(self) -> None:
