@@ -172,7 +172,8 @@ def test_no_process_outlives_its_session(project, quick_session, monkeypatch, nu
     text, _ = session.communicate(timeout=240)
     contents = read(project.path / "dlcheck.jsonl")
     found = [(f.recipe, str(f.verdict.outcome)) for f in contents.findings]
-    assert found == [("healthy", "passed"), ("hangs", "errored")]  # the latter was in flight
+    was_asked = number is signal.SIGINT  # to end: what was in flight is no fault of the recipe
+    assert found == [("healthy", "passed"), ("hangs", "inconclusive" if was_asked else "errored")]
     assert contents.notice == ""
     if number is signal.SIGINT:
         assert session.returncode == pytest.ExitCode.INTERRUPTED

@@ -43,6 +43,7 @@ def by_a_loader(data):
 
 
 def causes(cut, data, give):
+    torch.manual_seed(1)  # noise leaves three in ten orders of the batches untold
     first = give(torch.from_numpy(data[:N]))
     layer = (nn.Conv2d if first.ndim == 4 else nn.Conv1d)(first.shape[1], 4, 3)
     model = nn.Sequential(layer, nn.Flatten(), nn.LazyLinear(CLASSES))
