@@ -140,10 +140,11 @@ class Watched:
         __tracebackhide__ = True
         self.objection = "" if self.is_trained else self._nothing()
         self._require_training()
-        chosen = select(names, option="check()") if names else None
-        judged = [f for f in self.findings if chosen is None or f.verdict.check in chosen]
-        if chosen is not None and not judged:
-            self.objection = NOT_SEEN.format(names=", ".join(names))
+        chosen = select(names, option="check()") if names else self._rules.checks
+        judged = [finding for finding in self.findings if finding.verdict.check in chosen]
+        is_wanted = not set(self._rules.checks).isdisjoint(chosen)  # others the session has left out
+        if names and is_wanted and not judged:
+            self.objection = self.fault or NOT_SEEN.format(names=", ".join(names))
             raise CheckFailedError(self.objection)
         if failed := [finding for finding in judged if finding.fails]:
             raise CheckFailedError(failures_text(failed))

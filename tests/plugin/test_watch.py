@@ -250,6 +250,26 @@ def test_one_of_them():
     everywhere.assert_outcomes(passed=1, deselected=2)
 
 
+def test_a_check_that_the_session_leaves_out_is_not_missed_where_a_test_names_it(tests):
+    tests.write(
+        {
+            "test_it.py": LOOP
+            + """
+@pytest.mark.dlcheck(select=["training_is_stable"])
+def test_marked():
+    train(steps=60)
+
+def test_block(dlcheck):
+    with dlcheck.watch() as run:
+        train(steps=60)
+    run.check("training_is_stable")
+"""
+        }
+    )
+    tests.run("--dlcheck-ignore=training_is_stable").assert_outcomes(passed=2)
+    tests.run("--dlcheck-select=parameters_update").assert_outcomes(passed=2)
+
+
 # -- what is told at the end -------------------------------------------------------------------------
 
 
