@@ -45,6 +45,7 @@ class Watched:
 
     Attributes:
         traces: ``(name, trace)`` of everything that was trained; empty until the watch has ended.
+        has_ended: whether the watch has.
         objection: why :meth:`check` had nothing to judge; empty where it had, and before it was asked.
     """
 
@@ -52,7 +53,7 @@ class Watched:
         self.name, self._rules = name, rules
         self.traces: tuple[tuple[str, Trace], ...] = ()
         self.findings: tuple[Finding, ...] = ()
-        self.objection = ""
+        self.has_ended, self.objection = False, ""
 
     @property
     def told(self) -> tuple[Finding, ...]:
@@ -155,7 +156,7 @@ class Watched:
 
     def end(self, traces: tuple[tuple[str, Trace], ...]) -> None:
         """Judge what was seen."""
-        self.traces = traces
+        self.traces, self.has_ended = traces, True
         self.findings = tuple(
             ruled(finding, self._rules.policy, self._rules.strict)
             for name, trace in self.named_traces

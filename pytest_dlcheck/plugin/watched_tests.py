@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SEEN = pytest.StashKey[list["Watched"]]()
 """What was watched in a test, in the order in which it began."""
+_TOLD = pytest.StashKey[frozenset[int]]()
+"""Which of them were told on a report, by identity."""
 NAME = "dlcheck-watched-tests"
 
 
@@ -31,13 +33,14 @@ class WatchedTests:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Put them there as plain data, and into JUnit's properties."""
-        seen = item.stash.get(SEEN, None) if call.when == "call" else None
+        """Put them there as plain data, and into JUnit's properties.
+
+        A fixture's watch may end before the test's own code begins, or after that has ended.
+        """
         news: list[dict[str, Any]] = []
-        if seen:
+        if seen := _untold(item, call):
             from pytest_dlcheck.plugin.watched import news_of
 
-            item.stash[SEEN] = []
             news = news_of(item, seen, passes=call.excinfo is None)
         report = yield
         if news and self._is_wanted(item.config, news):
@@ -68,6 +71,20 @@ class WatchedTests:
         failed = [finding for group in groups if any(f.fails for f in group) for finding in group]
         if failed:
             write_findings(terminalreporter, failed)
+
+
+def _untold(item: pytest.Item, call: pytest.CallInfo[None]) -> list[Watched]:
+    """The watches to be told now: those that have ended, once it is known what becomes of the test."""
+    goes_on = call.when == "setup" and call.excinfo is None
+    seen = item.stash.get(SEEN, [])
+    if goes_on or not seen:
+        return []
+    known: frozenset[int] = item.stash.get(_TOLD, frozenset())
+    fresh = [run for run in seen if run.has_ended and id(run) not in known]
+    item.stash[_TOLD] = known.union(map(id, fresh))
+    if call.when == "teardown":
+        del item.stash[SEEN], item.stash[_TOLD]
+    return fresh
 
 
 def told_on(report: pytest.TestReport) -> list[dict[str, Any]]:

@@ -417,3 +417,38 @@ def test_a_watch_begun_by_hand_is_the_tests_that_it_is_begun_in(tests, asked):
     result.stdout.fnmatch_lines(["*CheckFailedError: test_sick::steps_are_in_order FAILED"])
     told = {f.verdict.check: f for f in contents.findings if f.recipe == "small"}
     assert bool(told) == (len(asked) > 0)
+
+
+def test_what_a_fixture_watches_is_told_whenever_its_watch_ends(tests):
+    tests.write(
+        {
+            "test_it.py": LOOP
+            + """
+from pytest_dlcheck import watch
+
+@pytest.fixture
+def around():
+    with watch() as run:
+        yield
+    run.check()
+
+@pytest.fixture
+def before():
+    with watch("first") as run:
+        train(reset=False, steps=60)
+    run.check()
+
+def test_around(around):
+    train(reset=False, steps=60)
+
+def test_before(before):
+    pass
+"""
+        }
+    )
+    result = tests.run("--dlcheck-report=json")
+    result.assert_outcomes(passed=1, errors=2)
+    result.stdout.no_fnmatch_line("*no test was watched*")
+    result.stdout.fnmatch_lines_random(
+        ["test_around::steps_are_in_order*", "test_before (first)::steps_are_in_order*"]
+    )
