@@ -102,7 +102,8 @@ class Recipe:
             """Refuse a name that is no field's, and say which is nearest."""
             del args
             known = cls.__dataclass_fields__
-            if wrong := [name for name in given if name not in known]:
+            is_ours = cls.__init__ is Recipe.__init__  # a subclass may take what else it likes
+            if wrong := [name for name in given if is_ours and name not in known]:
                 near = get_close_matches(wrong[0], known, n=1)
                 hint = f", did you mean {near[0]}=?" if near else ""
                 raise RecipeError(f"{wrong[0]}= is no field of a recipe{hint} ({', '.join(known)})")

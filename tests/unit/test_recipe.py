@@ -120,3 +120,11 @@ def test_a_recipe_is_copied_pickled_and_changed_as_any_dataclass():
     given = facts(loss=max)
     again = pickle.loads(pickle.dumps(copy.copy(given)))
     assert replace(again, accumulate=2) == facts(loss=max, accumulate=2)
+
+
+def test_a_subclass_may_be_built_of_what_it_likes():
+    class Small(Recipe):
+        def __init__(self, width):
+            super().__init__(**vars(facts(accumulate=width)))
+
+    assert Small(width=4).accumulate == 4
