@@ -66,21 +66,20 @@ def run_watched(
     status: int | str | None = 0
     ended_by: int | None = None
     rules = Rules(Policy(), all_checks())
-    with _terminated() as signals, suppress(_CutShortError), watched(name, rules, stop_after) as seen:
-        try:
-            main()
-        except SystemExit as error:
-            status = error.code
-        except KeyboardInterrupt as error:
-            _print(error)
-            ended_by = signal.SIGINT
-        except _TerminatedError:
-            pass
-        except ScriptError:
-            raise
-        except Exception as error:  # noqa: BLE001  any error of the script ends it, as without us
-            _print(error)
-            status = 1
+    with suppress(_CutShortError), watched(name, rules, stop_after) as seen:
+        with _terminated() as signals:
+            try:
+                main()
+            except SystemExit as error:
+                status = error.code
+            except KeyboardInterrupt as error:
+                _print(error)
+                ended_by = signal.SIGINT
+            except ScriptError:
+                raise
+            except Exception as error:  # noqa: BLE001  any error of the script ends it, as without us
+                _print(error)
+                status = 1
         if ended_by is None and signals:
             ended_by = signal.SIGTERM
         if status or ended_by is not None:
@@ -97,9 +96,9 @@ def run_watched(
 
 @contextmanager
 def _terminated() -> Iterator[list[int]]:
-    """Have SIGTERM end the script by an exception, once, unless somebody else listens to it.
+    """Have SIGTERM end what is inside by an exception, once, unless somebody else listens to it.
 
-    Processes that the script forks die of it as they would without us.
+    Processes that the script forks die of it as they would without us, and so do we once it is over.
     """
     heard: list[int] = []
     own = os.getpid()
@@ -119,7 +118,8 @@ def _terminated() -> Iterator[list[int]]:
         return
     signal.signal(signal.SIGTERM, ends)
     try:
-        yield heard
+        with suppress(_TerminatedError):
+            yield heard
     finally:
         if signal.getsignal(signal.SIGTERM) is ends:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)

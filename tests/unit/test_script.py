@@ -90,6 +90,16 @@ def test_sigterm_still_prints_what_was_seen(run):
     assert "zero_grad is missing" in watched.stderr
 
 
+def test_sigterm_while_it_is_judged_ends_it_as_it_would_any_program(run):
+    end = (
+        "import os, signal, pytest_dlcheck.watching as watching; "
+        "watching.judge_watched = lambda *_: os.kill(os.getpid(), signal.SIGTERM)"
+    )
+    watched = run("train.py", end=end)
+    assert watched.returncode == -signal.SIGTERM
+    assert "Traceback" not in watched.stderr
+
+
 def test_a_script_that_listens_to_sigterm_itself_is_left_to_it(run):
     end = (
         "import os, signal; signal.signal(signal.SIGTERM, lambda *_: print('mine')); "
