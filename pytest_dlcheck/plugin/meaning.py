@@ -52,14 +52,21 @@ def _told_of(tree: ast.Module, wanted: set[str]) -> list[str]:
             return [told[index] for index in sorted(told)]
         for index, one in more:
             told[index] = ast.dump(one)
-            wanted |= {node.id for node in ast.walk(one) if isinstance(node, ast.Name)}
-            wanted |= {node.arg for node in ast.walk(one) if isinstance(node, ast.arg)}
+            wanted |= {name for node in ast.walk(one) if (name := _named(node))}
+
+
+def _named(node: ast.AST) -> str:
+    """The name that it looks up, here or in another file; empty where it looks up none."""
+    match node:
+        case ast.Name(id=name) | ast.arg(arg=name) | ast.Attribute(attr=name) | ast.alias(name=name):
+            return name
+    return ""
 
 
 def _made(statement: ast.stmt) -> set[str] | None:
     """The names that a statement makes and nothing else; None where it does more than that."""
     if isinstance(statement, _DEFINITIONS):
-        return {statement.name}
+        return {statement.name, *_names_as_fixture(statement)}
     if isinstance(statement, ast.Import | ast.ImportFrom):
         return {(one.asname or one.name).partition(".")[0] for one in statement.names}
     if isinstance(statement, ast.Assign | ast.AnnAssign):
@@ -67,6 +74,13 @@ def _made(statement: ast.stmt) -> set[str] | None:
         if all(isinstance(target, ast.Name) for target in targets):
             return {target.id for target in targets if isinstance(target, ast.Name)} - _POLICY
     return None
+
+
+def _names_as_fixture(statement: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> set[str]:
+    """What it is called by ``@pytest.fixture(name="data")``."""
+    calls = [one for one in statement.decorator_list if isinstance(one, ast.Call)]
+    values = (word.value for call in calls for word in call.keywords if word.arg == "name")
+    return {str(value.value) for value in values if isinstance(value, ast.Constant)}
 
 
 def _bare(statement: ast.stmt) -> ast.stmt:

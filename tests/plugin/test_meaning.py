@@ -68,6 +68,21 @@ def test_what_it_uses_over_any_number_of_steps_does(tmp_path, old, new):
     assert differ(tmp_path, FILE, FILE.replace(old, new))
 
 
+def test_a_fixture_may_have_a_name_of_its_own(tmp_path):
+    named = FILE.replace("fixture\ndef data", "fixture(name='data')\ndef _made")
+    assert differ(tmp_path, named, named.replace("return 1", "return 2"))
+
+
+@pytest.mark.parametrize(
+    ("test", "call"),
+    [("from test_kit import build as made", "made()"), ("import test_kit", "test_kit.build()")],
+)
+def test_names_are_followed_into_another_test_file(tmp_path, test, call):
+    file = tmp_path / "test_it.py"
+    file.write_text(f"{test}\n@recipe\ndef small():\n    return {call}\n")
+    assert "build" in names_in(file, ["small"])
+
+
 @pytest.mark.parametrize("other", [None, "def ("])
 def test_a_file_that_is_new_or_cannot_be_read_differs_in_nothing(tmp_path, other):
     assert not differ(tmp_path, FILE, other)
