@@ -41,7 +41,11 @@ class BatchIndependence(Check):
     reads = frozenset({"neighbours"})
     glances = frozenset({"padding"})
     shows = Effect.INDEPENDENCE
-    leads_to = frozenset({Effect.FITTING, Effect.PROGRESS, Effect.LEARNING, Effect.GENERALIZATION})
+    leads_to = frozenset({Effect.FITTING, Effect.PROGRESS})
+
+    much: float = 0.4
+    """Change (ratio) from which on it may be why inputs teach nothing: digits into which others were
+    mixed by 0.39 were learned all the same, those of a reshape at 0.67 were not."""
 
     def trials(self, terms: Terms) -> tuple[Trial, ...]:
         """One batch, no training."""
@@ -66,7 +70,8 @@ class BatchIndependence(Check):
                 Measure("leaks that nobody asked for", 0, "count", 0),
                 advice=[faults.advice_on_statistics(row)],
             )
-        return self.failed_by(faults.mixed(row))
+        hides = (Effect.LEARNING, Effect.GENERALIZATION) if change >= self.much else ()
+        return self.failed_by(faults.mixed(row), *hides)
 
     @classmethod
     def healthy(cls) -> Iterable[Example]:

@@ -260,6 +260,27 @@ class Mixed(nn.Module):
         return self.head(planes.transpose(0, 1).reshape(len(x), -1))
 
 
+class Centred(nn.Module):
+    """Takes away a hundredth of the batch's mean."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = recipe(outputs=10)().model
+
+    def forward(self, x):
+        return self.body(x - 0.01 * x.mean(0))
+
+
+def test_samples_that_are_hardly_mixed_do_not_hide_that_targets_are_of_others(diagnosis_of):
+    def both():
+        model = Centred()
+        adam = torch.optim.Adam(model.parameters(), lr=3e-3)
+        return replace(recipe(shuffled)(), model=model, optimizer=adam)
+
+    causes = {cause.check for cause in diagnosis_of(both, steps=200).causes}
+    assert {"batch_independence", "learns_from_its_inputs"} <= causes
+
+
 def test_samples_that_a_reshape_mixes_explain_that_nothing_is_learned(diagnosis_of):
     def mixed():
         model = Mixed()
