@@ -171,12 +171,16 @@ def relapse(trace: Trace, learned: float, lost: float, grown: float) -> Fault | 
     )
 
 
-def rise_of(losses: Sequence[float], peak: float) -> tuple[float, str]:
-    """How far losses rise (ratio), and above what: the first, unless that may be near zero by chance."""
+def rise_of(losses: Sequence[float], peak: float) -> tuple[float, str, float]:
+    """How far losses rise (ratio), and above what: the first, unless that may be near zero by chance.
+
+    Returns:
+        The rise, what it is above, and by how much the first is of no account (in units of the loss).
+    """
     if min(losses) > 0:
-        return peak / losses[0], "the first"
+        return peak / losses[0], "the first", 0.0
     usual = max(abs(losses[0]), median(map(abs, losses)), 1e-12)
-    return 1 + (peak - losses[0]) / usual, "what is usual where losses reach zero"
+    return 1 + (peak - losses[0]) / usual, "what is usual where losses reach zero", usual
 
 
 def rises(trace: Trace, smooth: Sequence[float], steep: float) -> bool:

@@ -24,6 +24,7 @@ class Rise:
         peak: the largest, but for single ones.
         growth: the peak against the first (ratio), or against what is usual.
         unit: which of the two, in words.
+        slack: how far above the first, which may be near zero by chance, it may end.
         updates: update per weight and step.
         bound: the growth that is called an explosion (ratio).
         steep: whether it is one that a lower learning rate would help.
@@ -35,6 +36,7 @@ class Rise:
     peak: float
     growth: float
     unit: str
+    slack: float
     updates: float
     bound: float
     steep: bool
@@ -51,6 +53,7 @@ class Rise:
             peak=(peak := max(smooth)),
             growth=(rise := rise_of(losses, peak))[0],
             unit=rise[1],
+            slack=rise[2],
             updates=update_ratio(trace),
             bound=bound,
             steep=rises(trace, smooth, bound),
@@ -58,8 +61,12 @@ class Rise:
 
     @property
     def lasts(self) -> bool:
-        """Whether it ends no lower than it began, or had risen that far twice over."""
-        return self.end >= self.first or self.growth >= self.bound**2
+        """Whether it ends no lower than it began, or had risen that far twice over.
+
+        Where losses reach zero, it must end above that by what is usual: an objective of both signs, as
+        a critic's, begins near zero by chance.
+        """
+        return self.end >= self.first + self.slack or self.growth >= self.bound**2
 
     @property
     def is_explosion(self) -> bool:
@@ -77,7 +84,7 @@ class Rise:
         if self.is_explosion or not self.growth >= self.bound:
             return ""
         if not self.lasts:
-            return "the loss ends below its first"
+            return "the loss ends near its first" if self.slack else "the loss ends below its first"
         if math.isnan(self.updates):
             return "how large the updates are is not known"
         return f"a step moves the weights by {self.updates:.2g}, {LARGE_UPDATE:g} or more would be large"
@@ -97,5 +104,5 @@ class Rise:
         if not self.excuse:
             return Measure("growth of the loss", self.growth, "ratio", self.bound)
         if not self.lasts:
-            return Measure("loss at the end", self.end, "", self.first)
+            return Measure("loss at the end", self.end, "", self.first + self.slack)
         return Measure("update over weight", self.updates, "ratio", LARGE_UPDATE)

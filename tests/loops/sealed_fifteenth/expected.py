@@ -2,7 +2,6 @@
 
 ADVISED = {
     "functional_dropout_in_eval",
-    "reinforce_cross_entropy_sign",
     "vae_in_dim_last_axis",
     "denoising_ae_img_dim",
 }

@@ -338,11 +338,23 @@ def test_a_rise_beside_steps_of_unknown_size_is_not_told():
     assert "how large the updates are is not known" in verdict.because
 
 
+def test_an_objective_of_both_signs_that_stays_high_has_exploded():
+    losses = (0.1, *(-0.6, 0.6) * 20, *(8.8,) * 40)
+    verdict = CHECK.judge(Evidence((example_trace(**examples.trained(losses, ratio=0.5)),)))
+    assert verdict.outcome is Outcome.FAILED
+
+
 @pytest.mark.parametrize(
     ("losses", "ratio", "words", "measured"),
     [
         ((2.3, *(30.0,) * 99), 1e-3, "a step moves the weights by 0.001, 0.1 or more", "update over"),
         ((2.3, *(30.0,) * 50, *(1.0,) * 49), 0.5, "the loss ends below its first", "loss at the end"),
+        (
+            (0.1, *(-0.6, 0.6) * 20, *(8.8,) * 9, *(0.2, 0.3) * 20),
+            0.5,
+            "near its first",
+            "loss at the end",
+        ),
     ],
 )
 def test_a_rise_that_is_no_explosion_passes_by_what_it_lacks(losses, ratio, words, measured):
