@@ -78,6 +78,21 @@ class Finding:
         bad = self.verdict.outcome in {Outcome.FAILED, Outcome.ERRORED}
         return bool(self.objection) or (bad and not self.waived)
 
+    @property
+    def standing(self) -> Finding:
+        """The finding as it stands for its cause, where nobody was told of that: with its way out."""
+        cause = self.explained
+        if cause is None or not self.verdict.failed:
+            return self
+        verdict = replace(
+            self.verdict,
+            because=f"because of {self.because_of}: {self.verdict.because}",
+            cause=cause.cause or cause.because,
+            remedy=cause.remedy,
+            suspects=cause.suspects,
+        )
+        return replace(self, verdict=verdict, because_of="", explained=None)
+
     def to_json(self) -> dict[str, Any]:
         """The finding as strict JSON; :meth:`from_json` reads it back."""
         return {
@@ -170,7 +185,7 @@ def problems(group: Sequence[Finding]) -> list[tuple[Finding, list[Finding]]]:
     """
     bad = {finding.verdict.check: finding for finding in group if finding.fails}
     return [
-        (cause, [f for f in bad.values() if f.because_of == name])
+        (cause.standing, [f for f in bad.values() if f.because_of == name])
         for name, cause in bad.items()
         if cause.because_of not in bad
     ]

@@ -35,10 +35,8 @@ def one_line(text: str) -> str:
 
 def finding_text(finding: Finding) -> str:
     """A finding that fails as its reader wants it: the policy's objection, or the verdict."""
-    told = verdict_text(finding.verdict, finding.because_of)
-    explained = finding.explained if finding.verdict.failed else None
-    way_out = [] if explained is None else _way_out(explained)
-    return shown(finding.objection) or "\n".join([told, *map(shown, way_out)])
+    stands = finding.standing
+    return shown(finding.objection) or verdict_text(stands.verdict, stands.because_of)
 
 
 def verdict_text(verdict: Verdict, because_of: str = "") -> str:
@@ -53,10 +51,8 @@ def verdict_text(verdict: Verdict, because_of: str = "") -> str:
 
 def cause_text(finding: Finding) -> str:
     """The cause of a finding that fails, in a line, also where it lies with another check."""
-    verdict, explained = finding.verdict, finding.explained
+    verdict = finding.standing.verdict
     told = finding.objection or (verdict.failed and verdict.cause) or verdict.because
-    if explained is not None and verdict.failed and not finding.objection:
-        told = f"because of {finding.because_of}: {explained.cause or explained.because}"
     return one_line(told.partition("\n")[0])
 
 

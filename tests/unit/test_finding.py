@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 
-from pytest_dlcheck.finding import CURVE_POINTS, Finding, TrialSummary, by_recipe
+from pytest_dlcheck.finding import CURVE_POINTS, Finding, TrialSummary, by_recipe, problems
 from pytest_dlcheck.trace import Ending, Row, Series, Trace
 from pytest_dlcheck.trial import Trial
 from pytest_dlcheck.verdict import Outcome, Verdict
@@ -29,6 +29,16 @@ def test_a_finding_survives_strict_json():
     finding = Finding("digits[64]", VERDICT, "y", trials, "known", explained=cause)
     text = json.dumps(finding.to_json(), allow_nan=False)
     assert json.dumps(Finding.from_json(json.loads(text)).to_json(), allow_nan=False) == text
+
+
+def test_a_consequence_stands_for_the_cause_that_nobody_was_told_of():
+    cause = Verdict(check="y", outcome=Outcome.FAILED, because="it began", cause="a cut", remedy="join")
+    led_to = Finding("digits", VERDICT, because_of="y", explained=cause)
+    ((stands, rest),) = problems([led_to])
+    assert (stands.verdict.check, stands.verdict.because) == ("x", "because of y: it did")
+    assert (stands.verdict.cause, stands.verdict.remedy, rest) == ("a cut", "join", [])
+    known = Finding("digits", cause)
+    assert problems([known, led_to]) == [(known, [led_to])]
 
 
 def test_a_long_curve_is_thinned_out_with_both_ends_kept():

@@ -47,11 +47,11 @@ def state(finding: Finding) -> State:
 
 def told(finding: Finding) -> dict[str, Any]:
     """All that is to be said of one check."""
-    verdict = finding.verdict
+    verdict = finding.standing.verdict
     always = {
         "check": embed.name(verdict.check),
         "state": state(finding),
-        "because": embed.text(finding.objection or verdict.because),
+        "because": embed.text(finding.objection or finding.verdict.because),
     }
     more = {
         "measures": [measure(m) for m in verdict.measures],

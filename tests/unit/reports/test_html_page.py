@@ -6,6 +6,7 @@ import json
 import re
 import zlib
 from base64 import b64decode
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -115,6 +116,15 @@ def test_a_consequence_is_told_under_its_cause_and_not_as_a_problem(written):
     assert "1 problem in 1 of 1 recipe" in page.text
     assert "and so also 1 consequence: loss_decreases" in page.text
     assert [v.get("of", "") for v in page.cards()[0]["verdicts"]] == ["", "gradients_flow"]
+
+
+def test_a_consequence_without_its_cause_tells_the_way_out(written):
+    led_to = finding(check="loss_decreases", because_of="gradients_flow")
+    page = written(replace(led_to, explained=verdict(**CAUSE)))
+    told = page.cards()[0]["verdicts"][0]
+    assert told["cause"] == "the graph is cut at `head`"
+    assert told["remedy"] == "remove .detach()"
+    assert "the graph is cut at head" in page.text
 
 
 def test_one_fault_in_several_recipes_is_told_once_and_names_the_others(written):

@@ -106,3 +106,12 @@ def test_any_other_file_is_made_anew(contents, tmp_path, monkeypatch):
     for _ in range(2):
         markdown.write(contents, path)
     assert path.read_text().count("## dlcheck: ") == 1
+
+
+def test_a_consequence_without_its_cause_tells_the_way_out(make_contents):
+    contents = make_contents("cut")
+    cause, led_to = (f for f in contents.findings if f.verdict.failed)
+    contents.findings = [replace(led_to, because_of="gradients_flow", explained=cause.verdict)]
+    lines = markdown.text(contents).splitlines()
+    assert "  - **likely cause**: the graph is cut between `encoder` and `head`" in lines
+    assert "  - **remedy**: remove .detach() there" in lines
