@@ -38,11 +38,12 @@ class ScheduleIsSane(Check):
     a tenth of all steps, if the last were late among the epochs (one is advice). And it fails where a
     schedule as long as there were batches is stepped once per epoch, and where so the first epochs,
     ``rest`` of the steps, have no rate at all. A warm-up that is far from its goal is advice, and so is
-    a length that may fit by chance: the loop was ended, or had a single epoch. A scheduler
-    that sets the rate of an optimizer that another one has replaced fails too, and so does a
-    ``LambdaLR`` under which the largest rate is the square of the optimizer's own. And so does a
-    ``ReduceLROnPlateau`` that cuts the rate while what it is told improves: shares of the samples just
-    evaluated that rise under ``min``, the training loss, or one beside it, that falls under ``max``.
+    a length that may fit by chance: the loop was ended, or had a single epoch; and so is a scheduler
+    that was built and never stepped, in several epochs. One that sets the rate of an optimizer that
+    another one has replaced fails too, and so does a ``LambdaLR`` under which the largest rate is the
+    square of the optimizer's own. And so does a ``ReduceLROnPlateau`` that cuts the rate while what it
+    is told improves: shares of the samples just evaluated that rise under ``min``, the training loss,
+    or one beside it, that falls under ``max``.
 
     **What it cannot see.** Schedules of what is not the learning rate, and rates kept in tensors on an
     accelerator.

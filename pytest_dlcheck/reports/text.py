@@ -82,13 +82,17 @@ def _way_out(verdict: Verdict) -> list[str]:
 
 
 def failures_text(findings: Iterable[Finding]) -> str:
-    """What fails: causes in full, each followed by its consequences. Empty where nothing does."""
+    """What fails: causes in full, each followed by its consequences. Empty where nothing does.
+
+    What fails of several recipes in the same words is told once.
+    """
+    told: dict[str, str] = {}
     return shown(
         "\n".join(
             line
             for recipe, group in by_recipe(findings).items()
             for cause, consequences in problems(group)
-            for line in _problem(recipe, cause, consequences)
+            for line in _problem(recipe, cause, consequences, told)
         )
     )
 
@@ -105,9 +109,10 @@ def led_to_text(cause: Finding, consequences: Sequence[Finding]) -> str:
 def findings_text(findings: Iterable[Finding]) -> str:
     """Every recipe in a few lines: failures in full, the rest in one line each."""
     lines: list[str] = []
+    told: dict[str, str] = {}
     for recipe, group in by_recipe(findings).items():
         for cause, consequences in problems(group):
-            lines += _problem(recipe, cause, consequences)
+            lines += _problem(recipe, cause, consequences, told)
         for finding in (finding for finding in group if not finding.fails):
             verdict = finding.verdict
             expected = f" (expected: {finding.waived})" if finding.waived else ""
@@ -117,12 +122,25 @@ def findings_text(findings: Iterable[Finding]) -> str:
     return shown("\n".join(lines))
 
 
-def _problem(recipe: str, cause: Finding, consequences: Sequence[Finding]) -> list[str]:
+def _problem(
+    recipe: str, cause: Finding, consequences: Sequence[Finding], told: dict[str, str]
+) -> list[str]:
+    """A cause and what it led to.
+
+    Args:
+        recipe: its name.
+        cause: the failure.
+        consequences: of it.
+        told: where each text was told first; this one is added.
+    """
     verdict = cause.verdict
     broken = verdict.outcome is Outcome.ERRORED
     outcome = Outcome.FAILED if cause.objection else verdict.outcome
     place = f"{recipe} (the recipe itself)" if broken else f"{recipe}::{verdict.check}"
-    lines = [f"{place} {outcome.upper()}", *_indented(finding_text(cause))]
+    text = finding_text(cause)
+    first = told.setdefault(text, place)
+    text = text if first == place else f"as told at {first}"
+    lines = [f"{place} {outcome.upper()}", *_indented(text)]
     if broken and consequences:
         return [*lines, f"  {led_to_text(cause, consequences)}"]
     return lines + [

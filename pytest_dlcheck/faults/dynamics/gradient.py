@@ -244,4 +244,5 @@ def _unused(row: Row, *, moved: bool) -> str:
         )
     if row.get("called") == 0:
         return f"{site} ({what}) is never called in the forward: remove it, or freeze it"
-    return "" if moved else f"{site} ({what}) receives no gradient: the loss does not use it"
+    none = f"{site} ({what}) receives no gradient: the loss does not use it, or only detached"
+    return "" if moved else none

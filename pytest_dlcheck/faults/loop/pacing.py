@@ -24,6 +24,8 @@ _FAR = 0.1
 """Share of the rate that was set (ratio) below which a warm-up has hardly begun."""
 _FACTOR = 0.5
 """Initial rate from which on its square is no rate that nobody wants."""
+_EPOCHS = 2
+"""Times that all of the largest loader was trained on (count): what comes once per epoch has come."""
 _SAME = 1e-9
 """How far a float's square may be off (ratio)."""
 _REMEDY = "call scheduler.step() after each optimizer.step(), or give it the number of epochs"
@@ -111,6 +113,12 @@ def pacing_advice(trace: Trace) -> Iterator[str]:
     schedule, loop = trace.row("schedule"), trace.row("loop")
     name, horizon = schedule.text("name"), schedule.integer("horizon")
     count, rates, goal = schedule.integer("steps"), trace.series("learning_rate").values, _goal(trace)
+    idle, steps, length = schedule.text("unstepped"), len(rates), loop.integer("loader_length")
+    if idle and length and steps >= _EPOCHS * length and len(set(rates)) == 1:
+        yield (
+            f"{idle} was built for the optimizer and never stepped, in {steps // length} epochs: call "
+            "scheduler.step(), or leave it out"
+        )
     if _is_made_for_batches(trace):
         yield (
             f"{name} is made for {horizon} steps, as many as there are batches, and took {count}: is it "

@@ -71,6 +71,9 @@ class Listener(Protocol):
     def samples_are_fetched(self, fetcher: object, index: object, batch: object) -> None:
         """It has read them, and put them together."""
 
+    def schedule_is_built(self, scheduler: LRScheduler) -> None:
+        """A learning rate scheduler was made."""
+
     def schedule_steps(self, scheduler: LRScheduler, *, is_named: bool) -> None:
         """A learning rate scheduler has stepped, to an epoch that was named or to the next."""
 

@@ -80,11 +80,16 @@ class Roster:
         """Losses whose gradients no known strand has got."""
         self._unclaimed = [*self._unclaimed, *losses][-UNCLAIMED:]
 
+    def schedules_for(self, optimizer: torch.optim.Optimizer) -> Schedules:
+        """Its schedulers, also before its first step."""
+        strand = self.known(optimizer)
+        return self._early.setdefault(optimizer, Schedules()) if strand is None else strand.schedules
+
     def schedules_of(self, optimizer: torch.optim.Optimizer) -> tuple[Schedules, bool]:
         """Its schedulers, and whether gradients wait for its step; before its first step none do."""
         strand = self.known(optimizer)
         if strand is None:
             for each in self.strands:
                 each.is_missed_by(optimizer)
-            return self._early.setdefault(optimizer, Schedules()), False
+            return self.schedules_for(optimizer), False
         return strand.schedules, bool(strand.gradients.backwards)

@@ -183,6 +183,10 @@ class Watcher(Forwards):
             self.unpropagated.backward_begins()
         return self.strand_of(optimizer)
 
+    def schedule_is_built(self, scheduler: LRScheduler) -> None:
+        """Keep it: its first step may never come."""
+        self._roster.schedules_for(scheduler.optimizer).is_built(scheduler)
+
     def schedule_steps(self, scheduler: LRScheduler, *, is_named: bool) -> None:
         """Tell the strand, or keep it for one to come."""
         schedules, pending = self._roster.schedules_of(scheduler.optimizer)
@@ -194,6 +198,7 @@ class Watcher(Forwards):
         if strand is not None:
             samples = self.judged.sizes(self.steps)
             strand.plateaus.steps(scheduler, float(metrics), strand.step, samples)
+            strand.schedules.are_used = True
 
     def strand_of(self, optimizer: torch.optim.Optimizer) -> Strand | None:
         """Whose step it is; None where it is one too many to follow."""

@@ -97,6 +97,14 @@ def test_one_error_is_told_once_however_many_checks_it_stops():
         ]
 
 
+def test_what_fails_twice_in_the_same_words_is_told_once():
+    found = [Finding("loop [Net, SGD]", CUT), Finding("loop [Net, Adam]", CUT)]
+    for told in (failures_text, findings_text):
+        *_, place, text = told(found).splitlines()
+        assert place == "loop [Net, Adam]::gradients_flow FAILED"
+        assert text == "  as told at loop [Net, SGD]::gradients_flow"
+
+
 def test_an_objection_is_told_in_the_place_of_the_verdict():
     objected = Finding("digits", FINE, objection="expected to fail (#41) but passed")
     assert finding_text(objected) == "expected to fail (#41) but passed"

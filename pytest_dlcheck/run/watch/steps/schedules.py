@@ -23,6 +23,10 @@ class Schedules:
 
     def __init__(self) -> None:
         self._known: dict[int, _Schedule] = {}
+        self._built = ""
+        """The kind of the last one that was made: it may be made of others."""
+        self.are_used = False
+        """Whether one of them has stepped, those that wait for a plateau too."""
         self._is_between = False
         self.early = 0
         """Steps of the optimizer that a scheduler's step came before, after the backward."""
@@ -31,6 +35,10 @@ class Schedules:
         self.named = 0
         """Steps of schedulers that were told to which epoch."""
         self._has_stepped = False
+
+    def is_built(self, scheduler: Any) -> None:
+        """A scheduler was made for this optimizer."""
+        self._built = type(scheduler).__name__
 
     def steps(self, scheduler: Any, *, pending: bool, is_named: bool = False) -> None:
         """A scheduler has stepped.
@@ -45,6 +53,7 @@ class Schedules:
             name, horizon = type(scheduler).__name__, horizon_of(scheduler)
             known = self._known[id(scheduler)] = _Schedule(weakref.ref(scheduler), name, horizon)
         known.steps += 1
+        self.are_used = True
         self.named += is_named
         self._is_between = pending and not is_named
         self.before_first += not (self._has_stepped or is_named)
@@ -73,4 +82,5 @@ class Schedules:
             early=self.early,
             before_first=self.before_first,
             since_last=self.since_last,
+            unstepped="" if self.are_used else self._built,
         )

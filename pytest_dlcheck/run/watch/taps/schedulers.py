@@ -32,20 +32,30 @@ def tapped(listener: Listener) -> Iterator[None]:
                 original(self, *args, **kwargs)
             finally:
                 inside.step = is_part
-            if not is_part and not _has_just_been_built(self):
+            if is_part:
+                return
+            if _has_just_been_built(self):
+                listener.schedule_is_built(self)
+            else:
                 epoch = args[0] if args else kwargs.get("epoch")
                 listener.schedule_steps(self, is_named=epoch is not None)
 
         return step
 
-    plateau_step = ReduceLROnPlateau.step
+    plateau_step, plateau_init = ReduceLROnPlateau.step, ReduceLROnPlateau.__init__
 
     @functools.wraps(plateau_step)
     def told(self: ReduceLROnPlateau, metrics: Any, *args: Any, **kwargs: Any) -> None:
         plateau_step(self, metrics, *args, **kwargs)
         listener.plateau_steps(self, metrics)
 
+    @functools.wraps(plateau_init)
+    def built(self: ReduceLROnPlateau, *args: Any, **kwargs: Any) -> None:
+        plateau_init(self, *args, **kwargs)
+        listener.schedule_is_built(self)
+
     with ExitStack() as stack:
+        stack.enter_context(replaced(ReduceLROnPlateau, "__init__", built))
         stack.enter_context(replaced(ReduceLROnPlateau, "step", told))
         for kind in (LRScheduler, SequentialLR, ChainedScheduler):
             stack.enter_context(replaced(kind, "step", heard(kind.step)))
