@@ -133,7 +133,7 @@ class StepsAreInOrder(Check):
         yield Example("by hand, never reset", (hand,), ("optimizer",))
         part = _example(part_kept=9, part_looked=9, part_names="w")
         yield Example("a part reset", (part,), ("optimizer",))
-        chunks = {"drop_steps": 99, "drop_looked": 16, "drop_micro_batches": 16, "dropped": 48}
+        chunks = {"drop_steps": 99, "drop_looked": 16, "drop_micro_batches": 16, "drop_lost": 48}
         yield Example("chunks reset", (_example(strands=1, drop_passes=64, **chunks),), ("optimizer",))
         rest = {"micro_batches": 4, "rests": 6, "rest_backwards": 18, "looked_backwards": 96}
         yield Example("a remainder dropped", (_example(strands=1, **rest),), ("optimizer",))

@@ -170,6 +170,8 @@ def dropout_in_eval(row: Row, phases: Sequence[Row], sampled: int) -> Fault | No
         return None
     operation, line = row.text("operation"), row.text("line")
     where = f"{operation} at {line}" if line else operation
+    if beside := row.text("beside"):
+        return _out_of_reach(row, beside, where)
     site = row.text("culprit")
     is_attention = operation == "scaled_dot_product_attention"
     how = "dropout_p=0.0 when not training" if is_attention else "training=self.training"
@@ -183,6 +185,21 @@ def dropout_in_eval(row: Row, phases: Sequence[Row], sampled: int) -> Fault | No
         suspects=(Suspect(site, f"units are zeroed at random by {where}", remedy),),
         cause=f"dropout stays active in eval mode: {where} in {site or 'the model itself'}",
         remedy=remedy,
+    )
+
+
+def _out_of_reach(row: Row, beside: str, where: str) -> Fault:
+    """Dropout of a layer that no module holds."""
+    model = row.text("model")
+    return Fault(
+        because=(
+            f"dropout ran in {row.integer('dropping')} of {row.integer('calls')} evaluations of {model} "
+            f"that were listened to, in a layer that none of its modules holds"
+        ),
+        measures=(Measure("evaluations with dropout", row.integer("dropping"), "count", 0),),
+        suspects=(Suspect(beside, f"is not put in eval mode: units are zeroed at random by {where}"),),
+        cause=f"{beside} is called within {model}, in none of its modules: eval() does not reach it",
+        remedy="hold it in nn.ModuleList or nn.ModuleDict, or as an attribute of the model",
     )
 
 

@@ -18,7 +18,7 @@ def loop_row(watcher: Watcher, strand: Strand) -> Row:
     """How the loop went about one optimizer's parameters, in numbers."""
     usual = strand.micro_batches.most_common(1)
     return Row(
-        strand.drops.row(),
+        **strand.drops.row(),
         steps=strand.step,
         looked=strand.looked,
         backwards=watcher.backwards,

@@ -51,6 +51,8 @@ class _Model:
     operation: str = ""
     line: str = ""
     culprit: str = ""
+    beside: str = ""
+    """The class of a layer that the model calls, and that none of its modules holds."""
     row: int = -1
     first: Few | None = None
     answers: int = 0
@@ -115,6 +117,7 @@ class LiveDropout:
                 operation=known.operation,
                 line=known.line,
                 culprit=known.culprit,
+                beside=known.beside,
             )
             for known in self._known.values()
             if known.heard and known.keys & keys
@@ -154,7 +157,8 @@ class _Hearing(TorchFunctionMode):
         self._has_dropped = True
         if not known.operation and model is not None:
             known.operation, known.line = name, line_of_the_loop()
-            known.culprit = _module_of(sys._getframe(3), model)  # noqa: SLF001  documented
+            around = sys._getframe(3)  # noqa: SLF001  documented
+            known.culprit, known.beside = _module_of(around, model)
 
 
 def _can_be_heard(module: nn.Module) -> bool:
@@ -186,15 +190,23 @@ def _is_positive(probability: object) -> bool:
     return isinstance(probability, int | float) and probability > 0
 
 
-def _module_of(frame: FrameType | None, root: nn.Module) -> str:
-    """The name of the innermost module in whose method this happens; empty for the root."""
+def _module_of(frame: FrameType | None, root: nn.Module) -> tuple[str, str]:
+    """In whose method this happens.
+
+    Returns:
+        The name of the innermost of the root's modules, empty for itself; and the class of the layer
+        that this one calls although no module holds it, empty where it calls none.
+    """
     names = {id(module): name for name, module in root.named_modules()}
+    beside = ""
     while frame is not None:
-        name: str | None = names.get(id(variables(frame).get("self")))
+        module = variables(frame).get("self")
+        name: str | None = names.get(id(module))
         if name is not None:
-            return name
+            return name, beside
+        beside = type(module).__name__ if isinstance(module, nn.Module) else beside
         frame = frame.f_back
-    return ""
+    return "", ""
 
 
 def _note(known: _Model, arguments: tuple[Any, ...], row: int) -> None:

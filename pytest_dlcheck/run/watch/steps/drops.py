@@ -129,7 +129,7 @@ class Drops:
             drop_plain=self.plain,
             drop_micro_batches=self.micro_batches,
             drop_passes=self.passes,
-            dropped=self.dropped,
+            drop_lost=self.dropped,
         )
 
     def _conclude(self, dropped: int) -> None:

@@ -106,3 +106,31 @@ def test_what_a_model_raises_comes_through_and_nothing_is_left_behind():
     for kind in (KeyError, Mine):
         verdict_of(give_up(kind), evaluate)
         assert _len_torch_function_stack() == 0
+
+
+class InAList(nn.Module):
+    """Keeps its layers where no module finds them."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = [nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.2))]
+        self.out = nn.Linear(6, 1)
+
+    def forward(self, x):
+        return self.out(self.layers[0](x))
+
+
+def test_dropout_that_eval_does_not_reach_names_its_layer():
+    model = InAList()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with watch() as run:
+        for _ in range(5):
+            optimizer.zero_grad()
+            F.mse_loss(model.train()(X), Y).backward()
+            optimizer.step()
+            with torch.no_grad():
+                validate(model.eval())
+    verdict = next(v for v in run.verdicts if v.check == "modes_are_right")
+    assert verdict.cause == (
+        "Sequential is called within InAList, in none of its modules: eval() does not reach it"
+    )

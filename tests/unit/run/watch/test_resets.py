@@ -116,7 +116,7 @@ def halves():
 def test_parts_of_a_batch_that_reset_each_other_are_micro_batches():
     row = dropped(halves)
     assert (row["drop_steps"], row["drop_looked"], row["drop_micro_batches"]) == (4, 3, 3)
-    assert (row["dropped"], row["drop_passes"]) == (3, 6)
+    assert (row["drop_lost"], row["drop_passes"]) == (3, 6)
 
 
 def test_batches_of_unknown_origin_are_not_taken_for_micro_batches():
