@@ -38,7 +38,7 @@ def of_call(row: Row, tight: float, loose: float) -> Iterator[Fault]:
     yield from of_targets(row)
     yield from of_matches(row)
     yield from _of_any_call(row)
-    if row.text("kind") == "binary_cross_entropy_with_logits":
+    if row.text("kind") in {"binary_cross_entropy_with_logits", "logsigmoid"}:
         yield from _squashed(row)
     if any(row.get(key) is None for key in _SUMS) or row.integer("classes") < _TWO:
         return

@@ -100,7 +100,7 @@ _ONE_BY_ONE = {
     "SmoothL1LossBackward0": "smooth_l1_loss",
 }
 """Losses that may be given a softmax, unless it is over one class."""
-_LOSSES = ("NllLoss", "BinaryCrossEntropyWithLogits", *_ONE_BY_ONE)
+_LOSSES = ("NllLoss", "BinaryCrossEntropyWithLogits", "LogSigmoid", *_ONE_BY_ONE)
 """What the names of nodes begin with of which anything is told."""
 _LEAST = "outside"
 """Share of the targets of a batch that outputs cannot meet: of the batch that has fewest."""
@@ -126,6 +126,8 @@ def _of(node: Any) -> Iterator[Row]:
     elif name.startswith("BinaryCrossEntropyWithLogits"):
         last, maker = operation_of(_behind(node))
         yield _row("binary_cross_entropy_with_logits", last, maker)
+    elif name.startswith("LogSigmoid"):
+        yield from _of_likelihood(node)
     elif kind := _ONE_BY_ONE.get(name):
         last, maker = operation_of(_behind(node))
         target = kept(node, "target") if kind in REGRESSION else None
@@ -133,6 +135,15 @@ def _of(node: Any) -> Iterator[Row]:
             yield from _of_regression(kind, last, maker, target)
         elif last == "Softmax" and _is_over_one(maker):
             yield _row(kind, last, maker)
+
+
+def _of_likelihood(node: Any) -> Iterator[Row]:
+    """A loss that is written out, as that of pairs that are ranked: told where a sigmoid came before."""
+    last, maker = operation_of(_behind(node))
+    if last == "Neg":
+        last, maker = operation_of(_behind(maker))
+    if last == "Sigmoid":
+        yield _row("logsigmoid", last, maker)
 
 
 def _weighed(node: Any, target: Tensor) -> Weighed | None:
