@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults.validation import copies
-from pytest_dlcheck.faults.validation.averaging import updated_in_vain
+from pytest_dlcheck.faults.validation.averaging import averaged_wrongly
 from pytest_dlcheck.faults.validation.choosing import advice_on_choices, chosen_among_one
 from pytest_dlcheck.faults.validation.restoring import initial_statistics
 from pytest_dlcheck.trace import Row, Scalar, Trace
@@ -23,25 +23,24 @@ class ValidatedModelIsTrained(Check):
     """The model that the loop validates is the trained one, or an average that follows it.
 
     **Why it matters.** An average that is never updated, or updated from the wrong model, scores the
-    same at every epoch, and it is what is saved in the end. So does the argmax of a single output: it
-    is class 0, whatever the model has learned.
+    same at every epoch, and it is what is saved in the end. So does the argmax of a single output.
 
     **How it decides.** On a watched loop. A model that no optimizer steps, with parameters of the same
     shapes as the trained one, is validated ``often`` or more (two calls in a row or more, in eval mode
     without gradients), ``apart`` or more steps lie between, and its parameters are the same as at first,
     but for rounding or a common factor. It fails where it is updated in place all the while, which
-    changes it by rounding alone, and where the trained model itself is never validated. Without a
-    loader, single calls count where ``often`` or more of them are on the input of the first: it fails
-    where the copy's weights are evidently a fresh draw and the trained model is never called without
-    gradients before its last step. Otherwise a copy that stands still may be a reference: that is
-    advice, where it is untrained, or evaluated on the same input alone. One evaluation is enough of
+    changes it by rounding alone; where it is an average by weights that do not sum to 1: half as large
+    as the trained weights ever were, or twice; and where the trained model itself is never validated.
+    Without a loader, single calls count where ``often`` or more of them are on the input of the first:
+    it fails where the copy's weights are evidently a fresh draw and the trained model is never called
+    without gradients before its last step. Otherwise a copy that stands still may be a reference: that
+    is advice, where it is untrained, or evaluated on the same input alone. One evaluation is enough of
     copies with the weights that a training of ``late`` or more steps began with: it fails where the loop
-    calls them averages, as ``ema``, and updates have changed them by rounding alone, and where the
-    trained model was never asked, of an ``AveragedModel`` or a copy that was written to again and again;
+    calls them averages, as ``ema``, and updates changed them by rounding alone, and where the trained
+    model was never asked, of an ``AveragedModel`` or a copy that was written to again and again;
     elsewhere after the training, and where the trained weights were taken, it is advice. It fails where
-    ``answers`` or more are chosen by ``argmax`` or ``max`` along the axis of the classes, of outputs of
-    one class in every call (advice where there are others besides), and where all batch norms of a
-    validated copy have the statistics of the beginning, and its parameters not.
+    ``answers`` or more are chosen by ``argmax`` or ``max`` of outputs of one class in all calls (advice
+    where there are others), and where a validated copy's batch norms all have the first statistics.
 
     **What it cannot see.** Averages kept as lists of tensors; what is chosen by other libraries; copies
     without a loader's batches that neither ``eval()`` nor ``requires_grad_(False)`` was called of.
@@ -88,7 +87,7 @@ class ValidatedModelIsTrained(Check):
         advice += copies.still_late(rows, stood)
         never = copies.never_updated_late(rows, stood, self.late)
         never = never or copies.never_updated(twins, still, self.often, self.apart)
-        never = never or updated_in_vain(rows, self.late)
+        never = never or averaged_wrongly(rows, self.late)
         if fault := never or copies.called_averages(rows, trace.row("loop"), self.late):
             return self.failed_by(fault)
         if not twins and not advice:
@@ -125,10 +124,11 @@ class ValidatedModelIsTrained(Check):
         yield Example("never updated, data cut by hand", (again,), ("AveragedModel",))
         yield Example("the argmax of one output", (_chosen(),), ("Net",))
         late = {"validations": 0, "steps_between": 480, "was_copy": True, "is_late": True}
-        once = _example(**late, is_average=True)
-        yield Example("evaluated once, at the end", (once,), ("AveragedModel",))
+        yield Example("evaluated once", (_example(**late, is_average=True),), ("AveragedModel",))
         vain = _example(validations=1, steps_between=64, is_restless=True)
         yield Example("updated in vain", (vain,), ("AveragedModel",))
+        shrunk = _example(moved=True, size=0.01)
+        yield Example("weights that do not sum to 1", (shrunk,), ("AveragedModel",))
         average = _example(moved=True, unset_statistics=3)
         yield Example("an average without its statistics", (average,), ("AveragedModel",))
 

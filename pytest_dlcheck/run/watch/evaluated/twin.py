@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from pytest_dlcheck.run.watch.batches.few import Few, first_plain
 from pytest_dlcheck.run.watch.evaluated.averages import is_called_average
 from pytest_dlcheck.run.watch.evaluated.moment import Moment
-from pytest_dlcheck.run.watch.models.following import Sample, has_moved, is_fresh
+from pytest_dlcheck.run.watch.models.following import Sample, has_moved, is_fresh, size_beside
 from pytest_dlcheck.run.watch.strand import Strand
 
 WRITTEN = 16
@@ -76,6 +76,8 @@ class Twin:
     """since then."""
     is_restless: bool = False
     """Whether these have changed it by rounding alone."""
+    size: float = 1.0
+    """How large it is beside all that it may be an average of (ratio), where it is one."""
     unset: int = 0
     """Its batch norms with the statistics of the beginning, where it has moved, and all are so."""
 
@@ -125,6 +127,8 @@ class Twin:
         count = _changes(model)
         self.writes = count - self.written
         self.is_average |= isinstance(model, AveragedModel) or count >= WRITTEN
+        if self.is_average and self.moved and own is not None and self.trained is not None:
+            self.size = size_beside(model, self.trained.fate.began, own)
         is_rounded = not self.moved and not self.before.equals(model)
         is_fine = is_rounded and self.before.change(model) <= FINE * self.before.ulp()
         self.is_restless = is_fine and self.writes >= WRITTEN

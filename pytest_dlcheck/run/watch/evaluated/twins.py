@@ -133,6 +133,7 @@ class Twins:
                 is_in_vain=twin.is_in_vain,
                 is_restless=twin.is_restless,
                 writes=twin.writes,
+                size=twin.size,
                 **told,
             )
             for twin in reversed(one_of_each.values())

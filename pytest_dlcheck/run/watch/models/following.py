@@ -20,6 +20,8 @@ MATRICES = 8
 """Weights that tell whether a model is untrained."""
 ROUNDINGS = 2
 """Roundings (count) of ``copy * d + copy * (1 - d)``, each of half an ulp or more, in a step."""
+ALIGNED = 0.9
+"""Cosine from which on a copy points where the trained weights do."""
 SLOWEST = 1e-5
 """Share of the way (ratio) that an average makes in a step: a decay of 0.99999, ten times slower than
 the 0.9999 that is usual for the longest trainings."""
@@ -87,11 +89,39 @@ def has_moved(
     return change > ROUNDINGS * before.ulp() * steps or change >= own
 
 
+def size_beside(copy: nn.Module, began: Sample, trained: nn.Module) -> float:
+    """How large a copy is beside all that it may be an average of (ratio): 1 within that range.
+
+    What weights that sum to 1 make of a way lies, along any direction, between the way's ends, or beyond
+    them no farther than the way went. So it is told along the trained weights alone, and only of a copy
+    that points there; 1 of others.
+
+    Args:
+        copy: which.
+        began: what the trained model was at first.
+        trained: what it is now.
+    """
+    own, now = (Sample.of(model, began.among) for model in (copy, trained))
+    if [p.shape for p in own.parts] != [p.shape for p in began.parts] or not own.parts:
+        return 1.0
+    it, end, start = map(_flat, (own, now, began))
+    length, far = float(end.norm()), float(it.norm())
+    if not length or not far or float(it @ end) < ALIGNED * length * far:
+        return 1.0
+    along, first = float(it @ end) / length, float(start @ end) / length
+    least, most = min(first, length), max(first, length)
+    return 1.0 if least <= 0 else min(along / least, 1.0) * max(along / most, 1.0)
+
+
 def is_fresh(model: nn.Module) -> bool:
     """Whether its weights look as a usual initialisation draws them, in all that tell; up to a few."""
     matrices = [p for p in model.parameters() if p.dim() > 1]
     told = [is_untrained(p) for p in matrices[:: max(1, len(matrices) // MATRICES)][:MATRICES]]
     return True in told and False not in told
+
+
+def _flat(sample: Sample) -> Tensor:
+    return torch.cat([reals_of(part).float().cpu() for part in sample.parts])
 
 
 def _is_rounded(numbers: Tensor) -> bool:
