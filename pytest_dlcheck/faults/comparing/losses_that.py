@@ -34,6 +34,14 @@ class Story:
 
 
 STORIES: Mapping[str, Story] = {
+    "crossed_within": Story(
+        seen="broadcasting puts every sample beside every other within the model: {words}",
+        counted="losses of outputs of broadcast shapes",
+        finding="numbers of shape {words}",
+        cause="[n, 1] and [n] are broadcast within the model: one output for each pair of samples",
+        remedy="give them one shape: squeeze(-1) what a layer of one output gives",
+        site="the model",
+    ),
     "crossed": Story(
         seen="broadcasting compares every output with every target: {words}",
         counted="losses of broadcast shapes",

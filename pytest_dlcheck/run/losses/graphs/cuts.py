@@ -38,13 +38,13 @@ def cut_apart(near: Near, targets: Sequence[Tensor]) -> str:
         if not _cuts(before, after):
             continue
         samples, rows = before[0], after[0]
-        come_back = any(made(each)[:1] == [samples] for each in _on_the_way(near.nodes, node))
+        come_back = any(made(each)[:1] == [samples] for each in on_the_way(near.nodes, node))
         if not come_back and not any(_is_for_each(target, rows) for target in targets):
             return f"{before} as {after}"
     return ""
 
 
-def _on_the_way(nodes: Sequence[Any], below: Any) -> Iterator[Any]:
+def on_the_way(nodes: Sequence[Any], below: Any) -> Iterator[Any]:
     """The nodes between a loss and one of its nodes."""
     parents: dict[Any, list[Any]] = {}
     for node in nodes:

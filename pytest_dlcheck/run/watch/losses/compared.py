@@ -20,7 +20,7 @@ _TOLD = (
     *("crossed", "cut", "cut_inside", "cut_targets", "turned", "its_own", "given", "padding"),
     *("masked", "advantage", "unlikelier", "carried", "weightless", "partly", "one_sample", "joined"),
     *("masked_late", "punished", "rewarded", "labelled", "each", "unlabelled", "held_rows"),
-    *("beyond", "ended"),
+    *("beyond", "ended", "crossed_within"),
 )
 
 

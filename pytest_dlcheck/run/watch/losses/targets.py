@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pytest_dlcheck.run.losses.graphs.advantages import of_a_critic
 from pytest_dlcheck.run.losses.graphs.crossed import crossed
+from pytest_dlcheck.run.losses.graphs.crossed_within import crossed_within
 from pytest_dlcheck.run.losses.graphs.cuts import cut_apart
 from pytest_dlcheck.run.losses.graphs.divergences import divergences
 from pytest_dlcheck.run.losses.graphs.given import (
@@ -207,6 +208,7 @@ class Targets:
         rows = {len(called) for called in inputs if called.dim()}
         return {
             "crossed": crossed(near),
+            "crossed_within": crossed_within(near),
             "cut": self._cut(inputs),
             "cut_targets": self._cut([each for each in still if each.dim() and len(each) in rows]),
             "cut_inside": cut_apart(near, still),
