@@ -75,14 +75,19 @@ def copy_of(batch: Any) -> Tensor | None:
 def fingerprint(tensor: Tensor) -> Tensor:
     """A weighted sum over a strided sample: a float32 of shape ``[]`` that equal tensors share."""
     sample = reals_of(sample_of(tensor))
-    return torch.dot(sample, _weights(sample.numel(), sample.device))
+    return _weighed(sample, _weights(sample.numel(), sample.device))
 
 
 def _fingerprints(rows: Tensor) -> list[Tensor]:
     """The same of each row of a contiguous matrix."""
     samples = rows[:, :: stride_over(rows.shape[1])].to(torch.float32)
     weights = _weights(samples.shape[1], samples.device)
-    return [torch.dot(sample, weights) for sample in samples.unbind()]
+    return [_weighed(sample, weights) for sample in samples.unbind()]
+
+
+def _weighed(sample: Tensor, weights: Tensor) -> Tensor:
+    """Their product, of a copy: the rounding hangs on where in memory numbers begin."""
+    return torch.dot(sample.clone(), weights)
 
 
 def _kind(copy: Tensor) -> tuple[torch.device, torch.dtype, int]:

@@ -281,3 +281,19 @@ def test_rounding_counts_elements_that_stand_still_though_they_are_driven():
 
     # Of 4 columns one has no gradient; of the other three, two stand still.
     assert row.number("still_share") == pytest.approx(2 / 3)
+
+
+def test_a_fingerprint_does_not_hang_on_where_in_memory_a_batch_begins():
+    batch, room = torch.randn(130), torch.empty(200)
+    found = set()
+    for begin in range(32):
+        room[begin : begin + 130] = batch
+        found.add(float(fingerprint(room[begin : begin + 130])))
+    assert len(found) == 1
+
+
+def test_copies_that_are_weighed_together_have_the_fingerprint_of_the_batch():
+    probe, batch = BatchProbe(), torch.randn(10, 13)
+    for step in range(8):
+        probe.copied(step, batch.clone())
+    assert set(probe.filled()["batch_fingerprint"].values) == {float(fingerprint(batch))}
