@@ -103,7 +103,7 @@ class ClippingIsRare(Check):
         return self.passed(story, measure, advice=advice)
 
     def _out_of_place(self, row: Row) -> Verdict | None:
-        for key in faults.PLACES:
+        for key in () if faults.has_nothing_to_clip(row) else faults.PLACES:
             count, clips = row.integer(key), row.integer(LOOKED.get(key, "clips"))
             if count > self.few and count >= self.nearly_all * clips:
                 out_of_place = faults.out_of_place(key, count, clips, self.few)

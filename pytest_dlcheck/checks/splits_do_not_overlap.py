@@ -72,7 +72,9 @@ class SplitsDoNotOverlap(Check):
         rows = [row for row in found if row.text("by") != "nearness"]
         close = [row for row in found if row.text("by") == "nearness"]
         advice = [
-            faults.some(row) for row in rows if row.integer("matches") > 0 and faults.is_trusted(row)
+            faults.some(row)
+            for row in rows
+            if faults.is_trusted(row) and faults.is_beyond_chance(row, self.sure)
         ]
         for row in rows:
             bound = max(self.overlap, self.sure * faults.error(row))

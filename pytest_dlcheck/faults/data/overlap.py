@@ -53,6 +53,12 @@ def natural(row: Row) -> float:
     return min(row.number("repeated"), by_val)
 
 
+def is_beyond_chance(row: Row, sure: float) -> bool:
+    """Whether more is shared than what repeats by nature would, by so many standard errors (count)."""
+    chance = natural(row)
+    return share(row) > chance + (sure * error(row) if chance else 0.0)
+
+
 def is_trusted(row: Row) -> bool:
     """Whether an origin that samples have in common was seen to be theirs; equal inputs always are."""
     return row.text("by") == "content" or row.flag("confirmed")

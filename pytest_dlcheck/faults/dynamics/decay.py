@@ -15,6 +15,8 @@ _FAST = 2e-3
 _OUTWEIGHS = 10.0
 """Weight decay's share over the gradient's (ratio) that is blamed; 1 where both hold the balance."""
 _LESS_DECAY = "lower weight_decay: 0.01 to 0.1 with AdamW, 1e-5 to 1e-3 with SGD"
+_USUAL = {"AdamW": 0.1, "SGD": 1e-3}
+"""The most that is usual: below it, the rate is what is too high."""
 
 
 def found(trace: Trace, least_weight: float, most_decay: float) -> Fault | None:
@@ -39,11 +41,10 @@ def collapses(trace: Trace, bound: float) -> Fault | None:
         f"the weights shrink to {kept:.1%} of their norm (at least {bound:.0%})",
         measures=(Measure("weight norm, end to beginning", kept, "ratio", bound, ">="),),
         suspects=[
-            Suspect("optimizer", f"weight_decay={strongest:g}", "lower it"),
+            Suspect("optimizer", f"weight_decay={strongest:g}"),
             *(Suspect(n, f"shrinks to {r:.1%}") for n, r in ends.items() if r < bound),
         ],
-        cause=f"weight_decay={strongest:g} is too strong for this learning rate",
-        remedy=_LESS_DECAY,
+        **_cause(trace, strongest),
     )
 
 
@@ -77,6 +78,15 @@ def forgets(trace: Trace, bound: float) -> Fault | None:
         f"each step forgets {rate * strongest:.0%} of the weights (at most {bound:.0%})",
         measures=(Measure("lr times weight_decay", rate * strongest, "ratio", bound),),
         suspects=[Suspect("optimizer", f"weight_decay={strongest:g}, lr up to {rate:.1e}")],
-        cause=f"weight_decay={strongest:g} is too strong for this learning rate",
-        remedy=_LESS_DECAY,
+        **_cause(trace, strongest),
     )
+
+
+def _cause(trace: Trace, strongest: float) -> dict[str, str]:
+    """Which of the two is out of the usual, the decay or the rate that it is multiplied by."""
+    rate = max(trace.series("learning_rate"), default=0.0)
+    if strongest <= _USUAL.get(trace.row("recipe").text("optimizer"), 0.0):
+        cause = f"a learning rate of {rate:g} is too high: weight_decay={strongest:g} forgets with it"
+        return {"cause": cause, "remedy": "lower the learning rate"}
+    cause = f"weight_decay={strongest:g} is too strong for this learning rate"
+    return {"cause": cause, "remedy": _LESS_DECAY}

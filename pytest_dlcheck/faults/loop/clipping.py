@@ -7,7 +7,7 @@ from statistics import median
 
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.faults.readings import Fall, update_ratio
-from pytest_dlcheck.trace import Matrix, Trace
+from pytest_dlcheck.trace import Matrix, Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
 PLACES = {
@@ -87,6 +87,17 @@ def to_nothing(story: str, measure: Measure) -> Fault:
         cause="the bound of clip_grad_norm_, max_norm, is far below the gradients' norm",
         remedy="raise max_norm to about the usual norm of the gradient",
     )
+
+
+def has_nothing_to_clip(row: Row) -> bool:
+    """Whether no backward reaches a parameter: wherever clipping stands, there is nothing to clip.
+
+    Args:
+        row: how the loop went.
+    """
+    looked = row.integer("graphs")
+    rootless = row.integer("graphs_without_parameters") >= looked > 0
+    return rootless or row.integer("backwards", 1) == 0
 
 
 def out_of_place(key: str, count: int, clips: int, few: int) -> Fault:
