@@ -69,14 +69,19 @@ class DLCheck:
         build = self._filled(factory, "dlcheck.check")
         by_hand.check(build, names, self._rules(factory))
 
-    def watch(self) -> AbstractContextManager[Watched]:
+    def watch(self, name: str = "", *, stop_after: int | None = None) -> AbstractContextManager[Watched]:
         """Watch whatever is trained inside: ``with dlcheck.watch() as run: fit(model, loader)``.
+
+        Args:
+            name: what stands behind the test's name in reports.
+            stop_after: optimizer steps after which the block is left, as if it had ended there.
 
         Returns:
             A context manager that gives the run: ``.trace``, ``.verdicts``, ``.check(...)``.
         """
         __tracebackhide__ = True
-        return watched_block(self._request.node, watch_rules(self._request.node, self._own))
+        rules = watch_rules(self._request.node, self._own)
+        return watched_block(self._request.node, rules, name, stop_after)
 
     def _rules(self, factory: Callable[..., Any]) -> Rules:
         __tracebackhide__ = True

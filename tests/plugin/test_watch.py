@@ -344,6 +344,22 @@ def test_without_dlcheck_the_ini_file_asks_for_reports_too(tests):
     assert "## dlcheck: 1 problem" in (tests.path / "dlcheck.md").read_text("utf-8")
 
 
+def test_the_fixtures_watch_takes_a_name_and_a_number_of_steps(tests):
+    tests.write(
+        {
+            "test_it.py": LOOP
+            + """
+def test_it(dlcheck):
+    with dlcheck.watch("teacher", stop_after=30) as run:
+        train(steps=60)
+    assert len(run.trace["loss"]) == 30
+    assert run.name.endswith("(teacher)")
+"""
+        }
+    )
+    tests.run().assert_outcomes(passed=1)
+
+
 def test_without_dlcheck_an_unknown_report_is_a_usage_error_and_one_without_a_place_fails(tests):
     tests.write({"test_it.py": SICK.replace("reset=False", "steps=60")})
     unknown = tests.run("--dlcheck-report=htm")

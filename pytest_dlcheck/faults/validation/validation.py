@@ -221,8 +221,9 @@ def validation_advice(trace: Trace) -> Iterator[str]:
     hits, count = row.integer("evaluated_after_training"), row.integer("evaluated")
     if hits and is_of_some_labels(trace):
         yield (
-            f"{hits} of {count} evaluated samples had been trained on before, in batches where some "
-            "have no label: unless these are the ones without, as in transductive work, split first"
+            f"{hits} of {count} evaluated samples had been trained on before, in batches where a flag "
+            "or a negative label marks some: unless these are the ones without a label, as in "
+            "transductive work, split first"
         )
     windows = [p for p in trace.rows("phases") if p.flag("with_gradients") and p.flag("inside")]
     if windows:
