@@ -113,7 +113,8 @@ class Watched:
             f", {looked} looked at closely" if looked < steps else ""
         )
         failed, passed = len(self.failures), sum(v.outcome is Outcome.PASSED for v in self.verdicts)
-        of = f"of {len(self.verdicts)} verdicts"
+        unsettled = sum(v.outcome is Outcome.INCONCLUSIVE for v in self.verdicts)
+        of = f"of {len(self.verdicts)} verdicts" + (f", {unsettled} open" if unsettled else "")
         return f"{taken}; {failed} failed, {passed} passed {of}"
 
     @property

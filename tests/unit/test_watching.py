@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from pytest_dlcheck import watch
+from pytest_dlcheck.verdict import Outcome
 from pytest_dlcheck.watching import NothingTrainedError
 
 
@@ -43,6 +44,14 @@ def test_gradients_come_from_backward_or_by_hand(give_gradients):
     assert run.is_trained
     assert run.summary.startswith("12 optimizer steps")
     assert not run.failures
+
+
+def test_what_is_not_settled_is_counted_beside_what_passed():
+    with watch() as run:
+        steps(propagated)
+    unsettled = [v for v in run.verdicts if v.outcome is Outcome.INCONCLUSIVE]
+    assert unsettled
+    assert run.summary.endswith(f"of {len(run.verdicts)} verdicts, {len(unsettled)} open")
 
 
 def test_steps_without_any_backward_are_told_as_such():
