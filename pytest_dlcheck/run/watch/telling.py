@@ -43,7 +43,7 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     )
     record.facts["exposure"] = (strand.exposure.row(strand.exposure_of_copies),)
     record.facts["comparisons"] = (
-        Row(**strand.comparisons.row(), **_taught(watcher, strand), **_avoided(watcher, strand)),
+        Row(strand.comparisons.row(), **_taught(watcher, strand), **_avoided(watcher, strand)),
     )
     if rows := strand.comparisons.given.rows():
         record.facts["loss_soundness"] = rows
