@@ -31,7 +31,8 @@ class ModesAreRight(Check):
     validation is a row of forwards without gradients between two backward passes, ``several`` at least
     or, where most of them are, ``apart`` steps after the last. It fails where all of them run in train
     mode on batches from a data loader, or on the same samples ``often`` times after the first, cut by
-    hand, that are not trained on; other forwards without gradients (acting, pseudo-labels, several
+    hand, that are not trained on, or on samples cut by hand in a function that is called ``evaluate`` or
+    the like; other forwards without gradients (acting, pseudo-labels, several
     answers to the same samples) are advice at most, as is a teacher in train mode that is never trained.
     A model in eval mode whose dropout was put back is meant so. Its first evaluations are listened to:
     dropout that runs in most of them although every module is in eval mode fails (``F.dropout`` without

@@ -31,7 +31,8 @@ class SamplesStayApart(Check):
     batch: new data, or another order, gives other answers.
 
     **How it decides.** On a watched loop, in the first steps, where a loader that stacks samples gives
-    a model its batch as it is, so that the samples are known to lie along its first axis. It fails
+    a model its batch as it is, so that the samples are known to lie along its first axis, or the targets
+    are the next words of what it is called on, so that they are known to lie along the other. It fails
     where a recurrent layer or ``MultiheadAttention`` is called ``often`` or more, and every time has as
     many steps as there are samples, and, in the samples' place, as many as another axis of the batch
     has. It fails, too, where in ``often`` or more losses, and ``most`` of those looked at, a model is

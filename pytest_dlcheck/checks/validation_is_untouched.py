@@ -25,10 +25,11 @@ class ValidationIsUntouched(Check):
     **How it decides.** On a watched loop. An evaluation is a call of the trained model in eval mode
     without gradients. Samples are told apart by a number made of 64 of their values, on sampled
     batches. It fails where in every late evaluation ``used`` of the samples had been trained on before,
-    while they are only a part of what is trained on (between ``used`` and ``all_of_it``: a training set
-    may be scored beside); where all is scored, by variables that are called training and held-out data,
-    and ``all_of_it`` of the latter always was trained on, with its targets; and where rows had been but
-    for a slope and an offset of each column; not where some samples have no label. It fails where steps
+    beyond the share of those trained on that equal each other, as short texts may, while they are only a
+    part of what is trained on (between ``used`` and ``all_of_it``, by samples or by the sizes of loaders:
+    a training set may be scored beside); where all is scored, by variables that are called training and
+    held-out data, and ``all_of_it`` of the latter always was trained on, with its targets; and where rows
+    had been but for a slope and an offset of each column; not where some samples have no label. It fails where steps
     in eval mode come in ``rows`` rows between steps in train mode, each on a new pass over other data
     (without a loader, on other data that come again). In train mode it fails where a loader whose
     variable is named as held out is not shuffled and is only trained on, with its labels and in turns
@@ -102,13 +103,15 @@ class ValidationIsUntouched(Check):
             few = f"{count} evaluated samples are too few or too alike to be told apart"
             return self.inconclusive(few, advice=advice)
         own = row.integer("trained_and_evaluated") / max(1, row.integer("trained"))
-        touched = hits >= self.samples and share >= max(self.used, row.number("dirtiest") / 2)
-        if touched and self.used <= own < self.all_of_it and not faults.is_of_some_labels(trace):
+        is_all = max(own, faults.evaluated_of_trained(row)) >= self.all_of_it
+        enough = max(self.used + row.number("repeated"), row.number("dirtiest") / 2)
+        touched = hits >= self.samples and share >= enough
+        if touched and self.used <= own and not is_all and not faults.is_of_some_labels(trace):
             return self.failed_by(faults.trained_before(row, self.used), advice=advice)
         fault = faults.trained_unnoticed(trace, self.samples, self.used, self.all_of_it)
         if fault := fault or (None if touched else leaves_out_others(trace)):
             return self.failed_by(fault, advice=advice)
-        if touched and own >= self.all_of_it and not faults.is_of_some_rows(trace):
+        if touched and self.used <= own and is_all and not faults.is_of_some_rows(trace):
             advice.append("all that it is evaluated on is trained on too: no score is one on new data")
         return self.passed(
             f"{hits} of {count} evaluated samples had been trained on before, {share:.0%} in the "

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from .data import diabetes, loaders
+from .data import diabetes, loaders, tumours
 from .faults import fault
 from .healthy import mlp
 
@@ -120,7 +121,65 @@ def bias_of_ratings_as_a_column():
     rated(Ratings(flat=False))
 
 
+def told_apart(loss, outputs=1):
+    """Tumours of a loader, whose targets are ``[n]``, beside outputs ``[n, 1]``."""
+    model = mlp(30, 16, outputs)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _ in range(3):
+        for x, y in DataLoader(TensorDataset(*tumours()), 32, shuffle=True):
+            optimizer.zero_grad()
+            loss(model(x), y).backward()
+            optimizer.step()
+
+
+def _entropy(logits, y):
+    return (F.softplus(logits) - logits * y).mean()
+
+
+def _focal(logits, y):
+    p = logits.sigmoid()
+    right = torch.where(y > 0, p, 1 - p)
+    return -((1 - right).square() * right.clamp(min=1e-8).log()).mean()
+
+
+def entropy_by_hand():
+    told_apart(lambda out, y: _entropy(out.squeeze(1), y))
+
+
+def focal_by_hand():
+    told_apart(lambda out, y: _focal(out, y[:, None]))
+
+
+@fault(entropy_by_hand, "targets_are_aligned", words=("targets [n] are broadcast",))
+def entropy_by_hand_of_a_column():
+    told_apart(_entropy)
+
+
+@fault(focal_by_hand, "targets_are_aligned", words=("targets [n] are broadcast",))
+def focal_by_hand_of_a_column():
+    told_apart(_focal)
+
+
+def scores_beside_all_targets():
+    """How each score orders all targets, meant so: the column is made by hand."""
+    told_apart(lambda out, y: -(out.squeeze(1).unsqueeze(1) * y).softmax(1).mul(y).sum(1).log().mean())
+
+
+def alike_beside_alike():
+    """Scores of equal targets are drawn together, those of others apart."""
+
+    def loss(out, y):
+        apart = (out - out.squeeze(1)).square()
+        return torch.where(y[:, None] == y, apart, F.relu(1 - apart)).mean()
+
+    told_apart(loss)
+
+
 QUIET = [
+    entropy_by_hand,
+    focal_by_hand,
+    scores_beside_all_targets,
+    alike_beside_alike,
     machine,
     ratings,
     ranks_of_pairs,

@@ -326,6 +326,48 @@ def scored_in_chunks_without_eval():
     _fit(model, after, data=(x, y), compare=F.binary_cross_entropy_with_logits)
 
 
+def evaluate(model, *, mode=False, draws=4):
+    """Scored on other held-out samples each time."""
+    images, labels = digits()
+    model.train(mode)
+    drawn = (torch.randint(1000, 1500, (48,)) for _ in range(draws))
+    scores = [F.cross_entropy(model(images[i]), labels[i]).item() for i in drawn]
+    model.train()
+    return sum(scores) / len(scores)
+
+
+def scored_on_random_slices():
+    model = Net()
+    _fit(model, lambda _: evaluate(model))
+
+
+@fault(scored_on_random_slices, "modes_are_right", words=("eval() is missing", "evaluate"))
+def scored_on_random_slices_without_eval():
+    model = Net()
+    _fit(model, lambda _: evaluate(model, mode=True))
+
+
+def answers_drawn_of_random_slices():
+    """The same, by a function that says that it draws answers."""
+
+    def evaluate_monte_carlo(model):
+        images, _ = digits()
+        return [model(images[torch.randint(1000, 1500, (48,))]).std() for _ in range(4)]
+
+    model = Net()
+    _fit(model, lambda _: evaluate_monte_carlo(model))
+
+
+def many_answers_of_one_batch_evaluated():
+    images, _ = digits()
+
+    def evaluate(model):
+        return model(images[torch.randint(1000, 1500, (1,))].repeat(48, 1, 1, 1)).std(0)
+
+    model = Net()
+    _fit(model, lambda _: (evaluate(model), evaluate(model)))
+
+
 @fault(scored_on_slices, "validation_is_untouched", words=("validation loop trains",))
 def scored_with_the_code_that_trains():
     images, labels = digits()
@@ -484,6 +526,8 @@ QUIET = [
     *UNTOLD,
     many_answers_to_held_out_samples,
     many_answers_in_one_batch,
+    answers_drawn_of_random_slices,
+    many_answers_of_one_batch_evaluated,
     accuracy_on_what_is_trained_on,
     statistics_made_anew_before_the_score,
     pictures_of_fixed_noise,

@@ -53,7 +53,7 @@ STORIES: Mapping[str, Story] = {
         seen="flattened scores are compared with flattened targets whose axes are turned: {words}",
         counted="losses with turned axes",
         finding="scores and targets are in another order: {words}",
-        cause="scores are time-major, targets batch-major: each is compared with another place's target",
+        cause="one is time-major, the other batch-major: scores meet the targets of other places",
         remedy="bring both into one order, then flatten: scores.transpose(0, 1), or targets.T",
     ),
     "its_own": Story(

@@ -124,10 +124,11 @@ def without_eval(wrong: Sequence[Row], count: int, sampled: int) -> Fault | None
 
 
 def without_eval_by_hand(wrong: Sequence[Row], count: int, cut: Row, often: int) -> Fault | None:
-    """All validations run in train mode, on the same held-out samples each time, that no loader gave.
+    """All validations run in train mode, on samples that no loader gave.
 
-    Not told are several answers to one input, samples that are trained on, and inputs of a model whose
-    own never come again: these may be noise that is drawn, and so may the others.
+    These are the same held-out ones each time, or are given by a function whose name says that it
+    validates. Not told are several answers to one input, samples that are trained on, and inputs of a
+    model whose own never come again: these may be noise that is drawn, and so may the others.
 
     Args:
         wrong: those in train mode.
@@ -136,9 +137,14 @@ def without_eval_by_hand(wrong: Sequence[Row], count: int, cut: Row, often: int)
         often: rows like the first from which on these inputs are held out on purpose.
     """
     samples, told = cut.integer("samples"), cut.integer("distinct")
-    if not wrong or len(wrong) < count or cut.integer("again") < often or cut.integer("repeats"):
+    if not wrong or len(wrong) < count or cut.integer("repeats"):
         return None
-    if samples < _FEW or told < _DISTINCT * samples or cut.integer("trained_again") < _FEW:
+    are_many = not told or told >= _DISTINCT * samples
+    if are_many and cut.text("validator") and cut.integer("rows") > often:
+        return _of_validator(wrong, count, cut.text("validator"))
+    if cut.integer("again") < often or cut.integer("trained_again") < _FEW:
+        return None
+    if samples < _FEW or told < _DISTINCT * samples:
         return None
     if cut.integer("trained") > _USED * told:
         return None
@@ -151,6 +157,17 @@ def without_eval_by_hand(wrong: Sequence[Row], count: int, cut: Row, often: int)
         measures=(Measure("validations in train mode", len(wrong), "count", 0),),
         suspects=(Suspect("", f"in train mode, in {rows} rows of calls from step {_first(wrong)} on"),),
         cause="model.eval() is missing before the validation",
+        remedy="call model.eval() before it and model.train() after it",
+    )
+
+
+def _of_validator(wrong: Sequence[Row], count: int, name: str) -> Fault:
+    """A function that says so validates in train mode."""
+    return Fault(
+        because=f"{len(wrong)} of {count} validations, in `{name}`, ran in train mode (0 should)",
+        measures=(Measure("validations in train mode", len(wrong), "count", 0),),
+        suspects=(Suspect("", f"`{name}` runs in train mode, first after step {_first(wrong)}"),),
+        cause=f"model.eval() is missing at the beginning of `{name}`",
         remedy="call model.eval() before it and model.train() after it",
     )
 

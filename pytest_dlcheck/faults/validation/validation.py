@@ -94,6 +94,19 @@ def trained_unnoticed(trace: Trace, several: int, bound: float, whole: float) ->
     return again or held_out_by_name(trace, several, bound, whole)
 
 
+def evaluated_of_trained(row: Row) -> float:
+    """How large what is evaluated is beside what is trained on (ratio), where loaders give both; else 0.
+
+    A sample that is cropped, or mirrored, at random is not known again each time: as many samples
+    as are trained on, of which some are known, are the training set.
+
+    Args:
+        row: the exposure.
+    """
+    trained, evaluated = row.integer("trained_whole"), row.integer("evaluated_whole")
+    return evaluated / trained if trained else 0.0
+
+
 def is_of_some_rows(trace: Trace) -> bool:
     """Whether most losses are of some rows of what the model is given, as of the nodes of a graph."""
     losses = trace.row("comparisons")

@@ -22,7 +22,13 @@ class Listener(Protocol):
     quick: Plain | None
 
     def called(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        """A module is called, from outside of any other; the arguments are the positional ones."""
+        """A module is called, from outside of any other.
+
+        Args:
+            module: which.
+            arguments: all that it is given, in the order of its parameters; of a module's first call not
+                what is given by name, of which torch tells hooks of all modules nothing.
+        """
 
     def backward_begins(self, losses: Sequence[Tensor]) -> None:
         """``backward`` was called on these tensors."""

@@ -15,7 +15,12 @@ SIGNS = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/"}
 """What puts two tensors together, number by number."""
 LAYERS = frozenset({"Addmm", "Embedding"})
 """What a linear layer and a table make; and what may lie behind them, number by number:"""
-ACTIVATIONS = frozenset({"Sigmoid", "Tanh", "Relu", "Softplus", "Exp", "Dropout", "NativeDropout"})
+ACTIVATIONS = frozenset(
+    {
+        *("Sigmoid", "Tanh", "Relu", "Softplus", "Exp", "Dropout", "NativeDropout"),
+        *("LogSigmoid", "Log", "Clamp", "ClampMin", "Neg", "Rsub"),
+    }
+)
 MEANT = frozenset(
     {
         *("Softmax", "LogSoftmax", "Logsumexp", "NllLoss", "Mm", "Bmm", "Amax", "Max", "Min", "Amin"),
@@ -38,7 +43,7 @@ def crossed_within(near: Near) -> str:
         whole = made(node)
         if len(whole) != _MATRIX or whole[0] != whole[1] or whole[0] < _MATRIX:
             continue
-        if _is_of_samples(node, whole[0]) and not _is_meant(near, node):
+        if _is_of_samples(node, whole[0]) and not is_meant(near, node):
             sign = SIGNS[kind_named(type(node).__name__)]
             told = f" {sign} ".join(str(made(each, index)) for each, index in node.next_functions)
             return f"{told} makes {whole}"
@@ -52,10 +57,11 @@ def _is_of_samples(node: Node, samples: int) -> bool:
     flat = [each for each, index in operands if made(each, index) == [samples]]
     if len(columns) != 1 or len(flat) != 1:
         return False
-    return _is_of_a_layer(columns[0]) and not _is_same(flat[0], columns[0])
+    return is_of_a_layer(columns[0]) and not _is_same(flat[0], columns[0])
 
 
-def _is_of_a_layer(node: Node) -> bool:
+def is_of_a_layer(node: Node) -> bool:
+    """Whether it gives what a layer makes, changed number by number at most."""
     for _ in range(_DEEPEST):
         kind = kind_named(type(node).__name__)
         if kind in LAYERS:
@@ -75,6 +81,7 @@ def _is_same(flat: Node, column: Node) -> bool:
     return False
 
 
-def _is_meant(near: Near, node: Node) -> bool:
+def is_meant(near: Near, node: Node) -> bool:
+    """Whether something on the way to the loss says that each is to stand beside each."""
     kinds = {kind_named(type(each).__name__) for each in on_the_way(near.nodes, node)}
     return not MEANT.isdisjoint(kinds)

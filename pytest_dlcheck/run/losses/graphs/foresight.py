@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.losses.graphs.kept import kept
+from pytest_dlcheck.run.losses.graphs.next_words import are_words, steps_of
 from pytest_dlcheck.run.tensors.graph import Node, inner_first, inputs_of, kind_of, walk
 
 NODES = 20_000
 """Nodes of a graph from which on nothing is told: a part of it would not do."""
-WORDS = 4
-"""Places of a sequence, and different words in it, from which on it is one."""
 _SOFTMAX = ("SoftmaxBackward", "SafeSoftmaxBackward")
 _FUSED = "ScaledDotProduct"
 _MASKS = ("attn_mask", "attn_bias")
@@ -55,10 +54,9 @@ def foresees(root: Node, inputs: Sequence[Tensor], targets: Sequence[Tensor]) ->
         inputs: what models were called on for it.
         targets: what it has kept.
     """
-    for words in filter(_are_words, inputs):
-        for axis in (1, 0):
-            if any(_are_next(words, target, axis) for target in targets):
-                return _is_shown(root, words, words.shape[axis])
+    for words in filter(are_words, inputs):
+        if (axis := steps_of(words, targets)) is not None:
+            return _is_shown(root, words, words.shape[axis])
     return False
 
 
@@ -70,27 +68,6 @@ def is_looked_up(root: Node, words: Tensor) -> bool:
 def embeds(root: Node) -> bool:
     """Whether a loss is computed from words that an embedding looked up."""
     return any(type(node).__name__.startswith("Embedding") for node in islice(walk([root]), NODES))
-
-
-def _are_words(given: Tensor) -> bool:
-    whole = not (given.is_floating_point() or given.is_complex() or given.dtype == torch.bool)
-    return whole and given.dim() == 2 and min(given.shape) > 0  # noqa: PLR2004  sequences in a batch
-
-
-def _are_next(words: Tensor, target: Tensor, axis: int) -> bool:
-    """Whether targets are the next words along an axis; those that are left out are negative."""
-    length = words.shape[axis]
-    if length < WORDS or target.is_floating_point() or target.device != words.device:
-        return False
-    later = words.narrow(axis, 1, length - 1)
-    if target.numel() == words.numel():
-        given = target.detach().reshape(words.shape).narrow(axis, 0, length - 1)
-    elif target.numel() == later.numel():
-        given = target.detach().reshape(later.shape)
-    else:
-        return False
-    known = given >= 0
-    return bool(((given == later) | ~known).all()) and len(torch.unique(given[known])) >= WORDS
 
 
 def _is_shown(root: Node, words: Tensor, length: int) -> bool:

@@ -5,12 +5,13 @@ Read from the graph of a loss. No judgement.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.losses.graphs.near import OF_CLASSES, Near
+from pytest_dlcheck.run.losses.graphs.next_words import are_words, laid_out
 from pytest_dlcheck.run.tensors.graph import Node, inputs_of, kind_of
 
 _SHAPES = ("View", "UnsafeView", "ReshapeAlias", "Transpose", "T", "Permute", "Clone", "Contiguous")
@@ -26,20 +27,36 @@ _PLACES = 3
 """Axes of scores for every place of every sequence: two, and the classes."""
 
 
-def turned(near: Near, batch: Sequence[Tensor]) -> str:
+def turned(near: Near, batch: Sequence[Tensor], inputs: Sequence[Tensor]) -> str:
     """Scores ``[steps, samples, classes]`` and targets ``[samples, steps]``, both flattened, in words.
+
+    Or the other way round. How targets lay before is known where a loader gave them so, and where they
+    are the next words of what a model is called on.
 
     Args:
         near: the nodes next to the loss.
         batch: what the loader gave.
+        inputs: what models were called on.
     """
-    for node in near.of(OF_CLASSES) if batch else ():
+    for node in near.of(OF_CLASSES) if batch or inputs else ():
         target = near.targets.get(node)
-        given = None if target is None else next((b for b in batch if _is_flattened(b, target)), None)
-        scores = [] if given is None else _shape_before(node)
-        if given is not None and scores[:2] == [*reversed(given.shape)] and len(scores) == _PLACES:
-            return f"{scores} beside {list(given.shape)}"
+        scores = [] if target is None or target.dim() != 1 else _shape_before(node)
+        if target is None or len(scores) != _PLACES or scores[0] == scores[1]:
+            continue
+        for shape in _laid_out(target, scores[:2], batch, inputs):
+            if scores[:2] == shape[::-1]:
+                return f"{scores} beside {shape}"
     return ""
+
+
+def _laid_out(
+    target: Tensor, places: list[int], batch: Sequence[Tensor], inputs: Sequence[Tensor]
+) -> Iterator[list[int]]:
+    """The shapes of the targets before they were flattened, by what they are; of so many places."""
+    yield from (list(given.shape) for given in batch if _is_flattened(given, target))
+    for words in filter(are_words, inputs):
+        if sorted(words.shape) == sorted(places) and (shape := laid_out(words, target)):
+            yield shape
 
 
 def is_its_own(near: Near) -> bool:

@@ -150,6 +150,8 @@ class Exposure:
         self._cut_short = CutShort()
         self.truncated = self.shuffled = 0
         """Samples that an evaluation's loader leaves out, and evaluations in random order."""
+        self._trained_whole = self._evaluated_whole = 0
+        """Samples of the longest pass over a loader, 0 where that is not known."""
 
     def is_called_to_train(
         self,
@@ -180,6 +182,7 @@ class Exposure:
         if loading.passes != reading.stream:
             self.is_steady = False
             self._cut_short.trains(loading)
+            self._trained_whole = max(self._trained_whole, loading.size)
         is_sampled = self._sampling(step)
         due = reading.is_due(loading.passes) or is_sampled or self._misses_none
         if due and (len(self._trained) < BATCHES or self._training.is_due_later()):
@@ -255,6 +258,7 @@ class Exposure:
         if loading is not None and self._evaluating.position == 0:
             self.truncated = max(self.truncated, loading.left_out)
             self.shuffled += loading.is_shuffled
+            self._evaluated_whole = max(self._evaluated_whole, loading.size)
         if due and (len(self._evaluated) < BATCHES or self._evaluating.is_due_later()):
             era = self._eras.number
             size = len(self._evaluated) < MEASURED
@@ -336,6 +340,8 @@ class Exposure:
             **(NONE if hits["evaluated_after_training"] else rescaled(self._trained, evaluated, calls)),
             **held_out_overlap(self._trained, validated),
             **rotation([*self._later, *self._trained], evaluated),
+            trained_whole=self._trained_whole,
+            evaluated_whole=self._evaluated_whole,
             compared=self._worst.compared,
             stepped_inside=self._worst.stepped,
             eval_steps=self._steps.in_eval,

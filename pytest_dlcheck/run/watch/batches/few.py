@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor
 from pytest_dlcheck.run.tensors.tree import tensors
 
 VALUES = 64
-"""Values of an input that tell it again, taken evenly from all of it."""
+"""Values of an input that tell it again, about; taken evenly from all of it."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,21 @@ class Few:
     def of(cls, given: Tensor) -> Few:
         """What they are now."""
         flat = given.detach().reshape(-1)
-        return cls(given.shape, flat[:: max(1, len(flat) // VALUES)].clone())
+        return cls(given.shape, flat[:: _stride(len(flat))].clone())
 
     def is_as(self, other: Few) -> bool:
         """Whether both are of the same input, most likely; waits for the device."""
         near = self.values.device == other.values.device and self.values.shape == other.values.shape
         return near and torch.equal(self.values, other.values)
+
+
+@lru_cache(maxsize=1024)
+def _stride(size: int) -> int:
+    """How far apart values are taken: in no step with rows, or all of them would be at one edge."""
+    stride = max(1, size // VALUES)
+    while math.gcd(stride, size) > 1:
+        stride += 1
+    return stride
 
 
 def first_plain(arguments: Any) -> Tensor | None:

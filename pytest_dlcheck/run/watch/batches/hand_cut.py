@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pytest_dlcheck.run.code.frames import callers, words_of
+from pytest_dlcheck.run.code.lines import frame_of_the_loop
 from pytest_dlcheck.run.watch.batches.few import Few, first_plain
 from pytest_dlcheck.run.watch.batches.seen import FEW, Seen, seen_of
 from pytest_dlcheck.trace import Row
@@ -15,6 +17,20 @@ COMPARED = 64
 """Calls of a row (count) that are compared with its first."""
 ROWS = 4
 """Rows of whose first calls the samples are remembered."""
+
+FRAMES = 3
+"""Functions around a call whose names are looked at."""
+_VALIDATES = frozenset({"eval", "evaluate", "evaluation", "validate", "validation", "valid", "val"})
+"""Words of functions that validate."""
+_MEANT = frozenset(
+    {
+        *("train", "training", "mc", "monte", "carlo", "dropout", "uncertainty", "ensemble", "tta"),
+        *("bayesian", "sample", "samples", "sampled", "stochastic", "adapt", "adapted", "calibrate"),
+        "policy",
+    }
+)
+"""Words beside which they may do so in train mode on purpose."""
+_COUNTS = ("rows", "again", "repeats", "samples", "distinct", "trained", "trained_again")
 
 
 class HandCut:
@@ -28,6 +44,7 @@ class HandCut:
         self._wanted: tuple[int, Few, Few] | None = None
         self._rows = self._again = self._repeats = 0
         self._seen: list[Seen] = []
+        self._names: set[str] = set()
 
     def called(self, arguments: Any, event: int, step: int, *, from_loader: bool) -> None:
         """It is called in train mode without gradients, with modules to which that makes a difference.
@@ -53,6 +70,7 @@ class HandCut:
         few = None if given is None else Few.of(given)
         if self._calls == 1:
             self._first = few
+            self._names.add(validator())
             if len(self._seen) < ROWS:
                 seen = seen_of(arguments, step, -event, training=True, era=0, size=False)
                 self._seen += [] if seen is None else [seen]
@@ -80,7 +98,7 @@ class HandCut:
             trained: what the model is trained on.
         """
         if not self._rows:
-            return Row(rows=0, again=0, repeats=0, samples=0, distinct=0, trained=0, trained_again=0)
+            return Row(dict.fromkeys(_COUNTS, 0), validator="")
         Seen.read([*self._seen, *trained])
         all_trained = [value for seen in trained for value in seen.values()]
         different = set(all_trained)
@@ -94,4 +112,17 @@ class HandCut:
             distinct=told,
             trained=sum(value in different for value in set(values)),
             trained_again=len(all_trained) - len(different),
+            validator=next(iter(self._names)) if len(self._names) == 1 else "",
         )
+
+
+def validator() -> str:
+    """The name of the function of the loop that calls, where it says that it validates."""
+    names = (frame.f_code.co_name for frame in callers(frame_of_the_loop(), FRAMES))
+    return next((name for name in names if _says_so(name)), "")
+
+
+def _says_so(name: str) -> bool:
+    words = words_of(name)
+    says = bool(words & _VALIDATES) or name == "test" or words == {"estimate", "loss"}
+    return says and not words & _MEANT

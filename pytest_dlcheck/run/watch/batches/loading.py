@@ -45,6 +45,7 @@ class Loading:
         is_shuffled: whether the pass that is read now draws its samples in random order.
         left_out: samples that this pass leaves out at its end, for want of a whole batch, of its
         samples: where it leaves out some.
+        size: samples of this pass, 0 where that is not known.
         weighted: by which weights this pass draws its samples; empty where it does not.
         given_to: the modules that were called on one fresh batch of several before anything was known to
             train them.
@@ -52,7 +53,7 @@ class Loading:
 
     def __init__(self) -> None:
         self.batches = self.passes = self.begun = 0
-        self.length = self.left_out = self.samples = self._longest = self._trained = 0
+        self.length = self.left_out = self.samples = self.size = self._longest = self._trained = 0
         self._before = 0
         """Batches that were read before this pass."""
         self.source = 0
@@ -119,7 +120,8 @@ class Loading:
         self.weighted = weighted_draws(batches, getattr(iterator, "_dataset", None))
         drops = getattr(batches, "drop_last", False) is True and type(size) is int
         try:
-            self.samples = len(sampler) if drops else 0  # type: ignore[arg-type]
-            self.left_out = self.samples % size if drops else 0  # type: ignore[operator]
+            self.size = len(sampler)  # type: ignore[arg-type]
         except (TypeError, NotImplementedError):
-            self.left_out = self.samples = 0
+            self.size = 0
+        self.samples = self.size if drops else 0
+        self.left_out = self.samples % size if drops else 0  # type: ignore[operator]

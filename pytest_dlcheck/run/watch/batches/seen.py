@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ _NOTHING = {
     "evaluated_after_training": 0,
     "cleanest": None,
     "dirtiest": None,
+    "repeated": 0.0,
 }
 """What overlaps where nothing is evaluated."""
 
@@ -44,6 +45,7 @@ class Seen:
         sized: a copy of what its size is told by; None where it is not asked for.
         rows: samples of the whole batch, of which only the first have prints; 0 where not known.
         part: what the loop calls the data that it is of, where that says for what they are.
+        are_words: whether samples are whole numbers, of which short ones may well be equal.
     """
 
     prints: Prints
@@ -56,6 +58,7 @@ class Seen:
     sized: Tensor | None = field(default=None, compare=False)
     rows: int = 0
     part: str = ""
+    are_words: bool = False
 
     @property
     def measured(self) -> Tensor | None:
@@ -95,7 +98,8 @@ def seen_of(
         return None
     asks_gradient = found.is_leaf and found.requires_grad
     sized = (numbers_of(found) if copy is None else copy) if size else None
-    return Seen(prints, step, stream, training, phase, era, asks_gradient, sized, len(found))
+    seen = Seen(prints, step, stream, training, phase, era, asks_gradient, sized, len(found))
+    return seen if found.is_floating_point() else replace(seen, are_words=True)
 
 
 def _with_others(first: Tensor, arguments: Any) -> Tensor | None:
@@ -137,7 +141,21 @@ def overlap(trained: Sequence[Seen], evaluated: Sequence[Seen]) -> dict[str, int
         "evaluated_after_training": sum(hits.values()),
         "cleanest": min(shares, default=None),
         "dirtiest": max(shares, default=None),
+        "repeated": _repeated(trained),
     }
+
+
+def _repeated(trained: Sequence[Seen]) -> float:
+    """The share of samples, of whole numbers, that are equal to another one of their pass over a loader.
+
+    Held-out samples are equal to one of those as often, in data that hold such.
+    """
+    passes: dict[int, Counter[float]] = defaultdict(Counter)
+    for seen in trained:
+        if seen.are_words and seen.stream > 0:
+            passes[seen.stream].update(seen.values())
+    counts = max(passes.values(), key=Counter.total, default=Counter[float]())
+    return sum(n for n in counts.values() if n > 1) / max(1, counts.total())
 
 
 def among(trained: Collection[float], evaluated: Sequence[Seen]) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pytest_dlcheck.run.losses.graphs.advantages import of_a_critic
 from pytest_dlcheck.run.losses.graphs.crossed import crossed
+from pytest_dlcheck.run.losses.graphs.crossed_by_hand import crossed_by_hand
 from pytest_dlcheck.run.losses.graphs.crossed_within import crossed_within
 from pytest_dlcheck.run.losses.graphs.cuts import cut_apart
 from pytest_dlcheck.run.losses.graphs.divergences import divergences
@@ -207,12 +208,12 @@ class Targets:
         loaded = self._has_loaded(inputs)
         rows = {len(called) for called in inputs if called.dim()}
         return {
-            "crossed": crossed(near),
+            "crossed": crossed(near) or crossed_by_hand(near, self._latest),
             "crossed_within": crossed_within(near),
             "cut": self._cut(inputs),
             "cut_targets": self._cut([each for each in still if each.dim() and len(each) in rows]),
             "cut_inside": cut_apart(near, still),
-            "turned": turned(near, self._latest),
+            "turned": turned(near, self._latest, [*inputs, *further]),
             "its_own": "z @ z.T" if is_its_own(near) else "",
             "given": among_the_inputs(inputs, still),
             "padding": counted(near, [*inputs, *further]),

@@ -1,13 +1,14 @@
 """Which axis models take for that of the samples: layers that run along it, and softmaxes over it.
 
-A loader that stacks samples gives them along the first axis, so that it is known how many there are. No
+A loader that stacks samples gives them along the first axis, so that it is known how many there are. It
+is known, too, where targets are the next words of what is given: samples lie along the other axis. No
 judgement.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,10 +16,11 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_dlcheck.run.losses.graphs.kept import kept, signed
+from pytest_dlcheck.run.losses.graphs.next_words import are_words, steps_of
+from pytest_dlcheck.run.modules.arguments import argument
 from pytest_dlcheck.run.tensors.graph import Node, entire, roots
-from pytest_dlcheck.run.tensors.tree import tensors
+from pytest_dlcheck.run.tensors.tree import is_plain, tensors
 from pytest_dlcheck.run.watch.batches.loading import stacked_shape
-from pytest_dlcheck.run.watch.models.arguments import argument
 from pytest_dlcheck.trace import Row
 
 LOOKS = 4
@@ -48,6 +50,19 @@ class _Layer:
     batch: str = ""
 
 
+@dataclass
+class _Reading:
+    """A model is called on words that no loader gave, and layers within it on sequences.
+
+    Attributes:
+        words: these.
+        layers: whom, on which shape.
+    """
+
+    words: Tensor
+    layers: list[tuple[nn.RNNBase | nn.MultiheadAttention, torch.Size]] = field(default_factory=list)
+
+
 class Axes:
     """What is done along the samples of the batch that a model is called on."""
 
@@ -55,7 +70,8 @@ class Axes:
         self._batch: tuple[int, ...] | None = None
         self._called: tuple[int, ...] | None = None
         self._layers: MutableMapping[nn.Module, _Layer] = WeakIdKeyDictionary()
-        self._looked = self._over_samples = 0
+        self._reading: _Reading | None = None
+        self._looked = self._over_samples = self._read = 0
         self._shape = ""
 
     def batch_is_read(self, reading: Any, batch: object) -> None:
@@ -65,10 +81,12 @@ class Axes:
 
     def is_called(self, arguments: tuple[Any, ...]) -> None:
         """A module is called from outside of any."""
-        if self._batch is None or not torch.is_grad_enabled():
+        if not torch.is_grad_enabled():
             return
-        given = next(iter(tensors(arguments)), None)
+        given = next(filter(is_plain, tensors(arguments)[:1]), None)
         self._called = self._batch if given is not None and given.shape == self._batch else None
+        if self._called is None and self._read < LOOKS and given is not None and are_words(given):
+            self._reading = _Reading(given)
 
     def returns(
         self,
@@ -79,16 +97,20 @@ class Axes:
         outermost: bool,
     ) -> None:
         """Any module has returned; what it was given by name is known only now."""
-        if outermost or self._called is None or not torch.is_grad_enabled():
+        if outermost or (self._called is None and self._reading is None) or not torch.is_grad_enabled():
             return
         if isinstance(module, nn.RNNBase):
-            self._note(module, argument(arguments, named, 0, "input"), self._called)
+            self._note(module, argument(arguments, named, 0, "input"))
         elif isinstance(module, nn.MultiheadAttention):
-            self._note(module, argument(arguments, named, 0, "query"), self._called)
+            self._note(module, argument(arguments, named, 0, "query"))
 
     def backward_begins(self, losses: Sequence[Tensor]) -> None:
         """Look for softmaxes over the samples in the graph of a loss that has a target for each."""
         called, self._called = self._called, None
+        reading, self._reading = self._reading, None
+        if reading is not None and reading.layers:
+            self._read += 1
+            self._read_by(reading, losses)
         if called is None or self._looked >= LOOKS:
             return
         found = entire(roots(losses), NODES)
@@ -120,16 +142,36 @@ class Axes:
         counts = {"calls": self._looked, "turned": self._over_samples}
         return (*layers, Row(kind="softmax", site="", shape=self._shape, **counts))
 
-    def _note(
-        self, module: nn.RNNBase | nn.MultiheadAttention, given: Any, called: tuple[int, ...]
-    ) -> None:
+    def _note(self, module: nn.RNNBase | nn.MultiheadAttention, given: Any) -> None:
         if not isinstance(given, Tensor) or given.dim() != _SEQUENCES:
             return
+        if self._called is not None:
+            self._count(module, given.shape, self._called, samples=0)
+        elif self._reading is not None:
+            self._reading.layers.append((module, given.shape))
+
+    def _read_by(self, reading: _Reading, losses: Sequence[Tensor]) -> None:
+        """Which layers ran along the samples is known by the words that a loss wants."""
+        found = entire(roots(losses), NODES) or ()
+        targets = [target for node in found if (target := kept(node, "target")) is not None]
+        steps = steps_of(reading.words, targets)
+        for module, given in reading.layers if steps is not None else ():
+            self._count(module, given, tuple(reading.words.shape), samples=1 - (steps or 0))
+
+    def _count(
+        self,
+        module: nn.RNNBase | nn.MultiheadAttention,
+        given: Sequence[int],
+        called: tuple[int, ...],
+        samples: int,
+    ) -> None:
+        """A layer was called on a shape, within a model on another, whose samples lie along an axis."""
         layer = self._layers.setdefault(module, _Layer(module.batch_first))
-        along, across = (given.shape[1], given.shape[0]) if module.batch_first else given.shape[:2]
+        along, across = (given[1], given[0]) if module.batch_first else (given[0], given[1])
+        others = [size for axis, size in enumerate(called) if axis != samples]
         layer.calls += 1
-        layer.turned += along == called[0] != across and across in called[1:] and across > 1
-        layer.shape, layer.batch = str(list(given.shape)), str(list(called))
+        layer.turned += along == called[samples] != across and across in others and across > 1
+        layer.shape, layer.batch = str(list(given)), str(list(called))
 
 
 def _has_a_target_for_each(node: Node, samples: int) -> bool:

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from pytest_dlcheck.run.modules.arguments import argument
 from pytest_dlcheck.run.tensors.tree import tensors
 from pytest_dlcheck.run.watch.batches.loading import shuffles
 from pytest_dlcheck.run.watch.batches.predecessors import predecessors
 from pytest_dlcheck.run.watch.batches.seen import Seen
-from pytest_dlcheck.run.watch.models.arguments import argument
 from pytest_dlcheck.trace import Row
 
 LARGEST = 1 << 22

@@ -18,8 +18,8 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils.weak import WeakIdKeyDictionary
 
 from pytest_dlcheck.run.losses.graphs.cuts import VIEWS, sizes_before
+from pytest_dlcheck.run.modules.arguments import argument
 from pytest_dlcheck.run.tensors.tree import is_plain, tensors
-from pytest_dlcheck.run.watch.models.arguments import argument
 from pytest_dlcheck.run.watch.models.channels_last import ALIKE, taken_for_first
 from pytest_dlcheck.trace import Row
 

@@ -1,7 +1,7 @@
 """Hears module calls: all of them in short windows, later those of the modules called from outside.
 
 By torch's global hooks, and by hooks on the modules found. A hook must not keep its module from being
-copied or pickled: its copies are itself, and it pickles as a function that gives its input back.
+copied or pickled: its copies are itself, and it pickles as a function that does nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Mapping, MutableMapping
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -19,6 +20,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import WeakIdKeyDictionary
 
+from pytest_dlcheck.run.modules.arguments import in_order
 from pytest_dlcheck.run.watch.compiling import is_beyond_hearing
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.listener import Listener
@@ -88,13 +90,14 @@ class Calls:
         if isinstance(module, ScriptModule):
             return  # takes no hooks
         if module not in self._followed:
-            self._followed[module] = module.register_forward_pre_hook(_Ear(module, self._listener))
+            ear = _Ear(module, self._listener)
+            self._followed[module] = module.register_forward_pre_hook(ear, with_kwargs=True)
 
     def follow_aside(self, module: nn.Module) -> None:
         """Hear this module's calls from now on, from inside of others too, unless it is followed."""
         if not isinstance(module, ScriptModule) and module not in self._aside:
             ear = _EarAside(module, self._listener, self)
-            self._aside[module] = module.register_forward_pre_hook(ear)
+            self._aside[module] = module.register_forward_pre_hook(ear, with_kwargs=True)
 
     def forget_aside(self, module: nn.Module) -> None:
         """Hear it no more aside."""
@@ -141,14 +144,14 @@ class _Ear:
     def __init__(self, module: nn.Module, listener: Listener) -> None:
         self._module, self._listener = weakref.ref(module), listener
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         if is_dynamo_compiling() or is_beyond_hearing():
             return
         quick = self._listener.quick
         if quick is not None and quick.is_plain and quick.is_idle_of(module):
             return
         if self._module() is module:
-            self._listener.called(module, args)
+            self._listener.called(module, in_order(module, args, named))
 
     def __deepcopy__(self, memo: object) -> _Ear:
         return self
@@ -157,7 +160,7 @@ class _Ear:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, ({}, "get")  # {}.get(module, args) is args: needs nothing of ours to load
+        return getattr, (nullcontext(), "__exit__")  # takes three, gives None: needs nothing of ours
 
 
 class _EarAside(_Ear):
@@ -167,8 +170,8 @@ class _EarAside(_Ear):
         super().__init__(module, listener)
         self._calls = calls
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         if is_beyond_hearing() or self._module() is not module:
             return
         if not self._calls.are_heard_otherwise(module):
-            self._listener.called_aside(module, args)
+            self._listener.called_aside(module, in_order(module, args, named))

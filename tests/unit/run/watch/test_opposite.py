@@ -32,12 +32,42 @@ def scores(*shape):
 )
 def test_time_major_scores_beside_batch_major_targets(made, words):
     loss = F.cross_entropy(made(), TAGS.reshape(-1))
-    assert turned(nodes(loss), [torch.randn(N, STEPS), TAGS]) == words
+    assert turned(nodes(loss), [torch.randn(N, STEPS), TAGS], []) == words
 
 
 def test_targets_that_are_turned_too_are_in_order():
     loss = F.cross_entropy(scores(STEPS, N, KINDS).reshape(-1, KINDS), TAGS.T.reshape(-1))
-    assert turned(nodes(loss), [TAGS]) == ""
+    assert turned(nodes(loss), [TAGS], []) == ""
+
+
+TEXT = torch.randint(50, (STEPS + 1, N), generator=torch.Generator().manual_seed(0))
+"""Words, time first, with one more to come."""
+
+
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        (TEXT[1:].reshape(-1), ""),
+        (TEXT[1:].T.reshape(-1), "[5, 6, 50] beside [6, 5]"),
+        (TEXT[:-1].T.reshape(-1), ""),
+        (TEXT[1:].flip(0).reshape(-1), ""),
+    ],
+)
+def test_next_words_laid_out_batch_major_beside_time_major_scores(targets, words):
+    loss = F.cross_entropy(scores(STEPS, N, 50).reshape(-1, 50), targets)
+    assert turned(nodes(loss), [], [torch.randn(N), TEXT[:-1]]) == words
+
+
+def test_scores_that_a_model_turns_beside_next_words_as_they_were_given():
+    windows = TEXT.T
+    loss = F.cross_entropy(scores(STEPS, N, 50).reshape(-1, 50), windows[:, 1:].reshape(-1))
+    assert turned(nodes(loss), [], [windows[:, :-1]]) == "[5, 6, 50] beside [6, 5]"
+
+
+def test_windows_as_long_as_there_are_of_them_tell_no_axis():
+    square = TEXT[:, :STEPS]
+    loss = F.cross_entropy(scores(STEPS, STEPS, 50).reshape(-1, 50), square[1:].T.reshape(-1))
+    assert turned(nodes(loss), [], [square[:-1]]) == ""
 
 
 def likeness(one, other, targets=None):
