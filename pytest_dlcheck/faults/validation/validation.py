@@ -94,17 +94,35 @@ def trained_unnoticed(trace: Trace, several: int, bound: float, whole: float) ->
     return again or held_out_by_name(trace, several, bound, whole)
 
 
-def evaluated_of_trained(row: Row) -> float:
-    """How large what is evaluated is beside what is trained on (ratio), where loaders give both; else 0.
+def is_touched(row: Row, several: int, bound: float) -> bool:
+    """Whether every late evaluation holds what was trained on, and it is some share of the latter.
+
+    Not where no more of it is known than samples of the training equal each other: such data come so.
+
+    Args:
+        row: the exposure.
+        several: samples that are no accident.
+        bound: share that duplicates explain.
+    """
+    share, own = row.number("cleanest"), row.integer("trained_and_evaluated")
+    enough = max(bound + row.number("repeated"), row.number("dirtiest") / 2)
+    hits = row.integer("evaluated_after_training")
+    return hits >= several and share >= enough and own >= bound * max(1, row.integer("trained"))
+
+
+def is_all_scored(row: Row, whole: float) -> bool:
+    """Whether the training set is scored: by its samples, or by the sizes of loaders.
 
     A sample that is cropped, or mirrored, at random is not known again each time: as many samples
     as are trained on, of which some are known, are the training set.
 
     Args:
         row: the exposure.
+        whole: share from which on it is all.
     """
+    known = row.integer("trained_and_evaluated") / max(1, row.integer("trained"))
     trained, evaluated = row.integer("trained_whole"), row.integer("evaluated_whole")
-    return evaluated / trained if trained else 0.0
+    return known >= whole or (trained > 0 and evaluated >= whole * trained)
 
 
 def is_of_some_rows(trace: Trace) -> bool:
