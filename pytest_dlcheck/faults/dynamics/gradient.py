@@ -42,7 +42,7 @@ def broken(
         silent: the parameters in them.
         asked: all that are to be trained.
     """
-    found = [row for row in places if is_broken(row, silent, asked)]
+    found = [row for row in places if is_broken(row, silent, asked) or _starves(row, traces)]
     zero = [row for row in places if row.text("state") == "zero"]
     by_themselves = zero and not any(row.flag("at_its_own") for row in zero)
     still = [asked[name] for name in silent if covered(zero, name, silent)]
@@ -55,6 +55,15 @@ def broken(
     moved = [n for n in silent if asked[n].flag("changed")]
     own = [row for row in used if not any(covers(row, name, silent) for name in moved)]
     return [Row(row, term=term) for row in own if not row.text("copy_of")]
+
+
+def _starves(row: Row, traces: tuple[Trace, ...]) -> bool:
+    """Whether it learns nothing, and layers that learn their biases are given zeros alone."""
+    return bool(row.text("starved")) and _are_enough(traces)
+
+
+def _are_enough(traces: tuple[Trace, ...]) -> bool:
+    return all(len(trace.matrix("gradient_norm")) >= _ZERO_STEPS for trace in traces)
 
 
 def begin_at_zero(still: Sequence[Row]) -> bool:
@@ -89,8 +98,7 @@ def is_blocked(traces: tuple[Trace, ...], silent: Mapping[str, str], asked: Mapp
     """Whether exactly the first weights, at least half of all, have a gradient of zero."""
     weights = [name for name, row in asked.items() if row.text("shape").count(", ")]
     zero = [name for name in weights if silent.get(name) == "zero"]
-    long_enough = all(len(trace.matrix("gradient_norm")) >= _ZERO_STEPS for trace in traces)
-    return long_enough and 2 * len(zero) >= len(weights) > 0 and zero == weights[: len(zero)]
+    return _are_enough(traces) and 2 * len(zero) >= len(weights) > 0 and zero == weights[: len(zero)]
 
 
 def _is_discarded(row: Row) -> bool:
@@ -113,6 +121,8 @@ def suspect(row: Row) -> Suspect:
         why = f"never called, while {row.text('doubled')}, of the same form, is called twice"
     elif row.text("target"):
         why = f"the loss uses neither what it gives nor `{row.text('target')}`"
+    elif row.text("starved"):
+        why = f"{row.text('starved')} behind it is given zeros alone"
     elif row.text("state") == "zero":
         why = "no signal gets past it"
     else:
@@ -185,6 +195,12 @@ def reason(place: Row, still: Sequence[Row]) -> tuple[str, str]:
             cause,
             "start one of the two at zero, and the other at random, or a scale at a small number",
         )
+    if starved := place.text("starved"):
+        cause = (
+            f"all that goes into {starved} is exactly 0, in every step and sample: units before it are "
+            "dead, by a large negative bias or an early large step, or there is a product with 0"
+        )
+        return cause, _remedy(place)
     if place.text("state") == "zero" and begin_at_zero(still):
         cause = "their weights are initialised to zero: nothing passes them, and no gradient comes back"
         return cause, "initialise them at random, as nn.init.kaiming_normal_ does; zeros are for biases"

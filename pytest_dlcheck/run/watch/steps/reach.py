@@ -55,6 +55,7 @@ def places(scene: Scene, norms: object, visits: Visits, flows: Flows) -> tuple[R
     rows = [Row(site="loss", state="connected", parameters=len(scene.parameters))]
     if set(fates.values()) == {"zero"}:
         return (*rows, Row(site="", state="zero", type=type(scene.model).__name__, called=1))
+    starved = ", ".join(name for name, _ in _modules(scene) if _is_starved(name, fates))
     done: list[str] = []
     for name, module in _modules(scene):
         held = [f"{name}.{n}" if name else n for n, _ in module.named_parameters()]
@@ -64,7 +65,8 @@ def places(scene: Scene, norms: object, visits: Visits, flows: Flows) -> tuple[R
             continue
         done.append(name)
         is_zero = "zero" in found
-        rows.append(_still(name, module, visits) if is_zero else _place(name, module, visits, flows))
+        still = _still(name, module, visits, starved)
+        rows.append(still if is_zero else _place(name, module, visits, flows))
     return tuple(rows)
 
 
@@ -96,10 +98,18 @@ def _place(name: str, module: nn.Module, visits: Visits, flows: Flows) -> Row:
     )
 
 
-def _still(name: str, module: nn.Module, visits: Visits) -> Row:
-    """A module whose own gradients are zero: whether on purpose is not known."""
+def _is_starved(name: str, fates: dict[str, str]) -> bool:
+    """Whether a layer learns its bias, and its weights have no gradient: it is given zeros alone."""
+    weight, bias = (f"{name}.{part}" if name else part for part in ("weight", "bias"))
+    return fates.get(weight) == "zero" and fates.get(bias) == "flows"
+
+
+def _still(name: str, module: nn.Module, visits: Visits, starved: str) -> Row:
+    """A module whose own gradients are zero: whether on purpose is not known, unless others starve."""
     calls, _ = _calls(module, visits)
-    return Row(site=name, state="zero", type=type(module).__name__, called=calls, at_its_own=True)
+    own = Row(site=name, state="zero", type=type(module).__name__, called=calls, at_its_own=True)
+    biased = any(p.dim() <= 1 for p in module.parameters())  # else it may be given zeros itself
+    return Row(own, starved=starved) if starved and calls and biased else own
 
 
 def _consumers(flow: Flow) -> str:
