@@ -31,16 +31,17 @@ class BatchesAreFresh(Check):
     of several loaders, unshuffled, if it trains. One batch that was read once may be meant: advice, as
     is a loader of several batches that is begun anew at every step, or for a batch that is used for
     several. Rows that are cut by hand from a tensor, always the same, while most are never used, are
-    advice too. The same batch, put together anew in every step of rows out of order in an array of five
-    such, while nothing holds the rows or their numbers, is advice, and fails where a seed was heard, or
-    where the step's own code makes a generator for what it calls a batch, means no few rows (few-shot,
-    subset, client), and the model is asked about as many others, without gradients. It fails where
-    reading samples edits what the data set has stored of them, in two passes, and the second change
-    begins where the first has ended. And it fails where a ``WeightedRandomSampler`` has fewer than a
-    tenth as many weights as there are samples, and they differ: one per class, not per sample. Others
-    that leave out many are advice. So does a global generator (torch, numpy, python) that is seeded
-    with the same number in most steps, ``enough`` in a row, and drawn from before their backward, as
-    for noise; with one batch, or seeded within a forward, it is advice.
+    advice too, and so is one batch where the model is asked about ``enough`` others of its size. The
+    same batch, put together anew in every step of rows out of order in an array of five such, while
+    nothing holds the rows or their numbers, is advice, and fails where a seed was heard, or where the
+    step's own code makes a generator for what it calls a batch, means no few rows (few-shot, subset,
+    client), and the model is asked about as many others, without gradients. It fails where reading
+    samples edits what the data set has stored of them, in two passes, and the second change begins where
+    the first has ended. And it fails where a ``WeightedRandomSampler`` has fewer than a tenth as many
+    weights as there are samples, and they differ: one per class, not per sample. Others that leave out
+    many are advice. So does a global generator (torch, numpy, python) that is seeded with the same
+    number in most steps, ``enough`` in a row, and drawn from before their backward, as for noise; with
+    one batch, or seeded within a forward, it is advice.
 
     **What it cannot see.** Which samples are in a batch; data that is no tensor argument; slices that
     are copied, as to another device, or cut once before the loop; edits in a loader's workers, without
@@ -52,7 +53,7 @@ class BatchesAreFresh(Check):
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop", "batch_fingerprint"})
     glances: ClassVar[frozenset[str]] = frozenset(
-        {"edited", "redrawn", "reseeded", "restarted", "slices", "weighted_draws"}
+        {"edited", "exposure", "redrawn", "reseeded", "restarted", "slices", "weighted_draws"}
     )
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION, Effect.LEARNING})
@@ -93,6 +94,8 @@ class BatchesAreFresh(Check):
         if fault := redrawn.drawn_alike(trace, again, seen=seen, distinct=distinct, enough=self.enough):
             return self.failed_by(fault)
         advice = [*by_hand, redrawn.advice(trace, self.enough)] if distinct == 1 else []
+        if distinct == 1 and not any(advice):
+            advice = [redrawn.never_drawn_again(trace, self.enough)]
         advice = list(filter(None, [*advice, never_drawn(weighted), reseeding.advice(again)]))
         if distinct == 1 and length > 1 and row.integer("fresh_batches"):
             advice.append(f"every step sees the same batch, of {length} that the loader has")

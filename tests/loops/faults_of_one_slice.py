@@ -189,5 +189,45 @@ def a_batch_cut_anew_and_learned_by_heart():
                 (model(images[:32]).argmax(1) == labels[:32]).float().mean().item()
 
 
-QUIET = [*UNTOLD, a_batch_cut_anew_and_learned_by_heart]
+# -- one batch, drawn before the loop ---------------------------------------------------------------
+
+
+def _drawn(part, count=32):
+    images, labels = digits()
+    chosen = torch.randint(*part, (count,))
+    return images[chosen], labels[chosen]
+
+
+def _steps_on_drawn(*, again, asked):
+    model = flat_net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    batch = _drawn((0, 1000))
+    for step in range(60):
+        if step % 15 == 0:
+            model.eval()
+            with torch.no_grad():
+                for count in asked:
+                    model(_drawn((1000, 1700), count)[0])
+            model.train()
+        _step(model, optimizer, *batch)
+        batch = _drawn((0, 1000)) if again else batch
+
+
+def batches_drawn_anew():
+    _steps_on_drawn(again=True, asked=[32] * 4)
+
+
+@fault(batches_drawn_anew, "batches_are_fresh", words=("others of its size",), advice=True)
+def batch_drawn_before_the_loop():
+    _steps_on_drawn(again=False, asked=[32] * 4)
+
+
+def all_there_is_beside_a_test_set():
+    """Full-batch training on few samples; scored on many at once."""
+    _steps_on_drawn(again=False, asked=[700])
+
+
+WHOLE = [batches_drawn_anew, all_there_is_beside_a_test_set]
+"""None of them may be advised to draw another batch in each step."""
+QUIET = [*UNTOLD, *WHOLE, a_batch_cut_anew_and_learned_by_heart]
 """None of them may raise an alarm."""

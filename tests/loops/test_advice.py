@@ -41,6 +41,7 @@ SILENT = [
     *((loop, "an average is to be updated") for loop in faults_of_hand_cut.UNTOLD),
     *((loop, "to be synchronised") for loop in faults_of_hand_cut.UNTOLD),
     *((loop, "one batch for ever") for loop in faults_of_one_slice.UNTOLD),
+    *((loop, "others of its size") for loop in faults_of_one_slice.WHOLE),
     *((loop, "guessing") for loop in faults_of_guessing.UNTOLD),
     *((loop, "every sample the same") for loop in faults_of_guessing.UNTOLD),
     *((loop, "the training began with") for loop in faults_of_late_copies.QUIET),

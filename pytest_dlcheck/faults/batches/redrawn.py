@@ -47,6 +47,22 @@ def advice(trace: Trace, enough: int) -> str:
     )
 
 
+def never_drawn_again(trace: Trace, enough: int) -> str:
+    """One batch that no loader gave, beside others of its size that the model is asked about.
+
+    Args:
+        trace: of a watched loop.
+        enough: batches that are no accident.
+    """
+    count = trace.row("exposure").integer("evaluated_alike")
+    if count < enough or trace.row("loop").integer("fresh_batches"):
+        return ""
+    return (
+        f"every step sees the same batch, while the model is asked, without gradients, about {count} "
+        "others of its size: unless one is meant to be learned by heart, draw a new one in each step"
+    )
+
+
 def _alike(trace: Trace, enough: int) -> Row | None:
     rows = (row for row in trace.rows("redrawn") if row.integer("alike") >= enough)
     return None if trace.row("loop").integer("fresh_batches") else next(rows, None)

@@ -340,6 +340,7 @@ class Exposure:
             **(NONE if hits["evaluated_after_training"] else rescaled(self._trained, evaluated, calls)),
             **held_out_overlap(self._trained, validated),
             **rotation([*self._later, *self._trained], evaluated),
+            evaluated_alike=self._others_of_one_size(),
             trained_whole=self._trained_whole,
             evaluated_whole=self._evaluated_whole,
             compared=self._worst.compared,
@@ -357,6 +358,14 @@ class Exposure:
             sizes=len({len(seen.values()) for seen in (*self._trained, *self._evaluated)}),
             evaluated_size=ratio(measured(self._trained), measured(validated)) if validated else 1.0,
         )
+
+    def _others_of_one_size(self) -> int:
+        """How many batches, of as many samples as the only one that is trained on, are evaluated."""
+        trained = {tuple(seen.values()) for seen in self._trained}
+        if len(trained) != 1:
+            return 0
+        size = len(next(iter(trained)))
+        return len({v for s in self._evaluated if len(v := tuple(s.values())) == size} - trained)
 
     def close(self, *, early: bool) -> None:
         """Nothing more is trained; early is before the watch ends."""
