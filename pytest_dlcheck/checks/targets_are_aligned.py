@@ -31,31 +31,31 @@ class TargetsAreAligned(Check):
     **How it decides.** On a watched loop, at sampled backward passes, from the graph of the loss:
     torch's losses keep their targets there, and losses that are written out as squares, distances,
     chosen or multiplied logarithms keep what they are worked out from. Inputs and targets are held
-    against the last batches that data loaders gave, by fingerprints; a batch that is found for both
-    must be the same. It fails where ``several`` losses and ``some`` of those that can be told have
-    targets of another batch only, and where outputs ``[n, 1]`` meet targets ``[n]``, or other numbers in
-    the model, and make ``[n, n]``. It fails, too, where ``several`` losses and ``some`` of all have the
-    batch's own targets in another order, and neither the inputs nor, by anything in the graph, the
-    outputs were put in one; and where a network of weights that are evidently no fresh draw is reached
-    by losses through their targets alone, and stepped beside what predicts them; and where the targets
-    are the next words of what the model is called on and all attention over these words, by its weights
-    or its mask, lets each place see the next, or where a copy of the model, tried after the watch, gives
-    other outputs at every place when only its targets are others, or sees the tokens it is to tell;
-    where scores by steps and targets by samples are flattened beside each other; where each sample is
-    told by the product of its features with itself; where the logarithms of chosen actions are weighed
-    by returns less a critic's values, with gradients, or by what the loop calls rewards or returns,
-    perhaps less what was expected, with the sign that makes these rarer, unless the loop turned that
-    itself; where
-    inputs come again in a new order, with targets of others; where all samples of a batch are one,
-    overwritten in place, and their targets are not; and where masks of a tenth of the samples lie on
-    the image that the model is called on mirrored or turned, and not as it is, and a copy of the model
-    does not turn it so itself. Other gradients into the targets are advice: a teacher that is not
-    detached, or a loss that is meant so; so are images, or features within a model, that are viewed as
-    another number of rows, square images that a linear layer is called on first, targets that are the
-    very tokens that the model is called on, or an input of each sample, or that lie on padding and
-    count, a mean over the places that a mask has set to zero, actions that become less likely the more
-    they are worth, a term of the loss that is multiplied by zero, values in targets from beyond the end
-    of an episode, and a copy of the model that gives targets and is never synchronised.
+    against the last batches that data loaders gave, by fingerprints; a batch that is found for both must
+    be the same. It fails where ``several`` losses and ``some`` of those that can be told have targets of
+    another batch only, and where outputs ``[n, 1]`` meet targets ``[n]``, or other numbers in the model,
+    and make ``[n, n]``. It fails, too, where ``several`` losses and ``some`` of all have the batch's own
+    targets in another order, and neither the inputs nor, by anything in the graph, the outputs were put
+    in one; and where a network of weights that are evidently no fresh draw is reached by losses through
+    their targets alone, and stepped beside what predicts them; and where the targets are the next words
+    of what the model is called on and all attention over these words, by its weights or its mask, lets
+    each place see the next, or where a copy of the model, tried after the watch, gives other outputs at
+    every place when only its targets are others, or sees the tokens it is to tell; where scores by steps
+    and targets by samples are flattened beside each other; where the targets are the words after the
+    next ones; where each sample is told by the product of its features with itself; where the logarithms
+    of chosen actions are weighed by returns less a critic's values, with gradients, or by what the loop
+    calls rewards or returns, perhaps less what was expected, with the sign that makes these rarer,
+    unless the loop turned that itself; where inputs come again in a new order, with targets of others;
+    where all samples of a batch are one, overwritten in place, and their targets are not; and where
+    masks of a tenth of the samples lie on the image that the model is called on mirrored or turned, and
+    not as it is, and a copy of the model does not turn it so itself. Other gradients into the targets
+    are advice: a teacher that is not detached, or a loss that is meant so; so are images, or features
+    within a model, that are viewed as another number of rows, square images that a linear layer is
+    called on first, targets that are the very tokens that the model is called on, or an input of each
+    sample, or that lie on padding and count, a mean over the places that a mask has set to zero, actions
+    that become less likely the more they are worth, a term of the loss that is multiplied by zero,
+    values in targets from beyond the end of an episode, and a copy of the model that gives targets and
+    is never synchronised.
 
     **What it cannot see.** Batches that no loader gave (where none gave inputs with targets, it is not
     applicable) or that are changed before the model, targets that are changed before the loss, losses

@@ -92,4 +92,76 @@ def training_set_scored_in_other_lengths():
     _fit(Cut(texts), texts)
 
 
+class Successors(nn.Module):
+    """A language model that shifts its labels itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.rnn = nn.Embedding(WORDS, 24), nn.GRU(24, 24, batch_first=True)
+        self.head = nn.Linear(24, WORDS)
+
+    def forward(self, words=None, labels=None):
+        scores = self.head(self.rnn(self.embedding(words))[0])
+        return F.cross_entropy(scores[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+
+
+def _sentences(count=320, length=14):
+    generator = torch.Generator().manual_seed(4)
+    follows = torch.randint(1, WORDS, (WORDS, 3), generator=generator)
+    words = [torch.randint(1, WORDS, (count,), generator=generator)]
+    for _ in range(length):
+        words.append(follows[words[-1], torch.randint(3, (count,), generator=generator)])
+    return torch.stack(words, 1)
+
+
+def _language(model, given):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(2):
+        for words in DataLoader(_sentences(), 16, shuffle=True):
+            optimizer.zero_grad()
+            model(**given(words)).backward()
+            optimizer.step()
+
+
+def labels_shifted_by_the_model():
+    _language(Successors(), lambda words: {"words": words, "labels": words})
+
+
+@fault(labels_shifted_by_the_model, "targets_are_aligned", words=("shifted twice",))
+def labels_shifted_before_the_model_shifts_them():
+    _language(Successors(), lambda words: {"words": words[:, :-1], "labels": words[:, 1:]})
+
+
+class Hidden(nn.Module):
+    """Tells words that are hidden from those around them; labels below 0 do not count."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(WORDS + 1, 24)
+        self.rnn = nn.GRU(24, 24, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(48, WORDS)
+
+    def forward(self, words=None, labels=None):
+        scores = self.head(self.rnn(self.embedding(words))[0])
+        return F.cross_entropy(scores.flatten(0, 1), labels.flatten(), ignore_index=-100)
+
+
+def _hidden(*, hides):
+    def given(words):
+        chosen = torch.rand(words.shape) < 0.2
+        shown = words.masked_fill(chosen, WORDS) if hides else words
+        return {"labels": words.masked_fill(~chosen, -100), "words": shown}
+
+    _language(Hidden(), given)
+
+
+def words_that_are_hidden():
+    _hidden(hides=True)
+
+
+@fault(words_that_are_hidden, "targets_are_aligned", words=("the very tokens",), advice=True)
+def words_that_are_to_be_told_and_shown():
+    _hidden(hides=False)
+
+
 QUIET = [short_texts_some_of_which_are_equal, training_set_scored_in_other_lengths]

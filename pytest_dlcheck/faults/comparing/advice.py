@@ -12,7 +12,7 @@ def copied(row: Row) -> str:
     return (
         f"{row.integer('copied')} of {row.integer('looked')} losses have as targets the very tokens "
         "that the model is called on, place by place: a language model's are shifted, y[t] = x[t + 1], "
-        "unless the model shifts them itself or is to copy"
+        "or hidden from it, unless the model shifts them itself or is to copy"
     )
 
 

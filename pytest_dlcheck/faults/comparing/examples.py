@@ -11,6 +11,7 @@ SICK: tuple[tuple[str, dict[str, Scalar], str], ...] = (
     ("inputs shuffled without their targets", {"swappable": 20, "swapped": 20}, "data"),
     ("labels by lot", {"swappable": 20, "swapped": 20, "by_lot": 20}, "data"),
     ("no causal mask", {"foreseen": 24}, "attention"),
+    ("shifted twice", {"skipped": 24}, "targets"),
     ("time-major", {"turned": 24, "turned_shapes": _SHAPES}, "loss"),
     ("a critic in it", {"advantage": 24, "advantage_shapes": "[64]"}, "loss"),
     ("z @ z.T", {"its_own": 24}, "loss"),

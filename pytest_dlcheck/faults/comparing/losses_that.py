@@ -77,6 +77,14 @@ STORIES: Mapping[str, Story] = {
         remedy="mask what comes later: is_causal=True, or a mask that is -inf above the diagonal",
         site="attention",
     ),
+    "skipped": Story(
+        seen="the target of each place is not the next word but the one after it",
+        counted="losses that skip a word",
+        finding="targets are two steps ahead",
+        cause="targets are shifted twice: by the loop, and again by the model or the loss",
+        remedy="shift once: a model that shifts labels itself is given the input as its labels",
+        site="targets",
+    ),
     "advantage": Story(
         seen=(
             "log-probabilities of what was chosen, {words}, are weighed by returns less values with "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -22,20 +22,36 @@ def steps_of(words: Tensor, targets: Sequence[Tensor]) -> int | None:
     return next((a for a in (1, 0) if any(are_next(words, each, a) for each in targets)), None)
 
 
-def are_next(words: Tensor, target: Tensor, axis: int) -> bool:
-    """Whether targets are the next words along an axis; those that are left out are negative."""
+def are_next(words: Tensor, target: Tensor, axis: int, ahead: int = 1) -> bool:
+    """Whether targets are the next words along an axis; those that are left out are negative.
+
+    Args:
+        words: in their places.
+        target: one for each of them, or for fewer: the last places may have none.
+        axis: that of the steps.
+        ahead: how many steps they lie ahead.
+    """
     length = words.shape[axis]
-    if length < WORDS or target.is_floating_point() or target.device != words.device:
+    if length < WORDS + ahead - 1 or target.is_floating_point() or target.device != words.device:
         return False
-    later = words.narrow(axis, 1, length - 1)
-    if target.numel() == words.numel():
-        given = target.detach().reshape(words.shape).narrow(axis, 0, length - 1)
-    elif target.numel() == later.numel():
-        given = target.detach().reshape(later.shape)
-    else:
+    others = words.numel() // length
+    places = target.numel() // others
+    if places * others != target.numel() or not length - ahead <= places <= length:
         return False
+    shape = [places if a == axis else size for a, size in enumerate(words.shape)]
+    given = target.detach().reshape(shape).narrow(axis, 0, length - ahead)
+    later = words.narrow(axis, ahead, length - ahead)
     known = given >= 0
     return bool(((given == later) | ~known).all()) and len(torch.unique(given[known])) >= WORDS
+
+
+def are_after_next(inputs: Iterable[Tensor], targets: Sequence[Tensor]) -> bool:
+    """Whether targets are the words after the next ones of what is given, and none the next ones."""
+    for words in filter(are_words, inputs):
+        beyond = any(are_next(words, each, axis, 2) for axis in (1, 0) for each in targets)
+        if beyond and steps_of(words, targets) is None:
+            return True
+    return False
 
 
 def laid_out(words: Tensor, target: Tensor) -> list[int]:

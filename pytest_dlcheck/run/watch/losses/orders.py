@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.losses.graphs.foresight import foresees, is_looked_up
+from pytest_dlcheck.run.losses.graphs.next_words import are_after_next
 from pytest_dlcheck.run.tensors.graph import Node, entire
 from pytest_dlcheck.run.watch.batches.prints import ROWS, rounded, row_prints
 from pytest_dlcheck.run.watch.batches.units import holds
@@ -35,11 +36,13 @@ class Pairing:
             another order and outputs are not; None elsewhere.
         copied: whether they are the integers that the model is called on, place by place.
         foreseen: whether they are the next words, and attention shows these to the model.
+        skipped: whether they are the words after the next.
     """
 
     permuted: float | None = None
     copied: bool = False
     foreseen: bool = False
+    skipped: bool = False
 
 
 def pairing(
@@ -69,6 +72,7 @@ def pairing(
         words = [each for each in further if any(_are_copies(each, kept) for kept in targets)]
         copied = _are_copied(inputs, targets) or any(is_looked_up(root, each) for each in words)
         foreseen = foresees(root, [*inputs, *further], targets)
+        skipped = are_after_next([*inputs, *further], targets)
         pairs = [(batch, kept) for batch in batches for kept in targets] if aligned is None else []
         for batch, kept in pairs:
             numbers = [_another_order(given, kept) for given in batch[1:]]
@@ -77,8 +81,8 @@ def pairing(
                 number is not None and bool(inputs) and all(_are_those(batch[0], x) for x in inputs)
             )
             if as_given and keeps_order(root, len(batch[0]), choosing):
-                return Pairing(number, copied, foreseen)
-    return Pairing(copied=copied, foreseen=foreseen)
+                return Pairing(number, copied, foreseen, skipped)
+    return Pairing(copied=copied, foreseen=foreseen, skipped=skipped)
 
 
 class Pairings:
@@ -92,13 +96,14 @@ class Pairings:
         """One more."""
         self._counts["copied"] += found.copied
         self._counts["foreseen"] += found.foreseen
+        self._counts["skipped"] += found.skipped
         if found.permuted is not None:
             self._counts["permuted"] += 1
             self._seen.add(found.permuted)
 
     def row(self) -> Row:
         """The counts; ``permuted_sets`` are the different sets of targets among them."""
-        names = ("permuted", "copied", "foreseen")
+        names = ("permuted", "copied", "foreseen", "skipped")
         return Row({name: self._counts[name] for name in names}, permuted_sets=len(self._seen))
 
 
@@ -150,12 +155,15 @@ def _is_whole(numbers: Tensor) -> bool:
 
 
 def _are_equal_words(given: Tensor, compared: Tensor) -> bool:
-    """Whether both are the same whole numbers, in the same places."""
+    """Whether both are the same whole numbers, in the same places; those below 0 are left out."""
     whole = _is_whole(given) and _is_whole(compared)
     if not whole or given.numel() != compared.numel() or given.device != compared.device:
         return False
-    same = torch.equal(given.reshape(-1), compared.reshape(-1).to(given.dtype))
-    return same and len(torch.unique(given)) >= WORDS
+    one, other = given.reshape(-1), compared.reshape(-1).to(given.dtype)
+    if torch.equal(one, other):
+        return len(torch.unique(one)) >= WORDS
+    known = other >= 0
+    return bool(((one == other) | ~known).all()) and len(torch.unique(other[known])) >= WORDS
 
 
 def keeps_order(root: Node, samples: int, choosing: Collection[Node] = ()) -> bool:
