@@ -19,8 +19,8 @@ def copied(row: Row) -> str:
 def given(row: Row) -> str:
     """Advice where the answer is among what is asked."""
     return (
-        f"in {row.integer('given')} of {row.integer('looked')} losses the target of every sample is one "
-        f"of its own inputs, {row.text('given_shapes')}: a leak, unless it is to be copied; the target "
+        f"in {row.integer('given')} of {row.integer('looked')} losses the target of every sample is "
+        f"among its own inputs, {row.text('given_shapes')}: a leak, unless it is to be copied; the target "
         "of a forecast comes after its window"
     )
 

@@ -23,6 +23,7 @@ _ENOUGH = 8
 """Samples whose targets are all among their inputs, which is no accident for real numbers."""
 _MOST = 4096
 """Numbers of a sample that are looked through."""
+_TWO = 2
 _PLACES = 3
 """Axes of scores for every place of every sequence: two, and the classes."""
 
@@ -81,31 +82,41 @@ def _multiplies_its_own(loss: Node) -> bool:
 
 
 def among_the_inputs(inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> str:
-    """Which number of the inputs the targets are, in words; each of them, in every sample.
+    """Which numbers of the inputs the targets are, in words; each of them, in every sample.
 
     Args:
         inputs: what models were called on.
         targets: what the loss has kept, of which no gradients are asked.
     """
-    for target in targets:
-        for given in inputs:
-            if (place := _place_of(target, given)) is not None:
-                return f"input{list(place)}"
+    return next((f"input{p}" for t in targets for x in inputs if (p := _place_of(t, x))), "")
+
+
+def _place_of(target: Tensor, given: Tensor) -> str:
+    """Where one number of each sample is its one target, or some in a row are its targets.
+
+    Empty where there is no such place, or where it is all that there is along that axis.
+    """
+    are_real = target.is_floating_point() and given.is_floating_point()
+    if not are_real or given.device != target.device or given.dim() <= 1 or len(given) < _ENOUGH:
+        return ""
+    several = target.numel() // len(given)
+    if several * len(given) != target.numel() or not 1 < given[0].numel() <= _MOST:
+        return ""
+    if not 0 < several < max(_TWO, given.shape[1]):
+        return ""
+    wanted = target.detach().reshape(len(given), several)
+    if 2 * len(torch.unique(wanted[:, 0])) < len(given):
+        return ""
+    same = (given.detach() == wanted[:, 0].reshape(-1, *[1] * (given.dim() - 1))).all(dim=0)
+    for first, *others in reversed(same.nonzero().tolist()):
+        if all(_is_at(wanted[:, k], given, (first + k, *others)) for k in range(1, several)):
+            steps = str(first) if several == 1 else f"{first}:{first + several}"
+            return f"[{', '.join([steps, *map(str, others)])}]"
     return ""
 
 
-def _place_of(target: Tensor, given: Tensor) -> tuple[int, ...] | None:
-    """Where one number of each sample is its one target; None where there is no such place."""
-    are_real = target.is_floating_point() and given.is_floating_point()
-    if not are_real or given.device != target.device or given.dim() <= 1:
-        return None
-    if target.numel() != len(given) or len(given) < _ENOUGH or not 1 < given[0].numel() <= _MOST:
-        return None
-    if 2 * len(torch.unique(target)) < len(given):
-        return None
-    same = (given.detach() == target.detach().reshape(-1, *[1] * (given.dim() - 1))).all(dim=0)
-    found = same.nonzero()
-    return tuple(map(int, found[-1])) if len(found) else None
+def _is_at(wanted: Tensor, given: Tensor, place: tuple[int, ...]) -> bool:
+    return place[0] < given.shape[1] and torch.equal(wanted, given[(slice(None), *place)].detach())
 
 
 def _is_flattened(given: Tensor, target: Tensor) -> bool:

@@ -95,4 +95,8 @@ def test_targets_among_the_inputs():
     assert among_the_inputs([windows], [windows[:, -1, :1]]) == "input[11, 0]"
     assert among_the_inputs([windows], [windows[:, -1, 0] + 1e-3]) == ""
     assert among_the_inputs([windows], [windows.flatten()]) == ""
+    assert among_the_inputs([windows], [windows[:, -4:, 0]]) == "input[8:12, 0]"
+    assert among_the_inputs([windows], [windows[:, -4:, :1].flatten()]) == "input[8:12, 0]"
+    assert among_the_inputs([windows], [windows[..., 0]]) == ""
+    assert among_the_inputs([windows[:, :8]], [windows[:, 4:, 0]]) == ""
     assert among_the_inputs([windows.round()], [windows[:, -1, 0].round()]) == ""
