@@ -20,8 +20,8 @@ def given(row: Row) -> str:
     """Advice where the answer is among what is asked."""
     return (
         f"in {row.integer('given')} of {row.integer('looked')} losses the target of every sample is "
-        f"among its own inputs, {row.text('given_shapes')}: a leak, unless it is to be copied; the target "
-        "of a forecast comes after its window"
+        f"among its own inputs, {row.text('given_shapes')}: a leak, unless it is to be copied; the "
+        "target of a forecast comes after its window"
     )
 
 

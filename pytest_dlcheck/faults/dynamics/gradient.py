@@ -142,7 +142,8 @@ def _cause(row: Row) -> str:
     if row.text("doubled") or row.text("target"):
         return _forgotten(row)
     if row.text("state") == "zero" and not row.flag("influences"):
-        return "nothing gets through behind them: dead or saturated activations, or a product with 0"
+        none = "nothing gets through behind them: dead or saturated activations, or a product with 0"
+        return none if row.text("site") else f"{none}; or outputs that cancel, of two calls on the same"
     if not row.flag("influences"):
         return f"the output of {row.text('site')} is computed and never used"
     where = f"between `{after}` and `{before}`" if before else f"between `{after}` and the loss"
