@@ -1,7 +1,6 @@
 """What is told of these loops: blind, 27 of 36 failed, all by name, 6 more by advice; 1 alarm on 48 sound ones."""
 
 ADVISED = {
-    "functional_dropout_in_eval",
     "vae_in_dim_last_axis",
     "denoising_ae_img_dim",
 }

@@ -2,7 +2,6 @@
 
 ADVISED = {
     "rows_lstm_batch_first",
-    "functional_dropout_always",
     "accumulation_without_division",
     "simsiam_without_stop_gradient",
     "dqn_no_terminal_mask",
