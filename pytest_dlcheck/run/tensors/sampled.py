@@ -36,9 +36,9 @@ def strided(parameter: Tensor, stride: int) -> Tensor:
 
 
 @lru_cache(maxsize=1024)
-def stride_over(numel: int) -> int:
-    """The stride of a sample of so many elements."""
-    stride = max(1, numel // SAMPLE)
+def stride_over(numel: int, most: int = SAMPLE) -> int:
+    """The stride of a sample of so many elements, about ``most`` of them."""
+    stride = max(1, numel // most)
     while math.gcd(stride, numel) > 1:
         stride += 1
     return stride

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pytest_dlcheck.run.tensors.sampled import stride_over
 from pytest_dlcheck.run.tensors.tree import tensors
 
 VALUES = 64
@@ -30,23 +29,14 @@ class Few:
 
     @classmethod
     def of(cls, given: Tensor) -> Few:
-        """What they are now."""
+        """What they are now; the stride is in no step with rows, or all would be at one edge."""
         flat = given.detach().reshape(-1)
-        return cls(given.shape, flat[:: _stride(len(flat))].clone())
+        return cls(given.shape, flat[:: stride_over(len(flat), VALUES)].clone())
 
     def is_as(self, other: Few) -> bool:
         """Whether both are of the same input, most likely; waits for the device."""
         near = self.values.device == other.values.device and self.values.shape == other.values.shape
         return near and torch.equal(self.values, other.values)
-
-
-@lru_cache(maxsize=1024)
-def _stride(size: int) -> int:
-    """How far apart values are taken: in no step with rows, or all of them would be at one edge."""
-    stride = max(1, size // VALUES)
-    while math.gcd(stride, size) > 1:
-        stride += 1
-    return stride
 
 
 def first_plain(arguments: Any) -> Tensor | None:
