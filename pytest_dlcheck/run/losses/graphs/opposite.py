@@ -116,7 +116,12 @@ def _place_of(target: Tensor, given: Tensor) -> str:
 
 
 def _is_at(wanted: Tensor, given: Tensor, place: tuple[int, ...]) -> bool:
-    return place[0] < given.shape[1] and torch.equal(wanted, given[(slice(None), *place)].detach())
+    found = given.detach()
+    for each in place:
+        if each >= found.shape[1]:
+            return False
+        found = found.select(1, each)
+    return torch.equal(wanted, found)
 
 
 def _is_flattened(given: Tensor, target: Tensor) -> bool:
