@@ -29,19 +29,18 @@ class BatchesAreFresh(Check):
     steps all saw one batch although the loader was begun anew at every one of them, or where no more
     than half as many batches differ as would if each first batch were drawn by lot. So it does for one
     of several loaders, unshuffled, if it trains. One batch that was read once may be meant: advice, as
-    is a loader of several batches that is begun anew at every step, or for a batch that is used for
-    several. Rows that are cut by hand from a tensor, always the same, while most are never used, are
-    advice too, and so is one batch where the model is asked about ``enough`` others of its size. The
-    same batch, put together anew in every step of rows out of order in an array of five such, while
-    nothing holds the rows or their numbers, is advice, and fails where a seed was heard, or where the
-    step's own code makes a generator for what it calls a batch, means no few rows (few-shot, subset,
-    client), and the model is asked about as many others, without gradients. It fails where reading
-    samples edits what the data set has stored of them, in two passes, and the second change begins where
-    the first has ended. And it fails where a ``WeightedRandomSampler`` has fewer than a tenth as many
-    weights as there are samples, and they differ: one per class, not per sample. Others that leave out
-    many are advice. So does a global generator (torch, numpy, python) that is seeded with the same
-    number in most steps, ``enough`` in a row, and drawn from before their backward, as for noise; with
-    one batch, or seeded within a forward, it is advice.
+    is a loader of several batches that is begun anew at every step, or for one used for several. The
+    same rows cut by hand from a tensor, while most are never used, are advice too, as is one batch while
+    ``enough`` others of its size are asked about. The same batch, put together anew in every step of
+    rows out of order in an array of five such, while nothing holds the rows or their numbers, is advice,
+    and fails where a seed was heard, or where the step's own code makes a generator for what it calls a
+    batch, means no few rows (few-shot, client), and the model is asked about as many others, without
+    gradients. It fails where reading samples edits what the data set has stored of them, in two passes,
+    and the second change begins where the first has ended. And it fails where a
+    ``WeightedRandomSampler`` has fewer than a tenth as many weights as there are samples, and they
+    differ: one per class, not per sample. Others that leave out many are advice. So does a global
+    generator (torch, numpy, python) that is seeded with the same number in most steps, ``enough`` in a
+    row, and drawn from before their backward; with one batch, or seeded within a forward, it is advice.
 
     **What it cannot see.** Which samples are in a batch; data that is no tensor argument; slices that
     are copied, as to another device, or cut once before the loop; edits in a loader's workers, without
@@ -93,9 +92,7 @@ class BatchesAreFresh(Check):
             return self.failed_by(begun_anew(distinct, seen, few, passes=passes, length=length))
         if fault := redrawn.drawn_alike(trace, again, seen=seen, distinct=distinct, enough=self.enough):
             return self.failed_by(fault)
-        advice = [*by_hand, redrawn.advice(trace, self.enough)] if distinct == 1 else []
-        if distinct == 1 and not any(advice):
-            advice = [redrawn.never_drawn_again(trace, self.enough)]
+        advice = redrawn.advice_on_one(trace, by_hand, self.enough) if distinct == 1 else []
         advice = list(filter(None, [*advice, never_drawn(weighted), reseeding.advice(again)]))
         if distinct == 1 and length > 1 and row.integer("fresh_batches"):
             advice.append(f"every step sees the same batch, of {length} that the loader has")

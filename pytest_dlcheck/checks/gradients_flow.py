@@ -23,15 +23,14 @@ class GradientsFlow(Check):
     **How it decides.** A trainable parameter in an optimizer that has no gradient, or exactly zero, in
     every recorded step is perturbed, on one batch. If the loss changes although no gradient comes back,
     the graph is cut there, or the derivative is zero everywhere: a failure, as where a watched loop
-    calls a module with gradients off, or detaches its result, and gives that to one that trains, where a
-    copy of the model, tried after the watch, changes with it, and where it calls backward on one term of
-    a sum that it only reads. Also fail: layers without a gradient where others learn their biases and no
-    weights, so that nothing but zeros comes to them; a module whose result is thrown away; one never
-    called while its sister of the same form is called twice; two parameters of zeros that are
-    multiplied; a head compared with a target that, given other values, never changes the loss, while
-    another does; one that is called step after step and always given its state back without its graph,
-    where the last step alone reaches the loss, or it is a recurrent layer of torch. What is merely not
-    used (a head without a loss, an expert that no sample chose, a target network) is advice. Against the
+    gives to one that trains what a module made with gradients off, or detached, where a copy of the
+    model, tried after the watch, changes with it, and where it calls backward on one term of a sum. Also
+    fail: layers without a gradient where others learn biases alone, given only zeros; a module whose
+    result is thrown away; one never called while its sister of the same form is called twice; two
+    parameters of zeros that are multiplied; a head compared with a target that, given other values,
+    never changes the loss, while another does; one that is called step after step and always given its
+    state back without its graph, where the last step alone reaches the loss, or it is a recurrent layer
+    of torch. What is merely not used (a head without a loss, a target network) is advice. Against the
     depth, the gradient relative to its weight (median of the steps, no embeddings) must not fall by more
     than ``vanishing_ratio`` from the best layer to all of the first; ``faint_ratio`` if the loss stands.
 

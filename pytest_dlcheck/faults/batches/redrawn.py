@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pytest_dlcheck.faults.batches import reseeding
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row, Trace
@@ -45,6 +47,18 @@ def advice(trace: Trace, enough: int) -> str:
         f"anew, of data for {row.integer('of')} such batches: unless these few are meant, the generator "
         "that draws them is made anew in every step, and repeats its first draw: make it once"
     )
+
+
+def advice_on_one(trace: Trace, by_hand: Iterable[str], enough: int) -> list[str]:
+    """What is said of one batch for ever: how it is cut, or drawn, or else that others are asked about.
+
+    Args:
+        trace: of a watched loop.
+        by_hand: what is known of how it is cut; may be empty.
+        enough: steps, or batches, that are no accident.
+    """
+    found = list(filter(None, [*by_hand, advice(trace, enough)]))
+    return found or [never_drawn_again(trace, enough)]
 
 
 def never_drawn_again(trace: Trace, enough: int) -> str:

@@ -196,15 +196,15 @@ def reason(place: Row, still: Sequence[Row]) -> tuple[str, str]:
             cause,
             "start one of the two at zero, and the other at random, or a scale at a small number",
         )
+    if place.text("state") == "zero" and begin_at_zero(still):
+        cause = "their weights are initialised to zero: nothing passes them, and no gradient comes back"
+        return cause, "initialise them at random, as nn.init.kaiming_normal_ does; zeros are for biases"
     if starved := place.text("starved"):
         cause = (
             f"all that goes into {starved} is exactly 0, in every step and sample: units before it are "
             "dead, by a large negative bias or an early large step, or there is a product with 0"
         )
         return cause, _remedy(place)
-    if place.text("state") == "zero" and begin_at_zero(still):
-        cause = "their weights are initialised to zero: nothing passes them, and no gradient comes back"
-        return cause, "initialise them at random, as nn.init.kaiming_normal_ does; zeros are for biases"
     if term := place.text("term"):
         part, _, total = term.partition(" of ")
         cause = f"backward is called on `{part}`, which is but a term of `{total}`"

@@ -105,7 +105,8 @@ def is_touched(row: Row, several: int, bound: float) -> bool:
         bound: share that duplicates explain.
     """
     share, own = row.number("cleanest"), row.integer("trained_and_evaluated")
-    enough = max(bound + row.number("repeated"), row.number("dirtiest") / 2)
+    repeated = row.number("repeated") if "repeated" in row else 0.0
+    enough = max(bound + repeated, row.number("dirtiest") / 2)
     hits = row.integer("evaluated_after_training")
     return hits >= several and share >= enough and own >= bound * max(1, row.integer("trained"))
 

@@ -84,14 +84,17 @@ def _multiplies_its_own(loss: Node) -> bool:
 def among_the_inputs(inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> str:
     """Which numbers of the inputs the targets are, in words; each of them, in every sample.
 
+    Several in a row only where one model is called: of two, one may be a posterior, which sees them.
+
     Args:
         inputs: what models were called on.
         targets: what the loss has kept, of which no gradients are asked.
     """
-    return next((f"input{p}" for t in targets for x in inputs if (p := _place_of(t, x))), "")
+    most = _MOST if len(inputs) == 1 else 1
+    return next((f"input{p}" for t in targets for x in inputs if (p := _place_of(t, x, most))), "")
 
 
-def _place_of(target: Tensor, given: Tensor) -> str:
+def _place_of(target: Tensor, given: Tensor, most: int) -> str:
     """Where one number of each sample is its one target, or some in a row are its targets.
 
     Empty where there is no such place, or where it is all that there is along that axis.
@@ -102,7 +105,7 @@ def _place_of(target: Tensor, given: Tensor) -> str:
     several = target.numel() // len(given)
     if several * len(given) != target.numel() or not 1 < given[0].numel() <= _MOST:
         return ""
-    if not 0 < several < max(_TWO, given.shape[1]):
+    if not 0 < several < max(_TWO, given.shape[1]) or several > most:
         return ""
     wanted = target.detach().reshape(len(given), several)
     if 2 * len(torch.unique(wanted[:, 0])) < len(given):
