@@ -112,15 +112,8 @@ def without_eval(wrong: Sequence[Row], count: int, sampled: int) -> Fault | None
     if not wrong:
         return None
     calls = sum(phase.integer("calls") for phase in wrong)
-    return Fault(
-        because=(
-            f"{len(wrong)} of {count} validations ran in train mode (0 should), over {calls} batches"
-        ),
-        measures=(Measure("validations in train mode", len(wrong), "count", 0),),
-        suspects=(Suspect("", f"in train mode, first after step {wrong[0].integer('steps')}"),),
-        cause="model.eval() is missing before the validation",
-        remedy="call model.eval() before it and model.train() after it",
-    )
+    because = f"{len(wrong)} of {count} validations ran in train mode (0 should), over {calls} batches"
+    return _eval_is_missing(wrong, because, f"in train mode, first after step {_first(wrong)}")
 
 
 def without_eval_by_hand(wrong: Sequence[Row], count: int, cut: Row, often: int) -> Fault | None:
@@ -140,8 +133,10 @@ def without_eval_by_hand(wrong: Sequence[Row], count: int, cut: Row, often: int)
     if not wrong or len(wrong) < count or cut.integer("repeats"):
         return None
     are_many = not told or told >= _DISTINCT * samples
-    if are_many and cut.text("validator") and cut.integer("rows") > often:
-        return _of_validator(wrong, count, cut.text("validator"))
+    if are_many and (name := cut.text("validator")) and cut.integer("rows") > often:
+        because = f"{len(wrong)} of {count} validations, in `{name}`, ran in train mode (0 should)"
+        finding = f"`{name}` runs in train mode, first after step {_first(wrong)}"
+        return _eval_is_missing(wrong, because, finding, f"at the beginning of `{name}`")
     if cut.integer("again") < often or cut.integer("trained_again") < _FEW:
         return None
     if samples < _FEW or told < _DISTINCT * samples:
@@ -149,25 +144,23 @@ def without_eval_by_hand(wrong: Sequence[Row], count: int, cut: Row, often: int)
     if cut.integer("trained") > _USED * told:
         return None
     rows, same = cut.integer("rows"), cut.integer("again") + 1
-    return Fault(
-        because=(
-            f"{len(wrong)} of {count} validations ran in train mode (0 should), {same} of them on the "
-            "same samples, which are not trained on"
-        ),
-        measures=(Measure("validations in train mode", len(wrong), "count", 0),),
-        suspects=(Suspect("", f"in train mode, in {rows} rows of calls from step {_first(wrong)} on"),),
-        cause="model.eval() is missing before the validation",
-        remedy="call model.eval() before it and model.train() after it",
+    because = (
+        f"{len(wrong)} of {count} validations ran in train mode (0 should), {same} of them on the "
+        "same samples, which are not trained on"
     )
+    finding = f"in train mode, in {rows} rows of calls from step {_first(wrong)} on"
+    return _eval_is_missing(wrong, because, finding)
 
 
-def _of_validator(wrong: Sequence[Row], count: int, name: str) -> Fault:
-    """A function that says so validates in train mode."""
+def _eval_is_missing(
+    wrong: Sequence[Row], because: str, finding: str, where: str = "before the validation"
+) -> Fault:
+    """These validations ran in train mode."""
     return Fault(
-        because=f"{len(wrong)} of {count} validations, in `{name}`, ran in train mode (0 should)",
+        because=because,
         measures=(Measure("validations in train mode", len(wrong), "count", 0),),
-        suspects=(Suspect("", f"`{name}` runs in train mode, first after step {_first(wrong)}"),),
-        cause=f"model.eval() is missing at the beginning of `{name}`",
+        suspects=(Suspect("", finding),),
+        cause=f"model.eval() is missing {where}",
         remedy="call model.eval() before it and model.train() after it",
     )
 

@@ -70,7 +70,7 @@ def trained_before(row: Row, bound: float) -> Fault:
     """What it is evaluated on was trained on before."""
     hits, count = row.integer("evaluated_after_training"), row.integer("evaluated")
     share = row.number("cleanest")
-    own = row.integer("trained_and_evaluated") / max(1, row.integer("trained"))
+    own = _share_evaluated(row)
     return Fault(
         because=(
             f"{hits} of {count} evaluated samples had been trained on before, {share:.0%} at least in "
@@ -104,11 +104,11 @@ def is_touched(row: Row, several: int, bound: float) -> bool:
         several: samples that are no accident.
         bound: share that duplicates explain.
     """
-    share, own = row.number("cleanest"), row.integer("trained_and_evaluated")
     repeated = row.number("repeated") if "repeated" in row else 0.0
     enough = max(bound + repeated, row.number("dirtiest") / 2)
     hits = row.integer("evaluated_after_training")
-    return hits >= several and share >= enough and own >= bound * max(1, row.integer("trained"))
+    is_some = row.number("cleanest") >= enough and _share_evaluated(row) >= bound
+    return hits >= several and is_some
 
 
 def is_all_scored(row: Row, whole: float) -> bool:
@@ -121,9 +121,13 @@ def is_all_scored(row: Row, whole: float) -> bool:
         row: the exposure.
         whole: share from which on it is all.
     """
-    known = row.integer("trained_and_evaluated") / max(1, row.integer("trained"))
     trained, evaluated = row.integer("trained_whole"), row.integer("evaluated_whole")
-    return known >= whole or (trained > 0 and evaluated >= whole * trained)
+    return _share_evaluated(row) >= whole or (trained > 0 and evaluated >= whole * trained)
+
+
+def _share_evaluated(row: Row) -> float:
+    """How much of what is trained on is known to be evaluated, as a ratio."""
+    return row.integer("trained_and_evaluated") / max(1, row.integer("trained"))
 
 
 def is_of_some_rows(trace: Trace) -> bool:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from pytest_dlcheck.gating.bits import packed
 from pytest_dlcheck.run.losses.labels import logits_of
-from pytest_dlcheck.run.tensors.tree import shape_text
+from pytest_dlcheck.run.tensors.tree import is_whole, shape_text
 from pytest_dlcheck.trace import Row
 
 _CHANNELS_FIRST = (nn.CrossEntropyLoss, nn.NLLLoss)
@@ -103,7 +103,7 @@ class Answers:
 
     def _class_axis(self, logits: Tensor, truth: Tensor) -> int | None:
         """Where the classes are: after the samples as torch's losses want it, or last."""
-        if truth.is_floating_point() or truth.is_complex() or truth.dtype == torch.bool:
+        if not is_whole(truth):
             return None
         if logits.dim() != truth.dim() + 1:
             return None

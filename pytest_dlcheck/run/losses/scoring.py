@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.rig import Rig
-from pytest_dlcheck.run.tensors.tree import named_tensors
+from pytest_dlcheck.run.tensors.tree import is_whole, named_tensors
 
 _DISTINCT = 5
 """Distinct tokens below which agreement between inputs and targets may be chance."""
@@ -104,8 +104,7 @@ def _logits(outputs: Any) -> Iterator[Tensor]:
 
 
 def _are_tokens(tensor: Tensor) -> bool:
-    whole = not (tensor.is_floating_point() or tensor.is_complex()) and tensor.dtype != torch.bool
-    return whole and tensor.dim() == 2 and len(torch.unique(tensor)) >= _DISTINCT  # noqa: PLR2004
+    return is_whole(tensor) and tensor.dim() == 2 and len(torch.unique(tensor)) >= _DISTINCT  # noqa: PLR2004
 
 
 def _matched(gradient: Tensor, tokens: list[Tensor]) -> Iterator[Scoring]:

@@ -109,13 +109,13 @@ def batch_size(tree: Any, dim: int) -> int | None:
 def _end_to_end(found: list[Tensor], dim: int) -> bool:
     """Whether lengths differ as those of samples strung together do, not as a table's or a mask's."""
     first = found[0]
-    size, strung = first.size(dim), _is_flat(first, dim) and _is_whole(first)
+    size, strung = first.size(dim), _is_flat(first, dim) and is_whole(first)
     odd = [t for t in found if t.size(dim) != size]
     if not odd:
         return False
     along = {length for t in found for axis, length in enumerate(t.shape) if axis != dim}
     return any(
-        (_is_flat(t, dim) and (strung or _is_whole(t))) or (strung and t.size(dim) < size)
+        (_is_flat(t, dim) and (strung or is_whole(t))) or (strung and t.size(dim) < size)
         for t in odd
         if t.size(dim) not in along
     )
@@ -125,7 +125,7 @@ def _is_flat(tensor: Tensor, dim: int) -> bool:
     return tensor.dim() == dim + 1
 
 
-def _is_whole(tensor: Tensor) -> bool:
+def is_whole(tensor: Tensor) -> bool:
     """Whether its numbers are places, ids or lengths."""
     return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
 

@@ -22,7 +22,7 @@ def _crossed(node: Node, target: Tensor | None) -> str:
     if name.startswith(_DIFFERENCE):
         operands = [made(following, index) for following, index in edges if following is not None]
         whole = made(node, 0)
-        if len(operands) != 1 or not _is_crossed(operands[0], whole):
+        if len(operands) != 1 or not is_crossed(operands[0], whole):
             return ""
         return f"{operands[0]} against [{whole[0]}] makes {whole}"
     if target is None or not edges or type(edges[0][0]).__name__ != "ExpandBackward0":
@@ -30,14 +30,15 @@ def _crossed(node: Node, target: Tensor | None) -> str:
     behind, index = edges[0][0].next_functions[0]
     given, whole = [] if behind is None else made(behind, index), list(target.shape)
     axis = _crossing_axis(given, whole)
-    if axis is not None and _is_crossed(given, whole) and all(target.stride()):
+    if axis is not None and is_crossed(given, whole) and all(target.stride()):
         return f"{given} against {whole}"
     if axis is None or target.stride()[0] or not target.stride()[axis]:
         return ""
     return f"{given} against {whole[axis:]} makes {whole}"
 
 
-def _is_crossed(given: list[int], whole: list[int]) -> bool:
+def is_crossed(given: list[int], whole: list[int]) -> bool:
+    """Whether what is ``[n, 1]`` was broadcast to ``[n, n]``, by their shapes."""
     return len(whole) == 2 and whole[0] == whole[1] > 1 and given == [whole[0], 1]  # noqa: PLR2004  a matrix
 
 

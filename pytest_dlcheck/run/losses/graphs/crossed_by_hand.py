@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pytest_dlcheck.run.losses.graphs.crossed import is_crossed
 from pytest_dlcheck.run.losses.graphs.crossed_within import is_meant, is_of_a_layer
 from pytest_dlcheck.run.losses.graphs.cuts import made
 from pytest_dlcheck.run.losses.graphs.kept import constant_of, kept
@@ -37,11 +38,11 @@ def crossed_by_hand(near: Near, batch: Sequence[Tensor]) -> str:
 def _crossed(node: Node, targets: Sequence[Tensor]) -> int:
     """How many samples stand beside how many targets; 0 where they do not."""
     constant = kept(node, "condition") if kind_of(node) == "Where" else constant_of(node)
-    if constant is None or constant.dim() != 1 or made(node) != [len(constant)] * 2:
+    whole = made(node)
+    if constant is None or constant.dim() != 1 or len(constant) not in whole:
         return 0
     operands = [(each, index) for each, index in node.next_functions if each is not None]
-    are_columns = all(made(each, index) == [len(constant), 1] for each, index in operands)
-    if not are_columns or not all(is_of_a_layer(each) for each, _ in operands):
+    if not all(is_crossed(made(*each), whole) and is_of_a_layer(each[0]) for each in operands):
         return 0
     return len(constant) if any(_is_of(constant, each) for each in targets) else 0
 

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from pytest_dlcheck.run.tensors.tree import is_whole
+
 WORDS = 4
 """Places of a sequence, and different words in it, from which on it is one."""
 
 
 def are_words(given: Tensor) -> bool:
     """Whether these are whole numbers, sequences in a batch ``[n, m]``."""
-    whole = not (given.is_floating_point() or given.is_complex() or given.dtype == torch.bool)
-    return whole and given.dim() == 2 and min(given.shape) > 0  # noqa: PLR2004  sequences in a batch
+    return is_whole(given) and given.dim() == 2 and min(given.shape) > 0  # noqa: PLR2004  sequences in a batch
 
 
 def steps_of(words: Tensor, targets: Sequence[Tensor]) -> int | None:
@@ -34,15 +35,32 @@ def are_next(words: Tensor, target: Tensor, axis: int, ahead: int = 1) -> bool:
     length = words.shape[axis]
     if length < WORDS + ahead - 1 or target.is_floating_point() or target.device != words.device:
         return False
-    others = words.numel() // length
-    places = target.numel() // others
-    if places * others != target.numel() or not length - ahead <= places <= length:
+    if (pair := lined_up(words, target, axis, ahead)) is None:
         return False
-    shape = [places if a == axis else size for a, size in enumerate(words.shape)]
-    given = target.detach().reshape(shape).narrow(axis, 0, length - ahead)
-    later = words.narrow(axis, ahead, length - ahead)
+    later, given = pair
     known = given >= 0
     return bool(((given == later) | ~known).all()) and len(torch.unique(given[known])) >= WORDS
+
+
+def lined_up(
+    sequence: Tensor, target: Tensor, axis: int, ahead: int = 1
+) -> tuple[Tensor, Tensor] | None:
+    """What follows in a sequence, and what targets hold in its place; None where their sizes differ.
+
+    Args:
+        sequence: of any number of axes, none of which is empty.
+        target: as many numbers as it has, or those of fewer places: the last ones may have none.
+        axis: that of the steps, longer than ``ahead``.
+        ahead: how many steps the targets lie ahead.
+    """
+    length = sequence.shape[axis]
+    others = sequence.numel() // length
+    places = target.numel() // others
+    if places * others != target.numel() or not length - ahead <= places <= length:
+        return None
+    shape = [places if a == axis else size for a, size in enumerate(sequence.shape)]
+    given = target.detach().reshape(shape).narrow(axis, 0, length - ahead)
+    return sequence.narrow(axis, ahead, length - ahead), given
 
 
 def are_after_next(inputs: Iterable[Tensor], targets: Sequence[Tensor]) -> bool:

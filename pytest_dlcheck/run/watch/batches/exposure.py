@@ -361,11 +361,11 @@ class Exposure:
 
     def _others_of_one_size(self) -> int:
         """How many batches, of as many samples as the only one that is trained on, are evaluated."""
-        trained = {tuple(seen.values()) for seen in self._trained}
-        if len(trained) != 1:
+        first = next((seen.values() for seen in self._trained), None)
+        if first is None or any(seen.values() != first for seen in self._trained):
             return 0
-        size = len(next(iter(trained)))
-        return len({v for s in self._evaluated if len(v := tuple(s.values())) == size} - trained)
+        alike = {tuple(v) for seen in self._evaluated if len(v := seen.values()) == len(first)}
+        return len(alike - {tuple(first)})
 
     def close(self, *, early: bool) -> None:
         """Nothing more is trained; early is before the watch ends."""

@@ -13,6 +13,7 @@ from typing import Any, TypeGuard, cast
 import torch
 from torch import Tensor
 
+from pytest_dlcheck.run.tensors.tree import is_whole
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.trace import Row
 
@@ -173,7 +174,7 @@ def _are_labels(found: object) -> TypeGuard[Tensor]:
         return False
     if not (found.is_cpu and found.dim()) or found.numel() != len(found):
         return False
-    return not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
+    return is_whole(found)
 
 
 def _told(classes: Tensor, seen: Tensor) -> Row | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -98,8 +98,10 @@ def seen_of(
         return None
     asks_gradient = found.is_leaf and found.requires_grad
     sized = (numbers_of(found) if copy is None else copy) if size else None
-    seen = Seen(prints, step, stream, training, phase, era, asks_gradient, sized, len(found))
-    return seen if found.is_floating_point() else replace(seen, are_words=True)
+    whole = not found.is_floating_point()
+    return Seen(
+        prints, step, stream, training, phase, era, asks_gradient, sized, len(found), are_words=whole
+    )
 
 
 def _with_others(first: Tensor, arguments: Any) -> Tensor | None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from pytest_dlcheck.run.losses.graphs.foresight import foresees, is_looked_up
 from pytest_dlcheck.run.losses.graphs.next_words import are_after_next
 from pytest_dlcheck.run.tensors.graph import Node, entire
+from pytest_dlcheck.run.tensors.tree import is_whole
 from pytest_dlcheck.run.watch.batches.prints import ROWS, rounded, row_prints
 from pytest_dlcheck.run.watch.batches.units import holds
 from pytest_dlcheck.trace import Row
@@ -66,7 +67,7 @@ def pairing(
         aligned: whether one of them is as a loader gave it; None where none is.
         choosing: nodes that are known to choose a score of each sample.
     """
-    if (aligned is not None or not batches) and not any(map(_is_whole, (*inputs, *further))):
+    if (aligned is not None or not batches) and not any(map(is_whole, (*inputs, *further))):
         return Pairing()  # no words, and no order that could be another
     with torch.no_grad():
         words = [each for each in further if any(_are_copies(each, kept) for kept in targets)]
@@ -135,7 +136,7 @@ def _are_copied(inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> bool:
     Called several times for one loss, as a decoder is for each word, the next call is given the target
     of the one before; that of the last call, the first or the last of a sum, is given to none.
     """
-    words = [kept for kept in targets if _is_whole(kept)]
+    words = [kept for kept in targets if is_whole(kept)]
     if len(inputs) <= 1:
         return any(_are_copies(called, kept) for called in inputs for kept in words)
     if not words:
@@ -150,13 +151,9 @@ def _are_copies(given: Tensor, compared: Tensor) -> bool:
     return given.dim() > 1 and given.numel() > len(given) and _are_equal_words(given, compared)
 
 
-def _is_whole(numbers: Tensor) -> bool:
-    return not (numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool)
-
-
 def _are_equal_words(given: Tensor, compared: Tensor) -> bool:
     """Whether both are the same whole numbers, in the same places; those below 0 are left out."""
-    whole = _is_whole(given) and _is_whole(compared)
+    whole = is_whole(given) and is_whole(compared)
     if not whole or given.numel() != compared.numel() or given.device != compared.device:
         return False
     one, other = given.reshape(-1), compared.reshape(-1).to(given.dtype)

@@ -155,8 +155,10 @@ class Axes:
         found = entire(roots(losses), NODES) or ()
         targets = [target for node in found if (target := kept(node, "target")) is not None]
         steps = steps_of(reading.words, targets)
-        for module, given in reading.layers if steps is not None else ():
-            self._count(module, given, tuple(reading.words.shape), samples=1 - (steps or 0))
+        if steps is None:
+            return
+        for module, given in reading.layers:
+            self._count(module, given, tuple(reading.words.shape), samples=1 - steps)
 
     def _count(
         self,

@@ -65,8 +65,10 @@ def places(scene: Scene, norms: object, visits: Visits, flows: Flows) -> tuple[R
             continue
         done.append(name)
         is_zero = "zero" in found
-        still = _still(name, module, visits, starved)
-        rows.append(still if is_zero else _place(name, module, visits, flows))
+        if is_zero:
+            rows.append(_still(name, module, visits, starved))
+        else:
+            rows.append(_place(name, module, visits, flows))
     return tuple(rows)
 
 

@@ -20,6 +20,7 @@ from pytest_dlcheck.run.contents.alignment import are_maps
 from pytest_dlcheck.run.experiments.attended import padded_sequences
 from pytest_dlcheck.run.losses.graphs.foresight import embeds, is_looked_up
 from pytest_dlcheck.run.losses.graphs.near import Near
+from pytest_dlcheck.run.losses.graphs.next_words import are_words, lined_up
 from pytest_dlcheck.run.losses.graphs.written import written
 from pytest_dlcheck.run.tensors.graph import Node
 from pytest_dlcheck.run.tensors.tree import detached, is_plain, map_tensors, tensors
@@ -170,8 +171,7 @@ def _next_steps(call: Call, targets: Sequence[Tensor]) -> tuple[int, int | None]
 def _copied(call: Call, targets: Sequence[Tensor], root: Node) -> int | None:
     """The sequences that are all targets of the loss, and embedded as they are, if any is embedded."""
     for number, given in enumerate(tensors((call.args, call.kwargs))):
-        whole = not (given.is_floating_point() or given.is_complex() or given.dtype == torch.bool)
-        if not whole or given.dim() != _TWO or min(given.shape) < 1:
+        if not are_words(given):
             continue
         is_sequence = max(given.shape) >= STEPS and len(torch.unique(given)) >= STEPS
         if is_sequence and targets and all(_are_same(given, target) for target in targets):
@@ -192,14 +192,9 @@ def _are_next(given: Tensor, target: Tensor, axis: int) -> bool:
         return False
     if given.device != target.device or given.is_floating_point() != target.is_floating_point():
         return False
-    length = given.shape[axis]
-    later = given.narrow(axis, 1, length - 1)
-    if target.numel() == given.numel():
-        compared = target.reshape(given.shape).narrow(axis, 0, length - 1)
-    elif target.numel() == later.numel():
-        compared = target.reshape(later.shape)
-    else:
+    if (pair := lined_up(given, target, axis)) is None:
         return False
+    later, compared = pair
     near = _EQUAL if given.is_floating_point() else 0.0
     same = torch.isclose(later, compared.to(later.dtype), rtol=near, atol=near)
     return bool(same.all()) and len(torch.unique(compared)) >= STEPS
