@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
-from pytest_dlcheck.faults.comparing import guessing
+from pytest_dlcheck.faults.comparing import guessing, one_label
 from pytest_dlcheck.faults.comparing.guessing import Course
 from pytest_dlcheck.trace import Matrix, Row, Scalar, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
@@ -30,9 +30,11 @@ class LossBeatsGuessing(Check):
     that of guessing, and steps broke the model: one as ``large`` came before, and the loss had
     ``risen``. The same without such steps is advice (weight decay on labels that nothing tells of does
     it, too), and so is a loss that is no better than guessing after ``long`` steps and more. In fewer
-    than ``steady`` steps it passes where the loss surely ends below guessing. Left out are losses that
-    number the samples of their own batch (contrastive), that are multiplied by something else (what an
-    action earned), and objectives that are trained against each other.
+    than ``steady`` steps it passes where the loss surely ends below guessing. It fails, too, where all
+    ``seen`` labels and more, in ``fewest`` losses of the run and more, are one, whatever optimizer they
+    are of, and this one steps the layer that makes the scores: what always gives it has no loss at all.
+    Left out are losses that number the samples of their own batch (contrastive), that are multiplied by
+    something else (what an action earned), and objectives that are trained against each other.
 
     **What it cannot see.** Losses that are written out, with several classifications in one, or in
     compiled code; outputs that dropout, or normalisation over the batch, keeps different; what a
@@ -45,7 +47,8 @@ class LossBeatsGuessing(Check):
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop", "recipe", "loss"})
     glances: ClassVar[frozenset[str]] = frozenset(
-        {"guesses", "update_norm", "parameter_norm", "data_scale", "optimizer_groups", "comparisons"}
+        {"guesses", "one_label", "update_norm", "parameter_norm", "data_scale", "optimizer_groups"}
+        | {"comparisons", "data_order"}
     )
     shows: ClassVar[Effect | None] = Effect.PROGRESS
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.LEARNING, Effect.GENERALIZATION})
@@ -61,6 +64,9 @@ class LossBeatsGuessing(Check):
     """Update over weights (ratio) of a step that breaks a network, as in ``units_are_alive``."""
     risen: float = 1.05
     """Loss at its peak over that at the beginning and the end (ratio); chosen; broken ones had 1.2."""
+    seen: int = 256
+    """Labels (count) from which on it is no chance that all are one; chosen: of two classes, one of
+    which comes once in 20, 256 are all the other by a chance of 2e-6."""
     long: int = 256
     """Steps (count) from which on it is told that a loss stays where it is; chosen."""
 
@@ -69,14 +75,19 @@ class LossBeatsGuessing(Check):
         return (terms.watch(),)
 
     def decide(self, evidence: Evidence) -> Verdict:
-        """By the outputs, then by where the loss ends."""
+        """By the labels, the outputs, then by where the loss ends."""
         trace = evidence.the("watch")
         if not trace.row("loop").integer("steps"):
             return self.not_applicable("nothing was trained here: no optimizer stepped")
         if trace.row("recipe").flag("several_objectives"):
             return self.not_applicable("several objectives are trained against each other")
+        if alone := one_label.told(trace, self.seen, self.fewest):
+            return self.failed_by(alone)
         if not trace.rows("guesses"):
             return self.not_applicable("no loss of classes was seen, or too few of them")
+        return self._beside_guessing(trace)
+
+    def _beside_guessing(self, trace: Trace) -> Verdict:
         course = Course.of(trace)
         told = guessing.story(course)
         if len(course.losses) < self.steady and not course.beats_guessing():
@@ -103,6 +114,7 @@ class LossBeatsGuessing(Check):
     def sick(cls) -> Iterable[Example]:
         """Broken by its first steps; too few of them to tell."""
         yield Example("steps too large", (_example(_BROKEN),), ("optimizer",))
+        yield Example("one label", (_one_label(),))
         yield Example("few", (_example(_FALL[:5] * 4),), outcome=Outcome.INCONCLUSIVE)
 
 
@@ -123,4 +135,15 @@ def _example(losses: tuple[float, ...], step: float = 0.7, **found: Scalar) -> T
         guesses=row,
         update_norm=Matrix((0, 1), ("a",), ((step,), (step,))),
         parameter_norm=Matrix((0, 1), ("a",), ((1.0,), (1.0,))),
+    )
+
+
+def _one_label() -> Trace:
+    alone = Row(classes=10, label=0.0, labels=1984, losses=31, own=True)
+    return example_trace(
+        Terms().watch(),
+        loop=Row(steps=300),
+        recipe=Row(several_objectives=False),
+        loss=Series(tuple(range(300)), _FALL),
+        one_label=alone,
     )

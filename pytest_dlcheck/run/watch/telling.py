@@ -68,6 +68,9 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
     record.facts |= {
         "old_heads": watcher.evaluations.old_heads.rows(strand),
         "slices": (strand.slices.row(),),
+        "one_label": strand.comparisons.one_label.rows(
+            [each.comparisons.one_label for each in watcher.strands], strand.keys
+        ),
         "redrawn": (strand.redrawn.row(),),
         "restarted": watcher.restarts.rows(strand.keys, strand.step),
         "weighted_draws": strand.weighting.rows(),

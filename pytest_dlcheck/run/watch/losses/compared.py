@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pytest_dlcheck.run.losses.class_weights import Weighed
 from pytest_dlcheck.run.losses.graphs.given import Given
 from pytest_dlcheck.run.losses.graphs.guessing import Guess, Guesses
+from pytest_dlcheck.run.losses.graphs.one_label import OneLabel
 from pytest_dlcheck.run.watch.batches.class_order import ClassOrder, Labels
 from pytest_dlcheck.run.watch.losses.maps import Maps, Pair
 from pytest_dlcheck.run.watch.losses.orders import Pairing, Pairings
@@ -89,10 +90,12 @@ class Comparisons:
         self._words: dict[str, str] = {}
         self.given, self._pairings, self._partnerships = Given(), Pairings(), Partnerships()
         self.order, self.guesses, self._maps = ClassOrder(), Guesses(), Maps()
+        self.one_label = OneLabel()
 
     def add(self, found: Compared, step: int = 0) -> None:
         """One more, before this step."""
         self.guesses.add(found.guess, step)
+        self.one_label.add(found.guess.only if found.guess is not None else None)
         self.given.add(found.given, found.weighed)
         self._pairings.add(found.pairing)
         self._partnerships.add(found.partners)
