@@ -7,7 +7,7 @@ told, by its parameters.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,14 +41,16 @@ class Only:
     Attributes:
         classes: how many it knows; 1 for yes and no.
         label: the class, or the probability of yes, of all samples; None where they differ.
-        count: of labels.
+        rows: of the batch.
+        count: of labels, one a row or more.
         head: the parameters (``id``) of the layer that makes the scores; none where no layer does.
     """
 
     classes: int
     label: float | None
+    rows: int
     count: int
-    head: frozenset[int]
+    head: frozenset[int] = frozenset()
 
 
 def only_of(node: Node, target: Tensor, *, of_classes: bool) -> Only | None:
@@ -59,6 +61,7 @@ def only_of(node: Node, target: Tensor, *, of_classes: bool) -> Only | None:
         target: classes, or probabilities of yes.
         of_classes: which of the two.
     """
+    rows = len(target)
     if of_classes:
         target = target[target != signed(node._saved_ignore_index)]  # noqa: SLF001  so torch calls it
     if not target.numel():
@@ -67,8 +70,8 @@ def only_of(node: Node, target: Tensor, *, of_classes: bool) -> Only | None:
     scores = kept(node, "self") if of_classes else None
     classes = scores.size(1) if scores is not None and scores.dim() >= _TABLE else 1
     if low != high:
-        return Only(classes, None, target.numel(), frozenset())
-    return Only(classes, low, target.numel(), head_of(node.next_functions[0][0]))
+        return Only(classes, None, rows, target.numel())
+    return Only(classes, low, rows, target.numel(), head_of(node.next_functions[0][0]))
 
 
 def head_of(scores: Node) -> frozenset[int]:
@@ -92,16 +95,21 @@ class OneLabel:
     """What one optimizer's losses were given, by the number of classes."""
 
     def __init__(self) -> None:
-        self.labels: dict[int, Counter[float | None]] = defaultdict(Counter)
-        self._losses: Counter[int] = Counter()
-        self._heads: dict[int, set[int]] = defaultdict(set)
+        self.labels: dict[int, set[float | None]] = defaultdict(set)
+        self._found: dict[int, list[Only]] = defaultdict(list)
+        self._are_whole = True
 
-    def add(self, found: Only | None) -> None:
-        """One more loss."""
+    def add(self, found: Only | None, *, whole: bool) -> None:
+        """One more loss.
+
+        Args:
+            found: what it was given.
+            whole: whether it is the mean of what that costs, and nothing besides.
+        """
+        self._are_whole &= whole
         if found is not None:
-            self.labels[found.classes][found.label] += found.count
-            self._losses[found.classes] += 1
-            self._heads[found.classes].update(found.head)
+            self.labels[found.classes].add(found.label)
+            self._found[found.classes].append(found)
 
     def rows(self, everywhere: Sequence[OneLabel], keys: set[int]) -> tuple[Row, ...]:
         """What is told of losses that all want the same, whoever's they are; none where some differ.
@@ -110,13 +118,19 @@ class OneLabel:
             everywhere: those of all optimizers.
             keys: the parameters (``id``) that this one steps.
         """
-        found = []
-        for classes, losses in self._losses.items():
+        rows = []
+        for classes, found in self._found.items():
             labels = set().union(*(each.labels.get(classes, ()) for each in everywhere))
             if len(labels) == 1 and (label := labels.pop()) is not None:
-                count = self.labels[classes][label]
-                steps_its_layer = not keys.isdisjoint(self._heads[classes])
-                found.append(
-                    Row(classes=classes, label=label, labels=count, losses=losses, own=steps_its_layer)
+                row = Row(
+                    classes=classes,
+                    label=label,
+                    losses=len(found),
+                    rows=sum(each.rows for each in found),
+                    rows_each=min(each.rows for each in found),
+                    labels_each=max(each.count for each in found),
+                    whole=self._are_whole,
+                    own=any(not keys.isdisjoint(each.head) for each in found),
                 )
-        return tuple(found)
+                rows.append(row)
+        return tuple(rows)

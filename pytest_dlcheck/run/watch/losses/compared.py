@@ -95,7 +95,8 @@ class Comparisons:
     def add(self, found: Compared, step: int = 0) -> None:
         """One more, before this step."""
         self.guesses.add(found.guess, step)
-        self.one_label.add(found.guess.only if found.guess is not None else None)
+        if found.guess is not None:
+            self.one_label.add(found.guess.only, whole=found.guess.whole)
         self.given.add(found.given, found.weighed)
         self._pairings.add(found.pairing)
         self._partnerships.add(found.partners)
