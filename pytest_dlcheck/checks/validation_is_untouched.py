@@ -22,25 +22,24 @@ class ValidationIsUntouched(Check):
 
     **Why it matters.** A score on what was trained on says nothing of new data, and looks excellent.
 
-    **How it decides.** On a watched loop. An evaluation is a call of the trained model in eval mode
-    without gradients. Samples are told apart by 64 of their values, on sampled batches. It fails where
-    in every late evaluation ``used`` of the samples had been trained on before, beyond those that equal
-    each other as often, while they are only a part of what is trained on (between ``used`` and
-    ``all_of_it``: a training set may be scored beside); where all is scored, by variables that are
-    called training and held-out data, and ``all_of_it`` of the latter always was trained on, with its
-    targets; and where rows had been but for a slope and an offset of each column; not where some samples
-    have no label. It fails where steps in eval mode come in ``rows`` rows between steps in train mode,
-    each on a new pass over other data (by hand, on other data that come again). In train mode it fails
-    where a loader whose variable is named as held out is not shuffled and is only trained on, with its
-    labels and in turns with a shuffled one, while a variable of a loss or score has that name too, and
-    changes; else advice. It fails where a loss covers held-out rows, by a mask's name, of nodes given at
-    once; where ``folds`` validation sets were training sets before, of the same model, and earlier ones
-    are trained on; where the optimizer steps between ``inside`` neighbouring batches of one validation;
-    and where whole evaluations, not several in a row that may be averaged, each leave out another
-    hundredth of a shuffled loader named as held out, if losses only compare what loaders give for each
-    sample, and samples need no others, nor are scored together, as by a correlation. Advice: other
-    truncated evaluations, only training data scored, validation with gradients on, inputs ten times, or
-    a tenth, as large, and most labels of a validation where a pass of training has none.
+    **How it decides.** An evaluation is a call of a watched model in eval mode without gradients;
+    samples are told apart by 64 values, on sampled batches. It fails where every late evaluation holds
+    ``used`` of its samples that had been trained on before, beyond those that equal each other as often,
+    and these are between ``used`` and ``all_of_it`` of what is trained on (a training set may be scored
+    beside); where variables called training and held-out data are both scored, and ``all_of_it`` of the
+    latter was trained on, with its targets; where rows had been but for a slope and an offset of each
+    column; and where windows called held out (else advice) overlap trained ones that begin later in
+    their series; not where some samples have no label. It fails where steps in eval mode come in
+    ``rows`` rows between steps in train mode, each on a new pass over other data; in train mode where a
+    loader named as held out is not shuffled and is only trained on, with its labels, in turns with a
+    shuffled one, while a variable of a loss or score has that name too, and changes; else advice. It
+    fails where a loss covers held-out rows, by a mask's name, of nodes given at once; where ``folds``
+    validation sets were training sets of the same model, and earlier ones are trained on; where the
+    optimizer steps between ``inside`` neighbouring batches of one validation; and where whole
+    evaluations each leave out another hundredth of a shuffled loader named as held out, if they are not
+    averaged and no sample needs others. Advice: other truncated evaluations, only training data scored,
+    validation with gradients on, inputs ten times, or a tenth, as large, and most labels of a validation
+    where a pass of training has none.
 
     **What it cannot see.** Samples that are augmented, or that repeat too often to be told apart;
     overlap of which no sampled batch holds anything; models that are not called as a whole.

@@ -8,6 +8,7 @@ from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.faults.validation.cut_short import advice_on_leaving, leaves_out_others
 from pytest_dlcheck.faults.validation.held_rows import trains_on_held_out_rows
 from pytest_dlcheck.faults.validation.turns import trained_in_turns, trained_on_what_is_measured
+from pytest_dlcheck.faults.validation.windows import advice_on_windows, overlapping
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
@@ -89,9 +90,10 @@ def trained_before(row: Row, bound: float) -> Fault:
 
 
 def trained_unnoticed(trace: Trace, several: int, bound: float, whole: float) -> Fault | None:
-    """In another scale, or as a part that the loop calls held out, while all of it is scored."""
+    """In another scale, cut elsewhere, or as a part called held out, while all of it is scored."""
     again = trained_in_another_scale(trace.row("exposure"), several, bound, whole)
-    return again or held_out_by_name(trace, several, bound, whole)
+    named = again or held_out_by_name(trace, several, bound, whole)
+    return named or overlapping(trace.row("exposure"))
 
 
 def is_touched(row: Row, several: int, bound: float) -> bool:
@@ -279,6 +281,7 @@ def validation_advice(trace: Trace) -> Iterator[str]:
         count = row.integer("truncated")
         yield f"{count} samples are left out of the evaluation (drop_last=True){order}"
     yield from advice_on_leaving(row)
+    yield from advice_on_windows(row)
     if told := [row for row in trace.rows("new_classes") if row.number("share") >= MOSTLY_NEW]:
         yield _new_classes(told[0])
 

@@ -67,7 +67,7 @@ class Fate:
         """
         if len(self._answered) >= ASKED:
             return
-        seen = seen_of(arguments, 0, 0, training=False, era=0, size=False)
+        seen = seen_of(arguments, 0, 0, training=False, era=0)
         if seen is not None:
             weigh([seen.prints])
             self._answered.append(seen)

@@ -20,8 +20,8 @@ from pytest_dlcheck.run.watch.batches.prints import Prints, weigh
 from pytest_dlcheck.run.watch.batches.rescaled import NONE, rescaled
 from pytest_dlcheck.run.watch.batches.rotation import rotation
 from pytest_dlcheck.run.watch.batches.seen import FEW, Seen, measured, overlap, seen_of
-from pytest_dlcheck.run.watch.batches.sizes import BATCHES as MEASURED
 from pytest_dlcheck.run.watch.batches.sizes import ratio
+from pytest_dlcheck.run.watch.batches.windows import overlapping
 from pytest_dlcheck.trace import Row
 
 BATCHES = 256
@@ -187,9 +187,12 @@ class Exposure:
         due = reading.is_due(loading.passes) or is_sampled or self._misses_none
         if due and (len(self._trained) < BATCHES or self._training.is_due_later()):
             era = self._eras.number
-            size = len(self._trained) < MEASURED
             self.pending = seen_of(
-                arguments, step, loading.passes, training=training, era=era, size=size, copy=copy
+                *(arguments, step, loading.passes),
+                training=training,
+                era=era,
+                earlier=len(self._trained),
+                copy=copy,
             )
 
     def miss_none(self) -> None:
@@ -260,9 +263,10 @@ class Exposure:
             self.shuffled += loading.is_shuffled
             self._evaluated_whole = max(self._evaluated_whole, loading.size)
         if due and (len(self._evaluated) < BATCHES or self._evaluating.is_due_later()):
-            era = self._eras.number
-            size = len(self._evaluated) < MEASURED
-            seen = seen_of(arguments, step, stream, training=False, phase=event, era=era, size=size)
+            era, earlier = self._eras.number, len(self._evaluated)
+            seen = seen_of(
+                arguments, step, stream, training=False, phase=event, era=era, earlier=earlier
+            )
             if seen is not None:
                 part = part_of(frame_of_the_loop(), arguments, loading)
                 self._remember(replace(seen, part=part), self._evaluated)
@@ -340,6 +344,7 @@ class Exposure:
             **(NONE if hits["evaluated_after_training"] else rescaled(self._trained, evaluated, calls)),
             **held_out_overlap(self._trained, validated),
             **rotation([*self._later, *self._trained], evaluated),
+            **overlapping(self._trained, validated),
             evaluated_alike=self._others_of_one_size(),
             trained_whole=self._trained_whole,
             evaluated_whole=self._evaluated_whole,

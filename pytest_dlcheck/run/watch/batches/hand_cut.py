@@ -72,7 +72,7 @@ class HandCut:
             self._first = few
             self._names.add(validator())
             if len(self._seen) < ROWS:
-                seen = seen_of(arguments, step, -event, training=True, era=0, size=False)
+                seen = seen_of(arguments, step, -event, training=True, era=0)
                 self._seen += [] if seen is None else [seen]
         elif few is not None and self._first is not None and self._calls <= COMPARED:
             self._repeats += few.is_as(self._first)

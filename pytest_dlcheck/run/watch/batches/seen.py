@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,10 @@ from torch import Tensor
 
 from pytest_dlcheck.run.tensors.tree import first_tensor, is_plain, tensors
 from pytest_dlcheck.run.watch.batches.prints import Prints, read
+from pytest_dlcheck.run.watch.batches.sizes import BATCHES as MEASURED
 from pytest_dlcheck.run.watch.batches.sizes import numbers_of
+from pytest_dlcheck.run.watch.batches.windows import BATCHES as WINDOWS
+from pytest_dlcheck.run.watch.batches.windows import windows_of
 
 FEW = 16
 """Samples (count) of a pass from which on it says anything by itself."""
@@ -46,6 +50,7 @@ class Seen:
         rows: samples of the whole batch, of which only the first have prints; 0 where not known.
         part: what the loop calls the data that it is of, where that says for what they are.
         are_words: whether samples are whole numbers, of which short ones may well be equal.
+        windows: a copy of samples that may be windows of one series; None where it is not asked for.
     """
 
     prints: Prints
@@ -59,6 +64,7 @@ class Seen:
     rows: int = 0
     part: str = ""
     are_words: bool = False
+    windows: Tensor | None = field(default=None, compare=False)
 
     @property
     def measured(self) -> Tensor | None:
@@ -82,11 +88,22 @@ def seen_of(
     *,
     training: bool,
     era: int,
-    size: bool,
+    earlier: int = sys.maxsize,
     phase: int = 0,
     copy: Tensor | None = None,
 ) -> Seen | None:
-    """What a call is given; None where samples cannot be told apart."""
+    """What a call is given; None where samples cannot be told apart.
+
+    Args:
+        arguments: what it is given.
+        step: of the optimizer.
+        stream: the pass over a loader that it came from.
+        training: whether the model is in train mode.
+        era: of the parameters.
+        earlier: how many of its kind are remembered: of the first ones, more is.
+        phase: of evaluations in a row.
+        copy: of the first tensor, if there is one that nobody writes to.
+    """
     found = first_tensor(arguments)
     if found is None:
         return None
@@ -97,10 +114,18 @@ def seen_of(
     if prints is None:
         return None
     asks_gradient = found.is_leaf and found.requires_grad
-    sized = (numbers_of(found) if copy is None else copy) if size else None
-    whole = not found.is_floating_point()
     return Seen(
-        prints, step, stream, training, phase, era, asks_gradient, sized, len(found), are_words=whole
+        prints,
+        step,
+        stream,
+        training,
+        phase,
+        era,
+        asks_gradient,
+        sized=(numbers_of(found) if copy is None else copy) if earlier < MEASURED else None,
+        rows=len(found),
+        are_words=not found.is_floating_point(),
+        windows=windows_of(found) if earlier < WINDOWS else None,
     )
 
 

@@ -62,7 +62,7 @@ def test_a_batch_that_is_copied_to_be_weighed_later_has_the_fingerprint_that_it_
 def test_a_copy_is_seen_as_what_it_is_a_copy_of():
     batch, many = torch.rand(16, 5), torch.rand(4, 100)
     for given in (batch, many):
-        told = {"training": True, "era": 0, "size": True}
+        told = {"training": True, "era": 0, "earlier": 0}
         seen, by_copy = (seen_of((given,), 1, 0, **told, copy=copy) for copy in (None, given.clone()))
         assert seen.values() == by_copy.values()
         assert torch.equal(seen.measured, by_copy.measured)
