@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-HORIZONS = ("total_steps", "T_max", "step_size", "total_iters")
+HORIZONS = ("total_steps", "T_max", "T_0", "step_size", "total_iters")
 """What schedulers call the length of the whole, or of their first part."""
 PLANNED = "num_training_steps"
 """What the transformers' schedules, which are functions bound with functools.partial, call theirs."""

@@ -15,6 +15,7 @@ class _Schedule:
     scheduler: weakref.ref[Any]
     name: str
     horizon: int | None
+    factor: float
     steps: int = 0
 
 
@@ -51,7 +52,10 @@ class Schedules:
         known = self._known.get(id(scheduler))
         if known is None or known.scheduler() is not scheduler:
             name, horizon = type(scheduler).__name__, horizon_of(scheduler)
-            known = self._known[id(scheduler)] = _Schedule(weakref.ref(scheduler), name, horizon)
+            factor = getattr(scheduler, "gamma", getattr(scheduler, "T_mult", 0.0))
+            factor = float(factor) if isinstance(factor, (int, float)) else 0.0
+            known = _Schedule(weakref.ref(scheduler), name, horizon, factor)
+            self._known[id(scheduler)] = known
         known.steps += 1
         self.are_used = True
         self.named += is_named
@@ -76,6 +80,7 @@ class Schedules:
         return Row(
             name=most.name if most else "",
             horizon=most.horizon if most else None,
+            factor=most.factor if most else 0.0,
             steps=most.steps if most else 0,
             schedulers=len(self._known),
             named=self.named,

@@ -1,8 +1,8 @@
 """Hears the steps of learning rate schedulers.
 
-Wrapped, because schedulers have no hooks. Of those that write a ``step`` of their own, such are heard
-that are made of others; what happens inside is a part of it. ``ReduceLROnPlateau`` is heard by itself,
-with the number that it is told.
+Wrapped, because schedulers have no hooks. Of those that write a ``step`` of their own, torch's are
+heard; what happens inside of one that is made of others is a part of it. ``ReduceLROnPlateau`` is heard
+by itself, with the number that it is told.
 """
 
 from __future__ import annotations
@@ -13,7 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from torch.optim.lr_scheduler import ChainedScheduler, LRScheduler, ReduceLROnPlateau, SequentialLR
+from torch.optim.lr_scheduler import (
+    ChainedScheduler,
+    CosineAnnealingWarmRestarts,
+    LRScheduler,
+    ReduceLROnPlateau,
+    SequentialLR,
+)
 
 from pytest_dlcheck.run.watch.listener import Listener
 from pytest_dlcheck.run.watch.replacing import replaced
@@ -34,10 +40,10 @@ def tapped(listener: Listener) -> Iterator[None]:
                 inside.step = is_part
             if is_part:
                 return
-            if _has_just_been_built(self):
+            epoch = args[0] if args else kwargs.get("epoch")
+            if epoch is None and _has_just_been_built(self):
                 listener.schedule_is_built(self)
             else:
-                epoch = args[0] if args else kwargs.get("epoch")
                 listener.schedule_steps(self, is_named=epoch is not None)
 
         return step
@@ -57,11 +63,13 @@ def tapped(listener: Listener) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(replaced(ReduceLROnPlateau, "__init__", built))
         stack.enter_context(replaced(ReduceLROnPlateau, "step", told))
-        for kind in (LRScheduler, SequentialLR, ChainedScheduler):
+        for kind in (LRScheduler, SequentialLR, ChainedScheduler, CosineAnnealingWarmRestarts):
             stack.enter_context(replaced(kind, "step", heard(kind.step)))
         yield
 
 
 def _has_just_been_built(scheduler: LRScheduler) -> bool:
     """Whether its only step until now is the one that it makes of itself: that counts as the first."""
+    if isinstance(scheduler, CosineAnnealingWarmRestarts):  # counts none
+        return scheduler.last_epoch == 0
     return getattr(scheduler, "_step_count", 0) == 1
