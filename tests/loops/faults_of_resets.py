@@ -143,6 +143,30 @@ def drawn_parts_that_reset_each_other():
 # -- healthy neighbours ---------------------------------------------------------------------------
 
 
+def _drawn(parts, *, resets):
+    """Batches drawn anew, as many for a step as their loss is divided by."""
+    inputs, targets = digits()
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(40):
+        for part in range(parts):
+            i = torch.randint(0, len(inputs), (16,))
+            loss = F.cross_entropy(model(inputs[i]), targets[i]) / parts
+            if resets == "each" or part == 0:
+                optimizer.zero_grad()
+            loss.backward()
+        optimizer.step()
+
+
+def drawn_parts_of_a_step():
+    _drawn(4, resets="first")
+
+
+@fault(drawn_parts_of_a_step, "steps_are_in_order", words=("micro-batches",))
+def drawn_and_divided_parts_that_reset_each_other():
+    _drawn(4, resets="each")
+
+
 def _play(*, resets_for_the_judge):
     """A judge of digits and their maker, whose quarrel takes some steps to begin."""
     real = digits()[0].flatten(1) * 2 - 1

@@ -60,8 +60,10 @@ def still_targets(trace: Trace) -> Iterator[str]:
         if copied and row.integer("steps") >= _TWICE and steps >= never:
             unless = "that is due later" if useless else "it is a frozen reference"
             state = ", untrained," if useless else ""
+            loads = trace.row("loop").integer("loads")
+            turned = f" (load_state_dict was called {loads} times, on the model that trains)"
             yield (
                 f"{row.text('model')} was a copy of the model{state} when the training began, is called "
                 f"beside it, and is the same after {steps} steps: a target network is to be "
-                f"synchronised, unless {unless}"
+                f"synchronised{turned if loads >= _TWICE else ''}, unless {unless}"
             )

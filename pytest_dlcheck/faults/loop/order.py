@@ -236,7 +236,7 @@ def further(trace: Trace, several: int, some: float, dropped: float) -> Fault | 
     return (
         tangled(row, several, some)
         or resets.never_propagated(row, several)
-        or resets.each_other(row, several)
+        or resets.each_other(trace, several)
         or remainder_dropped(row, several, dropped)
         or scheduler_first(trace, several)
     )

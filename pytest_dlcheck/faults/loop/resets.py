@@ -58,10 +58,16 @@ def never_propagated(row: Row, several: int) -> Fault | None:
     )
 
 
-def each_other(row: Row, several: int) -> Fault | None:
-    """Micro-batches of one step are reset before the next is propagated: only the last one counts."""
+def each_other(trace: Trace, several: int) -> Fault | None:
+    """Micro-batches of one step are reset before the next is propagated: only the last one counts.
+
+    They are neighbours in the data, or their losses are divided by as many as come before a step.
+    """
+    row = trace.row("loop")
     looked, micro = row.integer("drop_looked"), row.integer("drop_micro_batches")
     bound = max(several, _NEARLY_ALL * looked)
+    if _are_divided(trace, row.integer("drop_passes"), looked):
+        micro = max(micro, row.integer("drop_plain"))
     if micro < bound or not _is_a_habit(row, _NEARLY_ALL):
         return None
     story = _story(row)
@@ -75,6 +81,14 @@ def each_other(row: Row, several: int) -> Fault | None:
         ),
         remedy="call zero_grad() once per step, or step() after each backward",
     )
+
+
+def _are_divided(trace: Trace, passes: int, steps: int) -> bool:
+    """Whether losses are divided by the number of backward passes of a step."""
+    losses = trace.row("comparisons")
+    if "divided" not in losses or losses.integer("divided") < _NEARLY_ALL * losses.integer("looked"):
+        return False
+    return steps > 0 and passes == steps * int(losses.text("divided_shapes") or 0)
 
 
 def nothing_reached(trace: Trace, several: int) -> Fault | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pytest_dlcheck.run.losses.graphs.kept import MEAN, kept
+import math
+
+from pytest_dlcheck.run.losses.graphs.kept import MEAN, constant_of, kept
 from pytest_dlcheck.run.losses.graphs.near import Near
 from pytest_dlcheck.run.tensors.graph import Node, inputs_of, kind_of
 
@@ -26,6 +28,22 @@ def undivided(near: Near) -> bool | None:
     if node not in near.targets:
         return True if kind_of(node) == "Mean" and not any(map(_scales, near.of(_FACTORS))) else None
     return bool(getattr(node, "_saved_reduction", None) == MEAN)
+
+
+def divided_by(near: Near) -> str:
+    """By which whole number the loss is divided last of all; empty where it is not, or by none.
+
+    Args:
+        near: the nodes next to the loss.
+    """
+    node = near.root
+    while kind_of(node) in _PLAIN:
+        node = inputs_of(node)[0]
+    factor = constant_of(node) if kind_of(node) in _FACTORS else None
+    if factor is None or factor.numel() != 1 or factor.is_complex() or not float(factor):
+        return ""
+    number = float(factor) if kind_of(node) == "Div" else 1 / float(factor)
+    return str(round(number)) if number > 1 and math.isclose(number, round(number)) else ""
 
 
 def _is_by_one(node: Node) -> bool:

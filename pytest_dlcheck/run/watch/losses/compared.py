@@ -21,7 +21,7 @@ _TOLD = (
     *("crossed", "cut", "cut_inside", "cut_targets", "turned", "its_own", "given", "padding"),
     *("masked", "advantage", "unlikelier", "carried", "weightless", "partly", "one_sample", "joined"),
     *("masked_late", "punished", "rewarded", "labelled", "each", "unlabelled", "held_rows"),
-    *("beyond", "ended", "crossed_within"),
+    *("beyond", "ended", "crossed_within", "divided"),
 )
 
 
@@ -56,7 +56,8 @@ class Compared:
             ``labelled``, of targets that a loader gave beside the inputs, and that are fewer numbers
             than these; ``unlabelled``, where some samples have no label; ``weightless``, where a term is
             multiplied by zero; ``joined``, where several terms are added; ``each``, of targets that a
-            loader gave, for each row of the inputs, where a loss compares nothing else; ``held_rows``,
+            loader gave, for each row of the inputs, where a loss compares nothing else; ``divided``, of
+            the whole number that a loss is divided by last of all; ``held_rows``,
             of rows that the loop calls held out, and scores; ``beyond``, of values beyond the end of
             an episode in targets, and ``ended``, where these stop there; and ``partly``, of targets for
             some rows of the inputs only, as of the nodes of a graph.

@@ -34,7 +34,7 @@ from pytest_dlcheck.run.losses.graphs.opposite import among_the_inputs, is_its_o
 from pytest_dlcheck.run.losses.graphs.outputs import made_here
 from pytest_dlcheck.run.losses.graphs.padding import counted
 from pytest_dlcheck.run.losses.graphs.terms import of_terms
-from pytest_dlcheck.run.losses.graphs.undivided import undivided
+from pytest_dlcheck.run.losses.graphs.undivided import divided_by, undivided
 from pytest_dlcheck.run.losses.graphs.written import Written, weightless, written
 from pytest_dlcheck.run.tensors.tree import is_plain, tensors
 from pytest_dlcheck.run.watch.batches.class_order import is_among, labels_in_order
@@ -227,6 +227,7 @@ class Targets:
             "joined": "more than one term" if joined(near.root) else "",
             "labelled": self._labelled(inputs, still),
             "unlabelled": unlabelled(self._latest, still),
+            "divided": divided_by(near),
             "weightless": "0" if weightless(near.root) else "",
             "each": self._told_apart(near, inputs),
             "held_rows": self._held_rows.look(near),
