@@ -19,7 +19,10 @@ def of_another_batch(row: Row, bound: float) -> Fault:
         ),
         measures=(Measure("losses with another batch's targets", wrong, "count", bound, "<"),),
         suspects=(Suspect("data", f"the targets are {far} than the inputs"),),
-        cause="inputs and targets come from different batches: a variable is kept from the batch before",
+        cause=(
+            "inputs and targets come from different batches, as labels of the previous one do: a "
+            "variable is kept from the batch before"
+        ),
         remedy="take inputs and targets from one batch: for inputs, targets in loader",
     )
 

@@ -211,7 +211,10 @@ def suspect(showing: Showing, least: float) -> tuple[Suspect, str, str]:
         The suspect, the cause, and the remedy.
     """
     if ring := showing.renamed or showing.renumbered:
-        finding, cause = ring, "validation labels number the classes otherwise"
+        finding, cause = (
+            ring,
+            "validation labels are mapped differently: they number the classes otherwise",
+        )
         remedy = "use one list of classes for both"
     elif showing.prepared_otherwise:
         finding, remedy = showing.prepared_otherwise, _SAME

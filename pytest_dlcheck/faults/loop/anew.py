@@ -31,7 +31,7 @@ def optimizers(row: Row, bound: float) -> Fault | None:
         because=story,
         measures=(measure,),
         suspects=[Suspect("optimizer", f"built anew {count} times in {steps} steps")],
-        cause="the optimizer is created inside the loop: momentum and step counts are lost",
+        cause="the optimizer is created anew inside the loop: momentum and step counts are lost",
         remedy="create it once, before the loop",
     )
 
@@ -45,7 +45,7 @@ def models(row: Row, few: int, short: int) -> Fault | None:
         because=f"{count} models were trained, none for more than {short} steps",
         measures=(Measure("models", count, "count", few),),
         suspects=[Suspect("", f"built anew {count} times")],
-        cause="the model is created inside the loop: what it has learned is lost",
+        cause="the model is created anew inside the loop: what it has learned is lost",
         remedy=_ONCE,
     )
 

@@ -15,7 +15,10 @@ PLACES = {
         "before any backward: there is nothing to clip",
         "clip after backward",
     ),
-    "clips_scaled": ("while the gradients are scaled", "call scaler.unscale_(optimizer) first"),
+    "clips_scaled": (
+        "before the gradients are unscaled: they are still multiplied by the GradScaler's scale",
+        "call scaler.unscale_(optimizer) first",
+    ),
 }
 """Counts of clippings at the wrong place: when that is, and what to do."""
 
@@ -104,9 +107,9 @@ def out_of_place(key: str, count: int, clips: int, few: int) -> Fault:
     """Clippings that come too early."""
     when, remedy = PLACES[key]
     return Fault(
-        f"{count} of {clips} clippings come {when} (at most {few} may)",
+        f"{count} of {clips} clippings come {when.partition(':')[0]} (at most {few} may)",
         measures=(Measure("clippings out of place", count, "count", few),),
-        suspects=[Suspect("optimizer", f"its gradients are clipped {when}")],
+        suspects=[Suspect("optimizer", f"its gradients are clipped {when.partition(':')[0]}")],
         cause=f"clip_grad_norm_ is called {when}",
         remedy=remedy,
     )

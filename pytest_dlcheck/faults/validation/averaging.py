@@ -71,8 +71,8 @@ def updated_in_vain(copies: Sequence[Row], apart: int) -> Fault | None:
                 Suspect(kind, "a moving average, most likely, of weights that no longer train", _REMEDY),
             ),
             cause=(
-                "the average follows an old or another model, a copy of the weights, or itself: not the "
-                "weights in training"
+                "the moving average (EMA) follows an old or another model, a copy of the weights, or "
+                "itself: not the weights in training"
             ),
             remedy=_REMEDY,
         )

@@ -80,8 +80,8 @@ def never_updated_late(late: Sequence[Row], still: Sequence[Row], apart: int) ->
             ),
         ),
         cause=(
-            "the evaluated copy, a moving average perhaps, is never updated, or from itself or another "
-            "model that does not train"
+            "the evaluated copy, a moving average (EMA) perhaps, is never updated, or from itself or "
+            "another model that does not train"
         ),
         remedy=_REMEDY,
     )
@@ -115,8 +115,8 @@ def called_averages(rows: Sequence[Row], loop: Row, apart: int) -> Fault | None:
             Suspect(kind, f"called an average, and the same as before the first of {steps} steps"),
         ),
         cause=(
-            "the moving average follows a copy that was made before, and never the trained model: it "
-            "holds the initial weights"
+            "the moving average (EMA) follows a copy that was made before, and never the trained model: "
+            "it holds the initial weights"
         ),
         remedy=_REMEDY,
     )

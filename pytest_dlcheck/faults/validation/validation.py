@@ -82,8 +82,8 @@ def trained_before(row: Row, bound: float) -> Fault:
             Suspect("data", f"validation samples are {own:.0%} of what is trained on, as far as seen"),
         ),
         cause=(
-            "the model is trained on its validation data: the split is cut from data that is used "
-            "whole, or the loop runs over the validation loader too"
+            "data leakage: the model is trained on its validation data, as the split is cut from data "
+            "that is used whole, or the loop runs over the validation loader too"
         ),
         remedy="split first, train on one part only, and evaluate on the other",
     )
@@ -174,8 +174,8 @@ def held_out_by_name(trace: Trace, several: int, bound: float, whole: float) -> 
         measures=(Measure("held-out samples trained on before", share, "ratio", whole, "<"),),
         suspects=(Suspect("data", f"{name!r} was trained on: its scores are none on new data"),),
         cause=(
-            "the split is cut from data that were trained on whole: what the loop calls held out is a "
-            "part of its training data"
+            "data leakage: the split is cut from data that were trained on whole, and what the loop "
+            "calls held out is a part of its training data"
         ),
         remedy="split first, train on one part only, and evaluate on the other",
     )
@@ -207,8 +207,8 @@ def trained_in_another_scale(row: Row, several: int, bound: float, whole: float)
         measures=(Measure("evaluated samples trained on before", share, "ratio", bound),),
         suspects=(Suspect("data", "validation samples are training samples that are scaled otherwise"),),
         cause=(
-            "the split is drawn twice, with another seed or none, and the numbers are scaled by another "
-            "part each time: the model is evaluated on what it was trained on"
+            "data leakage: the split is drawn twice, with another seed or none, and the numbers are "
+            "scaled by another part each time; the model is evaluated on what it was trained on"
         ),
         remedy="split once, fit the scaler to the training part, and use both for every part",
     )

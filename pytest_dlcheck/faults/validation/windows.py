@@ -31,8 +31,8 @@ def overlapping(row: Row) -> Fault | None:
         measures=(Measure("held-out windows trained on before", _share(row), "ratio", SHARE, "<"),),
         suspects=(Suspect("data", f"windows of {name!r} overlap those that are trained on"),),
         cause=(
-            "training and held-out windows are cut from the same stretch of a text or series: the split "
-            "is drawn among windows that overlap, or the training part holds the whole of it"
+            "data leakage: training and held-out windows are cut from the same stretch of a text or "
+            "series, as the split is drawn among windows that overlap, or the training holds all of it"
         ),
         remedy="cut the text or series in two first, then each part into windows; split by time",
     )
