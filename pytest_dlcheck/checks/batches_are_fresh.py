@@ -24,19 +24,19 @@ class BatchesAreFresh(Check):
     **Why it matters.** ``next(iter(loader))`` inside the loop begins the data anew at every step, and
     without shuffling that is the same batch for ever: the loss falls, and nothing is learned.
 
-    **How it decides.** On a watched loop, by a fingerprint of what the model is called on, at sampled
-    steps, never between neighbours (SAM, GANs and PPO use one several times). It fails where ``enough``
-    steps all saw one batch although the loader was begun anew at every one of them, or where no more
-    than half as many batches differ as would if each first batch were drawn by lot. So it does for one
-    of several loaders, unshuffled, if it trains. One batch that was read once may be meant: advice, as
-    is a loader of several batches that is begun anew at every step, or for one used for several. The
-    same rows cut by hand from a tensor, while most are never used, are advice too, as is one batch while
-    ``enough`` others of its size are asked about. The same batch, put together anew in every step of
-    rows out of order in an array of five such, while nothing holds the rows or their numbers, is advice,
-    and fails where a seed was heard, or where the step's own code makes a generator for what it calls a
-    batch, means no few rows (few-shot, client), and the model is asked about as many others, without
-    gradients. It fails where reading samples edits what the data set has stored of them, in two passes,
-    and the second change begins where the first has ended. And it fails where a
+    **How it decides.** By a fingerprint of what the model is called on, at sampled steps, never between
+    neighbours (SAM, GANs and PPO use one several times). It fails where ``enough`` steps all saw one
+    batch although the loader was begun anew at every one of them, or where no more than half as many
+    batches differ as would if each first batch were drawn by lot. So it does for one of several loaders,
+    unshuffled, if it trains. One batch that was read once is advice, unless the model is validated
+    several times; so is a loader of several batches that is begun anew at every step, or for one used
+    for several. The same rows cut by hand from a tensor, while most are never used, are advice too, as
+    is one batch while ``enough`` others of its size are asked about. The same batch, put together anew
+    in every step of rows out of order in an array of five such, while nothing holds the rows or their
+    numbers, is advice, and fails where a seed was heard, or where the step's own code makes a generator
+    for what it calls a batch, means no few rows (few-shot, client), and the model is asked about as many
+    others, without gradients. It fails where reading samples edits what the data set has stored of them,
+    in two passes, and the second change begins where the first has ended. And it fails where a
     ``WeightedRandomSampler`` has fewer than a tenth as many weights as there are samples, and they
     differ: one per class, not per sample. Others that leave out many are advice. So does a global
     generator (torch, numpy, python) that is seeded with the same number in most steps, ``enough`` in a
@@ -52,7 +52,7 @@ class BatchesAreFresh(Check):
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loop", "batch_fingerprint"})
     glances: ClassVar[frozenset[str]] = frozenset(
-        {"edited", "exposure", "redrawn", "reseeded", "restarted", "slices", "weighted_draws"}
+        {"edited", "exposure", "phases", "redrawn", "reseeded", "restarted", "slices", "weighted_draws"}
     )
     shows: ClassVar[Effect | None] = Effect.LOOP
     leads_to: ClassVar[frozenset[Effect]] = frozenset({Effect.GENERALIZATION, Effect.LEARNING})

@@ -26,7 +26,7 @@ class ClippingIsRare(Check):
     **Why it matters.** A bound taken from another model, or set a few zeros too low, scales every
     gradient to next to nothing.
 
-    **How it decides.** On a watched loop, by the factor that ``clip_grad_norm_`` scales gradients by.
+    **How it decides.** On a watched loop, by the factor that clipping scales the gradients' norm by.
     It fails where the median factor is below ``nothing`` and gradients hardly move the parameters
     (update per weight and step below ``still``, without what SGD's weight decay does; or below
     ``tenth`` of Adam's step, where ``eps`` outweighs them; or, under SGD, all of ``long`` steps and more
@@ -36,8 +36,8 @@ class ClippingIsRare(Check):
     and Adam does not mind their scale. So is clipping after the step, of what is reset unused (without a
     bound it measures the norm), and clipping the same parameters twice in a row.
 
-    **What it cannot see.** Clipping by hand or by value, and functions that were imported by name
-    before the watch began.
+    **What it cannot see.** Clipping by hand, and ``clip_grad_value_`` imported by name before the watch
+    began.
 
     **Source.** Pascanu et al., "On the difficulty of training recurrent neural networks" (2013), choose
     the bound from the average norm.
@@ -75,7 +75,7 @@ class ClippingIsRare(Check):
     def decide(self, evidence: Evidence) -> Verdict:
         """By the median factor and the updates."""
         trace = evidence.the("watch")
-        if verdict := self._out_of_place(trace.row("loop")):
+        if verdict := self._out_of_place(loop := trace.row("loop")):
             return verdict
         factors = trace.series("clipping").values
         usual, ratio, left = median(factors), faults.moved(trace), faults.step_left(trace)
@@ -88,17 +88,17 @@ class ClippingIsRare(Check):
             story += f": {left:.2g} of Adam's step is left, whose eps outweighs them"
         if usual < self.nothing and (ratio < self.still or left < self.tenth):
             none_left = () if usual else (Effect.GRADIENTS,)
-            return self.failed_by(faults.to_nothing(story, measure), *none_left)
+            return self.failed_by(faults.to_nothing(story, measure, loop), *none_left)
         steps = len(trace.series("loss"))
         is_long = usual < self.nothing and steps >= self.long
         if is_long and faults.stands_still(trace, ratio, self.way, self.level):
             story += (
                 f", {ratio * steps:.2g} in {steps} steps of SGD at most, while the loss stands still"
             )
-            return self.failed_by(faults.to_nothing(story, measure))
+            return self.failed_by(faults.to_nothing(story, measure, loop))
         active = sum(factor < 1 for factor in factors) / len(factors)
         often = f"clipping is active in {active:.0%} of the steps: it acts as a learning rate of its own"
-        advice = list(useless(trace.row("loop"), self.few, self.nearly_all))
+        advice = list(useless(loop, self.few, self.nearly_all))
         advice += [often] if active >= self.nearly_all and not advice else []
         return self.passed(story, measure, advice=advice)
 

@@ -24,7 +24,8 @@ class OptimizerPersists(Check):
     **How it decides.** On a watched loop: new optimizer objects over the same parameters, per step
     (``anew``), and at least ``few`` of them; models that are stepped once and never again; ``few`` equal
     models in a row, freshly drawn, each trained once over the same samples and gone unused before the
-    next, whose last is used; ``several`` such, used or not, while a variable called an epoch goes up by
+    next, whose last is used; parameters that are drawn anew before each of ``several`` passes and more
+    by one optimizer; ``several`` such models, used or not, while a variable called an epoch goes up by
     one from each to the next, and none called a seed, fold or the like changes: else they are advice;
     parameters that no backward reaches in any step, while there are backward passes; not where gradients
     are put there by another way, as for master weights or a meta-gradient.
@@ -69,7 +70,7 @@ class OptimizerPersists(Check):
             anew.optimizers(row, bound)
             or anew.models(row, self.few, self.short)
             or anew.models_dropped(row, self.few)
-            or anew.models_in_epochs(row, self.several)
+            or anew.in_epochs(row, self.several)
         ):
             return self.failed_by(fault)
         told = row.integer("graphs_without_parameters") or self._is_told_by_coverage(evidence)
@@ -135,16 +136,11 @@ class OptimizerPersists(Check):
         yield Example("a model an epoch", (dropped,), ("",))
         counted = _example(steps=6, strands=9, alike=9, rebuilt=9, rebuilt_first=True)
         yield Example("a model an epoch, each used", (counted,), ("",))
+        yield Example("reset", (_example(drawn_anew=5, trained_passes=6),), ("",))
         yield Example("stale parameters", (_example(reached=0),), ("optimizer",))
 
 
 def _example(**found: int) -> Trace:
-    row = {
-        "steps": 100,
-        "backwards": 100,
-        "reached": 100,
-        "optimizers": 1,
-        "strands": 1,
-        "most_steps": 100,
-    }
-    return example_trace(Terms().watch(), loop=Row({**row, "overlooked": 0, **found}))
+    row = dict.fromkeys(("steps", "backwards", "reached", "most_steps"), 100)
+    once = {"optimizers": 1, "strands": 1, "overlooked": 0}
+    return example_trace(Terms().watch(), loop=Row({**row, **once, **found}))

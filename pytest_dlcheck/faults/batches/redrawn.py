@@ -9,6 +9,11 @@ from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
+_SEVERAL = 2
+"""Batches (count) of a loader, or of a validation, that are more than the one of a sanity check."""
+_VALIDATED = 3
+"""Validations (count), each after other steps, that nobody makes of a sanity check; chosen."""
+
 
 def drawn_alike(
     trace: Trace, again: Row | None, *, seen: int, distinct: int, enough: int
@@ -23,6 +28,8 @@ def drawn_alike(
         enough: steps that are no accident.
     """
     row = _alike(trace, enough) if distinct == 1 else None
+    if distinct == 1 and (fault := _validated_on_others(trace, seen)):
+        return fault
     if row is not None and row.flag("anew") and row.integer("others") >= row.integer("rows"):
         return _one_batch(row, seen)
     if again is None or again.flag("within"):
@@ -30,6 +37,29 @@ def drawn_alike(
     if distinct > 1:
         return reseeding.fault(again, enough)
     return None if row is None else _one_batch(row, seen)
+
+
+def _validated_on_others(trace: Trace, seen: int) -> Fault | None:
+    """One batch of a loader's several, while loaders' batches are validated on again and again.
+
+    Whoever only asks whether a model can learn one batch by heart has no use for that.
+    """
+    loop, rows = trace.row("loop"), trace.rows("phases")
+    whole = [p for p in rows if p.flag("inside") and not p.flag("with_gradients")]
+    times = len({p.integer("steps") for p in whole if p.integer("from_loader") >= _SEVERAL})
+    length = loop.integer("loader_length")
+    if length < _SEVERAL or not loop.integer("fresh_batches") or times < _VALIDATED:
+        return None
+    return Fault(
+        because=(
+            f"1 distinct batch in {seen} recorded steps, of {length} that the loader has (2 or more "
+            f"should be), while the model is validated {times} times, on several batches each"
+        ),
+        measures=(Measure("distinct batches", 1, "count", 2, ">="),),
+        suspects=[Suspect("data", "one batch is read once, and trained on in every step")],
+        cause="every step trains on the same batch: it is read once, before the loop over the steps",
+        remedy="iterate over the loader: for inputs, targets in loader",
+    )
 
 
 def advice(trace: Trace, enough: int) -> str:

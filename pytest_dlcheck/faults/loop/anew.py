@@ -67,7 +67,29 @@ def models_dropped(row: Row, few: int) -> Fault | None:
     )
 
 
-def models_in_epochs(row: Row, several: int) -> Fault | None:
+def in_epochs(row: Row, several: int) -> Fault | None:
+    """What an epoch has learned is lost in the next, to another model, or other numbers in it."""
+    return _models_in_epochs(row, several) or _drawn_anew(row, several)
+
+
+def _drawn_anew(row: Row, several: int) -> Fault | None:
+    """Between the passes over a loader, all parameters become others, and one optimizer steps on."""
+    count, passes = row.integer("drawn_anew"), row.integer("trained_passes")
+    if count < several or count < passes - 1:
+        return None
+    return Fault(
+        because=(
+            f"{count} of {passes} passes over the training data begin with other parameters than were "
+            f"evaluated after the one before, in all directions (fewer than {several} may)"
+        ),
+        measures=(Measure("passes with parameters drawn anew", count, "count", several, "<"),),
+        suspects=[Suspect("", "drawn anew in every epoch, while its optimizer stays")],
+        cause="the parameters are reset in every epoch: what the epochs before have learned is lost",
+        remedy="initialise the model once, before the loop",
+    )
+
+
+def _models_in_epochs(row: Row, several: int) -> Fault | None:
     """Several models, each built anew in what the loop counts as the next epoch; told of the first."""
     count, steps, name = row.integer("rebuilt"), row.integer("steps"), row.text("epoch")
     if count < several or not row.flag("rebuilt_first"):

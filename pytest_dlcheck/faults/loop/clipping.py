@@ -79,16 +79,19 @@ def step_left(trace: Trace) -> float:
     return each / (each + eps) if each + eps else 1.0
 
 
-def to_nothing(story: str, measure: Measure) -> Fault:
+def to_nothing(story: str, measure: Measure, loop: Row) -> Fault:
     """Clipping that leaves next to nothing; measured is the factor that is usual."""
+    by_value = "clips_of_values" in loop and 2 * loop.integer("clips_of_values") > loop.integer("clips")
+    function, bound = ("clip_grad_value_", "clip_value") if by_value else ("clip_grad_norm_", "max_norm")
+    of = "the gradients themselves" if by_value else "the gradients' norm"
     return Fault(
         story,
         measures=(measure,),
         suspects=[
             Suspect("optimizer", f"its gradients are clipped to {measure.value:.2g} of their size")
         ],
-        cause="the bound of clip_grad_norm_, max_norm, is far below the gradients' norm",
-        remedy="raise max_norm to about the usual norm of the gradient",
+        cause=f"the bound of {function}, {bound}, is far below {of}",
+        remedy=f"raise {bound} to about the usual {'size' if by_value else 'norm'} of the gradient",
     )
 
 
@@ -110,7 +113,7 @@ def out_of_place(key: str, count: int, clips: int, few: int) -> Fault:
         f"{count} of {clips} clippings come {when.partition(':')[0]} (at most {few} may)",
         measures=(Measure("clippings out of place", count, "count", few),),
         suspects=[Suspect("optimizer", f"its gradients are clipped {when.partition(':')[0]}")],
-        cause=f"clip_grad_norm_ is called {when}",
+        cause=f"gradients are clipped {when}",
         remedy=remedy,
     )
 

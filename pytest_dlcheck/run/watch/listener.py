@@ -54,6 +54,9 @@ class Listener(Protocol):
     def step_ends(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer has stepped."""
 
+    def values_are_clipped(self, parameters: Sequence[Tensor]) -> None:
+        """The values of these parameters' gradients are about to be clipped."""
+
     def clipped(self, parameters: Sequence[Tensor], bound: float, norm: Tensor | None) -> None:
         """Gradients were clipped.
 

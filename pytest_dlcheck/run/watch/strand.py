@@ -277,10 +277,18 @@ class Strand(Applied, Owned):
         """The number of steps after which something is due again."""
         return min(self._sampling.next, (self.step // FLUSH_EVERY + 1) * FLUSH_EVERY)
 
-    def clipped(self, parameters: Sequence[Tensor], bound: float, norm: Tensor) -> None:
-        """Its gradients were clipped; kept is the factor that they were scaled by."""
-        self.clips.add(self.step, bound, norm, scaled=self.is_scaled)
+    def values_are_clipped(self, parameters: Sequence[Tensor]) -> None:
+        """Measure them before, where this step is looked at."""
         if self.is_looked_at:
+            self.clips.measure(parameters)
+
+    def clipped(self, parameters: Sequence[Tensor], bound: float, norm: Tensor | None) -> None:
+        """Its gradients were clipped; kept is the factor that they were scaled by."""
+        if norm is None:
+            norm = self.clips.values(self.step, bound, parameters, scaled=self.is_scaled)
+        else:
+            self.clips.add(self.step, bound, norm, scaled=self.is_scaled)
+        if self.is_looked_at and norm is not None:
             self.clips.look(self.step, parameters, self.gradients, norm)
 
     def _is_in_eval(self) -> bool:

@@ -128,14 +128,21 @@ class Watcher(Forwards):
         if strand is not None:
             strand.is_scaled = False
 
+    def values_are_clipped(self, parameters: Sequence[Tensor]) -> None:
+        """Tell whoever looks at their gradients."""
+        for strand in self._owners(parameters):
+            strand.values_are_clipped(parameters)
+
     def clipped(self, parameters: Sequence[Tensor], bound: float, norm: Tensor | None) -> None:
         """Tell whoever's gradients they are."""
         if norm is not None and not self.strands:
             self.by_hand.clipped(parameters, norm)
+        for strand in self._owners(parameters):
+            strand.clipped(parameters, bound, norm)
+
+    def _owners(self, parameters: Sequence[Tensor]) -> Iterator[Strand]:
         keys = {id(p) for p in parameters[:1]}
-        for strand in self.strands:
-            if norm is not None and strand.scene is not None and keys & strand.keys:
-                strand.clipped(parameters, bound, norm)
+        return (s for s in self.strands if s.scene is not None and keys & s.keys)
 
     # -- steps --------------------------------------------------------------------------------
 

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from pytest_dlcheck.run.losses.graphs.kept import MEAN, NONE, kept, signed
 from pytest_dlcheck.run.losses.graphs.near import OF_CLASSES, Near
-from pytest_dlcheck.run.losses.graphs.one_label import Only, only_of
 from pytest_dlcheck.run.tensors.graph import Node, kind_of
 from pytest_dlcheck.trace import Row
 
@@ -48,7 +47,6 @@ class Guess:
         labels: how much each label weighs, by its number.
         count: of labels.
         whole: whether the loss is the mean of what is compared here, and nothing besides.
-        only: whether the labels are all one, and whose scores are compared with it.
     """
 
     scores: Tensor | None
@@ -56,7 +54,6 @@ class Guess:
     labels: Counter[int]
     count: int
     whole: bool
-    only: Only | None = None
     apart: float = math.nan
     """The largest standard deviation of a score over the samples, in nats, once it is measured."""
 
@@ -84,8 +81,7 @@ def guess_of(near: Near, loss: Tensor) -> Guess | None:
     labels, count = _counted(node, target, of_classes=of_classes)
     whole = node is near.root and (not of_classes or _is_plain_mean(node))
     some = some if some.size(1) <= SCORES else some[:, :SCORES]
-    only = only_of(node, target, of_classes=of_classes)
-    return Guess(some.clone(), _differ(_some(target)), labels, count, whole, only)
+    return Guess(some.clone(), _differ(_some(target)), labels, count, whole)
 
 
 def entropy(labels: Counter[int]) -> float:

@@ -8,12 +8,13 @@ told, by its parameters.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from pytest_dlcheck.run.losses.graphs.kept import kept, signed
+from pytest_dlcheck.run.losses.graphs.near import OF_CLASSES, Near
 from pytest_dlcheck.run.losses.graphs.outputs import RESHAPES
 from pytest_dlcheck.run.tensors.graph import Node, inputs_of, kind_of, variables
 from pytest_dlcheck.trace import Row
@@ -30,6 +31,8 @@ _ON_THE_WAY = (
     }
 )
 """What may lie between a layer and a loss."""
+OF_LABELS = OF_CLASSES | {"BinaryCrossEntropy", "BinaryCrossEntropyWithLogits"}
+"""The losses of torch that are given classes, or probabilities of yes."""
 _DEEPEST = 8
 _TABLE = 2
 
@@ -53,15 +56,14 @@ class Only:
     head: frozenset[int] = frozenset()
 
 
-def only_of(node: Node, target: Tensor, *, of_classes: bool) -> Only | None:
-    """What one of torch's losses was given; None where it ignores everything.
+def labels_of(near: Near) -> tuple[Only, ...]:
+    """What each of torch's losses of classes near the root was given, those that ignore all left out."""
+    found = (_labels_of(node, near.targets[node]) for node in near.of(OF_LABELS) if node in near.targets)
+    return tuple(each for each in found if each is not None)
 
-    Args:
-        node: of the loss.
-        target: classes, or probabilities of yes.
-        of_classes: which of the two.
-    """
-    rows = len(target)
+
+def _labels_of(node: Node, target: Tensor) -> Only | None:
+    rows, of_classes = len(target) if target.dim() else 1, kind_of(node) in OF_CLASSES
     if of_classes:
         target = target[target != signed(node._saved_ignore_index)]  # noqa: SLF001  so torch calls it
     if not target.numel():
@@ -99,17 +101,17 @@ class OneLabel:
         self._found: dict[int, list[Only]] = defaultdict(list)
         self._are_whole = True
 
-    def add(self, found: Only | None, *, whole: bool) -> None:
+    def add(self, found: Iterable[Only], *, whole: bool) -> None:
         """One more loss.
 
         Args:
-            found: what it was given.
-            whole: whether it is the mean of what that costs, and nothing besides.
+            found: what its parts were given.
+            whole: whether it is the mean of what one of them costs, and nothing besides.
         """
         self._are_whole &= whole
-        if found is not None:
-            self.labels[found.classes].add(found.label)
-            self._found[found.classes].append(found)
+        for each in found:
+            self.labels[each.classes].add(each.label)
+            self._found[each.classes].append(each)
 
     def rows(self, everywhere: Sequence[OneLabel], keys: set[int]) -> tuple[Row, ...]:
         """What is told of losses that all want the same, whoever's they are; none where some differ.

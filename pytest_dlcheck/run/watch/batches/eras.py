@@ -11,6 +11,10 @@ from pytest_dlcheck.run.tensors.sampled import sample_of
 
 WITNESSES = 3
 """Parameters that are compared."""
+NUMBERS = 64
+"""Numbers of a parameter whose direction says that it is another one: chance makes a cosine of 0.13."""
+APART = 0.5
+"""Cosine up to which it is; chosen: training turns weights, and those that are set back turn as far."""
 LOOKS = 64
 """Validations after which they are compared; later they count as set."""
 
@@ -30,6 +34,8 @@ class Eras:
         self._looks = 0
         self.number = 0
         """How often."""
+        self.drawn_anew = 0
+        """How often they then had nothing in common with those, in their directions."""
 
     def is_evaluated(self) -> None:
         """Remember the parameters, at the first evaluation since the last training."""
@@ -43,11 +49,24 @@ class Eras:
         if self.kept is None:
             return
         kept, self.kept = self.kept, None
-        same = len(kept) == len(self._witnesses) and all(
-            torch.equal(sample_of(p), before) for p, before in zip(self._witnesses, kept, strict=True)
-        )
-        self.number += not same
+        if len(kept) < len(self._witnesses):
+            self.number += 1
+            return
+        pairs = [(sample_of(p), before) for p, before in zip(self._witnesses, kept, strict=True)]
+        if not all(torch.equal(now, before) for now, before in pairs):
+            self.number += 1
+            self.drawn_anew += _are_drawn_anew(pairs)
 
     def close(self) -> None:
         """Let them go."""
         self._witnesses, self.kept = [], None
+
+
+def _are_drawn_anew(pairs: Sequence[tuple[Tensor, Tensor]]) -> bool:
+    """Whether all parameters point elsewhere, as far as they are many numbers that differ."""
+    told = [(now.float(), before.float()) for now, before in pairs if now.numel() >= NUMBERS]
+    told = [(now - now.mean(), before - before.mean()) for now, before in told]
+    told = [(now, before) for now, before in told if now.any() and before.any()]
+    return bool(told) and all(
+        bool(torch.cosine_similarity(now, before, dim=0) < APART) for now, before in told
+    )

@@ -128,7 +128,7 @@ class Exposure:
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter] = ()) -> None:
-        self._eras = Eras(parameters)
+        self._eras, self._has_one_optimizer = Eras(parameters), True
         self._trained: list[Seen] = []
         self._later: list[Seen] = []
         """Trained on by another optimizer before, or when much was remembered already."""
@@ -279,6 +279,12 @@ class Exposure:
         """Another optimizer takes over: the parameters may have been set back, as between folds."""
         self._later = [*self._later, *self._trained][:FORMER]
         self._trained, self.pending, self._in_doubt = [], None, None
+        self._has_one_optimizer = False
+
+    @property
+    def drawn_anew(self) -> int:
+        """Trainings that went on with other parameters, after which one optimizer stepped on."""
+        return self._eras.drawn_anew if self._has_one_optimizer else 0
 
     @property
     def passes(self) -> int:

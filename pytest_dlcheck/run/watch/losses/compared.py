@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pytest_dlcheck.run.losses.class_weights import Weighed
 from pytest_dlcheck.run.losses.graphs.given import Given
 from pytest_dlcheck.run.losses.graphs.guessing import Guess, Guesses
-from pytest_dlcheck.run.losses.graphs.one_label import OneLabel
+from pytest_dlcheck.run.losses.graphs.one_label import OneLabel, Only
 from pytest_dlcheck.run.watch.batches.class_order import ClassOrder, Labels
 from pytest_dlcheck.run.watch.losses.maps import Maps, Pair
 from pytest_dlcheck.run.watch.losses.orders import Pairing, Pairings
@@ -63,6 +63,7 @@ class Compared:
             some rows of the inputs only, as of the nodes of a graph.
         partners: which of its targets stands beside which input, where that is told.
         guess: what its scores and labels say beside guessing, where it has such.
+        labelled: what its parts, if torch's and of classes, are given.
         maps: images and their masks, where it has such.
     """
 
@@ -79,6 +80,7 @@ class Compared:
     told: Mapping[str, str] = field(default_factory=dict)
     partners: Partners | None = None
     guess: Guess | None = None
+    labelled: tuple[Only, ...] = ()
     maps: Pair | None = None
 
 
@@ -96,8 +98,7 @@ class Comparisons:
     def add(self, found: Compared, step: int = 0) -> None:
         """One more, before this step."""
         self.guesses.add(found.guess, step)
-        if found.guess is not None:
-            self.one_label.add(found.guess.only, whole=found.guess.whole)
+        self.one_label.add(found.labelled, whole=found.guess is not None and found.guess.whole)
         self.given.add(found.given, found.weighed)
         self._pairings.add(found.pairing)
         self._partnerships.add(found.partners)

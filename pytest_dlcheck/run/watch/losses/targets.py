@@ -30,6 +30,7 @@ from pytest_dlcheck.run.losses.graphs.masked import averaged_away, came_late
 from pytest_dlcheck.run.losses.graphs.mixed import what_is_mixed
 from pytest_dlcheck.run.losses.graphs.moving import moves, target_moves, teachers_move
 from pytest_dlcheck.run.losses.graphs.near import Near
+from pytest_dlcheck.run.losses.graphs.one_label import labels_of as labels_in
 from pytest_dlcheck.run.losses.graphs.opposite import among_the_inputs, is_its_own, turned
 from pytest_dlcheck.run.losses.graphs.outputs import made_here
 from pytest_dlcheck.run.losses.graphs.padding import counted
@@ -175,6 +176,7 @@ class Targets:
             told=self._told(near, by_hand, inputs, further, still),
             partners=self._couples.look(near, inputs, further, still, by_hand=by_hand),
             guess=guess_of(near, loss),
+            labelled=labels_in(near),
             maps=None if aligned is False else masks_beside(near, inputs, still),
         )
 

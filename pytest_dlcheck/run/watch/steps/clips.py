@@ -6,10 +6,14 @@ import math
 from collections.abc import Sequence
 
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from pytest_dlcheck.run.probe import ScalarBuffer, number_of
 from pytest_dlcheck.run.watch.steps.gradients import Gradients
 from pytest_dlcheck.trace import Row, Series
+
+TINY = 1e-6
+"""What ``clip_grad_norm_`` adds to a norm before it divides by it."""
 
 
 class Clips:
@@ -20,8 +24,10 @@ class Clips:
     """
 
     def __init__(self) -> None:
-        self.count = self._scaled = 0
+        self.count = self._scaled = self._of_values = 0
         self._is_bounded = False
+        self._before: Tensor | None = None
+        """Their norm, where values are about to be clipped."""
         self._looked = self._after = self._again = 0
         self._norms: list[Tensor] = []
         """Of what no backward was seen to leave: zero, unless it was put there by hand."""
@@ -37,10 +43,35 @@ class Clips:
             norm: their norm before, shape ``[]``.
             scaled: whether a gradient scaler's factor is still in them.
         """
+        self._count(bound, scaled=scaled)
+        self._factors.append(step, _factor(bound, number_of(norm)))
+
+    def measure(self, parameters: Sequence[Tensor]) -> None:
+        """Values are about to be clipped."""
+        self._before = _norm(parameters)
+
+    def values(
+        self, step: int, bound: float, parameters: Sequence[Tensor], *, scaled: bool
+    ) -> Tensor | None:
+        """Values were clipped: their norm before, where it was measured.
+
+        Args:
+            step: which.
+            bound: the largest value that was allowed.
+            parameters: whose gradients.
+            scaled: as in :meth:`add`.
+        """
+        norm, self._before = self._before, None
+        if norm is not None:
+            self._count(bound, scaled=scaled)
+            self._of_values += 1
+            self._factors.append(step, number_of(_norm(parameters) / (norm + TINY)))
+        return norm
+
+    def _count(self, bound: float, *, scaled: bool) -> None:
         self.count += 1
         self._scaled += scaled
         self._is_bounded |= bound < math.inf
-        self._factors.append(step, _factor(bound, number_of(norm)))
 
     def look(self, step: int, parameters: Sequence[Tensor], gradients: Gradients, norm: Tensor) -> None:
         """See what was there to be clipped, which had this norm."""
@@ -69,6 +100,7 @@ class Clips:
         return Row(
             clips=self.count,
             clips_scaled=self._scaled,
+            clips_of_values=self._of_values,
             clips_looked=self._looked,
             clips_before_backward=sum(not norm.item() for norm in self._norms),
             clips_after_step=self._after,
@@ -77,9 +109,14 @@ class Clips:
         )
 
 
+def _norm(parameters: Sequence[Tensor]) -> Tensor:
+    """The norm of all their gradients, shape ``[]``."""
+    return get_total_norm([p.grad for p in parameters if p.grad is not None])
+
+
 def _factor(bound: float, norm: Tensor | float) -> Tensor | float:
     """What gradients were scaled by, as ``clip_grad_norm_`` has it."""
     if isinstance(norm, Tensor):
-        return (bound / (norm + 1e-6)).clamp(max=1.0).float()
-    factor = bound / (norm + 1e-6)
+        return (bound / (norm + TINY)).clamp(max=1.0).float()
+    factor = bound / (norm + TINY)
     return 1.0 if factor > 1 else factor  # NaN stays what it is

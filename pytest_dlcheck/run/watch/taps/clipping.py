@@ -35,6 +35,7 @@ def tapped(listener: Listener) -> Iterator[None]:
     @functools.wraps(by_value)
     def clip_grad_value_(parameters: Any, clip_value: float, *args: Any, **kwargs: Any) -> None:
         parameters = _listed(parameters)
+        listener.values_are_clipped(parameters)
         by_value(parameters, clip_value, *args, **kwargs)
         listener.clipped(parameters, float(clip_value), None)
 
