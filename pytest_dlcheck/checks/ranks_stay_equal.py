@@ -24,7 +24,7 @@ class RanksStayEqual(Check):
     is added. It fails where parameters of the same shapes differ and stay different, and either
     DistributedDataParallel holds them or the gradients are the same on all ranks ``mostly``: they were
     averaged. Where gradients differ too and nothing replicates the model, the ranks may train apart on
-    purpose, or hold shards: inconclusive.
+    purpose, or hold shards: inconclusive, with advice where they began with the same parameters.
 
     **What it cannot see.** Ranks on other machines, and parameters that are sharded.
 
@@ -69,7 +69,9 @@ class RanksStayEqual(Check):
             return self.passed(story, measure)
         averaged = row.integer("gradients_alike") >= self.mostly * (compared - 1)
         if not row.flag("drifted_last") or not (row.flag("replicated") or averaged):
-            return self.inconclusive(f"{story}; they may be meant to train apart", measure)
+            return self.inconclusive(
+                f"{story}; they may be meant to train apart", measure, advice=self._advice(row)
+            )
         return self.failed(
             story,
             measure,
@@ -77,6 +79,17 @@ class RanksStayEqual(Check):
             cause=self._cause(first, averaged=averaged),
             remedy="broadcast the same start, call the DDP module itself, step on all ranks alike",
         )
+
+    def _advice(self, row: Row) -> list[str]:
+        """Where all ranks began with the same parameters, which none does by chance."""
+        first = row.integer("drifted_first")
+        if not first or not row.flag("drifted_last"):
+            return []
+        story = f"the ranks begin with the same parameters and drift apart from step {first} on"
+        remedy = "wrap the model in DistributedDataParallel, or all_reduce gradients before each step"
+        return [
+            f"{story}, as nothing averages their gradients: unless they are to train apart, {remedy}"
+        ]
 
     def _cause(self, first: int, *, averaged: bool) -> str:
         if not first:

@@ -23,7 +23,7 @@ torch.manual_seed(0)
 rows, labels = torch.rand(256, 20), torch.randint(0, 5, (256,))
 mine = slice(dist.get_rank(), None, 2)
 net = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 5))
-model = DistributedDataParallel(net)
+model = net if how == "alone" else DistributedDataParallel(net)
 optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
 for x, y in zip(rows[mine].split(8), labels[mine].split(8), strict=True):
     optimizer.zero_grad()
@@ -35,7 +35,10 @@ dist.destroy_process_group()
 
 @pytest.mark.usefixtures("quick_python")
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without it")
-@pytest.mark.parametrize(("how", "said"), [("healthy", "0 failed"), ("bypassed", "bypassed")])
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("healthy", "0 failed"), ("bypassed", "bypassed"), ("alone", "nothing averages their gradients")],
+)
 def test_one_rank_speaks_of_all(tmp_path, how, said):
     script = tmp_path / "train.py"
     script.write_text(SCRIPT)
