@@ -32,7 +32,8 @@ def overlapping(row: Row) -> Fault | None:
         suspects=(Suspect("data", f"windows of {name!r} overlap those that are trained on"),),
         cause=(
             "data leakage: training and held-out windows are cut from the same stretch of a text or "
-            "series, as the split is drawn among windows that overlap, or the training holds all of it"
+            "series, as the split is drawn among windows that overlap, the training holds all of it, or "
+            "it repeats itself"
         ),
         remedy="cut the text or series in two first, then each part into windows; split by time",
     )

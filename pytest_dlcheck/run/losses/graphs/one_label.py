@@ -8,7 +8,7 @@ told, by its parameters.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -99,16 +99,18 @@ class OneLabel:
     def __init__(self) -> None:
         self.labels: dict[int, set[float | None]] = defaultdict(set)
         self._found: dict[int, list[Only]] = defaultdict(list)
-        self._are_whole = True
+        self._are_whole = self._are_alone = True
 
-    def add(self, found: Iterable[Only], *, whole: bool) -> None:
+    def add(self, found: Collection[Only], *, whole: bool, joined: bool) -> None:
         """One more loss.
 
         Args:
             found: what its parts were given.
             whole: whether it is the mean of what one of them costs, and nothing besides.
+            joined: whether it is a sum of several terms, of which one may well want the same of all.
         """
         self._are_whole &= whole
+        self._are_alone &= len(found) == 1 and not joined
         for each in found:
             self.labels[each.classes].add(each.label)
             self._found[each.classes].append(each)
@@ -120,19 +122,20 @@ class OneLabel:
             everywhere: those of all optimizers.
             keys: the parameters (``id``) that this one steps.
         """
-        rows = []
-        for classes, found in self._found.items():
-            labels = set().union(*(each.labels.get(classes, ()) for each in everywhere))
-            if len(labels) == 1 and (label := labels.pop()) is not None:
-                row = Row(
-                    classes=classes,
-                    label=label,
-                    losses=len(found),
-                    rows=sum(each.rows for each in found),
-                    rows_each=min(each.rows for each in found),
-                    labels_each=max(each.count for each in found),
-                    whole=self._are_whole,
-                    own=any(not keys.isdisjoint(each.head) for each in found),
-                )
-                rows.append(row)
-        return tuple(rows)
+        if not self._are_alone or len(self._found) != 1:
+            return ()
+        ((classes, found),) = self._found.items()
+        labels = set().union(*(each.labels.get(classes, ()) for each in everywhere))
+        if len(labels) > 1 or (label := labels.pop()) is None:
+            return ()
+        row = Row(
+            classes=classes,
+            label=label,
+            losses=len(found),
+            rows=sum(each.rows for each in found),
+            rows_each=min(each.rows for each in found),
+            labels_each=max(each.count for each in found),
+            whole=self._are_whole,
+            own=any(not keys.isdisjoint(each.head) for each in found),
+        )
+        return (row,)

@@ -98,7 +98,8 @@ class Comparisons:
     def add(self, found: Compared, step: int = 0) -> None:
         """One more, before this step."""
         self.guesses.add(found.guess, step)
-        self.one_label.add(found.labelled, whole=found.guess is not None and found.guess.whole)
+        whole = found.guess is not None and found.guess.whole
+        self.one_label.add(found.labelled, whole=whole, joined=bool(found.told.get("joined")))
         self.given.add(found.given, found.weighed)
         self._pairings.add(found.pairing)
         self._partnerships.add(found.partners)
