@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.faults.validation import windows
 from pytest_dlcheck.faults.validation.cut_short import advice_on_leaving, leaves_out_others
 from pytest_dlcheck.faults.validation.held_rows import trains_on_held_out_rows
 from pytest_dlcheck.faults.validation.turns import trained_in_turns, trained_on_what_is_measured
-from pytest_dlcheck.faults.validation.windows import advice_on_windows, overlapping
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
@@ -93,7 +93,7 @@ def trained_unnoticed(trace: Trace, several: int, bound: float, whole: float) ->
     """In another scale, cut elsewhere, or as a part called held out, while all of it is scored."""
     again = trained_in_another_scale(trace.row("exposure"), several, bound, whole)
     named = again or held_out_by_name(trace, several, bound, whole)
-    return named or overlapping(trace.row("exposure"))
+    return named or windows.told(trace.row("exposure"))
 
 
 def is_touched(row: Row, several: int, bound: float) -> bool:
@@ -263,9 +263,9 @@ def validation_advice(trace: Trace) -> Iterator[str]:
             "or a negative label marks some: unless these are the ones without a label, as in "
             "transductive work, split first"
         )
-    windows = [p for p in trace.rows("phases") if p.flag("with_gradients") and p.flag("inside")]
-    if windows:
-        calls = sum(p.integer("calls") for p in windows)
+    graphs = [p for p in trace.rows("phases") if p.flag("with_gradients") and p.flag("inside")]
+    if graphs:
+        calls = sum(p.integer("calls") for p in graphs)
         yield f"{calls} batches are evaluated with gradients on: torch.no_grad() saves time and memory"
     yield from trained_in_turns(trace.rows("held_out_turns"))
     ratio = row.number("evaluated_size")
@@ -281,7 +281,7 @@ def validation_advice(trace: Trace) -> Iterator[str]:
         count = row.integer("truncated")
         yield f"{count} samples are left out of the evaluation (drop_last=True){order}"
     yield from advice_on_leaving(row)
-    yield from advice_on_windows(row)
+    yield from windows.advice(row)
     if told := [row for row in trace.rows("new_classes") if row.number("share") >= MOSTLY_NEW]:
         yield _new_classes(told[0])
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pytest_dlcheck.run.code.lines import frame_of_the_loop
 from pytest_dlcheck.run.sampling import Due, Schedule
+from pytest_dlcheck.run.tensors.tree import first_tensor
 from pytest_dlcheck.run.watch.batches.cut_short import CutShort
 from pytest_dlcheck.run.watch.batches.eras import Eras
 from pytest_dlcheck.run.watch.batches.loading import Loading
@@ -21,6 +22,7 @@ from pytest_dlcheck.run.watch.batches.rescaled import NONE, rescaled
 from pytest_dlcheck.run.watch.batches.rotation import rotation
 from pytest_dlcheck.run.watch.batches.seen import FEW, Seen, measured, overlap, seen_of
 from pytest_dlcheck.run.watch.batches.sizes import ratio
+from pytest_dlcheck.run.watch.batches.texts import Texts
 from pytest_dlcheck.run.watch.batches.windows import overlapping
 from pytest_dlcheck.trace import Row
 
@@ -129,6 +131,7 @@ class Exposure:
 
     def __init__(self, parameters: Sequence[nn.Parameter] = ()) -> None:
         self._eras, self._has_one_optimizer = Eras(parameters), True
+        self._texts = Texts()
         self._trained: list[Seen] = []
         self._later: list[Seen] = []
         """Trained on by another optimizer before, or when much was remembered already."""
@@ -268,7 +271,10 @@ class Exposure:
                 arguments, step, stream, training=False, phase=event, era=era, earlier=earlier
             )
             if seen is not None:
-                part = part_of(frame_of_the_loop(), arguments, loading)
+                frame = frame_of_the_loop()
+                part = part_of(frame, arguments, loading)
+                if loading is None:
+                    self._texts.is_evaluated(frame, first_tensor(arguments), self._trained)
                 self._remember(replace(seen, part=part), self._evaluated)
 
     def validations(self) -> int:
@@ -351,6 +357,7 @@ class Exposure:
             **held_out_overlap(self._trained, validated),
             **rotation([*self._later, *self._trained], evaluated),
             **overlapping(self._trained, validated),
+            **self._texts.row(),
             evaluated_alike=self._others_of_one_size(),
             trained_whole=self._trained_whole,
             evaluated_whole=self._evaluated_whole,

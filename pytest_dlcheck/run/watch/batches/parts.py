@@ -8,19 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from pytest_dlcheck.run.code.frames import named
-from pytest_dlcheck.run.losses.graphs.next_words import are_words
 from pytest_dlcheck.run.tensors.tree import first_tensor, is_plain
 from pytest_dlcheck.run.watch.batches.loading import Loading
-from pytest_dlcheck.run.watch.batches.names import (
-    FRAMES,
-    called,
-    is_held_out,
-    is_trained_on,
-    may_be_sound,
-)
+from pytest_dlcheck.run.watch.batches.names import called, is_held_out, is_trained_on, may_be_sound
 from pytest_dlcheck.run.watch.batches.seen import FEW, Seen, among
-from pytest_dlcheck.run.watch.batches.windows import STEPS, stands_in
 from pytest_dlcheck.trace import Scalar
 
 COORDINATES = 3
@@ -50,19 +41,7 @@ def part_of(frame: FrameType | None, arguments: Any, loading: Loading | None) ->
         return ""
     if loading is not None:
         return called(frame, loading.is_read_by)
-    part = called(frame, lambda value: isinstance(value, Tensor) and _holds(value, given))
-    return part or _series_of(frame, given)
-
-
-def _series_of(frame: FrameType | None, given: Tensor) -> str:
-    """The name of a held-out text that the first window is cut from, though others may hold it too."""
-    if not are_words(given) or not given.is_cpu or given.shape[1] < STEPS[0]:
-        return ""
-    for name, value in named(frame, FRAMES):
-        found = isinstance(value, Tensor) and type(value) is Tensor and value.is_cpu
-        if found and is_held_out(name) and stands_in(value, given[0]):
-            return name
-    return ""
+    return called(frame, lambda value: isinstance(value, Tensor) and _holds(value, given))
 
 
 def held_out_overlap(trained: Sequence[Seen], evaluated: Sequence[Seen]) -> dict[str, Scalar]:

@@ -39,8 +39,9 @@ _ORDER = 8
 _EXACT = 1e-3
 _BASE, _ODD = 6364136223846793005, 1442695040888963407
 """Of polynomials modulo 2 to the 64th: both odd."""
-LONGEST = 1 << 20
-"""Numbers of a series in which windows are looked up."""
+_ONE = torch.ones(1, dtype=torch.int64)
+LONGEST = 1 << 21
+"""Steps of a window, or a text, that can be compared."""
 NONE: dict[str, Scalar] = {
     "windows": 0,
     "windows_shared": 0,
@@ -64,18 +65,6 @@ def windows_of(batch: Tensor) -> Tensor | None:
     return found.clone() if is_window else None
 
 
-def stands_in(series: Tensor, window: Tensor) -> bool:
-    """Whether a window is a part of a series of whole numbers, ``[steps]`` both."""
-    if series.dim() != 1 or series.dtype != window.dtype or not len(window) <= len(series) <= LONGEST:
-        return False
-    places = (series[: len(series) - len(window) + 1] == window[0]).nonzero()[:, 0]
-    for step in range(1, len(window)):
-        places = places[series[places + step] == window[step]]
-        if not len(places):
-            return False
-    return True
-
-
 def overlapping(trained: Sequence[Any], evaluated: Sequence[Any]) -> dict[str, Scalar]:
     """How many of the windows that are evaluated end as others begin that were trained on before.
 
@@ -97,17 +86,17 @@ def overlapping(trained: Sequence[Any], evaluated: Sequence[Any]) -> dict[str, S
     known = [each.cpu() for each in known if each.shape[1:] == same]
     if not known or _follow_a_rule(values := torch.cat(known)):
         return NONE
-    theirs = _Stretches(torch.unique(_codes(values), dim=0))
+    theirs = Stretches(torch.unique(codes_of(values), dim=0))
     return _shared(theirs, asked) if theirs.are_told_apart() else NONE
 
 
-def _shared(theirs: _Stretches, evaluated: Sequence[Any]) -> dict[str, Scalar]:
+def _shared(theirs: Stretches, evaluated: Sequence[Any]) -> dict[str, Scalar]:
     """How many windows end as those begin."""
     shares, count, hits, begun, continued = list[float](), 0, 0, 0, 0
     for seen in evaluated:
-        codes = _codes(seen.windows.cpu())
-        codes = codes[_change(codes) & ~torch.isin(_Stretches(codes).whole, theirs.whole)]
-        begins, goes_on = _Stretches(codes).where_begin(theirs)
+        codes = codes_of(seen.windows.cpu())
+        codes = codes[_change(codes) & ~torch.isin(Stretches(codes).whole, theirs.whole)]
+        begins, goes_on = Stretches(codes).where_begin(theirs)
         begun, continued = begun + int(begins.sum()), continued + int(goes_on.sum())
         shared = goes_on.any(1)
         count, hits = count + len(codes), hits + int(shared.sum())
@@ -122,7 +111,7 @@ def _shared(theirs: _Stretches, evaluated: Sequence[Any]) -> dict[str, Scalar]:
     }
 
 
-class _Stretches:
+class Stretches:
     """The stretches of some windows as numbers: equal ones have the same.
 
     Args:
@@ -131,17 +120,20 @@ class _Stretches:
 
     def __init__(self, codes: Tensor) -> None:
         self._windows, self.steps = len(codes), codes.shape[1]
-        powers = [pow(_BASE, place, 1 << 64) for place in range(self.steps + 1)]
-        self._powers = torch.tensor(list(map(_signed, powers)))
+        self._powers = torch.cat([_ONE, torch.full((self.steps,), _BASE).cumprod(0)])
         sums = (codes * self._powers[: self.steps]).cumsum(1)
         self._sums = torch.cat([torch.zeros_like(codes[:, :1]), sums], 1)
+
+    def numbers(self, length: int) -> Tensor:
+        """A number of each stretch, ``[windows, places]``, to compare with those of longer windows."""
+        return self.of(length) * _signed(pow(_BASE, LONGEST - self.steps, 1 << 64))
 
     @property
     def whole(self) -> Tensor:
         """One number of each window, ``[windows]``."""
-        return self._of(self.steps)[:, 0]
+        return self.of(self.steps)[:, 0]
 
-    def where_begin(self, others: _Stretches) -> tuple[Tensor, Tensor]:
+    def where_begin(self, others: Stretches) -> tuple[Tensor, Tensor]:
         """Where the first half of another window stands in these, and where it goes on to their ends.
 
         Both are ``[windows, places]``, from the second step on.
@@ -150,8 +142,8 @@ class _Stretches:
             others: of windows of the same length.
         """
         half = self.steps // 2
-        here = self._of(half)[:, 1:].contiguous()
-        begins, order = others._of(half)[:, 0].sort()
+        here = self.of(half)[:, 1:].contiguous()
+        begins, order = others.of(half)[:, 0].sort()
         at = torch.searchsorted(begins, here)
         goes_on = torch.zeros_like(here, dtype=torch.bool)
         for further in range(ALIKE):
@@ -164,10 +156,10 @@ class _Stretches:
     def are_told_apart(self) -> bool:
         """Whether such windows hardly have halves in common by chance, as a few words make them."""
         half = self.steps // 2
-        positions, bits = len(torch.unique(self._of(half))), math.inf
+        positions, bits = len(torch.unique(self.of(half))), math.inf
         before = 0.0
         for length in range(1, half):
-            counts = torch.unique(self._of(length), return_counts=True)[1].double()
+            counts = torch.unique(self.of(length), return_counts=True)[1].double()
             if len(counts) > positions / SUPPORT:
                 break
             shares = counts / counts.sum()
@@ -175,13 +167,13 @@ class _Stretches:
             bits, before = entropy - before, entropy
         return bits == math.inf or self._windows * half * 2.0 ** (-bits * half) < CHANCE
 
-    def _ends_as(self, others: _Stretches, window: Tensor, place: Tensor, theirs: Tensor) -> Tensor:
+    def _ends_as(self, others: Stretches, window: Tensor, place: Tensor, theirs: Tensor) -> Tensor:
         """Whether windows, from these places on, are the beginnings of those of others."""
         ours = self._sums[window, self.steps] - self._sums[window, place]
         whole = others._sums[theirs, self.steps - place] * self._powers[self.steps]
         return ours * self._powers[self.steps - place] == whole
 
-    def _of(self, length: int) -> Tensor:
+    def of(self, length: int) -> Tensor:
         """A number of each stretch of so many steps, ``[windows, places]``."""
         places = self.steps - length + 1
         found = self._sums[:, length:] - self._sums[:, :places]
@@ -207,7 +199,7 @@ def _change(codes: Tensor) -> Tensor:
     return torch.minimum(first, last) >= half // CHANGES
 
 
-def _codes(windows: Tensor) -> Tensor:
+def codes_of(windows: Tensor) -> Tensor:
     """A whole number of each step, ``[windows, steps]``."""
     whole = windows.long() if is_whole(windows) else windows.double().contiguous().view(torch.int64)
     whole = whole.reshape(*windows.shape[:2], -1)

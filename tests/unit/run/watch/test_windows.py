@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pytest_dlcheck.run.watch.batches.windows import NONE, overlapping, stands_in, windows_of
+from pytest_dlcheck.run.watch.batches.windows import NONE, overlapping, windows_of
 
 
 def _seen(windows, step, part=""):
@@ -135,11 +135,3 @@ def test_those_that_are_called_held_out_count_alone():
 )
 def test_what_is_no_series_is_not_kept(batch):
     assert windows_of(batch) is None
-
-
-def test_a_window_is_looked_up_in_a_text():
-    text = torch.randint(0, 9, (500,))
-    assert stands_in(text, text[480:500].clone())
-    assert not stands_in(text, text[480:500].flip(0))
-    assert not stands_in(text[:10], text[:20])
-    assert not stands_in(text.float(), text[:20])
