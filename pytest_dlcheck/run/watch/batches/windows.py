@@ -25,6 +25,8 @@ STEPS = 16, 512
 """Steps of a window, at least and at most: half of them must be told from chance."""
 FEATURES = 64
 """Numbers of a step at most; longer ones are no series."""
+TRAINED = 4096
+"""Windows that were trained on (count) that others are held against, evenly taken."""
 FEW = 8
 """Windows of a batch from which on it says anything by itself."""
 CHANGES = 4
@@ -84,10 +86,17 @@ def overlapping(trained: Sequence[Any], evaluated: Sequence[Any]) -> dict[str, S
     asked = [seen for seen in asked if seen.step >= late and seen.windows.shape[1:] == same]
     known = [s.windows for s in trained if s.windows is not None and s.step < asked[0].step]
     known = [each.cpu() for each in known if each.shape[1:] == same]
-    if not known or _follow_a_rule(values := torch.cat(known)):
+    if not known:
         return NONE
-    theirs = Stretches(torch.unique(codes_of(values), dim=0))
-    return _shared(theirs, asked) if theirs.are_told_apart() else NONE
+    values = torch.cat(known)
+    theirs = Stretches(codes_of(values[:: -(-len(values) // TRAINED)]))
+    ours = [codes_of(seen.windows.cpu()) for seen in asked]
+    if not Stretches(torch.cat(ours)).where_begin(theirs)[0].any():
+        return NONE  # as of nearly all that are no windows
+    found = _shared(theirs, asked)
+    if found["windows_shared"] and (_follow_a_rule(values) or not theirs.are_told_apart()):
+        return NONE
+    return found
 
 
 def _shared(theirs: Stretches, evaluated: Sequence[Any]) -> dict[str, Scalar]:
