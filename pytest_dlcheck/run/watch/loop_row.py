@@ -67,7 +67,7 @@ def loop_row(watcher: Watcher, strand: Strand) -> Row:
         turns=strand.owners.turns,
         alike=_alike(watcher, strand),
         **_rebuilt(watcher, strand),
-        drawn_anew=strand.exposure.drawn_anew,
+        drawn_anew=strand.exposure.drawn_anew(),
         trained_passes=strand.exposure.passes,
         was_fresh=strand.was_fresh,
         steps_others=strand.steps_others(),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.tensors.sampled import sample_of
+from pytest_dlcheck.run.watch.batches.seen import Seen
 
 WITNESSES = 3
 """Parameters that are compared."""
@@ -60,6 +62,16 @@ class Eras:
     def close(self) -> None:
         """Let them go."""
         self._witnesses, self.kept = [], None
+
+
+def are_folds(trained: Sequence[Seen], evaluated: Sequence[Seen]) -> bool:
+    """Whether some samples are evaluated in one era, and trained on in others alone."""
+    eras: dict[float, set[int]] = defaultdict(set)
+    for seen in trained:
+        for value in seen.values():
+            eras[value].add(seen.era)
+    asked = ((value, seen.era) for seen in evaluated for value in seen.values() if value in eras)
+    return any(era not in eras[value] for value, era in asked)
 
 
 def _are_drawn_anew(pairs: Sequence[tuple[Tensor, Tensor]]) -> bool:

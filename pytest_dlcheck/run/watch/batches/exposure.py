@@ -14,7 +14,7 @@ from pytest_dlcheck.run.code.lines import frame_of_the_loop
 from pytest_dlcheck.run.sampling import Due, Schedule
 from pytest_dlcheck.run.tensors.tree import first_tensor
 from pytest_dlcheck.run.watch.batches.cut_short import CutShort
-from pytest_dlcheck.run.watch.batches.eras import Eras
+from pytest_dlcheck.run.watch.batches.eras import Eras, are_folds
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.batches.parts import held_out_overlap, part_of
 from pytest_dlcheck.run.watch.batches.prints import Prints, weigh
@@ -287,10 +287,10 @@ class Exposure:
         self._trained, self.pending, self._in_doubt = [], None, None
         self._has_one_optimizer = False
 
-    @property
     def drawn_anew(self) -> int:
-        """Trainings that went on with other parameters, after which one optimizer stepped on."""
-        return self._eras.drawn_anew if self._has_one_optimizer else 0
+        """Trainings that went on with other parameters, by one optimizer; none where these are folds."""
+        count = self._eras.drawn_anew if self._has_one_optimizer else 0
+        return 0 if count and are_folds(self.trained(), self.validated()) else count
 
     @property
     def passes(self) -> int:
