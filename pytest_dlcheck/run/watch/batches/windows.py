@@ -23,8 +23,8 @@ ROWS = 64
 """Windows of a batch that are kept at most: the first ones."""
 STEPS = 16, 512
 """Steps of a window, at least and at most: half of them must be told from chance."""
-FEATURES = 64
-"""Numbers of a step at most; longer ones are no series."""
+NUMBERS = 1 << 14
+"""Numbers of a batch that are kept at most, in whole windows: 12 MB of all."""
 TRAINED = 4096
 """Windows that were trained on (count) that others are held against, evenly taken."""
 FEW = 8
@@ -59,10 +59,10 @@ def windows_of(batch: Tensor) -> Tensor | None:
     """A copy of a batch of windows, ``[windows, steps]``, features last; None of other kinds."""
     if not is_plain(batch) or batch.is_complex() or batch.dtype == torch.bool or not batch.numel():
         return None
-    found = batch.detach()[:ROWS]
+    found = batch.detach()
     if found.dim() == 3 and not is_whole(found):  # noqa: PLR2004  channels come first or last
         found = found if found.shape[1] >= found.shape[2] else found.mT
-        found = found if found.shape[2] <= FEATURES else found[:0]
+    found = found[: min(ROWS, NUMBERS // found[0].numel())] if found.dim() else found
     is_window = found.dim() in {2, 3} and STEPS[0] <= found.shape[1] <= STEPS[1] and len(found)
     return found.clone() if is_window else None
 

@@ -126,7 +126,7 @@ def test_those_that_are_called_held_out_count_alone():
         torch.rand(8, 5),
         torch.rand(8, 3, 32, 32),
         torch.rand(8),
-        torch.rand(8, 70, 80),
+        torch.rand(8, 200, 100),
         torch.ones(0, 40),
     ],
 )
