@@ -82,6 +82,35 @@ def training_text_scored_too():
     _read(ids[:cut].clone(), ids[cut:].clone(), words, scores_training=True)
 
 
+def _read_in_order(part):
+    """All windows of the text, cut before they are split."""
+    ids, words = _text()
+    rows = ids[:12_000].unfold(0, STEPS + 1, 3)
+    train, held_out = part(TensorDataset(rows[:, :-1], rows[:, 1:]), int(0.85 * len(rows)))
+    train_loader, val_loader = DataLoader(train, 32, shuffle=True), DataLoader(held_out, 64)
+    model = Reader(words)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(2):
+        model.train()
+        for x, y in train_loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x).flatten(0, 1), y.flatten()).backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            losses = [F.cross_entropy(model(x).flatten(0, 1), y.flatten()) for x, y in val_loader]
+    return sum(losses) / len(losses)
+
+
+def windows_of_a_text_split_in_order():
+    _read_in_order(lambda rows, n: (Subset(rows, range(n)), Subset(rows, range(n + 11, len(rows)))))
+
+
+@fault(windows_of_a_text_split_in_order, "validation_is_untouched", words=("overlap",))
+def windows_of_a_text_split_at_random():
+    _read_in_order(lambda rows, n: random_split(rows, [n, len(rows) - n]))
+
+
 def _forecast(parts, epochs=3):
     train_loader = DataLoader(parts[0], batch_size=32, shuffle=True)
     val_loader = DataLoader(parts[1], batch_size=64)
