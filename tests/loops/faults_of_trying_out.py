@@ -149,6 +149,22 @@ def head_drawn_anew_in_every_epoch():
     )
 
 
+def members_that_take_turns():
+    """An ensemble whose members are loaded into one module, for an epoch each."""
+    train, test = loaders(32)
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    members = [copy.deepcopy(Net().state_dict()) for _ in range(5)]
+    for member in members:
+        model.load_state_dict(member)
+        model.train()
+        for x, y in train:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        evaluate(model, test)
+
+
 def average_swapped_in_for_validation():
     train, test = loaders(32)
     model = Net()
@@ -192,6 +208,7 @@ QUIET = [
     one_batch_by_heart,
     folds_that_begin_anew,
     head_drawn_anew_in_every_epoch,
+    members_that_take_turns,
     average_swapped_in_for_validation,
     server_and_its_only_client,
 ]

@@ -73,9 +73,12 @@ def in_epochs(row: Row, several: int) -> Fault | None:
 
 
 def _drawn_anew(row: Row, several: int) -> Fault | None:
-    """Between the passes over a loader, all parameters become others, and one optimizer steps on."""
+    """Between the passes over a loader, all parameters become others, and one optimizer steps on.
+
+    Not where they are loaded: members of an ensemble, or clients, may take turns in one module.
+    """
     count, passes = row.integer("drawn_anew"), row.integer("trained_passes")
-    if count < several or count < passes - 1:
+    if count < max(several, passes - 1) or row.integer("loads", 0) >= count:
         return None
     return Fault(
         because=(
