@@ -11,6 +11,5 @@ ADVISED = {
 UNFOUND = {
     "sensor_anomalies",  # Each channel by itself, as models do that are made so.
     "ema_of_the_old_model",  # Told as a validated copy that stands still, which it is as well.
-    "amp_keywords",  # Told in other words: clipped while the gradients are scaled.
 }
 """Not told, or by another name."""

@@ -9,7 +9,6 @@ ADVISED = {
 UNFOUND = {
     "card_fraud",  # classes of 97 to 3
     "corridor_policy_gradient",  # a policy's sign
-    "defect_detector_focal",  # the logarithm of a saturated sigmoid: told as numbers that break
     "digits_deep_mlp",  # gradients that vanish in seven sigmoids
     "photo_dot_colour",  # pixels viewed as channels first, before the model
     "rare_disease_screen",  # rows that were multiplied before the split

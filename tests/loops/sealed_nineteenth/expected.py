@@ -11,8 +11,5 @@ ADVISED = {
 """Told as advice, by name."""
 UNFOUND = {
     "waypoint_diffusion",  # The average follows a snapshot that was taken at the start.
-    "siamese_amp",  # Told in other words: clipped while the gradients are scaled.
-    "beats_with_prefetch",  # Told in other words: targets of another batch, one batch older.
-    "diabetes_late_split",  # Told in other words: the split is cut from data that is used whole.
 }
 """Not told, or by another name."""

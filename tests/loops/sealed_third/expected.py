@@ -12,7 +12,6 @@ UNFOUND = {
     "digits_ddpm",  # targets that are fresh noise
     "digits_vae",  # two terms of a loss, reduced differently
     "event_gru",  # labels in another order than sequences, since they were collated
-    "flower_unet",  # images flipped without their masks
     "iris_classifier",  # a class that training hardly has, and the test part nothing else
     "tmaze_reinforce",  # returns of the past
     "weather_gru",  # the worst weights are kept as the best

@@ -4,9 +4,7 @@ ADVISED = {"width_search"}
 """Told as advice, by name."""
 UNFOUND = {
     "toy_grammar_letters",  # The same windows in every step; of such a text many stand in several places.
-    "pulsar_amp",  # Told in other words: clipped while the gradients are scaled.
     "bearing_alarm",  # Each channel by itself, as models do that are made so.
     "scan_line_repair",  # Rows of pictures that are repaired each by itself.
-    "message_topics",  # Told in other words: validation labels number the classes otherwise.
 }
 """Not told, or by another name."""
