@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.code.lines import frame_of_the_loop
-from pytest_dlcheck.run.sampling import Due, Schedule
+from pytest_dlcheck.run.sampling import Due
 from pytest_dlcheck.run.tensors.tree import first_tensor
 from pytest_dlcheck.run.watch.batches.cut_short import CutShort
 from pytest_dlcheck.run.watch.batches.eras import Eras, are_folds
+from pytest_dlcheck.run.watch.batches.eval_steps import EvalSteps
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.batches.parts import held_out_overlap, part_of
+from pytest_dlcheck.run.watch.batches.phases import Phases
 from pytest_dlcheck.run.watch.batches.prints import Prints, weigh
+from pytest_dlcheck.run.watch.batches.reading import FIRST, LATER, SAMPLES, Reading
 from pytest_dlcheck.run.watch.batches.rescaled import NONE, rescaled
 from pytest_dlcheck.run.watch.batches.rotation import rotation
 from pytest_dlcheck.run.watch.batches.seen import FEW, Seen, measured, overlap, seen_of
@@ -27,19 +29,9 @@ from pytest_dlcheck.run.watch.batches.windows import overlapping
 from pytest_dlcheck.trace import Row
 
 BATCHES = 256
-"""Batches remembered of each kind: of 64 samples, 16,384. Then, of a few passes, their"""
-FIRST = 8
-"""first batches are, of the passes in"""
-LATER = Schedule(8, 4)
-"""which are counted by themselves for trainings and for evaluations."""
-PHASES = 4096
-"""Rows of evaluations counted at most."""
-SAMPLES = Schedule(32, 4)
-"""Batches that are remembered of every pass over a loader, and steps at which they are in any case."""
+"""Batches remembered of each kind: of 64 samples, 16,384. Then the first of a few passes are."""
 FORMER = 1024
 """Batches remembered that other optimizers trained on before."""
-APART = 3
-"""Backward passes (count) around a single evaluation from which on it is no part of a step."""
 TOGETHER = 32
 """Batches (count) whose samples are weighed together: a few hundred kilobytes until then."""
 BY_CHANCE = 0.5
@@ -47,77 +39,6 @@ BY_CHANCE = 0.5
 trainings must have; those on other data have none."""
 SAME = 0.9
 """Share of the samples (ratio) that two trainings on the same data have in common."""
-
-
-@dataclass
-class _Reading:
-    """How far the pass is that batches come from."""
-
-    stream: int = -1
-    position: int = 0
-    passes: int = 0
-    next: int = 0
-    """The next position that is due."""
-
-    def is_due(self, stream: int) -> bool:
-        if stream != self.stream:
-            self.stream, self.position, self.next = stream, -1, 0
-            self.passes += 1
-        self.position += 1
-        if self.position < self.next:
-            return False
-        self.next = SAMPLES.following(self.position + 1)
-        return self.position in SAMPLES
-
-    def is_due_later(self) -> bool:
-        return self.position < FIRST and self.passes in LATER
-
-
-@dataclass
-class _Phase:
-    """Evaluations in a row: a validation, or a part of a step, as a teacher's targets are.
-
-    Attributes:
-        event: a number of its own.
-        backwards: backward passes before it.
-        is_part: it read one batch of a loader's several.
-        calls: how many evaluations.
-    """
-
-    event: int
-    backwards: int
-    is_part: bool
-    calls: int = 1
-
-
-@dataclass
-class _Inside:
-    """Evaluations in a row, and before how many of them the optimizer had stepped since the last."""
-
-    event: int = -1
-    steps: int = 0
-    compared: int = 0
-    stepped: int = 0
-
-
-@dataclass
-class _Steps:
-    """Steps in eval mode that follow steps in train mode."""
-
-    have_begun: bool = False
-    in_eval: int = 0
-    runs: int = 0
-    runs_on_a_new_pass: int = 0
-    mode: bool = True
-    last_pass: int = field(default=-1)
-
-    def add(self, *, training: bool, stream: int) -> None:
-        if not training and self.have_begun:
-            begins = self.mode
-            self.in_eval += 1
-            self.runs += begins
-            self.runs_on_a_new_pass += begins and stream != self.last_pass
-        self.mode, self.last_pass, self.have_begun = training, stream, True
 
 
 class Exposure:
@@ -142,14 +63,13 @@ class Exposure:
         """What was called on last, if it is to be remembered when a backward follows."""
         self._in_doubt: Seen | None = None
         """What was propagated last, if that may serve something else than a step."""
-        self._training, self._evaluating, self._sampling = _Reading(), _Reading(), Due(SAMPLES)
-        self._inside, self._worst = _Inside(), _Inside()
-        self._steps = _Steps()
+        self._training, self._evaluating, self._sampling = Reading(), Reading(), Due(SAMPLES)
+        self._steps = EvalSteps()
         self.is_steady = False
         """Whether one more step in train mode on this pass over a loader would tell nothing new."""
         self._misses_none = False
         self._calls = 0
-        self._phases: list[_Phase] = []
+        self._phases = Phases()
         self._cut_short = CutShort()
         self.truncated = self.shuffled = 0
         """Samples that an evaluation's loader leaves out, and evaluations in random order."""
@@ -255,8 +175,8 @@ class Exposure:
         """
         self._calls += 1
         self._eras.is_evaluated()
-        self._count(event, backwards, is_part=loading is not None and loading.length > 1)
-        self._look_for_steps(event, step)
+        is_part = loading is not None and loading.length > 1
+        self._phases.add(event, backwards, step, is_part=is_part)
         stream = -self._calls if loading is None else loading.passes
         if loading is not None:
             self._cut_short.evaluates(loading, step)
@@ -279,7 +199,7 @@ class Exposure:
 
     def validations(self) -> int:
         """Evaluations in a row that are no part of a step."""
-        return len(self._validations())
+        return len(self._phases.validations())
 
     def forget(self) -> None:
         """Another optimizer takes over: the parameters may have been set back, as between folds."""
@@ -307,7 +227,7 @@ class Exposure:
 
     def validated(self) -> list[Seen]:
         """What was evaluated in validations."""
-        validations = self._validations()
+        validations = self._phases.validations()
         return [seen for seen in self._evaluated if seen.phase in validations]
 
     def is_one_pass_as(self, other: Exposure) -> bool:
@@ -346,11 +266,10 @@ class Exposure:
             of_copies: evaluations of averages of the model, which count where itself has none.
         """
         Seen.read([*self._later, *self._trained, *self._evaluated])
-        in_eval: set[float] = set().union(*(s.values() for s in self._trained if not s.training))
-        in_train = (value for s in self._trained if s.training and in_eval for value in s.values())
         validated = self.validated()
         evaluated = validated or ([] if of_copies is None else of_copies.validated())
-        hits, calls = overlap(self._trained, evaluated), {p.event: p.calls for p in self._phases}
+        hits, calls = overlap(self._trained, evaluated), self._phases.calls()
+        compared, stepped_inside = self._phases.stepped_inside()
         return Row(
             hits,
             **(NONE if hits["evaluated_after_training"] else rescaled(self._trained, evaluated, calls)),
@@ -361,15 +280,9 @@ class Exposure:
             evaluated_alike=self._others_of_one_size(),
             trained_whole=self._trained_whole,
             evaluated_whole=self._evaluated_whole,
-            compared=self._worst.compared,
-            stepped_inside=self._worst.stepped,
-            eval_steps=self._steps.in_eval,
-            eval_runs=self._steps.runs,
-            eval_runs_on_a_new_pass=self._steps.runs_on_a_new_pass,
-            eval_trained=len(in_eval),
-            eval_trained_in_both=len(in_eval.intersection(in_train)),
-            eval_trained_again=sum(len(s.values()) for s in self._trained if not s.training)
-            - len(in_eval),
+            compared=compared,
+            stepped_inside=stepped_inside,
+            **self._steps.row(self._trained),
             truncated=self.truncated,
             shuffled=self.shuffled,
             **self._cut_short.row(),
@@ -387,8 +300,8 @@ class Exposure:
 
     def close(self, *, early: bool) -> None:
         """Nothing more is trained; early is before the watch ends."""
-        if early and self._phases and self._phases[-1].calls == 1:
-            self._phases.pop()  # nobody knows what follows it
+        if early:
+            self._phases.drop_a_single_last()
         self.pending = self._in_doubt = None
         self._eras.close()
 
@@ -401,32 +314,3 @@ class Exposure:
         if len(self._waiting) >= TOGETHER:
             weigh(self._waiting)
             self._waiting.clear()
-
-    def _count(self, event: int, backwards: int, *, is_part: bool) -> None:
-        if self._phases and self._phases[-1].event == event:
-            self._phases[-1].calls += 1
-        elif len(self._phases) < PHASES:
-            self._phases.append(_Phase(event, backwards, is_part))
-
-    def _validations(self) -> set[int]:
-        """The phases that are no part of a step."""
-        found, many = set(), math.inf
-        for i, phase in enumerate(self._phases):
-            before = phase.backwards - self._phases[i - 1].backwards if i else many
-            after = (
-                self._phases[i + 1].backwards - phase.backwards if i + 1 < len(self._phases) else many
-            )
-            if phase.calls > 1 or (min(before, after) >= APART and not phase.is_part):
-                found.add(phase.event)
-        return found
-
-    def _look_for_steps(self, event: int, steps: int) -> None:
-        now = self._inside
-        if now.event != event:
-            self._inside = _Inside(event, steps)
-            return
-        now.compared += 1
-        now.stepped += now.steps != steps
-        now.steps = steps
-        if now.stepped > self._worst.stepped:
-            self._worst = now
