@@ -10,7 +10,7 @@ from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, examp
 from pytest_dlcheck.faults.batches import redrawn, reseeding, slices
 from pytest_dlcheck.faults.batches.edits import edited_again
 from pytest_dlcheck.faults.batches.repeats import in_a_row
-from pytest_dlcheck.faults.batches.restarts import begun_anew, one_of_several, only_first_batches
+from pytest_dlcheck.faults.batches.restarts import advice_on_a_loader, begun_anew, one_of_several
 from pytest_dlcheck.faults.data.weighting import never_drawn, weighs_classes
 from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
@@ -33,10 +33,10 @@ class BatchesAreFresh(Check):
     for several. The same rows cut by hand from a tensor, while most are never used, are advice too, as
     is one batch while ``enough`` others of its size are asked about. The same batch, put together anew
     in every step of rows out of order in an array of five such, while nothing holds the rows or their
-    numbers, is advice, and fails where a seed was heard, or where the step's own code makes a generator
-    for what it calls a batch, means no few rows (few-shot, client), and the model is asked about as many
-    others, without gradients. It fails where reading samples edits what the data set has stored of them,
-    in two passes, and the second change begins where the first has ended. And it fails where a
+    numbers, is advice, and fails where a seed was heard, or where the step's own code makes or seeds a
+    generator for what it calls a batch, means no few rows (few-shot, client), and the model is asked
+    about as many others, without gradients. It fails where reading samples edits what the data set has
+    stored of them, in two passes, and the second change begins where the first has ended. And where a
     ``WeightedRandomSampler`` has fewer than a tenth as many weights as there are samples, and they
     differ: one per class, not per sample. Others that leave out many are advice. So does a global
     generator (torch, numpy, python) that is seeded with the same number in most steps, ``enough`` in a
@@ -77,27 +77,20 @@ class BatchesAreFresh(Check):
             return self.failed_by(fault)
         row, prints = trace.row("loop"), trace.series("batch_fingerprint").values
         seen, distinct = len(prints), len(set(prints))
-        length, read, passes = (row.integer(f"loader_{k}") for k in ("length", "batches", "passes"))
         measure = Measure("distinct batches", distinct, "count", 2, ">=")
         story = f"{distinct} distinct batches in {seen} recorded steps (2 or more should be)"
-        restarts = length > 1 and read >= self.enough and passes >= self.anew * read
         if seen < self.enough:
             return self.inconclusive(f"only {seen} steps were recorded, {self.enough} are needed")
         again = reseeding.worst(trace.rows("reseeded"), self.enough)
         by_hand = slices.told(trace.rows("slices"), row.integer("steps"), self.enough)
-        at_each_step = read >= self.anew * row.integer("steps")
-        by_lot = length * (1 - (1 - 1 / max(1, length)) ** seen)
-        few = max(1, int(by_lot / 2)) if at_each_step else 1
-        if restarts and distinct <= few:
-            return self.failed_by(begun_anew(distinct, seen, few, passes=passes, length=length))
+        if fault := begun_anew(row, distinct, seen, enough=self.enough, anew=self.anew):
+            return self.failed_by(fault)
         if fault := redrawn.drawn_alike(trace, again, seen=seen, distinct=distinct, enough=self.enough):
             return self.failed_by(fault)
         advice = redrawn.advice_on_one(trace, by_hand, self.enough) if distinct == 1 else []
         advice = list(filter(None, [*advice, never_drawn(weighted), reseeding.advice(again)]))
-        if distinct == 1 and length > 1 and row.integer("fresh_batches"):
-            advice.append(f"every step sees the same batch, of {length} that the loader has")
-        elif restarts:
-            advice.append(only_first_batches(in_a_row(trace.series("batch_fingerprint")), length))
+        turns = in_a_row(trace.series("batch_fingerprint"))
+        advice += advice_on_a_loader(row, distinct, turns, enough=self.enough, anew=self.anew)
         return self.passed(story, measure, advice=advice) if distinct > 1 or advice else self._full(seen)
 
     def _full(self, seen: int) -> Verdict:
@@ -128,6 +121,10 @@ class BatchesAreFresh(Check):
         drawn = _example(_FRESH, 20, 2, weighted_draws=few)
         yield Example("a weight per class", (drawn,), ("data",))
         begun = Row(begun=20, length=9, compared=19, trained=19, others=1, steps=20)
+        stream = Row(loader_length=0, loader_batches=20, loader_passes=20, loader_ended=0)
+        yield Example(
+            "next(iter(loader)) of a stream", (_example([1.0] * 20, 0, 0, loop=stream),), ("data",)
+        )
         second = _example(_FRESH, 40, 21, restarted=begun)
         yield Example("next(iter(loader)) of a second loader", (second,), ("data",))
         again = Row(call="torch.manual_seed(0)", line="train.py:31", alike=20, in_a_row=20, steps=20)

@@ -176,6 +176,32 @@ def pictures_of_a_permutation_begun_anew_in_each_step():
     _pictures(next_batch)
 
 
+def pictures_of_a_generator_that_goes_on():
+    lot = torch.Generator().manual_seed(9)
+
+    def get_batch(known, truth):
+        rows = torch.randint(len(known), (SIZE,), generator=lot)
+        return known[rows], truth[rows]
+
+    _pictures(get_batch)
+
+
+@fault(
+    pictures_of_a_generator_that_goes_on,
+    "batches_are_fresh",
+    words=("the same batch again and again",),
+)
+def pictures_of_a_generator_seeded_in_each_draw():
+    lot = torch.Generator()
+
+    def get_batch(known, truth):
+        lot.manual_seed(9)
+        rows = torch.randint(len(known), (SIZE,), generator=lot)
+        return known[rows], truth[rows]
+
+    _pictures(get_batch)
+
+
 # -- healthy neighbours ---------------------------------------------------------------------------
 
 

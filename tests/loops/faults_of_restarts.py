@@ -7,7 +7,7 @@ import itertools
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from .data import diabetes, digits, tumours
 from .faults import fault
@@ -75,6 +75,36 @@ def second_table_begun_anew():
     _two_tables(lambda loader: (next(iter(loader)) for _ in itertools.count()))
 
 
+class Stream(IterableDataset):
+    """Digits in chunks, in the order that they were logged in."""
+
+    def __init__(self, count=1200, size=40):
+        self.images, self.labels = (part[:count] for part in digits())
+        self.size = size
+
+    def __iter__(self):
+        yield from zip(self.images.split(self.size), self.labels.split(self.size), strict=True)
+
+
+def _streaming(batches, **kind):
+    model = nn.Sequential(nn.Flatten(), mlp(64, 48, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    drawn = batches(DataLoader(Stream(**kind), batch_size=None))
+    for x, y in itertools.islice(drawn, 60):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+
+def a_stream_that_is_read_on():
+    _streaming(itertools.cycle)
+
+
+@fault(a_stream_that_is_read_on, "batches_are_fresh", words=("next(iter(loader)) inside the loop",))
+def a_stream_begun_anew():
+    _streaming(lambda loader: (next(iter(loader)) for _ in itertools.count()))
+
+
 # -- healthy neighbours ---------------------------------------------------------------------------
 
 
@@ -108,6 +138,10 @@ def the_same_pictures_looked_at_in_each_step():
             _on_the_first(model, loader)
 
     _beside(look, _held_out())
+
+
+def a_stream_of_one_chunk():
+    _streaming(lambda loader: itertools.chain.from_iterable(itertools.repeat(loader)), size=1200)
 
 
 def a_loss_of_other_data_that_is_only_printed():
@@ -189,6 +223,7 @@ def curves_that_begin_with_the_same_places():
 
 
 QUIET = [
+    a_stream_of_one_chunk,
     how_alike_the_gradients_of_held_out_rows_are,
     curves_that_begin_with_the_same_places,
     the_same_pictures_looked_at_in_each_step,

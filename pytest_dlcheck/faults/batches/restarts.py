@@ -9,23 +9,48 @@ from pytest_dlcheck.trace import Row
 from pytest_dlcheck.verdict import Measure, Suspect
 
 
-def begun_anew(distinct: int, seen: int, few: int, *, passes: int, length: int) -> Fault:
-    """It is the only one.
+def begun_anew(loop: Row, distinct: int, seen: int, *, enough: int, anew: float) -> Fault | None:
+    """It is the only one, and few batches differ; None where not.
 
     Args:
+        loop: the row of a watched loop.
         distinct: batches that differ.
         seen: recorded steps.
-        few: batches up to which it is a fault.
-        passes: how often it was begun.
-        length: batches that it has.
+        enough: batches that are no accident.
+        anew: batches (ratio) that must begin it anew.
     """
+    length, passes = loop.integer("loader_length"), loop.integer("loader_passes")
+    few = _few(loop, seen, anew)
+    if distinct > few or not _restarts(loop, enough, anew):
+        return None
     return Fault(
         because=f"{distinct} distinct batches in {seen} recorded steps ({few + 1} or more should be)",
         measures=(Measure("distinct batches", distinct, "count", few + 1, ">="),),
-        suspects=[Suspect("data", f"{passes} passes over a loader of {length} batches, 1 batch each")],
+        suspects=[Suspect("data", f"{passes} passes over a loader of {_many(length)}, 1 batch each")],
         cause="the data loader is begun anew at every step: next(iter(loader)) inside the loop",
         remedy="iterate over the loader: for batch in loader",
     )
+
+
+def _few(loop: Row, seen: int, anew: float) -> int:
+    """Up to how many batches are fewer than half of those that would differ if drawn by lot."""
+    length = max(1, loop.integer("loader_length"))
+    by_lot = length * (1 - (1 - 1 / length) ** seen)
+    at_each_step = loop.integer("loader_batches") >= anew * loop.integer("steps")
+    return max(1, int(by_lot / 2)) if at_each_step else 1
+
+
+def _restarts(loop: Row, enough: int, anew: float) -> bool:
+    """Whether most batches are the first of a pass, though more would follow."""
+    read, passes = loop.integer("loader_batches"), loop.integer("loader_passes")
+    goes_on = loop.integer("loader_length") > 1 or _is_left_open(loop)
+    return goes_on and read >= enough and passes >= anew * read
+
+
+def _is_left_open(loop: Row) -> bool:
+    """Whether loaders of unknown length were begun, and none was read to its end."""
+    told = loop.integer("loader_passes") > 0 and "loader_ended" in loop
+    return told and not loop.integer("loader_length") and not loop.integer("loader_ended")
 
 
 def one_of_several(rows: Iterable[Row], enough: int, anew: float) -> Fault | None:
@@ -54,7 +79,7 @@ def _of_several(row: Row) -> Fault:
         measures=(Measure("distinct batches", 1, "count", 2, ">="),),
         suspects=[
             Suspect(
-                "data", f"{begun} passes over a loader of {length} batches, the first batch each time"
+                "data", f"{begun} passes over a loader of {_many(length)}, the first batch each time"
             )
         ],
         cause=(
@@ -65,16 +90,28 @@ def _of_several(row: Row) -> Fault:
     )
 
 
-def only_first_batches(turns: int, length: int) -> str:
-    """Where they differ: advice.
+def _many(length: int) -> str:
+    return f"{length} batches" if length else "as many batches as its data set yields"
+
+
+def advice_on_a_loader(loop: Row, distinct: int, turns: int, *, enough: int, anew: float) -> list[str]:
+    """What is said of one that is begun anew where batches differ, or of one batch that is kept.
 
     Args:
+        loop: the row of a watched loop.
+        distinct: batches that differ.
         turns: steps in a row for which a batch is used.
-        length: batches that the loader has.
+        enough: batches that are no accident.
+        anew: batches (ratio) that must begin it anew.
     """
+    length = loop.integer("loader_length")
+    if length <= 1:
+        return []
+    if distinct == 1 and loop.integer("fresh_batches"):
+        return [f"every step sees the same batch, of {length} that the loader has"]
+    if not _restarts(loop, enough, anew):
+        return []
     if turns > 1:
-        return (
-            f"a batch is used for {turns} steps in a row, and the loader, of {length} batches, "
-            "is begun anew for the next: only first batches are used"
-        )
-    return "the loader is begun anew at every step: only first batches are used"
+        again = f"a batch is used for {turns} steps in a row, and the loader, of {length} batches, "
+        return [again + "is begun anew for the next: only first batches are used"]
+    return ["the loader is begun anew at every step: only first batches are used"]

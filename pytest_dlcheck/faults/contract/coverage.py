@@ -159,9 +159,19 @@ def came_late(rows: Sequence[Row], share: float) -> Fault | None:
             Measure("parameters in the optimizer that are the model's no more", left, "count", 0),
         ),
         suspects=[Suspect(site, finding, _RENEW) for site in sites],
-        cause=f"{names} was put into the model after the optimizer was built, which steps what was "
-        "there before",
+        cause=_put_in_late(names, left),
         remedy=_RENEW,
+    )
+
+
+def _put_in_late(names: str, left: int) -> str:
+    """Why they are in no optimizer: something was replaced by them, or nothing was."""
+    were = "were" if "," in names else "was"
+    if not left:
+        return f"{names} {were} put into the model after the optimizer was built: it does not hold them"
+    return (
+        f"{names} {were} replaced in the model (re-created) after the optimizer was built, which holds, "
+        "and steps, the old parameters"
     )
 
 

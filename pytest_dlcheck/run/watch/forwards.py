@@ -35,6 +35,11 @@ class Forwards(Ensemble):
         self._first_calls.batch_is_read(loader, batch)
         self.evaluations.answers.batch_is_read(batch)
 
+    def loader_ends(self, loader: object) -> None:
+        """A pass was read to its end."""
+        self.loading.ends(loader)
+        self.restarts.ends(loader)
+
     def called(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """It trains, or is evaluated."""
         self.event += 1

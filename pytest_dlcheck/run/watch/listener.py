@@ -69,6 +69,9 @@ class Listener(Protocol):
     def batch_is_read(self, loader: object, batch: object) -> None:
         """A DataLoader's iterator has given a batch."""
 
+    def loader_ends(self, loader: object) -> None:
+        """A DataLoader's iterator has no more batches."""
+
     def samples_are_wanted(self, fetcher: object, index: object) -> None:
         """A DataLoader is about to read samples of a map-style data set, in this process.
 

@@ -47,6 +47,7 @@ def loop_row(watcher: Watcher, strand: Strand) -> Row:
         loader_batches=watcher.loading.batches,
         loader_passes=watcher.loading.begun,
         loader_length=watcher.loading.longest,
+        loader_ended=watcher.loading.ended,
         never_stepped="" if watcher.overlooked else ", ".join(watcher.neglected.idle_optimizers()),
         unstepped="" if watcher.overlooked else ", ".join(watcher.neglected.unstepped()),
         **_unheard(watcher, strand),

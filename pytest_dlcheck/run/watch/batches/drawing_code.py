@@ -1,4 +1,4 @@
-"""Whether a loop's own code makes a random generator in every step, for what it calls a batch.
+"""Whether a loop's own code makes or seeds a generator in every step, for what it calls a batch.
 
 Read from its bytecode; no judgement.
 """
@@ -9,7 +9,7 @@ from types import FrameType
 
 from pytest_dlcheck.run.watch.batches.step_code import named_in_a_step, words_in
 
-_MAKERS = frozenset({"RandomState", "default_rng", "Generator", "Random"})
+_MAKERS = frozenset({"RandomState", "default_rng", "Generator", "Random", "manual_seed"})
 _BATCHES = frozenset({"batch", "batches", "minibatch", "bs"})
 _MEANT = frozenset(
     {
@@ -26,7 +26,7 @@ _STANDING = frozenset({"fixed", "same", "frozen", "one", "single"})
 
 
 def draws_by_a_new_generator(frame: FrameType | None) -> bool:
-    """Whether each step of the loop makes one, to draw what it calls a batch, and means no few rows.
+    """Whether each step of the loop makes or seeds one to draw a batch so called, meaning no few rows.
 
     Args:
         frame: of the innermost function of the loop's own that runs.

@@ -40,6 +40,7 @@ class Loading:
         batches: batches read.
         passes: turns of iterators: one that gives a batch after another has given one begins its next.
         begun: iterators that gave at least one batch; two that are read side by side are two.
+        ended: those of them that were read to their ends.
         length: batches of the pass that is read now, 0 where it is not known.
         source: which data set this pass is over, by its identity.
         is_shuffled: whether the pass that is read now draws its samples in random order.
@@ -52,7 +53,7 @@ class Loading:
     """
 
     def __init__(self) -> None:
-        self.batches = self.passes = self.begun = 0
+        self.batches = self.passes = self.begun = self.ended = 0
         self.length = self.left_out = self.samples = self.size = self._longest = self._trained = 0
         self._before = 0
         """Batches that were read before this pass."""
@@ -88,6 +89,10 @@ class Loading:
                 self.length = 0
             self._longest = max(self._longest, self.length)
         return is_first
+
+    def ends(self, iterator: object) -> None:
+        """A loader's iterator has no more batches."""
+        self.ended += iterator in self._known
 
     def is_read_by(self, value: object) -> bool:
         """Whether this is the loader that is read now."""

@@ -35,12 +35,12 @@ class _Source:
     """One data set.
 
     Attributes:
-        length: batches that its loader has.
+        length: batches that its loader has, 0 where that is not known.
         first: numbers of the batch that was read first, of each of its tensors.
         begun: iterators that gave a batch.
         alike: first batches that were as the first, of those that were compared.
         trained: those through which a model's parameters were given gradients.
-        goes_on: whether another batch than a first was read.
+        goes_on: whether another batch than a first was read, or there is none.
         keys: the parameters of the models through which it did.
     """
 
@@ -56,7 +56,7 @@ class _Source:
     @property
     def is_open(self) -> bool:
         """Whether it still seems to be read so."""
-        return not self.goes_on and self.alike == self.compared and self.length > 1
+        return not self.goes_on and self.alike == self.compared and self.length != 1
 
 
 class Restarts:
@@ -91,6 +91,12 @@ class Restarts:
             source = _Source(self._loading.length, first, goes_on=not is_first or shuffles(iterator))
             self._sources[key] = source
         self._last = source
+
+    def ends(self, iterator: object) -> None:
+        """A loader's iterator has no more batches: of a data set of unknown length, it has one."""
+        source = self._sources.get(id(getattr(iterator, "_dataset", None)))
+        if source is not None and not source.length:
+            source.goes_on = True
 
     def is_called(self, module: nn.Module, arguments: Any) -> None:
         """A model is called in order to train."""

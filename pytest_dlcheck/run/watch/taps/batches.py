@@ -24,7 +24,11 @@ def tapped(listener: Listener) -> Iterator[None]:
 
     @functools.wraps(original)
     def following(self: Any) -> Any:
-        batch = original(self)
+        try:
+            batch = original(self)
+        except StopIteration:
+            listener.loader_ends(self)
+            raise
         listener.batch_is_read(self, batch)
         return batch
 
