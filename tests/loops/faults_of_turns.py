@@ -170,6 +170,57 @@ def passes_that_both_step():
 # -- healthy neighbours ---------------------------------------------------------------------------
 
 
+class Speaker(nn.Module):
+    """Of words that come one after the other; tells its own loss, as models of transformers do."""
+
+    def __init__(self, words=20):
+        super().__init__()
+        self.table, self.rnn = nn.Embedding(words, 16), nn.GRU(16, 24, batch_first=True)
+        self.head = nn.Linear(24, words)
+
+    def forward(self, input_ids, labels):
+        scores = self.head(self.rnn(self.table(input_ids))[0])
+        return {"loss": F.cross_entropy(scores[:, :-1].flatten(0, 1), labels[:, 1:].flatten())}
+
+
+def _sentences(count, *, shuffle=False):
+    words = (torch.arange(12) * torch.randint(1, 4, (count, 1)) + torch.randint(0, 20, (count, 1))) % 20
+    rows = [{"input_ids": each, "labels": each.clone()} for each in words]
+    return DataLoader(rows, 24, shuffle=shuffle)
+
+
+def _epochs_of_dictionaries(*, steps_on_both):
+    train_loader, val_loader = _sentences(240, shuffle=True), _sentences(96)
+    model = Speaker()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+
+    def run_epoch(loader, *, steps):
+        losses = []
+        with torch.set_grad_enabled(steps):
+            for batch in loader:
+                loss = model(**batch)["loss"]
+                if steps:
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                losses.append(loss.item())
+        return sum(losses) / len(losses)
+
+    for _ in range(EPOCHS):
+        train_loss = run_epoch(train_loader, steps=True)
+        val_loss = run_epoch(val_loader, steps=steps_on_both)
+    return train_loss, val_loss
+
+
+def epochs_of_dictionaries():
+    _epochs_of_dictionaries(steps_on_both=False)
+
+
+@fault(epochs_of_dictionaries, "validation_is_untouched", words=("the validation loop trains",))
+def epochs_of_dictionaries_that_both_step():
+    _epochs_of_dictionaries(steps_on_both=True)
+
+
 def _train_on(model, optimizer, loader, compare=F.binary_cross_entropy_with_logits):
     total = 0.0
     for x, y in loader:

@@ -82,10 +82,10 @@ def training_text_scored_too():
     _read(ids[:cut].clone(), ids[cut:].clone(), words, scores_training=True)
 
 
-def _read_in_order(part):
+def _read_in_order(part, *, until=12_000, stride=3):
     """All windows of the text, cut before they are split."""
     ids, words = _text()
-    rows = ids[:12_000].unfold(0, STEPS + 1, 3)
+    rows = ids[:until].unfold(0, STEPS + 1, stride)
     train, held_out = part(TensorDataset(rows[:, :-1], rows[:, 1:]), int(0.85 * len(rows)))
     train_loader, val_loader = DataLoader(train, 32, shuffle=True), DataLoader(held_out, 64)
     model = Reader(words)
@@ -109,6 +109,26 @@ def windows_of_a_text_split_in_order():
 @fault(windows_of_a_text_split_in_order, "validation_is_untouched", words=("overlap",))
 def windows_of_a_text_split_at_random():
     _read_in_order(lambda rows, n: random_split(rows, [n, len(rows) - n]))
+
+
+def windows_that_overlap_by_half_split_in_order():
+    _read_in_order(
+        lambda rows, n: (Subset(rows, range(n)), Subset(rows, range(n + 1, len(rows)))),
+        until=30_000,
+        stride=STEPS // 2,
+    )
+
+
+@fault(
+    windows_that_overlap_by_half_split_in_order,
+    "validation_is_untouched",
+    words=("overlap",),
+)
+def windows_that_overlap_by_half_split_at_random():
+    """Of each there are but two neighbours, one of them with a beginning that it may end as."""
+    _read_in_order(
+        lambda rows, n: random_split(rows, [n, len(rows) - n]), until=30_000, stride=STEPS // 2
+    )
 
 
 def _forecast(parts, epochs=3):

@@ -12,8 +12,6 @@ from pytest_dlcheck.faults.validation.turns import trained_in_turns, trained_on_
 from pytest_dlcheck.trace import Row, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
-APART = 10.0
-"""Factor between inputs in training and in evaluation: as that of data_is_sound between data sets."""
 MOSTLY_NEW = 0.5
 """Share of validation labels (ratio) of classes never trained; a random split leaves out rare ones."""
 
@@ -268,14 +266,6 @@ def validation_advice(trace: Trace) -> Iterator[str]:
         calls = sum(p.integer("calls") for p in graphs)
         yield f"{calls} batches are evaluated with gradients on: torch.no_grad() saves time and memory"
     yield from trained_in_turns(trace.rows("held_out_turns"))
-    ratio = row.number("evaluated_size")
-    if ratio >= APART or 0 < ratio <= 1 / APART:
-        times = f"{ratio:.3g} times as large as" if ratio > 1 else f"{1 / ratio:.3g} times smaller than"
-        yield (
-            f"inputs of evaluations are at least {times} those of training (bound {APART:g} "
-            "times): unless that is meant, validation data is scaled otherwise than training data, a "
-            "transform is missing or doubled"
-        )
     if row.integer("truncated") and leaves_out_others(trace) is None:
         order = ", and the order is random: another few each time" if row.integer("shuffled") else ""
         count = row.integer("truncated")

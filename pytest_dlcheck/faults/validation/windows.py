@@ -21,6 +21,9 @@ scored too, other batches have none."""
 GOES_ON = 0.7
 """Share of the places where half a trained window stands (ratio) from which on it goes on to the edge:
 up to 0.3 there where a text repeats itself in few windows; 0.8 and more where they were split so."""
+COVERAGE = 0.6
+"""Share of the trained windows (ratio) that must have been kept: as small a part of the overlap is seen
+then, and the bounds above, which shrink with it, stay above what repeats make in all windows."""
 CERTAIN = 8
 """Trained windows (count) that stand in the held-out text alone, and are no accident; and"""
 PART = 0.01
@@ -59,8 +62,10 @@ def _overlapping(row: Row) -> Fault | None:
     if not _overlap(row) or not (name := row.text("windows_part")):
         return None
     return Fault(
-        because=f"{_story(row)}, and the loop calls them {name!r} (less than {SHARE:.0%} may)",
-        measures=(Measure("held-out windows trained on before", _share(row), "ratio", SHARE, "<"),),
+        because=f"{_story(row)}, and the loop calls them {name!r} (less than {_bound(row):.0%} may)",
+        measures=(
+            Measure("held-out windows trained on before", _share(row), "ratio", _bound(row), "<"),
+        ),
         suspects=(Suspect("data", f"windows of {name!r} overlap those that are trained on"),),
         cause=(
             "data leakage: training and held-out windows are cut from the same stretch of a text or "
@@ -82,8 +87,19 @@ def advice(row: Row) -> Iterator[str]:
 def _overlap(row: Row) -> bool:
     if "windows" not in row or row.integer("windows") < FEW:
         return False
-    is_clean = row.number("windows_cleanest") < CLEANEST or row.number("windows_continued") < GOES_ON
-    return not is_clean and _share(row) >= SHARE
+    kept = _kept(row)
+    is_clean = row.number("windows_cleanest") < CLEANEST * kept
+    is_clean = is_clean or row.number("windows_continued") < GOES_ON * kept or kept < COVERAGE
+    return not is_clean and _share(row) >= _bound(row)
+
+
+def _kept(row: Row) -> float:
+    return row.number("windows_coverage") if "windows_coverage" in row else 1.0
+
+
+def _bound(row: Row) -> float:
+    """Where a part of the trained windows was kept, as small a part of the overlap is seen."""
+    return SHARE * _kept(row)
 
 
 def _share(row: Row) -> float:

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from pytest_dlcheck.run.errors import NotApplicableError
-from pytest_dlcheck.run.tensors.crossing import TARGET_KEYS, Crossing
+from pytest_dlcheck.run.tensors.crossing import Crossing
+from pytest_dlcheck.run.tensors.target_keys import ALL_KEYS
 from pytest_dlcheck.run.tensors.tree import copied, tensors
 
 _PAIR = 2
@@ -158,7 +159,7 @@ def _crossed(mine: Any, other: Any) -> Any:
 
 
 def _target_keys(sample: Mapping[Any, Any]) -> set[Any]:
-    found = sample.keys() & TARGET_KEYS
+    found = sample.keys() & ALL_KEYS
     if not found:
         raise NotApplicableError("a sample names no targets: no pairs to break")
     return found

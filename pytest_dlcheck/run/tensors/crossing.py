@@ -11,13 +11,10 @@ from torch import Tensor
 
 from pytest_dlcheck.recipe import Recipe
 from pytest_dlcheck.run.errors import NotApplicableError
+from pytest_dlcheck.run.tensors.target_keys import ALL_KEYS
 from pytest_dlcheck.run.tensors.tree import batch_size, map_tensors, tensors
 
 _PAIR = 2
-TARGET_KEYS = frozenset(
-    {"labels", "label", "targets", "target", "y", "start_positions", "end_positions"}
-)
-"""Keys of a batch under which targets are known to stand (Hugging Face's among them)."""
 
 
 class Crossing:
@@ -97,7 +94,7 @@ class Crossing:
         if self.recipe.targets is not None:
             yield from self._named_by_recipe(batch)
         elif isinstance(batch, Mapping):
-            found = [batch[key] for key in batch if key in TARGET_KEYS]
+            found = [batch[key] for key in batch if key in ALL_KEYS]
             if not found:
                 raise NotApplicableError("the batch names no targets: no pairs to break")
             yield from found

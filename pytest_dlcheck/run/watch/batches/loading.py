@@ -26,6 +26,19 @@ def shuffles(iterator: object) -> bool:
     return not ignores_its_numbers(getattr(iterator, "_dataset", None))
 
 
+def reference_to(iterator: object) -> weakref.ref[object]:
+    """To the data set that a loader's iterator reads; to its sampler where that is a list, or the like.
+
+    Args:
+        iterator: of a loader.
+    """
+    data = getattr(iterator, "_dataset", None)
+    try:
+        return weakref.ref(data)
+    except TypeError:
+        return weakref.ref(getattr(iterator, "_index_sampler", iterator))
+
+
 def stacked_shape(reading: Any, batch: object) -> tuple[int, ...] | None:
     """The shape of a batch's first tensor where a loader stacked samples to it, one after another."""
     found = tensors(batch)[:1]

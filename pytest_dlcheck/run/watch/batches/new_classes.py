@@ -13,6 +13,7 @@ from typing import Any, TypeGuard, cast
 import torch
 from torch import Tensor
 
+from pytest_dlcheck.run.tensors.target_keys import TARGET_KEYS
 from pytest_dlcheck.run.tensors.tree import is_whole
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.trace import Row
@@ -27,7 +28,6 @@ FEWEST = 16
 """Labels (count) of a validation below which nothing is told."""
 NAMED = 8
 """Classes that are named at most."""
-_LABELS = ("label", "labels", "target", "targets", "y")
 
 
 @dataclass
@@ -160,7 +160,7 @@ def labels_of(batch: Any) -> Tensor | None:
     None that a device must give.
     """
     if isinstance(batch, Mapping):
-        named: Any = next((batch[name] for name in _LABELS if name in batch), None)
+        named: Any = next((batch[name] for name in TARGET_KEYS if name in batch), None)
         return named if _are_labels(named) else None
     others: Sequence[Any] = batch[1:] if type(batch) in {list, tuple} else ()
     if any(map(_are_labels, others[:1])):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Protocol
@@ -13,9 +12,10 @@ from torch.utils.data import SequentialSampler
 
 from pytest_dlcheck.run.code.lines import frame_of_the_loop
 from pytest_dlcheck.run.losses.graphs.near import Near
-from pytest_dlcheck.run.tensors.tree import tensors
+from pytest_dlcheck.run.tensors.target_keys import TARGET_KEYS
+from pytest_dlcheck.run.tensors.tree import is_whole, tensors
 from pytest_dlcheck.run.watch.batches.loaded import weighed
-from pytest_dlcheck.run.watch.batches.loading import Loading, shuffles
+from pytest_dlcheck.run.watch.batches.loading import Loading, reference_to, shuffles
 from pytest_dlcheck.run.watch.batches.names import held_out_name, measured
 from pytest_dlcheck.trace import Row
 
@@ -100,7 +100,7 @@ class Turns:
         self._passes.append(_Pass(source, self._loading.batches - 1, steps))
         self._is_over = False
         if source.name:
-            wanted = _wanted(tensors(batch))
+            wanted = _wanted(batch)
             self.waits = (source, wanted) if wanted else None
 
     def backward_begins(self, losses: Sequence[Tensor]) -> None:
@@ -141,10 +141,10 @@ class Turns:
             source.numbers |= now
 
     def _source(self, iterator: object) -> _Source:
-        data = getattr(iterator, "_dataset", None)
-        found = self._sources.get(id(data))
-        if found is None or found.data() is not data:
-            found = self._sources[id(data)] = _Source(_reference(data), shuffles(iterator))
+        data = reference_to(iterator)
+        found = self._sources.get(id(data()))
+        if found is None or found.data() is not data():
+            found = self._sources[id(data())] = _Source(data, shuffles(iterator))
             batches: Any = getattr(iterator, "_index_sampler", None)
             if type(getattr(batches, "sampler", batches)) is SequentialSampler:
                 found.name = held_out_name(frame_of_the_loop(), batches)
@@ -160,15 +160,14 @@ class Turns:
                 now.trained.add(id(strand))
 
 
-def _wanted(given: Sequence[Tensor]) -> list[Tensor]:
-    """What comes second, and further on what is one number for each sample: more may be inputs."""
+def _wanted(batch: Any) -> list[Tensor]:
+    """What may be targets: by its name, and of words all but the first, or by its place and shape.
+
+    That is what comes second, and further on what is one number for each sample: more may be inputs.
+    """
+    if isinstance(batch, Mapping) and (keys := [key for key in TARGET_KEYS if key in batch]):
+        named = tensors(batch[keys[0]])
+        return [*named, *(each[:, 1:] for each in named if each.dim() == 2 and is_whole(each))]  # noqa: PLR2004  [samples, words]
+    given = tensors(batch)
     rows = len(given[0]) if given and given[0].dim() else 0
     return [*given[1:2], *(each for each in given[2:] if each.numel() == rows)]
-
-
-def _reference(data: object) -> Callable[[], object]:
-    """To a data set; to none where none can be made, as to a list, so that each pass is over another."""
-    try:
-        return weakref.ref(data)
-    except TypeError:
-        return lambda: None

@@ -48,6 +48,7 @@ NONE: dict[str, Scalar] = {
     "windows": 0,
     "windows_shared": 0,
     "windows_cleanest": 0.0,
+    "windows_coverage": 1.0,
     "windows_continued": 0.0,
     "windows_steps": 0,
     "windows_part": "",
@@ -67,7 +68,7 @@ def windows_of(batch: Tensor) -> Tensor | None:
     return found.clone() if is_window else None
 
 
-def overlapping(trained: Sequence[Any], evaluated: Sequence[Any]) -> dict[str, Scalar]:
+def overlapping(trained: Sequence[Any], evaluated: Sequence[Any], whole: int = 0) -> dict[str, Scalar]:
     """How many of the windows that are evaluated end as others begin that were trained on before.
 
     Those that were trained on as they are do not count, nor those that only begin as others end: so do
@@ -77,6 +78,7 @@ def overlapping(trained: Sequence[Any], evaluated: Sequence[Any]) -> dict[str, S
     Args:
         trained: what was seen, with ``windows`` and ``step``, in order.
         evaluated: the same, with ``part``, what the loop calls it.
+        whole: samples of a pass over what is trained on, 0 where that is not known: not all are kept.
     """
     asked = [seen for seen in evaluated if seen.windows is not None]
     if not asked:
@@ -96,7 +98,8 @@ def overlapping(trained: Sequence[Any], evaluated: Sequence[Any]) -> dict[str, S
     found = _shared(theirs, asked)
     if found["windows_shared"] and (_follow_a_rule(values) or not theirs.are_told_apart()):
         return NONE
-    return found
+    known_share = len(torch.unique(theirs.whole)) / whole if whole else 1.0
+    return {**found, "windows_coverage": min(1.0, known_share)}
 
 
 def _shared(theirs: Stretches, evaluated: Sequence[Any]) -> dict[str, Scalar]:

@@ -1,0 +1,8 @@
+"""Under which names a batch that is a mapping holds its targets."""
+
+from __future__ import annotations
+
+TARGET_KEYS = ("labels", "label", "targets", "target", "y")
+"""Keys of a batch under which targets stand, those that are usual first (Hugging Face's among them)."""
+ALL_KEYS = frozenset({*TARGET_KEYS, "start_positions", "end_positions"})
+"""Those, and the ends of a span that is to be found."""
