@@ -1,18 +1,19 @@
-"""The loss has a floor: what is minimised does not fall without end."""
+"""The loss has a floor, and that where answers are right: it does not fall without end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from math import isfinite
 from typing import ClassVar
 
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
+from pytest_dlcheck.faults.dynamics import steering
 from pytest_dlcheck.faults.dynamics.floor import Fall
 from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.trial import Terms, Trial
-from pytest_dlcheck.verdict import Verdict
+from pytest_dlcheck.verdict import Outcome, Verdict
 
 _ADVICE = (
     "the loss falls below zero, ever faster: unless it is a likelihood, the sign of it, or of one of "
@@ -22,7 +23,7 @@ _ADVICE = (
 
 @dataclass(frozen=True)
 class LossHasAFloor(Check):
-    """The loss does not fall below zero, ever faster.
+    """The loss does not fall below zero, ever faster, nor with the scores of the right classes.
 
     **Why it matters.** A loss with the wrong sign falls beautifully, until the weights overflow. What
     is minimised must have a floor; the negative of a loss has none.
@@ -35,15 +36,20 @@ class LossHasAFloor(Check):
     zero, and a Poisson likelihood of large counts nears it ever faster at first.
     A likelihood of continuous data falls below zero too, but ever slower. Objectives that are trained
     against each other, as a GAN's or an actor's and a critic's, need no floor.
+    A likeness that is minimised has one, where all is wrong. So it fails where, of the gradients of a
+    classifier's scores that were looked at, nearly all steer the right class down, and the answers on
+    the last training batches and in the last evaluation are surely rarer than guesses would be right.
+    Without these it is advice: complementary labels say what a sample is not.
 
-    **What it cannot see.** A wrong sign of a loss that is bounded on both sides (a reward, a cosine):
-    that is ``learns_from_its_inputs``' and the metrics' business.
+    **What it cannot see.** A wrong sign of a loss of anything but classes that is bounded on both sides
+    (a cosine, an overlap of masks): that is ``learns_from_its_inputs``' and the metrics' business.
 
     **Source.** Karpathy, "A Recipe for Training Neural Networks" (2019).
     """
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loss", "recipe", "comparisons"})
+    glances: ClassVar[frozenset[str]] = frozenset({"steered"})
     shows: ClassVar[Effect | None] = Effect.FLOOR
     leads_to: ClassVar[frozenset[Effect]] = frozenset(
         {Effect.STABILITY, Effect.UPDATES, Effect.PROGRESS, Effect.GENERALIZATION, Effect.FITTING}
@@ -71,13 +77,19 @@ class LossHasAFloor(Check):
         return (terms.watch(),)
 
     def decide(self, evidence: Evidence) -> Verdict:
-        """By three medians."""
+        """By three medians, then by the gradients of scores."""
         trace = evidence.the("watch")
-        losses = trace.series("loss").values
         if trace.row("recipe").flag("several_objectives"):
             return self.not_applicable("several objectives are trained against each other")
         if trace.row("recipe").flag("maximize"):
             return self.not_applicable("what is trained is maximised, as it was asked for")
+        verdict, steered = self._by_three_medians(trace), trace.row("steered")
+        if verdict.outcome is not Outcome.FAILED and (fault := steering.told(steered)):
+            return self.failed_by(fault)
+        return replace(verdict, advice=(*verdict.advice, *steering.advice(steered)))
+
+    def _by_three_medians(self, trace: Trace) -> Verdict:
+        losses = trace.series("loss").values
         fall = Fall.of(losses, part=self.part, enough=self.enough, at_least=self.at_least)
         if fall is None:
             count = sum(1 for _ in takewhile(isfinite, losses))
@@ -95,15 +107,23 @@ class LossHasAFloor(Check):
         """Down to zero; a likelihood far below it, ever slower."""
         yield Example("to zero", (_example([2.3 * 0.95**i for i in range(100)]),))
         yield Example("a density", (_example([2 - 40 * (1 - 0.96**i) for i in range(100)]),))
+        meant = Row(_STEERED, down=640, right=300, right_trained=1)
+        yield Example("complementary labels", (_example(_FALL, steered=meant),))
         yield Example("a difference", (_example([0.01 - 2e-4 * i**2 for i in range(100)]),))
 
     @classmethod
     def sick(cls) -> Iterable[Example]:
         """The negative of a loss."""
         yield Example("the wrong sign", (_example([-2.3 * 1.2**i for i in range(100)]),), ("loss",))
+        down = Row(_STEERED, down=640, right=2, right_trained=1)
+        yield Example("a likeness that is minimised", (_example(_FALL, steered=down),), ("loss",))
 
 
-def _example(losses: list[float]) -> Trace:
+_FALL = [0.1 * 0.95**i for i in range(100)]
+_STEERED = Row(samples=640, classes=10, answered=400, answered_trained=128)
+
+
+def _example(losses: list[float], **more: Row) -> Trace:
     series = Series(tuple(range(len(losses))), tuple(losses))
     seen, recipe = Row(looked=5, exponential=0), Row(several_objectives=False)
-    return example_trace(Terms().watch(), loss=series, recipe=recipe, comparisons=seen)
+    return example_trace(Terms().watch(), loss=series, recipe=recipe, comparisons=seen, **more)

@@ -11,6 +11,8 @@ from pytest_dlcheck.verdict import Measure, Suspect
 
 _SEVERAL = 2
 """Batches (count) of a loader, or of a validation, that are more than the one of a sanity check."""
+_READS = 4
+"""Steps for each batch that is read (count), from which on steps do without; chosen."""
 _VALIDATED = 3
 """Validations (count), each after other steps, that nobody makes of a sanity check; chosen."""
 
@@ -48,7 +50,7 @@ def _validated_on_others(trace: Trace, seen: int) -> Fault | None:
     whole = [p for p in rows if p.flag("inside") and not p.flag("with_gradients")]
     times = len({p.integer("steps") for p in whole if p.integer("from_loader") >= _SEVERAL})
     length = loop.integer("loader_length")
-    if length < _SEVERAL or not loop.integer("fresh_batches") or times < _VALIDATED:
+    if length < _SEVERAL or not is_read_once(loop) or times < _VALIDATED:
         return None
     return Fault(
         because=(
@@ -60,6 +62,11 @@ def _validated_on_others(trace: Trace, seen: int) -> Fault | None:
         cause="every step trains on the same batch: it is read once, before the loop over the steps",
         remedy="iterate over the loader: for inputs, targets in loader",
     )
+
+
+def is_read_once(loop: Row) -> bool:
+    """Whether few steps have read a batch of their own: others may call for parts of one input by it."""
+    return 0 < _READS * loop.integer("fresh_batches") <= loop.integer("steps")
 
 
 def advice(trace: Trace, enough: int) -> str:

@@ -25,7 +25,10 @@ _MORE = 1.5
 _FAST = 0.2
 """The same where a step of the schedule is a small part of a pass, so that there are"""
 _DROPS = 3
-"""drops in one pass (count) or more; chosen. What is meant to fall by batches takes longer steps."""
+"""drops in one pass (count) or more, and no more steps between them than there are epochs; chosen."""
+_GONE = 1e-4
+"""Rate in the end over its peak (ratio) below which a factor is one of epochs: decays of batches end at a
+hundredth or a thousandth; chosen."""
 _ROUND, _SLOW = 100, 0.97
 """A factor that is so many hundredths, and no more than this, is one of an epoch: in batches, it is a
 tenth after 75 of them."""
@@ -76,7 +79,7 @@ class _Stepped:
     def is_short(self) -> bool:
         """Whether several of its steps are made for a pass, or its factor is one of an epoch."""
         if self.name == "StepLR":
-            return 0 < _DROPS * self.horizon <= self.length
+            return 0 < _DROPS * self.horizon <= self.length and self.horizon <= (self.epochs or 0)
         is_round = abs(_ROUND * self.factor - round(_ROUND * self.factor)) < 1e-9  # noqa: PLR2004  a float
         return self.name == "ExponentialLR" and is_round and 0 < self.factor <= _SLOW
 
@@ -107,7 +110,8 @@ def _falls(seen: _Stepped, rates: Sequence[float]) -> Fault | None:
     if seen.falling == _ENDING and not seen.counts_epochs:  # one pass may be all that is planned
         return None
     left = rates[seen.length - 1] / max(*rates[: seen.length], 1e-30)
-    is_fast = seen.is_short and left <= _FAST and rates[-1] <= _SPENT * max(rates)
+    spent = _SPENT if seen.name == "StepLR" else _GONE
+    is_fast = seen.is_short and left <= _FAST and rates[-1] <= spent * max(rates)
     if left > _SPENT and not is_fast:
         return _spent_at_once(seen, rates)
     least = _SPENT if left <= _SPENT else _FAST

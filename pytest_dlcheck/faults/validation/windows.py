@@ -89,12 +89,14 @@ def _overlap(row: Row) -> bool:
         return False
     kept = _kept(row)
     is_clean = row.number("windows_cleanest") < CLEANEST * kept
-    is_clean = is_clean or row.number("windows_continued") < GOES_ON * kept or kept < COVERAGE
+    is_clean = is_clean or row.number("windows_continued") < GOES_ON * kept
     return not is_clean and _share(row) >= _bound(row)
 
 
 def _kept(row: Row) -> float:
-    return row.number("windows_coverage") if "windows_coverage" in row else 1.0
+    """The share of trained windows by which bounds shrink: below a part nothing is certain, so none."""
+    kept = row.number("windows_coverage") if "windows_coverage" in row else 1.0
+    return kept if kept >= COVERAGE else 1.0
 
 
 def _bound(row: Row) -> float:

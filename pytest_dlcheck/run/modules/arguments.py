@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from functools import lru_cache
-from types import FunctionType
-from typing import Any
+from types import CodeType, FunctionType
+from typing import Any, cast
 
 from torch import nn
 
@@ -30,9 +29,7 @@ def in_order(module: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, 
     return (*arguments, *(named[name] for name in (*known, *others)))
 
 
-@lru_cache(maxsize=256)
 def _parameters(forward: FunctionType) -> tuple[str, ...]:
-    try:
-        return tuple(inspect.signature(forward).parameters)
-    except (TypeError, ValueError):
-        return ()
+    """The names of a function's parameters; of what it wraps, if it wraps another."""
+    code: CodeType = cast("FunctionType", inspect.unwrap(forward)).__code__
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]

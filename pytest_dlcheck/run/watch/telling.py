@@ -92,8 +92,7 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
         record.facts["coverage"] += watcher.neglected.forgotten()
         if rows := watcher.neglected.made_anew():
             record.facts["unregistered"] = rows
-        record.facts["answers"] = watcher.evaluations.answers.rows()
-        record.facts["confusion"] = watcher.evaluations.answers.confusion()
+        record.facts |= watcher.evaluations.answers.facts()
         record.facts["edited"] = watcher.edits.rows()
         record.facts["new_classes"] = watcher.classes_never_trained()
     record.facts["recipe"] = (_recipe_row(strand, others),)

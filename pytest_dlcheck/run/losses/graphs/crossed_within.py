@@ -43,11 +43,16 @@ def crossed_within(near: Near) -> str:
         whole = made(node)
         if len(whole) != _MATRIX or whole[0] != whole[1] or whole[0] < _MATRIX:
             continue
-        if _is_of_samples(node, whole[0]) and not is_meant(near, node):
+        if _is_of_samples(node, whole[0]) and not (is_meant(near, node) or _is_wanted(near, whole)):
             sign = SIGNS[kind_named(type(node).__name__)]
             told = f" {sign} ".join(str(made(each, index)) for each, index in node.next_functions)
             return f"{told} makes {whole}"
     return ""
+
+
+def _is_wanted(near: Near, whole: list[int]) -> bool:
+    """Whether targets are as many numbers, as of all pairs: such as were not made so by broadcasting."""
+    return any(list(each.shape) == whole and 0 not in each.stride() for each in near.targets.values())
 
 
 def _is_of_samples(node: Node, samples: int) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pytest_dlcheck.run.losses.graphs.cuts import made
 from pytest_dlcheck.run.losses.graphs.kept import kept, signed
 from pytest_dlcheck.run.losses.graphs.near import OF_CLASSES, Near
 from pytest_dlcheck.run.losses.graphs.outputs import RESHAPES
@@ -20,6 +21,7 @@ from pytest_dlcheck.run.tensors.graph import Node, inputs_of, kind_of, variables
 from pytest_dlcheck.trace import Row
 
 LAYERS = frozenset({"Addmm", "Mm", "Bmm", "Convolution"})
+_WITHOUT_BIAS = LAYERS - {"Addmm", "Convolution"}
 """What multiplies by a layer's weights, where these are parameters."""
 _TURNS = frozenset({"T", "Transpose", "Permute", "Expand"})
 _ON_THE_WAY = (
@@ -73,24 +75,35 @@ def _labels_of(node: Node, target: Tensor) -> Only | None:
     classes = scores.size(1) if scores is not None and scores.dim() >= _TABLE else 1
     if low != high:
         return Only(classes, None, rows, target.numel())
-    return Only(classes, low, rows, target.numel(), head_of(node.next_functions[0][0]))
+    return Only(classes, low, rows, target.numel(), head_of(node.next_functions[0][0], classes))
 
 
-def head_of(scores: Node) -> frozenset[int]:
+def head_of(scores: Node, classes: int = 1) -> frozenset[int]:
     """The parameters (``id``) of the layer that makes some scores; none where no layer does.
+
+    Nor where it gives one number for each of several candidates, whose place it does not know, nor where
+    it has no bias and is given differences, of which one way round is the negative of the other.
 
     Args:
         scores: the node that they come from.
+        classes: how many there are; 1 of yes and no.
     """
     for _ in range(_DEEPEST):
         if kind_of(scores) in LAYERS:
-            near = inputs_of(scores)
+            near, sizes = inputs_of(scores), made(scores)
+            if (classes > 1 and sizes and classes not in sizes) or _is_odd(scores, near):
+                break
             turned = [below for node in near if kind_of(node) in _TURNS for below in inputs_of(node)]
             return frozenset(map(id, variables([*near, *turned])))
         if kind_of(scores) not in _ON_THE_WAY or not inputs_of(scores):
             break
         scores = inputs_of(scores)[0]
     return frozenset()
+
+
+def _is_odd(layer: Node, given: list[Node]) -> bool:
+    """Whether it has no bias, and is given a difference."""
+    return kind_of(layer) in _WITHOUT_BIAS and any(kind_of(each) == "Sub" for each in given)
 
 
 class OneLabel:

@@ -196,7 +196,8 @@ class Exposure:
                 frame = frame_of_the_loop()
                 part = part_of(frame, arguments, loading)
                 if loading is None:
-                    self._texts.is_evaluated(frame, first_tensor(arguments), self._trained)
+                    now = [each for each in self._trained if each.era == era]
+                    self._texts.is_evaluated(frame, first_tensor(arguments), now)
                 self._remember(replace(seen, part=part), self._evaluated)
 
     def validations(self) -> int:
@@ -277,7 +278,7 @@ class Exposure:
             **(NONE if hits["evaluated_after_training"] else rescaled(self._trained, evaluated, calls)),
             **held_out_overlap(self._trained, validated),
             **rotation([*self._later, *self._trained], evaluated),
-            **overlapping(self._trained, validated, self._trained_whole),
+            **overlapping(self._of_one_era(), validated, self._trained_whole),
             **self._texts.row(),
             evaluated_alike=self._others_of_one_size(),
             trained_whole=self._trained_whole,
@@ -291,6 +292,10 @@ class Exposure:
             sizes=len({len(seen.values()) for seen in (*self._trained, *self._evaluated)}),
             **self._scales(validated),
         )
+
+    def _of_one_era(self) -> list[Seen]:
+        """What the parameters were trained on that are there in the end, where they were set back."""
+        return [seen for seen in self._trained if seen.era == self._eras.number]
 
     def _scales(self, validated: list[Seen]) -> dict[str, Scalar]:
         """How inputs of validations, of held-out ones if there are such, are scaled."""

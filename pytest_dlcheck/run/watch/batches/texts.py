@@ -16,9 +16,11 @@ from torch import Tensor
 from pytest_dlcheck.run.code.frames import named
 from pytest_dlcheck.run.losses.graphs.next_words import are_words
 from pytest_dlcheck.run.watch.batches.names import FRAMES, is_held_out
-from pytest_dlcheck.run.watch.batches.windows import LONGEST, STEPS, Stretches, codes_of
+from pytest_dlcheck.run.watch.batches.windows import STEPS, Stretches, codes_of
 from pytest_dlcheck.trace import Row
 
+LONG = 1 << 19
+"""Steps of a text that is looked into, at most: 20 MB each, while it is looked at."""
 TEXTS = 6
 """Texts (count) that are looked into at once."""
 LOOKS = 4, 16, 64
@@ -77,7 +79,7 @@ def _texts(frame: FrameType | None) -> Iterator[tuple[str, Tensor]]:
         is_text = type(value) is Tensor and value.is_cpu and value.dim() == 1
         if is_text and not value.is_floating_point() and value.dtype in {torch.int64, torch.int32}:
             count += 1
-            if STEPS[0] < len(value) <= LONGEST and count <= TEXTS:
+            if STEPS[0] < len(value) <= LONG and count <= TEXTS:
                 yield name, value
 
 

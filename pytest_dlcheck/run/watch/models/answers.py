@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.watch.batches.new_classes import labels_of
 from pytest_dlcheck.run.watch.guard import Guard
+from pytest_dlcheck.run.watch.models.steered import Steered
 from pytest_dlcheck.run.watch.taps.once import Once
 from pytest_dlcheck.trace import Row
 
@@ -36,6 +37,7 @@ class Answers:
         self._calls = 0
         self._found: Counter[tuple[int, int]] = Counter()
         self._known: deque[tuple[int, int]] = deque(maxlen=LATEST)
+        self._steered = Steered(guard)
 
     def batch_is_read(self, batch: Any) -> None:
         """A loader's iterator has given a batch."""
@@ -59,6 +61,11 @@ class Answers:
         answers = answers_of(output, labels)
         if answers is not None:
             self._known.append((int((answers == labels).sum()), len(labels)))
+            self._steered.follow(cast("Tensor", output), labels)
+
+    def facts(self) -> dict[str, tuple[Row, ...]]:
+        """All that was seen, by the names of facts of a trace."""
+        return {"answers": self.rows(), "confusion": self.confusion(), "steered": (self.steered(),)}
 
     def rows(self) -> tuple[Row, ...]:
         """How many were right, of validation and of training data; none where either is not known."""
@@ -74,6 +81,20 @@ class Answers:
         return (
             Row(data="val", mode="eval", classified=total, correct=right, chance=chance),
             Row(data="train", mode="eval", classified=classified, correct=correct, chance=chance),
+        )
+
+    def steered(self) -> Row:
+        """Where losses steer the scores of right classes, and how many answers are right in the end."""
+        given, steered = self._found.items(), self._steered
+        return Row(
+            looked=steered.calls,
+            samples=steered.count,
+            down=steered.down,
+            classes=steered.classes,
+            right=sum(count for (true, answer), count in given if true == answer),
+            answered=self._found.total(),
+            right_trained=sum(right for right, _ in self._known),
+            answered_trained=sum(count for _, count in self._known),
         )
 
     def confusion(self) -> tuple[Row, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
@@ -12,6 +13,8 @@ from pytest_dlcheck.run.probe import ScalarBuffer, number_of
 from pytest_dlcheck.run.watch.steps.gradients import Gradients
 from pytest_dlcheck.trace import Row, Series
 
+_OF_VALUES = 2
+"""Changes in place (count) by which values are clipped: from below, and from above."""
 TINY = 1e-6
 """What ``clip_grad_norm_`` adds to a norm before it divides by it."""
 
@@ -25,7 +28,7 @@ class Clips:
 
     def __init__(self) -> None:
         self.count = self._scaled = self._of_values = 0
-        self._is_bounded = False
+        self._is_bounded, self._changes = False, 1
         self._before: Tensor | None = None
         """Their norm, where values are about to be clipped."""
         self._looked = self._after = self._again = 0
@@ -43,7 +46,7 @@ class Clips:
             norm: their norm before, shape ``[]``.
             scaled: whether a gradient scaler's factor is still in them.
         """
-        self._count(bound, scaled=scaled)
+        self._count(bound, scaled=scaled, changes=1)
         self._factors.append(step, _factor(bound, number_of(norm)))
 
     def measure(self, parameters: Sequence[Tensor]) -> None:
@@ -63,12 +66,13 @@ class Clips:
         """
         norm, self._before = self._before, None
         if norm is not None:
-            self._count(bound, scaled=scaled)
+            self._count(bound, scaled=scaled, changes=_OF_VALUES)
             self._of_values += 1
-            self._factors.append(step, number_of(_norm(parameters) / (norm + TINY)))
+            self._factors.append(step, number_of(_shrunk(_norm(parameters), norm)))
         return norm
 
-    def _count(self, bound: float, *, scaled: bool) -> None:
+    def _count(self, bound: float, *, scaled: bool, changes: int) -> None:
+        self._changes = changes
         self.count += 1
         self._scaled += scaled
         self._is_bounded |= bound < math.inf
@@ -81,11 +85,11 @@ class Clips:
             now = step, passes, id(parameters[0]), len(parameters)
             self._again += now == self._last
             self._last = now
-        elif gradients.are_those_applied():
+        elif gradients.are_those_applied(self._changes):
             self._after += 1
         else:
             self._norms.append(norm.detach())
-        gradients.are_clipped()
+        gradients.are_clipped(self._changes)
 
     def flush(self) -> None:
         """Read back."""
@@ -112,6 +116,12 @@ class Clips:
 def _norm(parameters: Sequence[Tensor]) -> Tensor:
     """The norm of all their gradients, shape ``[]``."""
     return get_total_norm([p.grad for p in parameters if p.grad is not None])
+
+
+def _shrunk(after: Tensor, before: Tensor) -> Tensor:
+    """How many times as large a norm is as before: 1 where nothing was there, or was clipped."""
+    factor = torch.where(before > 0, after / before, torch.ones_like(before))
+    return torch.where(factor < 1 - TINY, factor, torch.ones_like(factor))
 
 
 def _factor(bound: float, norm: Tensor | float) -> Tensor | float:

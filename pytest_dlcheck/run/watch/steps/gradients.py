@@ -155,14 +155,18 @@ class Gradients:
             told.append(differ and any(bool(each.any()) for each in now))
         return bool(told) and told[-1]
 
-    def are_those_applied(self) -> bool:
-        """Whether they are what was there when last looked at, but for one change in place."""
-        held = [(p, h) for p, h in zip(self._witnesses, self._held, strict=True) if h is not None]
-        return bool(held) and all(h.changes(p) == 1 for p, h in held)
+    def are_those_applied(self, changes: int = 1) -> bool:
+        """Whether they are what was there when last looked at, but for what one clipping changes.
 
-    def are_clipped(self) -> None:
-        """They were changed in place, once, which is no reset."""
-        if self.are_those_applied():
+        Args:
+            changes: how often that changes each in place.
+        """
+        held = [(p, h) for p, h in zip(self._witnesses, self._held, strict=True) if h is not None]
+        return bool(held) and all(h.changes(p) == changes for p, h in held)
+
+    def are_clipped(self, changes: int = 1) -> None:
+        """They were changed in place, so often, which is no reset."""
+        if self.are_those_applied(changes):
             self._hold()
 
     def step_ends(self) -> None:

@@ -1,0 +1,76 @@
+"""A loss that is the smaller the worse the right classes do. Thresholds included."""
+
+from __future__ import annotations
+
+from pytest_dlcheck.faults.fault import Fault
+from pytest_dlcheck.statistics import share_interval
+from pytest_dlcheck.trace import Row
+from pytest_dlcheck.verdict import Measure, Suspect
+
+LEAST = 256
+"""Samples (count) whose scores had a gradient from which on it is no accident; chosen."""
+SHARE = 0.95
+"""Share of them (ratio) whose right class loses by a step; chosen: of a cross-entropy, a hinge or a
+likelihood none do, smoothed ones none but those that are surer than they should be."""
+CERTAIN = 0.998
+"""Confidence with which the answers are worse than guesses."""
+
+
+def told(row: Row) -> Fault | None:
+    """Training makes right answers rare, and the evaluation says so; None where that is not known.
+
+    Labels that say what a sample is not are steered down as well, and are evaluated by others.
+
+    Args:
+        row: where losses steer the scores, of a watched loop.
+    """
+    if not _is_down(row) or not (_is_worse(row, "") and _is_worse(row, "_trained")):
+        return None
+    right, answered, guess = row.integer("right"), row.integer("answered"), 1 / row.integer("classes")
+    return Fault(
+        because=(
+            f"{_story(row)}, and {right} of the last evaluation's {answered} answers are right (surely "
+            f"fewer than the {guess:.1%} of a guess)"
+        ),
+        measures=(
+            Measure("samples whose right class is steered down", _share(row), "ratio", SHARE, "<"),
+        ),
+        suspects=(Suspect("loss", "falls with the score of the right class: its sign is wrong"),),
+        cause="the sign of the loss, or of a term of it, is wrong: it rewards what the labels are not",
+        remedy="minimise what is smallest where the answers are right: turn the sign, or 1 - likeness",
+    )
+
+
+def advice(row: Row) -> list[str]:
+    """The same where no evaluation tells that it is meant otherwise."""
+    if not _is_down(row) or told(row) is not None:
+        return []
+    meant = (
+        "unless labels say what a sample is not, or are to be unlearned, the sign of the loss is wrong"
+    )
+    return [f"{_story(row)}: {meant}"]
+
+
+def _is_down(row: Row) -> bool:
+    enough = "samples" in row and row.integer("samples") >= LEAST
+    return enough and _share(row) >= SHARE
+
+
+def _is_worse(row: Row, part: str) -> bool:
+    answered = row.integer(f"answered{part}")
+    if not answered:
+        return False
+    return share_interval(row.integer(f"right{part}"), answered, CERTAIN).high < 1 / row.integer(
+        "classes"
+    )
+
+
+def _share(row: Row) -> float:
+    return row.integer("down") / row.integer("samples")
+
+
+def _story(row: Row) -> str:
+    return (
+        f"the loss falls with the score of the right class in {row.integer('down')} of "
+        f"{row.integer('samples')} samples (less than {SHARE:.0%} may)"
+    )
