@@ -27,8 +27,8 @@ _FAST = 0.2
 _DROPS = 3
 """drops in one pass (count) or more, and no more steps between them than there are epochs; chosen."""
 _GONE = 1e-4
-"""Rate in the end over its peak (ratio) below which a factor is one of epochs: decays of batches end at a
-hundredth or a thousandth; chosen."""
+"""Rate in the end over its peak (ratio) below which a factor is one of epochs: decays of batches end
+at a hundredth or a thousandth; chosen."""
 _ROUND, _SLOW = 100, 0.97
 """A factor that is so many hundredths, and no more than this, is one of an epoch: in batches, it is a
 tenth after 75 of them."""

@@ -26,12 +26,18 @@ def test_two_halves_of_one_table_are_scaled_alike():
     assert found["scale_trained"] == found["scale_evaluated"] == "between fixed bounds"
 
 
-@pytest.mark.parametrize("factor", [1 / 16, 1.0, 0.37])
+@pytest.mark.parametrize("factor", [1 / 16, 0.2])
 def test_levels_of_images(factor):
     images = load_digits().data
     found = scales(split(images[:900] * factor), split(images[900:]))
     assert found["level_trained"] == pytest.approx(factor, rel=1e-3)
     assert found["level_evaluated"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1 / 0.9])
+def test_what_dropout_leaves_says_nothing(factor):
+    images = load_digits().data
+    assert not scales(split(images[:900] * factor), split(images[900:]))["level_trained"]
 
 
 def test_each_channel_may_have_levels_of_its_own():
