@@ -35,6 +35,7 @@ SETS = (
     "sealed_eighteenth",
     "sealed_nineteenth",
     "sealed_twentieth",
+    "sealed_twentyfirst",
 )
 
 
