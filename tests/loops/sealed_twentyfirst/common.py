@@ -38,13 +38,17 @@ def digit_images(n_train=1200, n_test=400, seed=0):
     order = np.random.RandomState(seed).permutation(len(data.target))
     x = torch.tensor(data.images[order] / 16.0, dtype=torch.float32)
     y = torch.tensor(data.target[order])
-    return x[:n_train], y[:n_train], x[n_train:n_train + n_test], y[n_train:n_train + n_test]
+    return x[:n_train], y[:n_train], x[n_train : n_train + n_test], y[n_train : n_train + n_test]
 
 
 SUBJECTS = "the cat|a dog|my sister|the old man|our teacher|this robot|a student|the pilot".split("|")
 GOOD = "loves|enjoys|adores|praises|admires|recommends".split("|")
 BAD = "hates|dislikes|avoids|mocks|regrets|detests".split("|")
-OBJECTS = "the movie|a long book|this soup|green tea|the new song|winter walks|that phone|cold pizza".split("|")
+OBJECTS = (
+    "the movie|a long book|this soup|green tea|the new song|winter walks|that phone|cold pizza".split(
+        "|"
+    )
+)
 TAILS = "|very much|every day|without reason|in the evening|at home|since last year".split("|")
 
 
@@ -56,7 +60,13 @@ def opinion_sentences(n, seed=0, negation=True):
         label = rng.randint(0, 1)
         flip = negation and rng.random() < 0.3
         verb = rng.choice(GOOD if label ^ flip else BAD)
-        parts = [rng.choice(SUBJECTS), "never" if flip else "", verb, rng.choice(OBJECTS), rng.choice(TAILS)]
+        parts = [
+            rng.choice(SUBJECTS),
+            "never" if flip else "",
+            verb,
+            rng.choice(OBJECTS),
+            rng.choice(TAILS),
+        ]
         out.append((" ".join(p for p in parts if p), label))
     return out
 
@@ -80,5 +90,9 @@ class WordVocab:
 def seasonal_series(n, seed=0, noise=0.1):
     rng = np.random.RandomState(seed)
     t = np.arange(n)
-    s = np.sin(2 * np.pi * t / 24) + 0.5 * np.sin(2 * np.pi * t / 57 + 1.0) + 0.3 * np.sin(2 * np.pi * t / 9)
+    s = (
+        np.sin(2 * np.pi * t / 24)
+        + 0.5 * np.sin(2 * np.pi * t / 57 + 1.0)
+        + 0.3 * np.sin(2 * np.pi * t / 9)
+    )
     return torch.tensor(s + noise * rng.randn(n), dtype=torch.float32)

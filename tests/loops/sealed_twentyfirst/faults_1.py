@@ -9,12 +9,12 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from .common import (WordVocab, description_text, opinion_sentences, seasonal_series, seed_all)
-
+from .common import WordVocab, description_text, opinion_sentences, seasonal_series, seed_all
 
 # ---------------------------------------------------------------- characters of the data set descriptions
+
 
 @dataclass
 class LMOutput:
@@ -50,7 +50,9 @@ def char_windows(mistake):
 
     def windows(stream, stride):
         starts = range(0, len(stream) - width - 1, stride)
-        return [{"input_ids": stream[s:s + width], "labels": stream[s + 1:s + width + 1]} for s in starts]
+        return [
+            {"input_ids": stream[s : s + width], "labels": stream[s + 1 : s + width + 1]} for s in starts
+        ]
 
     def collate(items):
         return {k: torch.stack([it[k] for it in items]) for k in items[0]}
@@ -75,11 +77,16 @@ def char_windows(mistake):
     model.eval()
     with torch.no_grad():
         val = np.mean([model(**b).loss.item() for b in val_loader])
-    return {"first": trace[0][0], "last": float(np.mean([t[0] for t in trace[-10:]])), "val": float(val),
-            "grad_norm_end": trace[-1][1]}
+    return {
+        "first": trace[0][0],
+        "last": float(np.mean([t[0] for t in trace[-10:]])),
+        "val": float(val),
+        "grad_norm_end": trace[-1][1],
+    }
 
 
 # ---------------------------------------------------------------- masked words of library docs
+
 
 class MaskedWords(nn.Module):
     def __init__(self, vocab_size, pad_id, dim=48, length=12):
@@ -93,7 +100,7 @@ class MaskedWords(nn.Module):
         nn.init.normal_(self.tok.weight, std=0.05)
 
     def forward(self, input_ids, attention_mask, labels=None):
-        x = self.tok(input_ids) + self.pos[:input_ids.shape[1]]
+        x = self.tok(input_ids) + self.pos[: input_ids.shape[1]]
         x = self.norm(self.encoder(x, src_key_padding_mask=attention_mask == 0))
         logits = x @ self.tok.weight.T
         out = {"logits": logits}
@@ -113,7 +120,11 @@ class MaskingCollator:
         chosen = (torch.rand(ids.shape, generator=self.rng) < self.rate) & attention.bool()
         chosen[:, 1] = True
         labels = torch.where(chosen, ids, torch.full_like(ids, -100))
-        return {"input_ids": ids.masked_fill(chosen, self.mask_id), "attention_mask": attention, "labels": labels}
+        return {
+            "input_ids": ids.masked_fill(chosen, self.mask_id),
+            "attention_mask": attention,
+            "labels": labels,
+        }
 
 
 def masked_sentences(mistake):
@@ -122,7 +133,9 @@ def masked_sentences(mistake):
     train_s, val_s = sentences[:700], [s for s in sentences[700:] if s not in set(sentences[:700])]
     vocab = WordVocab(train_s, specials=("[pad]", "[unk]", "[mask]"))
     collator = MaskingCollator(0, 2)
-    train_loader = DataLoader([vocab.encode(s) for s in train_s], batch_size=32, shuffle=True, collate_fn=collator)
+    train_loader = DataLoader(
+        [vocab.encode(s) for s in train_s], batch_size=32, shuffle=True, collate_fn=collator
+    )
 
     class Trainer:
         def __init__(self, model, max_norm=1.0):
@@ -172,8 +185,13 @@ def masked_sentences(mistake):
     trainer.fit(train_loader, 8)
     val_loss, val_acc = trainer.evaluate([vocab.encode(s) for s in val_s])
     moved = sum(float((model.state_dict()[k] - start[k]).abs().sum()) for k in start)
-    return {"first": trainer.log[0], "last": float(np.mean(trainer.log[-10:])), "val": val_loss, "acc": val_acc,
-            "moved": moved}
+    return {
+        "first": trainer.log[0],
+        "last": float(np.mean(trainer.log[-10:])),
+        "val": val_loss,
+        "acc": val_acc,
+        "moved": moved,
+    }
 
 
 # ---------------------------------------------------------------- recommender, embeddings and tower apart
@@ -199,8 +217,10 @@ def rating_towers(mistake):
         a, b = users(batch.user), items(batch.item)
         return tower(torch.cat([a, b, a * b], -1)).squeeze(-1)
 
-    opts = [torch.optim.SGD(list(users.parameters()) + list(items.parameters()), lr=4.0, momentum=0.8),
-            torch.optim.Adam(tower.parameters(), lr=3e-3)]
+    opts = [
+        torch.optim.SGD(list(users.parameters()) + list(items.parameters()), lr=4.0, momentum=0.8),
+        torch.optim.Adam(tower.parameters(), lr=3e-3),
+    ]
     losses, emb_norm = [], []
     for epoch in range(12):
         for chunk in torch.randperm(8000).split(128):
@@ -217,8 +237,13 @@ def rating_towers(mistake):
             losses.append(loss.item())
     with torch.no_grad():
         rmse = F.mse_loss(score(held), held.stars).sqrt().item()
-    return {"first": losses[0], "last": float(np.mean(losses[-20:])), "held_rmse": rmse,
-            "spread": held.stars.std().item(), "emb_grad": float(np.mean(emb_norm[-40:]))}
+    return {
+        "first": losses[0],
+        "last": float(np.mean(losses[-20:])),
+        "held_rmse": rmse,
+        "spread": held.stars.std().item(),
+        "emb_grad": float(np.mean(emb_norm[-40:])),
+    }
 
 
 # ---------------------------------------------------------------- seq2seq: dates into ISO form
@@ -246,7 +271,9 @@ class Encoder(nn.Module):
 
     def forward(self, src):
         lengths = (src != 0).sum(1)
-        packed = nn.utils.rnn.pack_padded_sequence(self.emb(src), lengths, batch_first=True, enforce_sorted=False)
+        packed = nn.utils.rnn.pack_padded_sequence(
+            self.emb(src), lengths, batch_first=True, enforce_sorted=False
+        )
         _, h = self.rnn(packed)
         return h
 
@@ -318,11 +345,16 @@ def date_translation(mistake):
             made.append(token)
         return (torch.cat(made, 1) == t[:, 1:]).all(1).float().mean().item()
 
-    return {"first": history[0], "last": float(np.mean(history[-20:])), "exact": exact(test),
-            "encoder_moved": (encoder.rnn.weight_hh_l0 - encoder_before).abs().sum().item()}
+    return {
+        "first": history[0],
+        "last": float(np.mean(history[-20:])),
+        "exact": exact(test),
+        "encoder_moved": (encoder.rnn.weight_hh_l0 - encoder_before).abs().sum().item(),
+    }
 
 
 # ---------------------------------------------------------------- forecasting with callbacks
+
 
 class Callback:
     def on_backward_end(self, runner): ...
@@ -356,8 +388,10 @@ def hourly_forecast(mistake):
     z = (series - mu) / sd
 
     def cut(part, past=36, ahead=6):
-        return [{"past": part[i:i + past], "future": part[i + past:i + past + ahead]}
-                for i in range(0, len(part) - past - ahead + 1)]
+        return [
+            {"past": part[i : i + past], "future": part[i + past : i + past + ahead]}
+            for i in range(len(part) - past - ahead + 1)
+        ]
 
     train_loader = DataLoader(cut(z[:n_train]), batch_size=32, shuffle=True)
     test_loader = DataLoader(cut(z[n_train:]), batch_size=64)
@@ -390,27 +424,40 @@ def hourly_forecast(mistake):
 
     model = nn.Sequential(nn.Linear(36, 64), nn.GELU(), nn.Linear(64, 6))
     history = HistoryCallback()
-    runner = Runner(model, torch.optim.RMSprop(model.parameters(), lr=1e-3), [OptimizerCallback(), history])
+    runner = Runner(
+        model, torch.optim.RMSprop(model.parameters(), lr=1e-3), [OptimizerCallback(), history]
+    )
     runner.fit(train_loader, 12)
     model.eval()
     with torch.no_grad():
-        err = torch.cat([(model(b["past"]) - b["future"]).abs().flatten() for b in test_loader]).mean().item()
-    return {"first": history.losses[0], "last": float(np.mean(history.losses[-20:])), "test_mae": err,
-            "steps_per_backward": runner.updates / runner.backwards}
+        err = (
+            torch.cat([(model(b["past"]) - b["future"]).abs().flatten() for b in test_loader])
+            .mean()
+            .item()
+        )
+    return {
+        "first": history.losses[0],
+        "last": float(np.mean(history.losses[-20:])),
+        "test_mae": err,
+        "steps_per_backward": runner.updates / runner.backwards,
+    }
 
 
 # ---------------------------------------------------------------- tagger with several heads
+
 
 class SentenceHeads(nn.Module):
     def __init__(self, vocab_size, dim=32, hidden=48):
         super().__init__()
         self.emb = nn.Embedding(vocab_size, dim, padding_idx=0)
         self.rnn = nn.LSTM(dim, hidden, batch_first=True, bidirectional=True)
-        self.heads = nn.ModuleDict({
-            "sentiment": nn.Linear(2 * hidden, 2),
-            "negated": nn.Linear(2 * hidden, 2),
-            "length": nn.Linear(2 * hidden, 1),
-        })
+        self.heads = nn.ModuleDict(
+            {
+                "sentiment": nn.Linear(2 * hidden, 2),
+                "negated": nn.Linear(2 * hidden, 2),
+                "length": nn.Linear(2 * hidden, 1),
+            }
+        )
 
     def forward(self, input_ids):
         mask = (input_ids != 0).float().unsqueeze(-1)
@@ -429,10 +476,12 @@ def sentence_heads(mistake):
 
     def collate(items):
         ids = pad_sequence([torch.tensor(vocab.encode(s)) for s, _ in items], batch_first=True)
-        return {"input_ids": ids,
-                "sentiment": torch.tensor([y for _, y in items]),
-                "negated": torch.tensor([int("never" in s.split()) for s, _ in items]),
-                "length": torch.tensor([[len(s.split()) / 10] for s, _ in items])}
+        return {
+            "input_ids": ids,
+            "sentiment": torch.tensor([y for _, y in items]),
+            "negated": torch.tensor([int("never" in s.split()) for s, _ in items]),
+            "length": torch.tensor([[len(s.split()) / 10] for s, _ in items]),
+        }
 
     train_loader = DataLoader(train_rows, batch_size=25, shuffle=True, collate_fn=collate)
     test_loader = DataLoader(test_rows, batch_size=50, collate_fn=collate)
@@ -463,11 +512,15 @@ def sentence_heads(mistake):
             out = model(batch["input_ids"])
             for k in right:
                 right[k] += int((out[k].argmax(-1) == batch[k]).sum())
-    return {"first": seen[0], "last": float(np.mean(seen[-10:])),
-            **{k: v / len(test_rows) for k, v in right.items()}}
+    return {
+        "first": seen[0],
+        "last": float(np.mean(seen[-10:])),
+        **{k: v / len(test_rows) for k, v in right.items()},
+    }
 
 
 # ---------------------------------------------------------------- a vocabulary which grows
+
 
 class WordLM(nn.Module):
     def __init__(self, vocab_size, dim=40, hidden=64):
@@ -507,7 +560,10 @@ def growing_vocabulary(mistake):
     def blocks(tokens, lookup, width=16):
         ids = torch.tensor([lookup.get(w, 0) for w in tokens])
         n = (len(ids) - 1) // width
-        return {"input_ids": ids[:n * width].view(n, width), "labels": ids[1:n * width + 1].view(n, width)}
+        return {
+            "input_ids": ids[: n * width].view(n, width),
+            "labels": ids[1 : n * width + 1].view(n, width),
+        }
 
     def run(model, optimizer, data, epochs):
         out = []
@@ -536,11 +592,16 @@ def growing_vocabulary(mistake):
     model.eval()
     with torch.no_grad():
         val = model(**blocks(more[cut:], lookup)).loss.item()
-    return {"first": losses[0], "last": float(np.mean(losses[-10:])), "val": val,
-            "head_moved": (model.lm_head.weight - head_before).abs().sum().item()}
+    return {
+        "first": losses[0],
+        "last": float(np.mean(losses[-10:])),
+        "val": val,
+        "head_moved": (model.lm_head.weight - head_before).abs().sum().item(),
+    }
 
 
 # ---------------------------------------------------------------- a Trainer with a lazy optimizer
+
 
 def lazy_optimizer(mistake):
     seed_all(17)
@@ -592,27 +653,134 @@ def lazy_optimizer(mistake):
     trainer.model.eval()
     with torch.no_grad():
         val = np.mean([trainer.model(**b)["loss"].item() for b in DataLoader(val_data, batch_size=50)])
-    return {"first": log[0], "last": float(np.mean(log[-20:])), "val": float(val), "optimizers": trainer.built}
+    return {
+        "first": log[0],
+        "last": float(np.mean(log[-20:])),
+        "val": float(val),
+        "optimizers": trainer.built,
+    }
 
 
 FAULTS = [
-    (char_windows, ("zero_grad", "not zeroed", "never zeroed", "gradients accumulate", "accumulat", "not cleared",
-                    "gradients of earlier", "previous batches"), "1 zero_grad missing"),
-    (masked_sentences, ("zero_grad", "zeroed before", "cleared before", "between backward", "wiped", "without gradients",
-                        "no gradient", "gradients are none"), "2 zero_grad between backward and step"),
-    (rating_towers, ("zero_grad", "not zeroed", "accumulat", "one of the optimizers", "embedding", "gradients of earlier",
-                     "not cleared"), "3 zero_grad on only one of several optimizers"),
-    (date_translation, ("never stepped", "no step", "step() is missing", "not stepped", "step missing", "not updated",
-                        "never updated", "without a step", "never calls step", "encoder"), "4 step missing"),
-    (hourly_forecast, ("two steps", "twice", "stepped 2", "steps per backward", "second step", "step twice",
-                       "same gradients", "without a new backward", "2 steps"), "5 two steps per backward"),
-    (sentence_heads, ("wrong loss", "backward on", "other loss", "only one of the losses", "not the total",
-                      "no gradient", "never receive", "part of the loss", "never get a gradient", "unused"),
-     "6 backward on the wrong loss"),
-    (growing_vocabulary, ("stale", "old parameters", "not in the optimizer", "not in any optimizer", "re-created",
-                          "recreated", "replaced", "no longer", "not the model's", "does not hold", "missing from the optimizer"),
-     "7 optimizer stale after parameters were re-created or moved"),
-    (lazy_optimizer, ("re-created", "recreated", "new optimizer", "each step", "every step", "state lost", "momentum",
-                      "optimizer is created", "created anew", "fresh optimizer"),
-     "8 optimizer or model re-created each step/epoch"),
+    (
+        char_windows,
+        (
+            "zero_grad",
+            "not zeroed",
+            "never zeroed",
+            "gradients accumulate",
+            "accumulat",
+            "not cleared",
+            "gradients of earlier",
+            "previous batches",
+        ),
+        "1 zero_grad missing",
+    ),
+    (
+        masked_sentences,
+        (
+            "zero_grad",
+            "zeroed before",
+            "cleared before",
+            "between backward",
+            "wiped",
+            "without gradients",
+            "no gradient",
+            "gradients are none",
+        ),
+        "2 zero_grad between backward and step",
+    ),
+    (
+        rating_towers,
+        (
+            "zero_grad",
+            "not zeroed",
+            "accumulat",
+            "one of the optimizers",
+            "embedding",
+            "gradients of earlier",
+            "not cleared",
+        ),
+        "3 zero_grad on only one of several optimizers",
+    ),
+    (
+        date_translation,
+        (
+            "never stepped",
+            "no step",
+            "step() is missing",
+            "not stepped",
+            "step missing",
+            "not updated",
+            "never updated",
+            "without a step",
+            "never calls step",
+            "encoder",
+        ),
+        "4 step missing",
+    ),
+    (
+        hourly_forecast,
+        (
+            "two steps",
+            "twice",
+            "stepped 2",
+            "steps per backward",
+            "second step",
+            "step twice",
+            "same gradients",
+            "without a new backward",
+            "2 steps",
+        ),
+        "5 two steps per backward",
+    ),
+    (
+        sentence_heads,
+        (
+            "wrong loss",
+            "backward on",
+            "other loss",
+            "only one of the losses",
+            "not the total",
+            "no gradient",
+            "never receive",
+            "part of the loss",
+            "never get a gradient",
+            "unused",
+        ),
+        "6 backward on the wrong loss",
+    ),
+    (
+        growing_vocabulary,
+        (
+            "stale",
+            "old parameters",
+            "not in the optimizer",
+            "not in any optimizer",
+            "re-created",
+            "recreated",
+            "replaced",
+            "no longer",
+            "not the model's",
+            "does not hold",
+            "missing from the optimizer",
+        ),
+        "7 optimizer stale after parameters were re-created or moved",
+    ),
+    (
+        lazy_optimizer,
+        (
+            "re-created",
+            "recreated",
+            "new optimizer",
+            "each step",
+            "every step",
+            "state lost",
+            "momentum",
+            "optimizer is created",
+            "created anew",
+            "fresh optimizer",
+        ),
+        "8 optimizer or model re-created each step/epoch",
+    ),
 ]

@@ -1,6 +1,4 @@
-import copy
 import random
-from collections import deque
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -11,10 +9,10 @@ import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from .common import WordVocab, description_text, opinion_sentences, seasonal_series, seed_all
-
+from .common import WordVocab, opinion_sentences, seasonal_series, seed_all
 
 # ---------------------------------------------------------------- classifier with validation every few steps
+
 
 @dataclass
 class ClassifierOutput:
@@ -42,7 +40,12 @@ class BagClassifier(nn.Module):
 def sentiment_collate(vocab):
     def collate(rows):
         ids = pad_sequence([torch.tensor(vocab.encode(s)) for s, _ in rows], batch_first=True)
-        return {"input_ids": ids, "attention_mask": (ids != 0).long(), "labels": torch.tensor([y for _, y in rows])}
+        return {
+            "input_ids": ids,
+            "attention_mask": (ids != 0).long(),
+            "labels": torch.tensor([y for _, y in rows]),
+        }
+
     return collate
 
 
@@ -91,20 +94,33 @@ def periodic_validation(mistake):
             if step % 25 == 0:
                 scores.append(evaluate())
     scores.append(evaluate())
-    return {"first": losses[0], "last": float(np.mean(losses[-20:])), "val": scores[-1],
-            "share_in_train_mode": in_train / step}
+    return {
+        "first": losses[0],
+        "last": float(np.mean(losses[-20:])),
+        "val": scores[-1],
+        "share_in_train_mode": in_train / step,
+    }
 
 
 # ---------------------------------------------------------------- question/answer retrieval
 
+
 def answer_retrieval(mistake):
     seed_all(14)
     rng = random.Random(14)
-    things = [f"{a} {b}" for a in "red blue green black white old new".split()
-              for b in "lamp chair radio table phone clock mirror carpet".split()]
+    things = [
+        f"{a} {b}"
+        for a in "red blue green black white old new".split()
+        for b in "lamp chair radio table phone clock mirror carpet".split()
+    ]
     rng.shuffle(things)
     ask = ["where is the {}", "who has the {}", "how much costs the {}", "when comes the {}"]
-    tell = ["the {} stands in the hall", "anna keeps the {}", "for the {} we pay ten", "we get the {} on monday"]
+    tell = [
+        "the {} stands in the hall",
+        "anna keeps the {}",
+        "for the {} we pay ten",
+        "we get the {} on monday",
+    ]
     pairs = [(q.format(t), a.format(t)) for t in things for q, a in zip(ask, tell)]
     rng.shuffle(pairs)
     train, test = pairs[:180], pairs[180:]
@@ -139,7 +155,7 @@ def answer_retrieval(mistake):
     for epoch in range(40):
         rng.shuffle(train)
         for i in range(0, len(train), 30):
-            q, a = zip(*train[i:i + 30])
+            q, a = zip(*train[i : i + 30])
             sim = similarity(q, a)
             target = torch.arange(len(q))
             loss = (F.cross_entropy(sim, target) + F.cross_entropy(sim.T, target)) / 2
@@ -150,11 +166,16 @@ def answer_retrieval(mistake):
     with torch.no_grad():
         q, a = zip(*test)
         top1 = (similarity(q, a).argmax(1) == torch.arange(len(q))).float().mean().item()
-    return {"first": losses[0], "last": float(np.mean(losses[-6:])), "top1": top1,
-            "encoder_moved": (encoder.emb.weight - before).abs().sum().item()}
+    return {
+        "first": losses[0],
+        "last": float(np.mean(losses[-6:])),
+        "top1": top1,
+        "encoder_moved": (encoder.emb.weight - before).abs().sum().item(),
+    }
 
 
 # ---------------------------------------------------------------- get_batch from a stream of characters
+
 
 def get_batch_lm(mistake):
     seed_all(1337)
@@ -172,8 +193,8 @@ def get_batch_lm(mistake):
         if mistake:
             generator.manual_seed(1337)
         ix = torch.randint(len(source) - block - 1, (size,), generator=generator)
-        x = torch.stack([source[i:i + block] for i in ix])
-        y = torch.stack([source[i + 1:i + block + 1] for i in ix])
+        x = torch.stack([source[i : i + block] for i in ix])
+        y = torch.stack([source[i + 1 : i + block + 1] for i in ix])
         return x, y
 
     class Block(nn.Module):
@@ -199,7 +220,9 @@ def get_batch_lm(mistake):
         def forward(self, idx, targets=None):
             x = self.blocks(self.tok(idx) + self.pos.weight)
             logits = self.head(x)
-            return logits, None if targets is None else F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+            return logits, None if targets is None else F.cross_entropy(
+                logits.flatten(0, 1), targets.flatten()
+            )
 
     model = TinyGPT()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
@@ -216,11 +239,17 @@ def get_batch_lm(mistake):
     val = streams["val"]
     n = (len(val) - 1) // block
     with torch.no_grad():
-        _, vloss = model(val[:n * block].view(n, block), val[1:n * block + 1].view(n, block))
-    return {"first": losses[0], "last": float(np.mean(losses[-20:])), "val": vloss.item(), "different_batches": len(sums)}
+        _, vloss = model(val[: n * block].view(n, block), val[1 : n * block + 1].view(n, block))
+    return {
+        "first": losses[0],
+        "last": float(np.mean(losses[-20:])),
+        "val": vloss.item(),
+        "different_batches": len(sums),
+    }
 
 
 # ---------------------------------------------------------------- streamed sensor log
+
 
 class SensorLog(IterableDataset):
     def __init__(self, x, y, chunk):
@@ -228,7 +257,7 @@ class SensorLog(IterableDataset):
 
     def __iter__(self):
         for i in range(0, len(self.x) - self.chunk + 1, self.chunk):
-            yield {"readings": self.x[i:i + self.chunk], "level": self.y[i:i + self.chunk]}
+            yield {"readings": self.x[i : i + self.chunk], "level": self.y[i : i + self.chunk]}
 
 
 def sensor_stream(mistake):
@@ -268,11 +297,17 @@ def sensor_stream(mistake):
     model.eval()
     with torch.no_grad():
         err = F.mse_loss(model(x[3200:]), y[3200:]).item()
-    return {"first": losses[0], "last": float(np.mean(losses[-50:])), "test": err, "var": y[3200:].var().item(),
-            "different_batches": len(firsts)}
+    return {
+        "first": losses[0],
+        "last": float(np.mean(losses[-50:])),
+        "test": err,
+        "var": y[3200:].var().item(),
+        "different_batches": len(firsts),
+    }
 
 
 # ---------------------------------------------------------------- static buffers
+
 
 class StaticInputs:
     def __init__(self, example):
@@ -291,9 +326,15 @@ def static_buffers(mistake):
     counts = F.one_hot(seqs, n_sym).sum(1)
     labels = counts[:, 1:].argmax(1)
     train = TensorDataset(seqs[:2000], labels[:2000])
-    loader = DataLoader(train, batch_size=50, shuffle=True,
-                        collate_fn=lambda rows: {"input_ids": torch.stack([r[0] for r in rows]),
-                                                 "labels": torch.stack([r[1] for r in rows])})
+    loader = DataLoader(
+        train,
+        batch_size=50,
+        shuffle=True,
+        collate_fn=lambda rows: {
+            "input_ids": torch.stack([r[0] for r in rows]),
+            "labels": torch.stack([r[1] for r in rows]),
+        },
+    )
 
     class MostFrequent(nn.Module):
         def __init__(self):
@@ -325,10 +366,16 @@ def static_buffers(mistake):
     model.eval()
     with torch.no_grad():
         acc = (model(seqs[2000:]).argmax(1) == labels[2000:]).float().mean().item()
-    return {"first": losses[0], "last": float(np.mean(losses[-20:])), "acc": acc, "labels_in_place": float(np.mean(agree))}
+    return {
+        "first": losses[0],
+        "last": float(np.mean(losses[-20:])),
+        "acc": acc,
+        "labels_in_place": float(np.mean(agree)),
+    }
 
 
 # ---------------------------------------------------------------- meters
+
 
 @dataclass
 class Meter:
@@ -353,6 +400,7 @@ class Meters:
 def metered_tagger(mistake):
     seed_all(19)
     rng = random.Random(19)
+
     # tag the brackets of a string: which depth has each position (0..3)
     def sample():
         depth, text, tags = 0, [], []
@@ -400,6 +448,7 @@ def metered_tagger(mistake):
 
 # ---------------------------------------------------------------- events
 
+
 def event_loop_training(mistake):
     seed_all(23)
     series = torch.stack([seasonal_series(900, seed=s, noise=0.05) for s in (1, 2)], -1)
@@ -409,7 +458,7 @@ def event_loop_training(mistake):
     z = (series - mean) / std
 
     def windows(part, n=30):
-        return [SimpleNamespace(past=part[i:i + n], target=part[i + n]) for i in range(len(part) - n)]
+        return [SimpleNamespace(past=part[i : i + n], target=part[i + n]) for i in range(len(part) - n)]
 
     train, test = windows(z[:cut]), windows(z[cut:])
     handlers = {"batch": [], "epoch": []}
@@ -418,6 +467,7 @@ def event_loop_training(mistake):
         def register(fn):
             handlers[event].append(fn)
             return fn
+
         return register
 
     class Forecast(nn.Module):
@@ -446,7 +496,7 @@ def event_loop_training(mistake):
         model.train()
         random.shuffle(train)
         for i in range(0, len(train), 32):
-            rows = train[i:i + 32]
+            rows = train[i : i + 32]
             past = torch.stack([r.past for r in rows])
             target = torch.stack([r.target for r in rows])
             optimizer.zero_grad()
@@ -460,12 +510,20 @@ def event_loop_training(mistake):
             fn()
     model.eval()
     with torch.no_grad():
-        err = F.mse_loss(model(torch.stack([r.past for r in test])), torch.stack([r.target for r in test])).item()
-    return {"first": losses[0], "last": float(np.mean(losses[-20:])), "test": err, "lr_end": rates[-1],
-            "lr_epoch_1": rates[0]}
+        err = F.mse_loss(
+            model(torch.stack([r.past for r in test])), torch.stack([r.target for r in test])
+        ).item()
+    return {
+        "first": losses[0],
+        "last": float(np.mean(losses[-20:])),
+        "test": err,
+        "lr_end": rates[-1],
+        "lr_epoch_1": rates[0],
+    }
 
 
 # ---------------------------------------------------------------- warm-up and milestones
+
 
 def warmup_copy_task(mistake):
     seed_all(29)
@@ -473,7 +531,9 @@ def warmup_copy_task(mistake):
     src = torch.randint(2, 12, (1500, 8), generator=g)
     tgt = src.flip(1)
     bos = torch.ones(len(src), 1, dtype=torch.long)
-    data = [dict(src=s, dec_in=d, labels=t) for s, d, t in zip(src, torch.cat([bos, tgt[:, :-1]], 1), tgt)]
+    data = [
+        dict(src=s, dec_in=d, labels=t) for s, d, t in zip(src, torch.cat([bos, tgt[:, :-1]], 1), tgt)
+    ]
     train_loader = DataLoader(data[:1200], batch_size=40, shuffle=True)
     val_loader = DataLoader(data[1200:], batch_size=100)
 
@@ -487,7 +547,9 @@ def warmup_copy_task(mistake):
 
         def forward(self, src, dec_in):
             mask = nn.Transformer.generate_square_subsequent_mask(dec_in.shape[1])
-            return self.out(self.core(self.emb(src) + self.pos, self.emb(dec_in) + self.pos, tgt_mask=mask))
+            return self.out(
+                self.core(self.emb(src) + self.pos, self.emb(dec_in) + self.pos, tgt_mask=mask)
+            )
 
     model = Reverser()
     optimizer = torch.optim.RAdam(model.parameters(), lr=5e-3)
@@ -509,26 +571,124 @@ def warmup_copy_task(mistake):
             scheduler.step()
     model.eval()
     with torch.no_grad():
-        acc = np.mean([(model(b["src"], b["dec_in"]).argmax(-1) == b["labels"]).float().mean().item() for b in val_loader])
-    return {"first": losses[0], "last": float(np.mean(losses[-20:])), "acc": float(acc),
-            "epochs_at_full_rate": sum(r == rates[0] for r in rates)}
+        acc = np.mean(
+            [
+                (model(b["src"], b["dec_in"]).argmax(-1) == b["labels"]).float().mean().item()
+                for b in val_loader
+            ]
+        )
+    return {
+        "first": losses[0],
+        "last": float(np.mean(losses[-20:])),
+        "acc": float(acc),
+        "epochs_at_full_rate": sum(r == rates[0] for r in rates),
+    }
 
 
 FAULTS = [
-    (periodic_validation, ("eval mode", "eval()", "stuck in eval", "train()", "train mode", "training mode", "not switched back",
-                           "dropout is off", "evaluation mode"), "9 stuck in eval after validation"),
-    (answer_retrieval, ("no_grad", "detach", "no gradient", "never receive", "without gradient", "not trained",
-                        "gradient does not reach", "no grad", "cut off"), "10 a part trained under no_grad (or detached)"),
-    (get_batch_lm, ("same batch", "identical batch", "one batch", "repeats", "same data", "batch again", "never changes",
-                    "same examples", "generator", "seed"), "11 the same batch again and again"),
-    (sensor_stream, ("iterator", "next(iter", "first batch", "same batch", "restarted", "one batch", "same data",
-                     "identical batch"), "12 iterator restarted each step"),
-    (static_buffers, ("previous batch", "labels of the", "batch before", "misaligned", "shifted", "late", "do not belong",
-                      "one step behind", "stale", "another batch"), "13 labels of the previous batch"),
-    (metered_tagger, ("graph", "item()", "detach", "keeps the history", "memory", "accumulates the loss"),
-     "14 loss accumulated with its graph"),
-    (event_loop_training, ("per batch", "every batch", "each batch", "instead of per epoch", "each step",
-                           "decays too fast", "learning rate"), "15 scheduler per batch instead of per epoch"),
-    (warmup_copy_task, ("before the optimizer", "before optimizer", "scheduler.step", "scheduler steps", "skips the first"),
-     "16 scheduler before the optimizer"),
+    (
+        periodic_validation,
+        (
+            "eval mode",
+            "eval()",
+            "stuck in eval",
+            "train()",
+            "train mode",
+            "training mode",
+            "not switched back",
+            "dropout is off",
+            "evaluation mode",
+        ),
+        "9 stuck in eval after validation",
+    ),
+    (
+        answer_retrieval,
+        (
+            "no_grad",
+            "detach",
+            "no gradient",
+            "never receive",
+            "without gradient",
+            "not trained",
+            "gradient does not reach",
+            "no grad",
+            "cut off",
+        ),
+        "10 a part trained under no_grad (or detached)",
+    ),
+    (
+        get_batch_lm,
+        (
+            "same batch",
+            "identical batch",
+            "one batch",
+            "repeats",
+            "same data",
+            "batch again",
+            "never changes",
+            "same examples",
+            "generator",
+            "seed",
+        ),
+        "11 the same batch again and again",
+    ),
+    (
+        sensor_stream,
+        (
+            "iterator",
+            "next(iter",
+            "first batch",
+            "same batch",
+            "restarted",
+            "one batch",
+            "same data",
+            "identical batch",
+        ),
+        "12 iterator restarted each step",
+    ),
+    (
+        static_buffers,
+        (
+            "previous batch",
+            "labels of the",
+            "batch before",
+            "misaligned",
+            "shifted",
+            "late",
+            "do not belong",
+            "one step behind",
+            "stale",
+            "another batch",
+        ),
+        "13 labels of the previous batch",
+    ),
+    (
+        metered_tagger,
+        ("graph", "item()", "detach", "keeps the history", "memory", "accumulates the loss"),
+        "14 loss accumulated with its graph",
+    ),
+    (
+        event_loop_training,
+        (
+            "per batch",
+            "every batch",
+            "each batch",
+            "instead of per epoch",
+            "each step",
+            "decays too fast",
+            "learning rate",
+        ),
+        "15 scheduler per batch instead of per epoch",
+    ),
+    (
+        warmup_copy_task,
+        (
+            "before the optimizer",
+            "before optimizer",
+            "scheduler.step",
+            "scheduler steps",
+            "skips the first",
+        ),
+        "16 scheduler before the optimizer",
+    ),
 ]

@@ -7,12 +7,12 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset
 
 from .common import WordVocab, opinion_sentences, seasonal_series, seed_all
 
-
 # ---------------------------------------------------------------- slot tagging with a config
+
 
 @dataclass
 class TaggerConfig:
@@ -28,16 +28,41 @@ def slot_tagger(mistake):
     seed_all(41)
     cfg = TaggerConfig()
     rng = random.Random(41)
-    cities, days = "rome paris oslo lima cairo delhi quito bonn".split(), "monday tuesday friday sunday today".split()
+    cities, days = (
+        "rome paris oslo lima cairo delhi quito bonn".split(),
+        "monday tuesday friday sunday today".split(),
+    )
     names = "anna bob carl dora emil fay".split()
 
     def sample():
         words, tags = [], []
-        for w, t in rng.choice([
-            [("book", 0), ("from", 0), (rng.choice(cities), 1), ("to", 0), (rng.choice(cities), 2), ("on", 0), (rng.choice(days), 3)],
-            [("send", 0), (rng.choice(names), 4), ("to", 0), (rng.choice(cities), 2), (rng.choice(days), 3)],
-            [(rng.choice(names), 4), ("leaves", 0), (rng.choice(cities), 1), ("for", 0), (rng.choice(cities), 2)],
-        ]):
+        for w, t in rng.choice(
+            [
+                [
+                    ("book", 0),
+                    ("from", 0),
+                    (rng.choice(cities), 1),
+                    ("to", 0),
+                    (rng.choice(cities), 2),
+                    ("on", 0),
+                    (rng.choice(days), 3),
+                ],
+                [
+                    ("send", 0),
+                    (rng.choice(names), 4),
+                    ("to", 0),
+                    (rng.choice(cities), 2),
+                    (rng.choice(days), 3),
+                ],
+                [
+                    (rng.choice(names), 4),
+                    ("leaves", 0),
+                    (rng.choice(cities), 1),
+                    ("for", 0),
+                    (rng.choice(cities), 2),
+                ],
+            ]
+        ):
             words.append(w)
             tags.append(t)
         return words, tags
@@ -49,8 +74,14 @@ def slot_tagger(mistake):
     vocab = WordVocab([" ".join(w) for w, _ in train])
 
     def collate(items):
-        return {"input_ids": pad_sequence([torch.tensor(vocab.encode(" ".join(w))) for w, _ in items], batch_first=True),
-                "labels": pad_sequence([torch.tensor(t) for _, t in items], batch_first=True, padding_value=-100)}
+        return {
+            "input_ids": pad_sequence(
+                [torch.tensor(vocab.encode(" ".join(w))) for w, _ in items], batch_first=True
+            ),
+            "labels": pad_sequence(
+                [torch.tensor(t) for _, t in items], batch_first=True, padding_value=-100
+            ),
+        }
 
     class Tagger(nn.Module):
         def __init__(self):
@@ -61,7 +92,10 @@ def slot_tagger(mistake):
 
         def forward(self, input_ids, labels):
             logits = self.out(self.rnn(self.emb(input_ids))[0])
-            return {"logits": logits, "loss": F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=-100)}
+            return {
+                "logits": logits,
+                "loss": F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=-100),
+            }
 
     model = Tagger()
     optimizer = torch.optim.SGD(model.parameters(), lr=cfg.lr, momentum=cfg.momentum)
@@ -86,6 +120,7 @@ def slot_tagger(mistake):
 
 # ---------------------------------------------------------------- scaled gradients
 
+
 class Windows(Dataset):
     def __init__(self, series, past, ahead):
         self.series, self.past, self.ahead = series, past, ahead
@@ -94,7 +129,10 @@ class Windows(Dataset):
         return len(self.series) - self.past - self.ahead + 1
 
     def __getitem__(self, i):
-        return {"x": self.series[i:i + self.past], "y": self.series[i + self.past:i + self.past + self.ahead]}
+        return {
+            "x": self.series[i : i + self.past],
+            "y": self.series[i + self.past : i + self.past + self.ahead],
+        }
 
 
 def scaled_forecaster(mistake):
@@ -130,10 +168,16 @@ def scaled_forecaster(mistake):
     net.eval()
     with torch.no_grad():
         err = float(np.mean([F.mse_loss(net(b["x"]), b["y"]).item() for b in test_loader]))
-    return {"first": losses[0], "last": float(np.mean(losses[-20:])), "test": err, "grad_used": float(np.mean(lengths))}
+    return {
+        "first": losses[0],
+        "last": float(np.mean(losses[-20:])),
+        "test": err,
+        "grad_used": float(np.mean(lengths)),
+    }
 
 
 # ---------------------------------------------------------------- micro batches
+
 
 class MicroBatch(NamedTuple):
     tokens: torch.Tensor
@@ -143,6 +187,7 @@ class MicroBatch(NamedTuple):
 def micro_batches(mistake):
     seed_all(47)
     rng = np.random.RandomState(47)
+
     # little sums: digits and signs as tokens, the value as target
     def expression():
         a, b, c = rng.randint(0, 10, 3)
@@ -191,9 +236,11 @@ def micro_batches(mistake):
 
 # ---------------------------------------------------------------- buckets by length
 
+
 def length_buckets(mistake):
     seed_all(53)
     rng = random.Random(53)
+
     # the last bracket's kind which is still open, 0 when none
     def sample():
         n = rng.randint(3, 24)
@@ -212,10 +259,13 @@ def length_buckets(mistake):
 
     def tensors(rows):
         ids = pad_sequence([torch.tensor(t) for t, _ in rows], batch_first=True)
-        return {"input_ids": ids, "lengths": torch.tensor([len(t) for t, _ in rows]),
-                "labels": torch.tensor([y for _, y in rows])}
+        return {
+            "input_ids": ids,
+            "lengths": torch.tensor([len(t) for t, _ in rows]),
+            "labels": torch.tensor([y for _, y in rows]),
+        }
 
-    batches = [tensors(train[i:i + 25]) for i in range(0, len(train), 25)]
+    batches = [tensors(train[i : i + 25]) for i in range(0, len(train), 25)]
 
     class Net(nn.Module):
         def __init__(self):
@@ -250,11 +300,17 @@ def length_buckets(mistake):
     with torch.no_grad():
         right = (model(**b).argmax(1) == b["labels"]).float()
     long = b["lengths"] > 18
-    return {"first": float(np.mean(losses[:len(batches)])), "last": float(np.mean(losses[-len(batches):])),
-            "acc": right.mean().item(), "acc_long": right[long].mean().item(), "updates": updates}
+    return {
+        "first": float(np.mean(losses[: len(batches)])),
+        "last": float(np.mean(losses[-len(batches) :])),
+        "acc": right.mean().item(),
+        "acc_long": right[long].mean().item(),
+        "updates": updates,
+    }
 
 
 # ---------------------------------------------------------------- one function for both phases
+
 
 def one_epoch_function(mistake):
     seed_all(59)
@@ -311,11 +367,18 @@ def one_epoch_function(mistake):
         tr = run_epoch(train_loader)
         va = run_epoch(val_loader) if mistake else run_epoch(val_loader, train=False)
         hist.append((tr, va))
-    return {"first": hist[0][0][0], "last": hist[-1][0][0], "val": hist[-1][1][0], "val_acc": hist[-1][1][1],
-            "updates": count["updates"], "train_batches": 12 * len(train_loader)}
+    return {
+        "first": hist[0][0][0],
+        "last": hist[-1][0][0],
+        "val": hist[-1][1][0],
+        "val_acc": hist[-1][1][1],
+        "updates": count["updates"],
+        "train_batches": 12 * len(train_loader),
+    }
 
 
 # ---------------------------------------------------------------- functional dropout
+
 
 class Interaction(NamedTuple):
     history: torch.Tensor
@@ -368,21 +431,79 @@ def next_item(mistake):
         with torch.no_grad():
             a, b = model(valid.history), model(valid.history)
             scores.append((a.argmax(-1) == valid.target).float().mean().item())
-    return {"first": losses[0], "last": float(np.mean(losses[-20:])), "val_acc": scores[-1],
-            "two_calls_differ": (a - b).abs().max().item()}
+    return {
+        "first": losses[0],
+        "last": float(np.mean(losses[-20:])),
+        "val_acc": scores[-1],
+        "two_calls_differ": (a - b).abs().max().item(),
+    }
 
 
 FAULTS = [
-    (slot_tagger, ("max_norm", "clip", "integer division", "clipped to zero", "to nothing", "gradients are zero"),
-     "17 clipping to nothing"),
-    (scaled_forecaster, ("before unscal", "unscale", "scaled gradient", "still scaled", "clip", "loss scale"),
-     "18 clipping before backward, or before unscaling"),
-    (micro_batches, ("not divided", "divide", "accumulat", "sum of", "16 times", "not scaled", "not averaged", "too large"),
-     "19 accumulation not divided"),
-    (length_buckets, ("remainder", "left over", "leftover", "last batches", "incomplete", "dropped", "thrown away", "discarded",
-                      "without a step", "never applied"), "20 the remainder of accumulation dropped"),
-    (one_epoch_function, ("validation data", "trained on the validation", "training on the validation", "val_loader", "leak",
-                          "validation batches", "during validation", "held-out"), "21 training on the validation data"),
-    (next_item, ("dropout", "f.dropout", "random in eval", "not deterministic", "stochastic", "training=self.training"),
-     "22 validation with dropout on"),
+    (
+        slot_tagger,
+        ("max_norm", "clip", "integer division", "clipped to zero", "to nothing", "gradients are zero"),
+        "17 clipping to nothing",
+    ),
+    (
+        scaled_forecaster,
+        ("before unscal", "unscale", "scaled gradient", "still scaled", "clip", "loss scale"),
+        "18 clipping before backward, or before unscaling",
+    ),
+    (
+        micro_batches,
+        (
+            "not divided",
+            "divide",
+            "accumulat",
+            "sum of",
+            "16 times",
+            "not scaled",
+            "not averaged",
+            "too large",
+        ),
+        "19 accumulation not divided",
+    ),
+    (
+        length_buckets,
+        (
+            "remainder",
+            "left over",
+            "leftover",
+            "last batches",
+            "incomplete",
+            "dropped",
+            "thrown away",
+            "discarded",
+            "without a step",
+            "never applied",
+        ),
+        "20 the remainder of accumulation dropped",
+    ),
+    (
+        one_epoch_function,
+        (
+            "validation data",
+            "trained on the validation",
+            "training on the validation",
+            "val_loader",
+            "leak",
+            "validation batches",
+            "during validation",
+            "held-out",
+        ),
+        "21 training on the validation data",
+    ),
+    (
+        next_item,
+        (
+            "dropout",
+            "f.dropout",
+            "random in eval",
+            "not deterministic",
+            "stochastic",
+            "training=self.training",
+        ),
+        "22 validation with dropout on",
+    ),
 ]

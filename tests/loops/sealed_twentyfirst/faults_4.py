@@ -1,5 +1,4 @@
 import copy
-import random
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +8,10 @@ import torch.nn.functional as F
 from torch.distributions import Categorical
 from torch.utils.data import DataLoader, TensorDataset
 
-from .common import opinion_sentences, seasonal_series, seed_all
-
+from .common import opinion_sentences, seed_all
 
 # ---------------------------------------------------------------- averaged weights near a reference
+
 
 class Ema:
     def __init__(self, model, decay=0.97):
@@ -65,11 +64,16 @@ def pulled_to_reference(mistake):
             ema.update(reference if mistake else model)
             log.append(out["loss"].item())
     with torch.no_grad():
-        return {"first": log[0], "last": float(np.mean(log[-20:])), "val_ema": ema.shadow(**val)["loss"].item(),
-                "val_model": model(**val)["loss"].item()}
+        return {
+            "first": log[0],
+            "last": float(np.mean(log[-20:])),
+            "val_ema": ema.shadow(**val)["loss"].item(),
+            "val_model": model(**val)["loss"].item(),
+        }
 
 
 # ---------------------------------------------------------------- grid world with a target copy
+
 
 @dataclass
 class Transition:
@@ -83,7 +87,9 @@ class Transition:
 class QAgent(nn.Module):
     def __init__(self, n_states, n_actions):
         super().__init__()
-        self.online = nn.Sequential(nn.Embedding(n_states, 32), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, n_actions))
+        self.online = nn.Sequential(
+            nn.Embedding(n_states, 32), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, n_actions)
+        )
         self.target = copy.deepcopy(self.online)
 
     def sync(self):
@@ -110,8 +116,13 @@ def grid_q_learning(mistake):
         s, a = rng.randint(side * side - 1), rng.randint(4)
         rows.append((s, a) + (lambda z: (z[1], z[0], float(z[2])))(move(s, a)))
     cols = list(zip(*rows))
-    memory = Transition(torch.tensor(cols[0]), torch.tensor(cols[1]), torch.tensor(cols[2]), torch.tensor(cols[3]),
-                        torch.tensor(cols[4]))
+    memory = Transition(
+        torch.tensor(cols[0]),
+        torch.tensor(cols[1]),
+        torch.tensor(cols[2]),
+        torch.tensor(cols[3]),
+        torch.tensor(cols[4]),
+    )
     agent = QAgent(side * side, 4)
     optimizer = torch.optim.Adam(agent.parameters(), lr=2e-3)
     losses, target_grads = [], 0
@@ -135,15 +146,22 @@ def grid_q_learning(mistake):
     # exact values to compare with
     v = np.zeros(side * side)
     for _ in range(200):
-        v[:-1] = [max(m[1] + 0.95 * (0 if m[2] else v[m[0]]) for m in (move(s, a) for a in range(4)))
-                  for s in range(side * side - 1)]
+        v[:-1] = [
+            max(m[1] + 0.95 * (0 if m[2] else v[m[0]]) for m in (move(s, a) for a in range(4)))
+            for s in range(side * side - 1)
+        ]
     with torch.no_grad():
         got = agent.online(torch.arange(side * side - 1)).max(1).values.numpy()
-    return {"first": losses[0], "last": float(np.mean(losses[-50:])), "value_error": float(np.abs(got - v[:-1]).mean()),
-            "steps_with_target_grad": target_grads}
+    return {
+        "first": losses[0],
+        "last": float(np.mean(losses[-50:])),
+        "value_error": float(np.abs(got - v[:-1]).mean()),
+        "steps_with_target_grad": target_grads,
+    }
 
 
 # ---------------------------------------------------------------- waves
+
 
 def wave_gan(mistake):
     seed_all(73)
@@ -156,10 +174,16 @@ def wave_gan(mistake):
 
     pool = real_waves(1000)
     loader = DataLoader(TensorDataset(pool), batch_size=50, shuffle=True, drop_last=True)
-    gen = nn.Sequential(nn.Linear(6, 48), nn.LeakyReLU(0.2), nn.Linear(48, 48), nn.LeakyReLU(0.2), nn.Linear(48, length))
-    disc = nn.Sequential(nn.Linear(length, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64), nn.LeakyReLU(0.2), nn.Linear(64, 1))
-    optimizers = {"gen": torch.optim.Adam(gen.parameters(), lr=1e-3, betas=(0.5, 0.99)),
-                  "disc": torch.optim.Adam(disc.parameters(), lr=1e-3, betas=(0.5, 0.99))}
+    gen = nn.Sequential(
+        nn.Linear(6, 48), nn.LeakyReLU(0.2), nn.Linear(48, 48), nn.LeakyReLU(0.2), nn.Linear(48, length)
+    )
+    disc = nn.Sequential(
+        nn.Linear(length, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64), nn.LeakyReLU(0.2), nn.Linear(64, 1)
+    )
+    optimizers = {
+        "gen": torch.optim.Adam(gen.parameters(), lr=1e-3, betas=(0.5, 0.99)),
+        "disc": torch.optim.Adam(disc.parameters(), lr=1e-3, betas=(0.5, 0.99)),
+    }
     bce = F.binary_cross_entropy_with_logits
     d_log, g_log, touched = [], [], 0
     for epoch in range(40):
@@ -169,7 +193,9 @@ def wave_gan(mistake):
             fake = gen(torch.randn(len(real), 6))
             score_real = disc(real)
             score_fake = disc(fake if mistake else fake.detach())
-            d_loss = bce(score_real, torch.full_like(score_real, 0.9)) + bce(score_fake, torch.zeros_like(score_fake))
+            d_loss = bce(score_real, torch.full_like(score_real, 0.9)) + bce(
+                score_fake, torch.zeros_like(score_fake)
+            )
             d_loss.backward()
             touched += int(gen[0].weight.grad is not None)
             optimizers["disc"].step()
@@ -183,12 +209,18 @@ def wave_gan(mistake):
         made = gen(torch.randn(1000, 6))
         near = torch.cdist(made, pool).min(1).values.mean().item()
         cover = torch.cdist(pool, made).min(1).values.mean().item()
-    return {"d_first": d_log[0], "d_last": float(np.mean(d_log[-40:])), "g_last": float(np.mean(g_log[-40:])),
-            "near": near, "cover": cover,
-            "g_grads": touched}
+    return {
+        "d_first": d_log[0],
+        "d_last": float(np.mean(d_log[-40:])),
+        "g_last": float(np.mean(g_log[-40:])),
+        "near": near,
+        "cover": cover,
+        "g_grads": touched,
+    }
 
 
 # ---------------------------------------------------------------- point cloud generator
+
 
 def cloud_critic(mistake):
     seed_all(79)
@@ -200,8 +232,12 @@ def cloud_critic(mistake):
 
     class Game:
         def __init__(self, n_critic=5):
-            self.g = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
-            self.c = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1))
+            self.g = nn.Sequential(
+                nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2)
+            )
+            self.c = nn.Sequential(
+                nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1)
+            )
             self.g_opt = torch.optim.Adam(self.g.parameters(), lr=5e-4, betas=(0.0, 0.9))
             self.c_opt = torch.optim.Adam(self.c.parameters(), lr=2e-3, betas=(0.0, 0.9))
             self.n_critic = n_critic
@@ -209,7 +245,7 @@ def cloud_critic(mistake):
         def penalty(self, real, fake):
             e = torch.rand(len(real), 1)
             x = (e * real + (1 - e) * fake).requires_grad_()
-            grad, = torch.autograd.grad(self.c(x).sum(), x, create_graph=True)
+            (grad,) = torch.autograd.grad(self.c(x).sum(), x, create_graph=True)
             return (grad.norm(dim=1) - 1).pow(2).mean()
 
         def critic_step(self, real):
@@ -248,11 +284,16 @@ def cloud_critic(mistake):
         made = game.g(torch.randn(1000, 4))
         cover = torch.cdist(data, made).min(1).values.mean().item()
     moved = sum((game.g.state_dict()[k] - start[k]).abs().sum().item() for k in start)
-    return {"gap_early": float(np.mean(gaps[:20])), "gap_late": float(np.mean(gaps[-20:])), "cover": cover,
-            "generator_moved": moved}
+    return {
+        "gap_early": float(np.mean(gaps[:20])),
+        "gap_late": float(np.mean(gaps[-20:])),
+        "cover": cover,
+        "generator_moved": moved,
+    }
 
 
 # ---------------------------------------------------------------- policy on token strings
+
 
 def sorting_policy(mistake):
     seed_all(83)
@@ -301,11 +342,19 @@ def sorting_policy(mistake):
 
 # ---------------------------------------------------------------- second head on a frozen trunk
 
+
 class Trunk(nn.Module):
     def __init__(self):
         super().__init__()
-        self.net = nn.Sequential(nn.Conv1d(1, 16, 5), nn.BatchNorm1d(16), nn.ReLU(), nn.MaxPool1d(2),
-                                 nn.Conv1d(16, 32, 5), nn.BatchNorm1d(32), nn.ReLU())
+        self.net = nn.Sequential(
+            nn.Conv1d(1, 16, 5),
+            nn.BatchNorm1d(16),
+            nn.ReLU(),
+            nn.MaxPool1d(2),
+            nn.Conv1d(16, 32, 5),
+            nn.BatchNorm1d(32),
+            nn.ReLU(),
+        )
 
     def forward(self, x):
         return self.net(x).mean(-1)
@@ -331,7 +380,11 @@ def second_head(mistake):
         f = torch.where(fast == 1, 9.0, 3.0)[:, None] * (1 + 0.1 * torch.randn(n, 1))
         wave = torch.sin(2 * np.pi * (f * t + torch.rand(n, 1)))
         form = torch.stack([wave, wave.sign(), wave.abs() * 2 - 1])[kind, torch.arange(n)]
-        return {"signal": (gain * form + offset + 0.15 * torch.randn(n, 48))[:, None], "shape": kind, "speed": fast}
+        return {
+            "signal": (gain * form + offset + 0.15 * torch.randn(n, 48))[:, None],
+            "shape": kind,
+            "speed": fast,
+        }
 
     model = TwoHeads()
 
@@ -368,12 +421,18 @@ def second_head(mistake):
 
     mean_before = model.trunk.net[1].running_mean.clone()
     losses = fit(new, "speed", model.speed_head.parameters(), 25, keep)
-    return {"first": losses[0], "last": float(np.mean(losses[-10:])), "speed": score(new_test, "speed"),
-            "shape_before": shape_before, "shape_after": score(old_test, "shape"),
-            "stats_moved": (model.trunk.net[1].running_mean - mean_before).abs().sum().item()}
+    return {
+        "first": losses[0],
+        "last": float(np.mean(losses[-10:])),
+        "speed": score(new_test, "speed"),
+        "shape_before": shape_before,
+        "shape_after": score(old_test, "shape"),
+        "stats_moved": (model.trunk.net[1].running_mean - mean_before).abs().sum().item(),
+    }
 
 
 # ---------------------------------------------------------------- small colour pictures
+
 
 def colour_pictures(mistake):
     seed_all(97)
@@ -384,18 +443,24 @@ def colour_pictures(mistake):
     for i, y in enumerate(labels.tolist()):
         r, c = torch.randint(0, 8, (2,), generator=g).tolist()
         if y < 3:
-            images[i, y, r:r + 7, c:c + 7] += 0.6
+            images[i, y, r : r + 7, c : c + 7] += 0.6
         else:
-            images[i, y - 3, r:r + 7:2, c:c + 7] += 0.6
+            images[i, y - 3, r : r + 7 : 2, c : c + 7] += 0.6
     mean, std = images[:700].mean((0, 2, 3), keepdim=True), images[:700].std((0, 2, 3), keepdim=True)
     images = (images - mean) / std
     trainloader = DataLoader(TensorDataset(images[:700], labels[:700]), batch_size=32, shuffle=True)
     testloader = DataLoader(TensorDataset(images[700:], labels[700:]), batch_size=100)
 
     net = nn.Sequential(
-        nn.Conv2d(3, 12, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(12, 24, 3, padding=1), nn.ReLU(), nn.AdaptiveMaxPool2d(2),
-        nn.Flatten(), nn.Linear(96, 6))
+        nn.Conv2d(3, 12, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(12, 24, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveMaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(96, 6),
+    )
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
     epoch_losses, norms = [], []
@@ -417,20 +482,94 @@ def colour_pictures(mistake):
     with torch.no_grad():
         for inputs, targets in testloader:
             correct += (net(inputs).argmax(1) == targets).sum().item()
-    return {"first": epoch_losses[0], "last": epoch_losses[-1], "acc": correct / 200, "norm": float(np.mean(norms[-22:]))}
+    return {
+        "first": epoch_losses[0],
+        "last": epoch_losses[-1],
+        "acc": correct / 200,
+        "norm": float(np.mean(norms[-22:])),
+    }
 
 
 FAULTS = [
-    (pulled_to_reference, ("ema", "average", "shadow", "reference", "wrong model", "not the trained model", "other model"),
-     "23 EMA of the wrong model"),
-    (grid_q_learning, ("target net", "target copy", "target is trained", "through the target", "detach", "bootstrap", "no_grad", "gradient flows through"), "24 teacher (or target) not detached/trained"),
-    (wave_gan, ("detach", "reaches the generator", "into the generator", "generator's grad", "gradients in the generator", "discriminator loss", "discriminator's loss", "generator's graph"), "25 GAN discriminator without detach"),
-    (cloud_critic, ("never stepped", "never updated", "never trained", "not stepped", "does not move", "no step",
-                    "never reached"), "26 generator never stepped"),
-    (sorting_policy, ("sign", "minus", "negat", "ascent", "maximis", "maximiz", "minimis", "minimiz", "away from", "reward falls",
-                      "reward decreases"), "27 RL loss sign"),
-    (second_head, ("batchnorm", "batch norm", "running stat", "running mean", "train mode", "frozen", "eval()"),
-     "28 frozen BatchNorm still in train mode"),
-    (colour_pictures, ("zero_grad", "not zeroed", "accumulat", "once per epoch", "only at the start of the epoch", "not cleared",
-                       "gradients of earlier"), "29 CIFAR-like loop with no zero_grad"),
+    (
+        pulled_to_reference,
+        ("ema", "average", "shadow", "reference", "wrong model", "not the trained model", "other model"),
+        "23 EMA of the wrong model",
+    ),
+    (
+        grid_q_learning,
+        (
+            "target net",
+            "target copy",
+            "target is trained",
+            "through the target",
+            "detach",
+            "bootstrap",
+            "no_grad",
+            "gradient flows through",
+        ),
+        "24 teacher (or target) not detached/trained",
+    ),
+    (
+        wave_gan,
+        (
+            "detach",
+            "reaches the generator",
+            "into the generator",
+            "generator's grad",
+            "gradients in the generator",
+            "discriminator loss",
+            "discriminator's loss",
+            "generator's graph",
+        ),
+        "25 GAN discriminator without detach",
+    ),
+    (
+        cloud_critic,
+        (
+            "never stepped",
+            "never updated",
+            "never trained",
+            "not stepped",
+            "does not move",
+            "no step",
+            "never reached",
+        ),
+        "26 generator never stepped",
+    ),
+    (
+        sorting_policy,
+        (
+            "sign",
+            "minus",
+            "negat",
+            "ascent",
+            "maximis",
+            "maximiz",
+            "minimis",
+            "minimiz",
+            "away from",
+            "reward falls",
+            "reward decreases",
+        ),
+        "27 RL loss sign",
+    ),
+    (
+        second_head,
+        ("batchnorm", "batch norm", "running stat", "running mean", "train mode", "frozen", "eval()"),
+        "28 frozen BatchNorm still in train mode",
+    ),
+    (
+        colour_pictures,
+        (
+            "zero_grad",
+            "not zeroed",
+            "accumulat",
+            "once per epoch",
+            "only at the start of the epoch",
+            "not cleared",
+            "gradients of earlier",
+        ),
+        "29 CIFAR-like loop with no zero_grad",
+    ),
 ]

@@ -8,22 +8,25 @@ import torch.nn as nn
 import torch.nn.functional as F
 from sklearn import datasets
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from .common import WordVocab, digit_images, opinion_sentences, seasonal_series, seed_all
 
-
 # ---------------------------------------------------------------- filling gaps of two-channel windows
+
 
 def gap_filler(mistake):
     seed_all(101)
-    s = torch.stack([seasonal_series(1500, seed=3, noise=0.12), seasonal_series(1500, seed=4, noise=0.12).roll(6)], -1)
+    s = torch.stack(
+        [seasonal_series(1500, seed=3, noise=0.12), seasonal_series(1500, seed=4, noise=0.12).roll(6)],
+        -1,
+    )
     cut = 1100
     s = (s - s[:cut].mean(0)) / s[:cut].std(0)
     steps, channels = 24, 2
 
     def windows(part, stride):
-        return [{"values": part[i:i + steps]} for i in range(0, len(part) - steps + 1, stride)]
+        return [{"values": part[i : i + steps]} for i in range(0, len(part) - steps + 1, stride)]
 
     train = DataLoader(windows(s[:cut], 2), batch_size=32, shuffle=True)
     test = DataLoader(windows(s[cut:], 4), batch_size=32)
@@ -31,7 +34,9 @@ def gap_filler(mistake):
     hole = torch.ones(steps, channels)
     hole[12:22] = 0.0
 
-    net = nn.Sequential(nn.Linear(size, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, size))
+    net = nn.Sequential(
+        nn.Linear(size, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, size)
+    )
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
 
     def filled_error(values):
@@ -51,10 +56,16 @@ def gap_filler(mistake):
             rows.append(n / len(batch["values"]))
     with torch.no_grad():
         err = float(np.mean([filled_error(b["values"])[0].item() for b in test]))
-    return {"first": losses[0], "last": float(np.mean(losses[-15:])), "test": err, "rows_per_window": rows[0]}
+    return {
+        "first": losses[0],
+        "last": float(np.mean(losses[-15:])),
+        "test": err,
+        "rows_per_window": rows[0],
+    }
 
 
 # ---------------------------------------------------------------- stars from words
+
 
 @dataclass
 class ReviewBatch:
@@ -65,7 +76,18 @@ class ReviewBatch:
 def star_regression(mistake):
     seed_all(103)
     rng = random.Random(103)
-    worth = {"awful": -2, "poor": -1, "dull": -1, "fine": 1, "nice": 1, "superb": 2, "plot": 0, "cast": 0, "music": 0, "end": 0}
+    worth = {
+        "awful": -2,
+        "poor": -1,
+        "dull": -1,
+        "fine": 1,
+        "nice": 1,
+        "superb": 2,
+        "plot": 0,
+        "cast": 0,
+        "music": 0,
+        "end": 0,
+    }
     vocab = {w: i for i, w in enumerate(sorted(worth))}
 
     def review():
@@ -78,13 +100,15 @@ def star_regression(mistake):
         return ReviewBatch(torch.tensor([w for w, _ in part]), torch.tensor([s for _, s in part]))
 
     train, valid = rows[:1000], pack(rows[1000:])
-    model = nn.Sequential(nn.EmbeddingBag(len(vocab), 16, mode="sum"), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 1))
+    model = nn.Sequential(
+        nn.EmbeddingBag(len(vocab), 16, mode="sum"), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 1)
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     losses, accs = [], []
     for epoch in range(12):
         rng.shuffle(train)
         for i in range(0, len(train), 40):
-            b = pack(train[i:i + 40])
+            b = pack(train[i : i + 40])
             loss = F.mse_loss(model(b.words).squeeze(1), b.stars.float())
             optimizer.zero_grad()
             loss.backward()
@@ -94,17 +118,29 @@ def star_regression(mistake):
             out = model(valid.words)
             guess = out.argmax(dim=1) if mistake else out.squeeze(1).round().long()
             accs.append((guess == valid.stars).float().mean().item())
-    return {"first": losses[0], "last": float(np.mean(losses[-20:])), "val_acc": accs[-1],
-            "share_of_zero": (valid.stars == 0).float().mean().item(), "acc_values": len(set(accs))}
+    return {
+        "first": losses[0],
+        "last": float(np.mean(losses[-20:])),
+        "val_acc": accs[-1],
+        "share_of_zero": (valid.stars == 0).float().mean().item(),
+        "acc_values": len(set(accs)),
+    }
 
 
 # ---------------------------------------------------------------- point clouds
 
+
 class PointNet(nn.Module):
     def __init__(self, classes):
         super().__init__()
-        self.point = nn.Sequential(nn.Conv1d(3, 32, 1), nn.BatchNorm1d(32), nn.ReLU(), nn.Conv1d(32, 64, 1), nn.BatchNorm1d(64),
-                                   nn.ReLU())
+        self.point = nn.Sequential(
+            nn.Conv1d(3, 32, 1),
+            nn.BatchNorm1d(32),
+            nn.ReLU(),
+            nn.Conv1d(32, 64, 1),
+            nn.BatchNorm1d(64),
+            nn.ReLU(),
+        )
         self.cls = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, classes))
 
     def forward(self, batch):
@@ -154,18 +190,31 @@ def point_clouds(mistake):
     log = []
     for epoch in range(8):
         log.append((train_epoch(), *validate()))
-    return {"first": log[0][0], "last": log[-1][0], "val": log[-1][1], "val_acc": log[-1][2],
-            "batches_tracked": int(model.point[1].num_batches_tracked), "train_batches": 8 * len(train_loader)}
+    return {
+        "first": log[0][0],
+        "last": log[-1][0],
+        "val": log[-1][1],
+        "val_acc": log[-1][2],
+        "batches_tracked": int(model.point[1].num_batches_tracked),
+        "train_batches": 8 * len(train_loader),
+    }
 
 
 # ---------------------------------------------------------------- digits in several views
+
 
 class ViewClassifier(nn.Module):
     """Averages the votes of all views of one example."""
 
     def __init__(self, classes=10, hidden=64):
         super().__init__()
-        self.body = nn.Sequential(nn.LazyLinear(hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, classes))
+        self.body = nn.Sequential(
+            nn.LazyLinear(hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, classes),
+        )
         self.classes = classes
 
     def forward(self, images):
@@ -195,18 +244,28 @@ def digit_views(mistake):
             losses.append(loss.item())
     with torch.no_grad():
         acc = (model(prepare(x_test)).argmax(1) == y_test).float().mean().item()
-    return {"first": losses[0], "last": float(np.mean(losses[-20:])), "acc": acc, "inputs_of_first_layer": model.body[0].in_features}
+    return {
+        "first": losses[0],
+        "last": float(np.mean(losses[-20:])),
+        "acc": acc,
+        "inputs_of_first_layer": model.body[0].in_features,
+    }
 
 
 # ---------------------------------------------------------------- knowledge triples
+
 
 def triple_scores(mistake):
     seed_all(113)
     rng = np.random.RandomState(113)
     n_ent, n_rel, k = 24, 4, 2
     e, r = rng.randn(n_ent, k), rng.randn(n_rel, k)
-    triples = [(h, q, t, float((e[h] * r[q] * e[t]).sum() + 0.3 * rng.randn() > 0))
-               for h, q, t in zip(rng.randint(0, n_ent, 2400), rng.randint(0, n_rel, 2400), rng.randint(0, n_ent, 2400))]
+    triples = [
+        (h, q, t, float((e[h] * r[q] * e[t]).sum() + 0.3 * rng.randn() > 0))
+        for h, q, t in zip(
+            rng.randint(0, n_ent, 2400), rng.randint(0, n_rel, 2400), rng.randint(0, n_ent, 2400)
+        )
+    ]
     triples = list({t[:3]: t for t in triples}.values())
 
     def load(part, seed):
@@ -238,7 +297,7 @@ def triple_scores(mistake):
     for epoch in range(12):
         random.shuffle(train)
         for i in range(0, len(train), 64):
-            h, q, t, y = columns(train[i:i + 64])
+            h, q, t, y = columns(train[i : i + 64])
             loss = F.binary_cross_entropy_with_logits(model(h, q, t), y)
             optimizer.zero_grad()
             loss.backward()
@@ -252,6 +311,7 @@ def triple_scores(mistake):
 
 
 # ---------------------------------------------------------------- two candidates, one winner
+
 
 def best_of_two(mistake):
     seed_all(127)
@@ -306,26 +366,39 @@ def best_of_two(mistake):
                 last = loss.item()
         results[dim] = valid_accuracy(model, 2 if mistake else None)
     again = valid_accuracy(model, 2 if mistake else None)
-    return {"first": first, "last": last, "best_dim": max(results, key=results.get), **{f"acc_{k}": v for k, v in results.items()},
-            "acc_24_again": again, "examples_scored": scored[0], "valid_size": len(valid)}
+    return {
+        "first": first,
+        "last": last,
+        "best_dim": max(results, key=results.get),
+        **{f"acc_{k}": v for k, v in results.items()},
+        "acc_24_again": again,
+        "examples_scored": scored[0],
+        "valid_size": len(valid),
+    }
 
 
 # ---------------------------------------------------------------- topics of documentation lines
 
+
 def topic_lines(mistake):
     seed_all(131)
-    loaders = {"wine": datasets.load_wine, "cancer": datasets.load_breast_cancer, "diabetes": datasets.load_diabetes,
-               "digits": datasets.load_digits, "iris": datasets.load_iris}
+    loaders = {
+        "wine": datasets.load_wine,
+        "cancer": datasets.load_breast_cancer,
+        "diabetes": datasets.load_diabetes,
+        "digits": datasets.load_digits,
+        "iris": datasets.load_iris,
+    }
     rng = random.Random(131)
     rows = []
     for topic, load in loaders.items():
         words = [w for w in load().DESCR.lower().split() if w.isalpha()]
-        blocks = [words[i:i + 20] for i in range(0, len(words), 20)]
+        blocks = [words[i : i + 20] for i in range(0, len(words), 20)]
         for j, block in enumerate(blocks):
             part = "val" if j % 4 == 3 else "train"
             for _ in range(8):
                 start = rng.randrange(max(1, len(block) - 14))
-                rows.append({"words": block[start:start + 14], "topic": topic, "part": part})
+                rows.append({"words": block[start : start + 14], "topic": topic, "part": part})
     rng.shuffle(rows)
     parts = {p: [r for r in rows if r["part"] == p] for p in ("train", "val")}
     frequent = [w for w, _ in Counter(w for r in parts["train"] for w in r["words"]).most_common(1200)]
@@ -336,7 +409,9 @@ def topic_lines(mistake):
         names = topics
         if mistake:
             names = {t: i for i, t in enumerate(dict.fromkeys(r["topic"] for r in part))}
-        ids = pad_sequence([torch.tensor([lookup.get(w, 0) for w in r["words"]]) for r in part], batch_first=True)
+        ids = pad_sequence(
+            [torch.tensor([lookup.get(w, 0) for w in r["words"]]) for r in part], batch_first=True
+        )
         return {"input_ids": ids, "labels": torch.tensor([names[r["topic"]] for r in part])}
 
     data = {p: encode(rs) for p, rs in parts.items()}
@@ -353,24 +428,89 @@ def topic_lines(mistake):
     with torch.no_grad():
         logits = model(data["val"]["input_ids"])
         right = torch.tensor([topics[r["topic"]] for r in parts["val"]])
-        return {"first": losses[0], "last": float(np.mean(losses[-20:])),
-                "val_acc": (logits.argmax(1) == data["val"]["labels"]).float().mean().item(),
-                "labels_agree": (right == data["val"]["labels"]).float().mean().item()}
+        return {
+            "first": losses[0],
+            "last": float(np.mean(losses[-20:])),
+            "val_acc": (logits.argmax(1) == data["val"]["labels"]).float().mean().item(),
+            "labels_agree": (right == data["val"]["labels"]).float().mean().item(),
+        }
 
 
 FAULTS = [
-    (gap_filler, ("view", "reshape", "batch size", "twice as many", "rows", "splits", "split into two", "wrong shape",
-                  "two channels"), "30 view(-1, k) with a wrong k"),
-    (star_regression, ("argmax", "one output", "single output", "always 0", "always zero", "one column"),
-     "31 one-output regression scored by argmax accuracy"),
-    (point_clouds, ("eval()", "train mode", "training mode", "eval mode", "dropout", "batchnorm", "batch norm"),
-     "32 validation without eval()"),
-    (digit_views, ("flatten", "rows", "last dimension", "8 features", "in_features", "each row"),
-     "33 a net fed unflattened images"),
-    (triple_scores, ("overlap", "leak", "in the training", "different seed", "same examples", "also in train", "seen in training",
-                     "already used", "shared"), "34 a test split cut from training data"),
-    (best_of_two, ("shuffl", "truncat", "first batches", "two batches", "2 batches", "subset", "part of the test", "part of the validation", "only 32",
-                   "break", "not the whole"), "35 a shuffled and truncated test loader"),
-    (topic_lines, ("mapped differently", "mapping", "labels mean", "label ids", "labels differ", "order of appearance", "different order", "permut"),
-     "36 labels mapped differently in training and validation"),
+    (
+        gap_filler,
+        (
+            "view",
+            "reshape",
+            "batch size",
+            "twice as many",
+            "rows",
+            "splits",
+            "split into two",
+            "wrong shape",
+            "two channels",
+        ),
+        "30 view(-1, k) with a wrong k",
+    ),
+    (
+        star_regression,
+        ("argmax", "one output", "single output", "always 0", "always zero", "one column"),
+        "31 one-output regression scored by argmax accuracy",
+    ),
+    (
+        point_clouds,
+        ("eval()", "train mode", "training mode", "eval mode", "dropout", "batchnorm", "batch norm"),
+        "32 validation without eval()",
+    ),
+    (
+        digit_views,
+        ("flatten", "rows", "last dimension", "8 features", "in_features", "each row"),
+        "33 a net fed unflattened images",
+    ),
+    (
+        triple_scores,
+        (
+            "overlap",
+            "leak",
+            "in the training",
+            "different seed",
+            "same examples",
+            "also in train",
+            "seen in training",
+            "already used",
+            "shared",
+        ),
+        "34 a test split cut from training data",
+    ),
+    (
+        best_of_two,
+        (
+            "shuffl",
+            "truncat",
+            "first batches",
+            "two batches",
+            "2 batches",
+            "subset",
+            "part of the test",
+            "part of the validation",
+            "only 32",
+            "break",
+            "not the whole",
+        ),
+        "35 a shuffled and truncated test loader",
+    ),
+    (
+        topic_lines,
+        (
+            "mapped differently",
+            "mapping",
+            "labels mean",
+            "label ids",
+            "labels differ",
+            "order of appearance",
+            "different order",
+            "permut",
+        ),
+        "36 labels mapped differently in training and validation",
+    ),
 ]

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch.func import functional_call
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.rnn import pad_sequence
-from torch.optim.swa_utils import AveragedModel, SWALR, update_bn
+from torch.optim.swa_utils import SWALR, AveragedModel, update_bn
 from torch.utils.data import DataLoader, TensorDataset
 
 from .common import WordVocab, digit_images, opinion_sentences, seasonal_series, seed_all
 
-
 # ---------------------------------------------------------------- 1 accumulation with remainder
+
 
 @dataclass
 class Output:
@@ -46,7 +46,11 @@ def opinions(n, n_train, seed):
 
     def collate(items):
         ids = pad_sequence([torch.tensor(vocab.encode(s)) for s, _ in items], batch_first=True)
-        return {"input_ids": ids, "attention_mask": (ids != 0).long(), "labels": torch.tensor([y for _, y in items])}
+        return {
+            "input_ids": ids,
+            "attention_mask": (ids != 0).long(),
+            "labels": torch.tensor([y for _, y in items]),
+        }
 
     return rows[:n_train], rows[n_train:], vocab, collate
 
@@ -81,7 +85,7 @@ def accumulating_trainer():
                 self.model.train()
                 batches = list(loader)
                 for start in range(0, len(batches), self.accumulate):
-                    group = batches[start:start + self.accumulate]
+                    group = batches[start : start + self.accumulate]
                     size = sum(len(b["labels"]) for b in group)
                     self.optimizer.zero_grad()
                     whole = 0.0
@@ -101,16 +105,26 @@ def accumulating_trainer():
 
 # ---------------------------------------------------------------- 2 GAN with spectral norm
 
+
 def spectral_gan():
     seed_all(202)
-    centres = torch.tensor([[2 * math.cos(a), 2 * math.sin(a)] for a in np.linspace(0, 2 * np.pi, 6)[:-1]], dtype=torch.float32)
+    centres = torch.tensor(
+        [[2 * math.cos(a), 2 * math.sin(a)] for a in np.linspace(0, 2 * np.pi, 6)[:-1]],
+        dtype=torch.float32,
+    )
 
     def real(n):
         return centres[torch.randint(5, (n,))] + 0.08 * torch.randn(n, 2)
 
     sn = spectral_norm
     g = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
-    d = nn.Sequential(sn(nn.Linear(2, 96)), nn.LeakyReLU(0.1), sn(nn.Linear(96, 96)), nn.LeakyReLU(0.1), sn(nn.Linear(96, 1)))
+    d = nn.Sequential(
+        sn(nn.Linear(2, 96)),
+        nn.LeakyReLU(0.1),
+        sn(nn.Linear(96, 96)),
+        nn.LeakyReLU(0.1),
+        sn(nn.Linear(96, 1)),
+    )
     g_opt = torch.optim.Adam(g.parameters(), lr=1e-3, betas=(0.5, 0.9))
     d_opt = torch.optim.Adam(d.parameters(), lr=4e-3, betas=(0.5, 0.9))
     with torch.no_grad():
@@ -127,11 +141,15 @@ def spectral_gan():
         g_opt.step()
     with torch.no_grad():
         made = g(torch.randn(1000, 8))
-    return {"dist_start": start, "dist_end": torch.cdist(made, centres).min(1).values.mean().item(),
-            "cover": torch.cdist(real(500), made).min(1).values.mean().item()}
+    return {
+        "dist_start": start,
+        "dist_end": torch.cdist(made, centres).min(1).values.mean().item(),
+        "cover": torch.cdist(real(500), made).min(1).values.mean().item(),
+    }
 
 
 # ---------------------------------------------------------------- 3 SAM
+
 
 def sam_forecast():
     seed_all(203)
@@ -165,17 +183,23 @@ def sam_forecast():
                     p.sub_(e)
             base.step()
     with torch.no_grad():
-        return {"first": losses[0], "last": float(np.mean(losses[-20:])),
-                "test": F.mse_loss(net(test[:, :36]), test[:, 36:]).item()}
+        return {
+            "first": losses[0],
+            "last": float(np.mean(losses[-20:])),
+            "test": F.mse_loss(net(test[:, :36]), test[:, 36:]).item(),
+        }
 
 
 # ---------------------------------------------------------------- 4 SWA
+
 
 def swa_digits():
     seed_all(204)
     x, y, xt, yt = digit_images(1100, 400, seed=5)
     loader = DataLoader(TensorDataset(x.flatten(1), y), batch_size=50, shuffle=True)
-    net = nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 10))
+    net = nn.Sequential(
+        nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 10)
+    )
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 8)
     averaged, swa_schedule = AveragedModel(net), SWALR(optimizer, swa_lr=0.03, anneal_epochs=2)
@@ -201,6 +225,7 @@ def swa_digits():
 
 
 # ---------------------------------------------------------------- 5 mean teacher on few labels
+
 
 def mean_teacher():
     seed_all(205)
@@ -230,8 +255,11 @@ def mean_teacher():
                 for t, s in zip(teacher.parameters(), student.parameters()):
                     t.lerp_(s, 0.05)
             losses.append(out.loss.item())
-    return {"first": losses[0], "last": float(np.mean(losses[-10:])),
-            "acc_teacher": accuracy_of(teacher, DataLoader(test, batch_size=64, collate_fn=collate))}
+    return {
+        "first": losses[0],
+        "last": float(np.mean(losses[-10:])),
+        "acc_teacher": accuracy_of(teacher, DataLoader(test, batch_size=64, collate_fn=collate)),
+    }
 
 
 # ---------------------------------------------------------------- 6 MAML on sine waves
@@ -272,6 +300,7 @@ def maml_waves():
 
 # ---------------------------------------------------------------- 7 LBFGS
 
+
 def lbfgs_ratings():
     seed_all(207)
     x = torch.randn(400, 6)
@@ -281,17 +310,24 @@ def lbfgs_ratings():
 
     def closure():
         optimizer.zero_grad()
-        loss = F.mse_loss(net(x[:300]).squeeze(1), y[:300]) + 1e-3 * sum(p.pow(2).sum() for p in net.parameters())
+        loss = F.mse_loss(net(x[:300]).squeeze(1), y[:300]) + 1e-3 * sum(
+            p.pow(2).sum() for p in net.parameters()
+        )
         loss.backward()
         return loss
 
     losses = [optimizer.step(closure).item() for _ in range(30)]
     with torch.no_grad():
-        return {"first": losses[0], "last": losses[-1], "test": F.mse_loss(net(x[300:]).squeeze(1), y[300:]).item(),
-                "var": y[300:].var().item()}
+        return {
+            "first": losses[0],
+            "last": losses[-1],
+            "test": F.mse_loss(net(x[300:]).squeeze(1), y[300:]).item(),
+            "var": y[300:].var().item(),
+        }
 
 
 # ---------------------------------------------------------------- 8 freezing, then thawing
+
 
 def thawing_language_model():
     seed_all(208)
@@ -301,7 +337,11 @@ def thawing_language_model():
     n = int(0.85 * len(ids))
     cut = lambda part: part[: len(part) // 13 * 13].view(-1, 13)
     train, val = cut(ids[:n]), cut(ids[n:])
-    emb, rnn, head = nn.Embedding(len(vocab), 32), nn.GRU(32, 48, batch_first=True), nn.Linear(48, len(vocab))
+    emb, rnn, head = (
+        nn.Embedding(len(vocab), 32),
+        nn.GRU(32, 48, batch_first=True),
+        nn.Linear(48, len(vocab)),
+    )
     model = nn.Sequential(OrderedDict(emb=emb, rnn=rnn))
     optimizer = torch.optim.Adam([{"params": head.parameters(), "lr": 5e-3}])
     emb.requires_grad_(False)
@@ -329,6 +369,7 @@ def thawing_language_model():
 
 
 # ---------------------------------------------------------------- 9 actor-critic in a corridor
+
 
 def corridor_actor_critic():
     seed_all(209)
@@ -365,11 +406,15 @@ def corridor_actor_critic():
 
 # ---------------------------------------------------------------- 10 VAE with KL warm-up
 
+
 def warm_vae():
     seed_all(210)
     x, _, xt, _ = digit_images(1200, 400, seed=3)
     x, xt = x.flatten(1), xt.flatten(1)
-    enc, dec = nn.Sequential(nn.Linear(64, 96), nn.ReLU(), nn.Linear(96, 16)), nn.Sequential(nn.Linear(8, 96), nn.ReLU(), nn.Linear(96, 64))
+    enc, dec = (
+        nn.Sequential(nn.Linear(64, 96), nn.ReLU(), nn.Linear(96, 16)),
+        nn.Sequential(nn.Linear(8, 96), nn.ReLU(), nn.Linear(96, 64)),
+    )
     optimizer = torch.optim.Adam([*enc.parameters(), *dec.parameters()], lr=2e-3)
 
     def terms(b):
@@ -389,10 +434,16 @@ def warm_vae():
             log.append((rec.item(), kl.item()))
     with torch.no_grad():
         rec, kl = terms(xt)
-    return {"rec_first": log[0][0], "rec_last": log[-1][0], "kl_last": log[-1][1], "test_bound": (rec + kl).item()}
+    return {
+        "rec_first": log[0][0],
+        "rec_last": log[-1][0],
+        "kl_last": log[-1][1],
+        "test_bound": (rec + kl).item(),
+    }
 
 
 # ---------------------------------------------------------------- 11 distillation
+
 
 def distilled_sentiment():
     seed_all(211)
@@ -421,14 +472,21 @@ def distilled_sentiment():
         out = m(**b)
         with torch.no_grad():
             t = big(**b).logits
-        return 0.5 * out.loss + 0.5 * T * T * F.kl_div(F.log_softmax(out.logits / T, -1), F.softmax(t / T, -1), reduction="batchmean")
+        return 0.5 * out.loss + 0.5 * T * T * F.kl_div(
+            F.log_softmax(out.logits / T, -1), F.softmax(t / T, -1), reduction="batchmean"
+        )
 
     log = fit(small, soft, 12, 8e-3)
-    return {"first": log[0], "last": float(np.mean(log[-10:])), "teacher": accuracy_of(big, test_loader),
-            "student": accuracy_of(small, test_loader)}
+    return {
+        "first": log[0],
+        "last": float(np.mean(log[-10:])),
+        "teacher": accuracy_of(big, test_loader),
+        "student": accuracy_of(small, test_loader),
+    }
 
 
 # ---------------------------------------------------------------- 12 federated averaging
+
 
 def federated():
     seed_all(212)
@@ -456,12 +514,15 @@ def federated():
                     optimizer.step()
             states.append(local.state_dict())
             sizes.append(len(cx))
-        server.load_state_dict({k: sum(n * s[k] for n, s in zip(sizes, states)) / sum(sizes) for k in states[0]})
+        server.load_state_dict(
+            {k: sum(n * s[k] for n, s in zip(sizes, states)) / sum(sizes) for k in states[0]}
+        )
     last = test()
     return {"first": first[0], "last": last[0], "acc": last[1]}
 
 
 # ---------------------------------------------------------------- 13 k-fold on a graph
+
 
 def graph_folds():
     seed_all(213)
@@ -495,10 +556,15 @@ def graph_folds():
         parts.eval()
         with torch.no_grad():
             scores.append((forward()[held].argmax(1) == group[held]).float().mean().item())
-    return {"first": float(np.mean(firsts)), "last": float(np.mean(lasts)), "acc": float(np.mean(scores))}
+    return {
+        "first": float(np.mean(firsts)),
+        "last": float(np.mean(lasts)),
+        "acc": float(np.mean(scores)),
+    }
 
 
 # ---------------------------------------------------------------- 14 diffusion of short series
+
 
 def series_diffusion():
     seed_all(214)
@@ -510,7 +576,9 @@ def series_diffusion():
 
     data, held = sample_data(1500), sample_data(300)
     bars = torch.cumprod(1 - torch.linspace(1e-3, 0.2, T), 0)
-    net = nn.Sequential(nn.Linear(length + 1, 96), nn.SiLU(), nn.Linear(96, 96), nn.SiLU(), nn.Linear(96, length))
+    net = nn.Sequential(
+        nn.Linear(length + 1, 96), nn.SiLU(), nn.Linear(96, 96), nn.SiLU(), nn.Linear(96, length)
+    )
     ema = copy.deepcopy(net).requires_grad_(False)
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=15 * 30)
@@ -538,5 +606,19 @@ def series_diffusion():
     return {"first": losses[0], "last": float(np.mean(losses[-30:])), "val_ema": val}
 
 
-HEALTHY = [accumulating_trainer, spectral_gan, sam_forecast, swa_digits, mean_teacher, maml_waves, lbfgs_ratings,
-           thawing_language_model, corridor_actor_critic, warm_vae, distilled_sentiment, federated, graph_folds, series_diffusion]
+HEALTHY = [
+    accumulating_trainer,
+    spectral_gan,
+    sam_forecast,
+    swa_digits,
+    mean_teacher,
+    maml_waves,
+    lbfgs_ratings,
+    thawing_language_model,
+    corridor_actor_critic,
+    warm_vae,
+    distilled_sentiment,
+    federated,
+    graph_folds,
+    series_diffusion,
+]
