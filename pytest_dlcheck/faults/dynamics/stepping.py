@@ -25,10 +25,9 @@ _MORE = 1.5
 _FAST = 0.2
 """The same where a step of the schedule is a small part of a pass, so that there are"""
 _DROPS = 3
-"""drops in one pass (count) or more, and no more steps between them than there are epochs; chosen."""
-_GONE = 1e-4
-"""Rate in the end over its peak (ratio) below which a factor is one of epochs: decays of batches end
-at a hundredth or a thousandth; chosen."""
+"""drops in one pass (count) or more; chosen. Where as many steps are no epochs that there are, the rate"""
+_GONE = 1e-3
+"""over its peak (ratio) must fall to this in the end: decays of batches end at a hundredth or so; chosen."""
 _ROUND, _SLOW = 100, 0.97
 """A factor that is so many hundredths, and no more than this, is one of an epoch: in batches, it is a
 tenth after 75 of them."""
@@ -79,7 +78,7 @@ class _Stepped:
     def is_short(self) -> bool:
         """Whether several of its steps are made for a pass, or its factor is one of an epoch."""
         if self.name == "StepLR":
-            return 0 < _DROPS * self.horizon <= self.length and self.horizon <= (self.epochs or 0)
+            return 0 < _DROPS * self.horizon <= self.length
         is_round = abs(_ROUND * self.factor - round(_ROUND * self.factor)) < 1e-9  # noqa: PLR2004  a float
         return self.name == "ExponentialLR" and is_round and 0 < self.factor <= _SLOW
 
@@ -110,7 +109,7 @@ def _falls(seen: _Stepped, rates: Sequence[float]) -> Fault | None:
     if seen.falling == _ENDING and not seen.counts_epochs:  # one pass may be all that is planned
         return None
     left = rates[seen.length - 1] / max(*rates[: seen.length], 1e-30)
-    spent = _SPENT if seen.name == "StepLR" else _GONE
+    spent = _SPENT if 0 < seen.horizon <= (seen.epochs or 0) else _GONE
     is_fast = seen.is_short and left <= _FAST and rates[-1] <= spent * max(rates)
     if left > _SPENT and not is_fast:
         return _spent_at_once(seen, rates)
