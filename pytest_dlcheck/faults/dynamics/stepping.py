@@ -25,9 +25,9 @@ _MORE = 1.5
 _FAST = 0.2
 """The same where a step of the schedule is a small part of a pass, so that there are"""
 _DROPS = 3
-"""drops in one pass (count) or more; chosen. Where as many steps are no epochs that there are, the rate"""
+"""drops in one pass (count) or more; chosen. Where so many steps are no epochs that there are, the"""
 _GONE = 1e-3
-"""over its peak (ratio) must fall to this in the end: decays of batches end at a hundredth or so; chosen."""
+"""rate over its peak (ratio) ends as low: decays of batches end at a hundredth or so; chosen."""
 _ROUND, _SLOW = 100, 0.97
 """A factor that is so many hundredths, and no more than this, is one of an epoch: in batches, it is a
 tenth after 75 of them."""
