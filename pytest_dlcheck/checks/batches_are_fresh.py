@@ -9,7 +9,6 @@ from typing import ClassVar
 from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, example_trace
 from pytest_dlcheck.faults.batches import redrawn, reseeding, slices
 from pytest_dlcheck.faults.batches.edits import edited_again
-from pytest_dlcheck.faults.batches.repeats import in_a_row
 from pytest_dlcheck.faults.batches.restarts import advice_on_a_loader, begun_anew, one_of_several
 from pytest_dlcheck.faults.data.weighting import never_drawn, weighs_classes
 from pytest_dlcheck.trace import Row, Series, Trace
@@ -89,8 +88,8 @@ class BatchesAreFresh(Check):
             return self.failed_by(fault)
         advice = redrawn.advice_on_one(trace, by_hand, self.enough) if distinct == 1 else []
         advice = list(filter(None, [*advice, never_drawn(weighted), reseeding.advice(again)]))
-        turns = in_a_row(trace.series("batch_fingerprint"))
-        advice += advice_on_a_loader(row, distinct, turns, enough=self.enough, anew=self.anew)
+        by_step = trace.series("batch_fingerprint")
+        advice += advice_on_a_loader(row, by_step, enough=self.enough, anew=self.anew)
         return self.passed(story, measure, advice=advice) if distinct > 1 or advice else self._full(seen)
 
     def _full(self, seen: int) -> Verdict:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pytest_dlcheck.recipe import Recipe, RecipeError, described
 from pytest_dlcheck.run.errors import CannotTellError
-from pytest_dlcheck.run.tensors.target_keys import TARGET_KEYS
+from pytest_dlcheck.run.tensors.target_keys import named_targets
 from pytest_dlcheck.run.tensors.tree import copied, detached, shape_text
 
 _PAIR = 2
@@ -110,7 +110,7 @@ class Objective:
         if self.recipe.targets is not None:
             return self.recipe.targets(batch)
         if isinstance(batch, Mapping):
-            return next((batch[key] for key in TARGET_KEYS if key in batch), None)
+            return named_targets(batch)
         if isinstance(batch, (tuple, list)) and len(batch) == _PAIR:
             return batch[1]
         return None

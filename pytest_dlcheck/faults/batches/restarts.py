@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pytest_dlcheck.faults.batches.repeats import in_a_row
 from pytest_dlcheck.faults.fault import Fault
-from pytest_dlcheck.trace import Row
+from pytest_dlcheck.trace import Row, Series
 from pytest_dlcheck.verdict import Measure, Suspect
 
 
@@ -94,24 +95,23 @@ def _many(length: int) -> str:
     return f"{length} batches" if length else "as many batches as its data set yields"
 
 
-def advice_on_a_loader(loop: Row, distinct: int, turns: int, *, enough: int, anew: float) -> list[str]:
+def advice_on_a_loader(loop: Row, prints: Series, *, enough: int, anew: float) -> list[str]:
     """What is said of one that is begun anew where batches differ, or of one batch that is kept.
 
     Args:
         loop: the row of a watched loop.
-        distinct: batches that differ.
-        turns: steps in a row for which a batch is used.
+        prints: fingerprints of batches, by step.
         enough: batches that are no accident.
         anew: batches (ratio) that must begin it anew.
     """
     length = loop.integer("loader_length")
     if length <= 1:
         return []
-    if distinct == 1 and loop.integer("fresh_batches"):
+    if len(set(prints.values)) == 1 and loop.integer("fresh_batches"):
         return [f"every step sees the same batch, of {length} that the loader has"]
     if not _restarts(loop, enough, anew):
         return []
-    if turns > 1:
+    if (turns := in_a_row(prints)) > 1:
         again = f"a batch is used for {turns} steps in a row, and the loader, of {length} batches, "
         return [again + "is begun anew for the next: only first batches are used"]
     return ["the loader is begun anew at every step: only first batches are used"]

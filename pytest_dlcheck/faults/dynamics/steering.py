@@ -57,12 +57,8 @@ def _is_down(row: Row) -> bool:
 
 
 def _is_worse(row: Row, part: str) -> bool:
-    answered = row.integer(f"answered{part}")
-    if not answered:
-        return False
-    return share_interval(row.integer(f"right{part}"), answered, CERTAIN).high < 1 / row.integer(
-        "classes"
-    )
+    share = share_interval(row.integer(f"right{part}"), row.integer(f"answered{part}"), CERTAIN)
+    return share.high < 1 / row.integer("classes")
 
 
 def _share(row: Row) -> float:

@@ -42,7 +42,7 @@ def told(row: Row) -> Fault | None:
 def measure(row: Row) -> Measure:
     """How many times as large, or as far apart, numbers of evaluations are."""
     if _levels(row):
-        return Measure("distance of levels against the training's", factor(row), "ratio", 1 + ALIKE)
+        return Measure("distance of levels against the training's", _factor(row), "ratio", 1 + ALIKE)
     if _columns(row):
         return Measure(
             "spread against the training's", _times(row.number("scale_median")), "ratio", APART
@@ -55,7 +55,7 @@ def advice(row: Row) -> list[str]:
     if story := _columns(row) or _levels(row):
         return [f"{story}: if these are held out, {_CAUSE}"]
     ratio = row.number("evaluated_size")
-    if not (ratio >= SIZE or 0 < ratio <= 1 / SIZE):
+    if _times(ratio) < SIZE:
         return []
     times = f"{ratio:.3g} times as large as" if ratio > 1 else f"{1 / ratio:.3g} times smaller than"
     told = f"inputs of evaluations are at least {times} those of training (bound {SIZE:g} times): "
@@ -66,7 +66,7 @@ def advice(row: Row) -> list[str]:
     ]
 
 
-def factor(row: Row) -> float:
+def _factor(row: Row) -> float:
     """How many times as far apart neighbouring levels are that are evaluated; 1 where there are none."""
     ours, theirs = row.number("level_trained"), row.number("level_evaluated")
     return theirs / ours if ours > 0 and theirs > 0 else 1.0
@@ -90,7 +90,7 @@ def _columns(row: Row) -> str:
 
 
 def _levels(row: Row) -> str:
-    if "level_trained" not in row or abs(factor(row) - 1) <= ALIKE:
+    if "level_trained" not in row or abs(_factor(row) - 1) <= ALIKE:
         return ""
     return (
         f"the numbers of inputs are levels that lie {row.number('level_trained'):.3g} apart in "

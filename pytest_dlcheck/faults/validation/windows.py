@@ -22,8 +22,8 @@ GOES_ON = 0.7
 """Share of the places where half a trained window stands (ratio) from which on it goes on to the edge:
 up to 0.3 there where a text repeats itself in few windows; 0.8 and more where they were split so."""
 COVERAGE = 0.6
-"""Share of the trained windows (ratio) that must have been kept: as small a part of the overlap is seen
-then, and the bounds above, which shrink with it, stay above what repeats make in all windows."""
+"""Share of the trained windows (ratio) that was kept, down to which the bounds above shrink with it, as
+the overlap that is seen does: so they stay above what repeats make in all windows."""
 CERTAIN = 8
 """Trained windows (count) that stand in the held-out text alone, and are no accident; and"""
 PART = 0.01
@@ -94,7 +94,7 @@ def _overlap(row: Row) -> bool:
 
 
 def _kept(row: Row) -> float:
-    """The share of trained windows by which bounds shrink: below a part nothing is certain, so none."""
+    """The share of trained windows by which bounds shrink; below that, they do not."""
     kept = row.number("windows_coverage") if "windows_coverage" in row else 1.0
     return kept if kept >= COVERAGE else 1.0
 

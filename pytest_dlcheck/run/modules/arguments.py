@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from types import CodeType, FunctionType
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 
@@ -30,6 +30,6 @@ def in_order(module: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, 
 
 
 def _parameters(forward: FunctionType) -> tuple[str, ...]:
-    """The names of a function's parameters; of what it wraps, if it wraps another."""
-    code: CodeType = cast("FunctionType", inspect.unwrap(forward)).__code__
+    """The names of a function's parameters; of what it wraps, if it wraps another function."""
+    code: CodeType = getattr(inspect.unwrap(forward), "__code__", forward.__code__)
     return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]

@@ -21,8 +21,9 @@ from pytest_dlcheck.run.tensors.graph import Node, inputs_of, kind_of, variables
 from pytest_dlcheck.trace import Row
 
 LAYERS = frozenset({"Addmm", "Mm", "Bmm", "Convolution"})
-_WITHOUT_BIAS = LAYERS - {"Addmm", "Convolution"}
 """What multiplies by a layer's weights, where these are parameters."""
+_WITHOUT_BIAS = frozenset({"Mm", "Bmm"})
+"""Those of them that add nothing."""
 _TURNS = frozenset({"T", "Transpose", "Permute", "Expand"})
 _ON_THE_WAY = (
     RESHAPES
@@ -78,7 +79,7 @@ def _labels_of(node: Node, target: Tensor) -> Only | None:
     return Only(classes, low, rows, target.numel(), head_of(node.next_functions[0][0], classes))
 
 
-def head_of(scores: Node, classes: int = 1) -> frozenset[int]:
+def head_of(scores: Node, classes: int) -> frozenset[int]:
     """The parameters (``id``) of the layer that makes some scores; none where no layer does.
 
     Nor where it gives one number for each of several candidates, whose place it does not know, nor where

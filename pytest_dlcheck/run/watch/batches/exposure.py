@@ -196,8 +196,7 @@ class Exposure:
                 frame = frame_of_the_loop()
                 part = part_of(frame, arguments, loading)
                 if loading is None:
-                    now = [each for each in self._trained if each.era == era]
-                    self._texts.is_evaluated(frame, first_tensor(arguments), now)
+                    self._texts.is_evaluated(frame, first_tensor(arguments), self._of_one_era())
                 self._remember(replace(seen, part=part), self._evaluated)
 
     def validations(self) -> int:
@@ -294,7 +293,7 @@ class Exposure:
         )
 
     def _of_one_era(self) -> list[Seen]:
-        """What the parameters were trained on that are there in the end, where they were set back."""
+        """What the parameters that are there now were trained on, where they were set back."""
         return [seen for seen in self._trained if seen.era == self._eras.number]
 
     def _scales(self, validated: list[Seen]) -> dict[str, Scalar]:

@@ -13,7 +13,7 @@ from typing import Any, TypeGuard, cast
 import torch
 from torch import Tensor
 
-from pytest_dlcheck.run.tensors.target_keys import TARGET_KEYS
+from pytest_dlcheck.run.tensors.target_keys import named_targets
 from pytest_dlcheck.run.tensors.tree import is_whole
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.trace import Row
@@ -160,7 +160,7 @@ def labels_of(batch: Any) -> Tensor | None:
     None that a device must give.
     """
     if isinstance(batch, Mapping):
-        named: Any = next((batch[name] for name in TARGET_KEYS if name in batch), None)
+        named: Any = named_targets(batch)
         return named if _are_labels(named) else None
     others: Sequence[Any] = batch[1:] if type(batch) in {list, tuple} else ()
     if any(map(_are_labels, others[:1])):

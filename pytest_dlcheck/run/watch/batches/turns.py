@@ -12,7 +12,7 @@ from torch.utils.data import SequentialSampler
 
 from pytest_dlcheck.run.code.lines import frame_of_the_loop
 from pytest_dlcheck.run.losses.graphs.near import Near
-from pytest_dlcheck.run.tensors.target_keys import TARGET_KEYS
+from pytest_dlcheck.run.tensors.target_keys import named_targets
 from pytest_dlcheck.run.tensors.tree import is_whole, tensors
 from pytest_dlcheck.run.watch.batches.loaded import weighed
 from pytest_dlcheck.run.watch.batches.loading import Loading, reference_to, shuffles
@@ -165,8 +165,8 @@ def _wanted(batch: Any) -> list[Tensor]:
 
     That is what comes second, and further on what is one number for each sample: more may be inputs.
     """
-    if isinstance(batch, Mapping) and (keys := [key for key in TARGET_KEYS if key in batch]):
-        named = tensors(batch[keys[0]])
+    if isinstance(batch, Mapping) and (targets := named_targets(batch)) is not None:
+        named = tensors(targets)
         return [*named, *(each[:, 1:] for each in named if each.dim() == 2 and is_whole(each))]  # noqa: PLR2004  [samples, words]
     given = tensors(batch)
     rows = len(given[0]) if given and given[0].dim() else 0

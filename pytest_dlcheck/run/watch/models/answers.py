@@ -75,23 +75,22 @@ class Answers:
         for (true, _), count in self._found.items():
             given[true] += count
         total = given.total()
-        right = sum(count for (true, answer), count in self._found.items() if true == answer)
         correct, classified = (sum(each) for each in zip(*self._known, strict=True))
         chance = max(given.values()) / total
         return (
-            Row(data="val", mode="eval", classified=total, correct=right, chance=chance),
+            Row(data="val", mode="eval", classified=total, correct=self._right(), chance=chance),
             Row(data="train", mode="eval", classified=classified, correct=correct, chance=chance),
         )
 
     def steered(self) -> Row:
         """Where losses steer the scores of right classes, and how many answers are right in the end."""
-        given, steered = self._found.items(), self._steered
+        steered = self._steered
         return Row(
             looked=steered.calls,
             samples=steered.count,
             down=steered.down,
             classes=steered.classes,
-            right=sum(count for (true, answer), count in given if true == answer),
+            right=self._right(),
             answered=self._found.total(),
             right_trained=sum(right for right, _ in self._known),
             answered_trained=sum(count for _, count in self._known),
@@ -101,6 +100,9 @@ class Answers:
         """How often each class was answered for each."""
         found = self._found.items()
         return tuple(Row(true=true, predicted=answer, count=count) for (true, answer), count in found)
+
+    def _right(self) -> int:
+        return sum(count for (true, answer), count in self._found.items() if true == answer)
 
     def _add(self, output: object, labels: Tensor) -> None:
         answers = answers_of(output, labels)

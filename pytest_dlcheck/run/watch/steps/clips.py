@@ -120,8 +120,8 @@ def _norm(parameters: Sequence[Tensor]) -> Tensor:
 
 def _shrunk(after: Tensor, before: Tensor) -> Tensor:
     """How many times as large a norm is as before: 1 where nothing was there, or was clipped."""
-    factor = torch.where(before > 0, after / before, torch.ones_like(before))
-    return torch.where(factor < 1 - TINY, factor, torch.ones_like(factor))
+    factor = after / before
+    return torch.where((before == 0) | (factor >= 1 - TINY), torch.ones_like(factor), factor)
 
 
 def _factor(bound: float, norm: Tensor | float) -> Tensor | float:
