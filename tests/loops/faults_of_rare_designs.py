@@ -141,6 +141,34 @@ def folds_of_one_text():
         model.train()
 
 
+def restarts_of_one_model():
+    """The weights are drawn anew in each, one optimizer without memory serves all, the best is kept."""
+    rows, labels = tumours()
+    order = torch.randperm(len(rows))
+    rows, labels = rows[order], labels[order].long()
+    train = DataLoader(TensorDataset(rows[:400], labels[:400]), 10, shuffle=True)
+    test = DataLoader(TensorDataset(rows[400:], labels[400:]), 50)
+    model = mlp(30, 16, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    best = (0, model.state_dict())
+    for restart in range(6):
+        torch.manual_seed(restart)
+        for layer in model:
+            if hasattr(layer, "reset_parameters"):
+                layer.reset_parameters()
+        model.train()
+        for x, y in train:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            right = sum((model(x).argmax(1) == y).sum().item() for x, y in test)
+        if right > best[0]:
+            best = (right, {name: value.clone() for name, value in model.state_dict().items()})
+    model.load_state_dict(best[1])
+
+
 QUIET = [
     candidates_scored_one_by_one,
     the_better_of_two,
@@ -149,4 +177,5 @@ QUIET = [
     senders_and_receivers,
     halved_every_hundred_batches,
     folds_of_one_text,
+    restarts_of_one_model,
 ]

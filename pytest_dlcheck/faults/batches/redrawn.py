@@ -50,7 +50,7 @@ def _validated_on_others(trace: Trace, seen: int) -> Fault | None:
     whole = [p for p in rows if p.flag("inside") and not p.flag("with_gradients")]
     times = len({p.integer("steps") for p in whole if p.integer("from_loader") >= _SEVERAL})
     length = loop.integer("loader_length")
-    if length < _SEVERAL or not _is_read_once(loop) or times < _VALIDATED:
+    if length < _SEVERAL or not is_read_once(loop) or times < _VALIDATED:
         return None
     return Fault(
         because=(
@@ -64,7 +64,7 @@ def _validated_on_others(trace: Trace, seen: int) -> Fault | None:
     )
 
 
-def _is_read_once(loop: Row) -> bool:
+def is_read_once(loop: Row) -> bool:
     """Whether few steps have read a batch of their own: others may call for parts of one input by it."""
     return 0 < _READS * loop.integer("fresh_batches") <= loop.integer("steps")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pytest_dlcheck.faults.batches.redrawn import is_read_once
 from pytest_dlcheck.faults.batches.repeats import in_a_row
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row, Series
@@ -107,7 +108,7 @@ def advice_on_a_loader(loop: Row, prints: Series, *, enough: int, anew: float) -
     length = loop.integer("loader_length")
     if length <= 1:
         return []
-    if len(set(prints.values)) == 1 and loop.integer("fresh_batches"):
+    if len(set(prints.values)) == 1 and is_read_once(loop):
         return [f"every step sees the same batch, of {length} that the loader has"]
     if not _restarts(loop, enough, anew):
         return []

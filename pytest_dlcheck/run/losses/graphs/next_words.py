@@ -63,13 +63,25 @@ def lined_up(
     return sequence.narrow(axis, ahead, length - ahead), given
 
 
-def are_after_next(inputs: Iterable[Tensor], targets: Sequence[Tensor]) -> bool:
-    """Whether targets are the words after the next ones of what is given, and none the next ones."""
-    for words in filter(are_words, inputs):
-        beyond = any(are_next(words, each, axis, 2) for axis in (1, 0) for each in targets)
-        if beyond and steps_of(words, targets) is None:
-            return True
-    return False
+def are_shifted_again(inputs: Iterable[Tensor], targets: Sequence[Tensor]) -> bool:
+    """Whether targets are the words after the next ones of what is given, with none for the last place.
+
+    So they are where next words are shifted once more: the last one of them has no successor. Who cuts
+    what lies two steps ahead out of a text, as heads for several words and interleaved streams want it,
+    has a word for every place.
+    """
+    return any(
+        _leaves_out_the_last(words, each, axis) and are_next(words, each, axis, 2)
+        for words in filter(are_words, inputs)
+        for axis in (1, 0)
+        for each in targets
+    )
+
+
+def _leaves_out_the_last(words: Tensor, target: Tensor, axis: int) -> bool:
+    if target.numel() != words.numel():
+        return target.numel() == words.numel() - words.shape[1 - axis]
+    return bool((target.detach().reshape(words.shape).select(axis, -1) < 0).all())
 
 
 def laid_out(words: Tensor, target: Tensor) -> list[int]:

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pytest_dlcheck.run.code.lines import frame_of_the_loop
 from pytest_dlcheck.run.tensors.sampled import sample_of
 from pytest_dlcheck.run.watch.batches.seen import Seen
+from pytest_dlcheck.run.watch.counted import Counted
 
 WITNESSES = 3
 """Parameters that are compared."""
@@ -36,8 +38,7 @@ class Eras:
         self._looks = 0
         self.number = 0
         """How often."""
-        self.drawn_anew = 0
-        """How often they then had nothing in common with those, in their directions."""
+        self._drawn: list[Counted] = []
 
     def is_evaluated(self) -> None:
         """Remember the parameters, at the first evaluation since the last training."""
@@ -57,7 +58,16 @@ class Eras:
         pairs = [(sample_of(p), before) for p, before in zip(self._witnesses, kept, strict=True)]
         if not all(torch.equal(now, before) for now, before in pairs):
             self.number += 1
-            self.drawn_anew += _are_drawn_anew(pairs)
+            if _are_drawn_anew(pairs):
+                self._drawn.append(Counted.of(frame_of_the_loop()))
+
+    def drawn_anew(self) -> int:
+        """How often they then had nothing in common with those, in their directions.
+
+        Never, where the loop counts what has parameters of its own: restarts, folds.
+        """
+        counts_others = any(each.others != self._drawn[0].others for each in self._drawn)
+        return 0 if counts_others else len(self._drawn)
 
     def close(self) -> None:
         """Let them go."""

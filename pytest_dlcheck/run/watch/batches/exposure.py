@@ -211,7 +211,7 @@ class Exposure:
 
     def drawn_anew(self) -> int:
         """Trainings that went on with other parameters, by one optimizer; none where these are folds."""
-        count = self._eras.drawn_anew if self._has_one_optimizer else 0
+        count = self._eras.drawn_anew() if self._has_one_optimizer else 0
         return 0 if count and are_folds(self.trained(), self.validated()) else count
 
     @property

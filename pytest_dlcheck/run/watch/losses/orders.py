@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.losses.graphs.foresight import foresees, is_looked_up
-from pytest_dlcheck.run.losses.graphs.next_words import are_after_next
+from pytest_dlcheck.run.losses.graphs.next_words import are_shifted_again, are_words, steps_of
 from pytest_dlcheck.run.tensors.graph import Node, entire
 from pytest_dlcheck.run.tensors.tree import is_whole
 from pytest_dlcheck.run.watch.batches.prints import ROWS, rounded, row_prints
@@ -37,12 +37,14 @@ class Pairing:
             another order and outputs are not; None elsewhere.
         copied: whether they are the integers that the model is called on, place by place.
         foreseen: whether they are the next words, and attention shows these to the model.
-        skipped: whether they are the words after the next.
+        followed: whether they are the next words.
+        skipped: whether they are next words shifted once more.
     """
 
     permuted: float | None = None
     copied: bool = False
     foreseen: bool = False
+    followed: bool = False
     skipped: bool = False
 
 
@@ -71,9 +73,14 @@ def pairing(
         return Pairing()  # no words, and no order that could be another
     with torch.no_grad():
         words = [each for each in further if any(_are_copies(each, kept) for kept in targets)]
-        copied = _are_copied(inputs, targets) or any(is_looked_up(root, each) for each in words)
-        foreseen = foresees(root, [*inputs, *further], targets)
-        skipped = are_after_next([*inputs, *further], targets)
+        given = [*inputs, *further]
+        followed = any(steps_of(each, targets) is not None for each in filter(are_words, inputs))
+        found = Pairing(
+            copied=_are_copied(inputs, targets) or any(is_looked_up(root, each) for each in words),
+            foreseen=foresees(root, given, targets),
+            followed=followed,
+            skipped=not followed and are_shifted_again(given, targets),
+        )
         pairs = [(batch, kept) for batch in batches for kept in targets] if aligned is None else []
         for batch, kept in pairs:
             numbers = [_another_order(given, kept) for given in batch[1:]]
@@ -82,8 +89,8 @@ def pairing(
                 number is not None and bool(inputs) and all(_are_those(batch[0], x) for x in inputs)
             )
             if as_given and keeps_order(root, len(batch[0]), choosing):
-                return Pairing(number, copied, foreseen, skipped)
-    return Pairing(copied=copied, foreseen=foreseen, skipped=skipped)
+                return replace(found, permuted=number)
+    return found
 
 
 class Pairings:
@@ -97,15 +104,20 @@ class Pairings:
         """One more."""
         self._counts["copied"] += found.copied
         self._counts["foreseen"] += found.foreseen
+        self._counts["followed"] += found.followed
         self._counts["skipped"] += found.skipped
         if found.permuted is not None:
             self._counts["permuted"] += 1
             self._seen.add(found.permuted)
 
     def row(self) -> Row:
-        """The counts; ``permuted_sets`` are the different sets of targets among them."""
-        names = ("permuted", "copied", "foreseen", "skipped")
-        return Row({name: self._counts[name] for name in names}, permuted_sets=len(self._seen))
+        """The counts; ``permuted_sets`` are the different sets of targets among them.
+
+        None counts as skipped beside others that are followed: each head has its own word.
+        """
+        counts = {name: self._counts[name] for name in ("permuted", "copied", "foreseen")}
+        skipped = 0 if self._counts["followed"] else self._counts["skipped"]
+        return Row(counts, skipped=skipped, permuted_sets=len(self._seen))
 
 
 def _another_order(given: Tensor, compared: Tensor) -> float | None:

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from pytest_dlcheck.run.losses.graphs.cuts import made, sizes_before
 from pytest_dlcheck.run.losses.graphs.kept import kept, signed
 from pytest_dlcheck.run.losses.graphs.next_words import are_words, steps_of
 from pytest_dlcheck.run.modules.arguments import argument
-from pytest_dlcheck.run.tensors.graph import Node, entire, roots
+from pytest_dlcheck.run.tensors.graph import Node, entire, kind_of, roots
 from pytest_dlcheck.run.tensors.tree import is_plain, tensors
 from pytest_dlcheck.run.watch.batches.loading import stacked_shape
 from pytest_dlcheck.trace import Row
@@ -29,6 +30,8 @@ NODES = 20_000
 """Nodes of a graph from which on it is left."""
 _SEQUENCES = 3
 """Axes of a batch of sequences, as recurrent layers and attention take it."""
+_LAID_OUT = ("View", "UnsafeView", "ReshapeAlias")
+"""Nodes that lay the same numbers out in another shape."""
 
 
 @dataclass
@@ -56,11 +59,13 @@ class _Reading:
 
     Attributes:
         words: these.
-        layers: whom, on which shape.
+        layers: which, on which shape, and whether that is of blocks of a sequence.
     """
 
     words: Tensor
-    layers: list[tuple[nn.RNNBase | nn.MultiheadAttention, torch.Size]] = field(default_factory=list)
+    layers: list[tuple[nn.RNNBase | nn.MultiheadAttention, torch.Size, bool]] = field(
+        default_factory=list
+    )
 
 
 class Axes:
@@ -145,10 +150,11 @@ class Axes:
     def _note(self, module: nn.RNNBase | nn.MultiheadAttention, given: Any) -> None:
         if not isinstance(given, Tensor) or given.dim() != _SEQUENCES:
             return
+        blocks = _are_blocks(given)
         if self._called is not None:
-            self._count(module, given.shape, self._called, samples=0)
+            self._count(module, given.shape, self._called, samples=0, blocks=blocks)
         elif self._reading is not None:
-            self._reading.layers.append((module, given.shape))
+            self._reading.layers.append((module, given.shape, blocks))
 
     def _read_by(self, reading: _Reading, losses: Sequence[Tensor]) -> None:
         """Which layers ran along the samples is known by the words that a loss wants."""
@@ -157,8 +163,8 @@ class Axes:
         steps = steps_of(reading.words, targets)
         if steps is None:
             return
-        for module, given in reading.layers:
-            self._count(module, given, tuple(reading.words.shape), samples=1 - steps)
+        for module, given, blocks in reading.layers:
+            self._count(module, given, tuple(reading.words.shape), samples=1 - steps, blocks=blocks)
 
     def _count(
         self,
@@ -166,14 +172,37 @@ class Axes:
         given: Sequence[int],
         called: tuple[int, ...],
         samples: int,
+        *,
+        blocks: bool,
     ) -> None:
         """A layer was called on a shape, within a model on another, whose samples lie along an axis."""
         layer = self._layers.setdefault(module, _Layer(module.batch_first))
         along, across = (given[1], given[0]) if module.batch_first else (given[0], given[1])
         others = [size for axis, size in enumerate(called) if axis != samples]
         layer.calls += 1
-        layer.turned += along == called[samples] != across and across in others and across > 1
+        layer.turned += (
+            not blocks and along == called[samples] != across and across in others and across > 1
+        )
         layer.shape, layer.batch = str(list(given)), str(list(called))
+
+
+def _are_blocks(given: Tensor) -> bool:
+    """Whether sequences were cut into shorter ones, whose sizes may be those of a batch that is turned.
+
+    So does a view that lays other sizes out anew: blocks of local attention, patches. A layer that was
+    applied to each step by itself has one of all steps, ``[n * m, k]``, which is none.
+    """
+    if given.grad_fn is None:
+        return given._is_view() and given.is_contiguous()  # noqa: SLF001  no public name
+    found = entire([given.grad_fn], NODES) or ()
+    sizes = {tuple(given.shape[:2]), tuple(given.shape[1::-1])}
+    return any(
+        len(before := sizes_before(node)) >= _SEQUENCES
+        and before[:2] != (after := made(node)[:2])
+        and tuple(after) in sizes
+        for node in found
+        if kind_of(node) in _LAID_OUT
+    )
 
 
 def _has_a_target_for_each(node: Node, samples: int) -> bool:
