@@ -45,17 +45,17 @@ class TargetsAreAligned(Check):
     next ones; where each sample is told by the product of its features with itself; where the logarithms
     of chosen actions are weighed by returns less a critic's values, with gradients, or by what the loop
     calls rewards or returns, perhaps less what was expected, with the sign that makes these rarer,
-    unless the loop turned that itself; where inputs come again in a new order, with targets of others;
-    where all samples of a batch are one, overwritten in place, and their targets are not; and where
-    masks of a tenth of the samples lie on the image that the model is called on mirrored or turned, and
-    not as it is, and a copy of the model does not turn it so itself. Other gradients into the targets
-    are advice: a teacher that is not detached, or a loss that is meant so; so are images, or features
-    within a model, that are viewed as another number of rows, square images that a linear layer is
-    called on first, targets that are the very tokens that the model is called on, or an input of each
-    sample, or that lie on padding and count, a mean over the places that a mask has set to zero, actions
-    that become less likely the more they are worth, a term of the loss that is multiplied by zero,
-    values in targets from beyond the end of an episode, and a copy of the model that gives targets and
-    is never synchronised.
+    unless the loop turned that itself; where of a clipped ratio's bounds the better one counts; where
+    inputs come again in a new order, with targets of others; where all samples of a batch are one,
+    overwritten, and their targets are not; and where masks of a tenth of the samples lie on the image
+    mirrored or turned, and not as it is, and the model does not turn it so itself. Other gradients into
+    targets are advice: a teacher that is not detached, or a loss that is meant so; so are images, or
+    features in a model, viewed as another number of rows, square images that a linear layer is called on
+    first, targets that are the very tokens that the model is called on, or an input of each sample, or
+    that lie on padding and count, a mean over the places that a mask has set to zero, actions that
+    become less likely the more they are worth, a term of the loss that is multiplied by zero, values in
+    targets from beyond the end of an episode, and a copy of the model that gives targets and is never
+    synchronised.
 
     **What it cannot see.** Batches that no loader gave (where none gave inputs with targets, it is not
     applicable) or that are changed before the model, targets that are changed before the loss, losses
@@ -94,8 +94,9 @@ class TargetsAreAligned(Check):
         looked, wrong = row.integer("looked"), row.integer("misaligned")
         known, crossed = wrong + row.integer("aligned"), row.integer("crossed")
         bound = max(self.several, self.some * known)
-        meant = {"foreseen": is_meant(trace), "punished": trace.row("recipe").flag("maximize")}
-        fault = self._fault(Row(row, **{name: 0 for name in meant if meant[name]}), bound)
+        meant = {"foreseen": 0} if is_meant(trace) else {}
+        meant |= {"punished": 0, "optimistic": 0} if trace.row("recipe").flag("maximize") else {}
+        fault = self._fault(Row(row, **meant), bound)
         fault = fault or seen_ahead(trace) or not_shifted(trace, self.several) or turned_apart(trace)
         if fault is not None:
             return self.failed_by(fault)

@@ -22,24 +22,25 @@ class ValidationIsUntouched(Check):
 
     **Why it matters.** A score on what was trained on says nothing of new data, and looks excellent.
 
-    **How it decides.** An evaluation is a call of a watched model in eval mode without gradients;
-    samples are told apart by 64 values, on sampled batches. It fails where every late evaluation holds
-    ``used`` of its samples that had been trained on before, beyond those that equal each other as often,
-    and these are between ``used`` and ``all_of_it`` of what is trained on (a training set may be scored
-    beside); where variables called training and held-out data are both scored, and ``all_of_it`` of the
-    latter was trained on, with its targets; where rows had been but for a slope and an offset of each
-    column; or where trained windows of a text stand in its held-out part alone, or nearly all windows
-    called held out (else advice) overlap trained ones that begin later; not where some samples have no
-    label. It fails where steps in eval mode come in ``rows`` rows between steps in train mode, each on a
-    new pass over other data; in train mode where a loader named as held out is not shuffled and is only
-    trained on, with its labels, in turns with a shuffled one, while a variable of a loss or score has
-    that name too, and changes; else advice. It fails where a loss covers held-out rows, by a mask's
-    name, of nodes given at once; where ``folds`` validation sets were training sets of the same model,
-    and earlier ones are trained on; where the optimizer steps between ``inside`` neighbouring batches of
-    one validation; and where whole evaluations each leave out another hundredth of a shuffled loader
-    named as held out, if they are not averaged and no sample needs others. Advice: other truncated
-    evaluations, only training data scored, validation with gradients on, inputs ten times, or a tenth,
-    as large, and most labels of a validation where a pass of training has none.
+    **How it decides.** An evaluation is a call of a watched model without gradients, in eval mode, or
+    apart from steps where that makes no difference to it; samples are told apart by 64 values, on
+    sampled batches. It fails where every late evaluation holds ``used`` of its samples that had been
+    trained on before, beyond those that equal each other as often, and these are between ``used`` and
+    ``all_of_it`` of what is trained on (a training set may be scored beside); where variables called
+    training and held-out data are both scored, and ``all_of_it`` of the latter was trained on, with its
+    targets; where rows had been but for a slope and an offset of each column; or where trained windows
+    of a text stand in its held-out part alone, or nearly all windows called held out (else advice)
+    overlap trained ones that begin later; not where some samples have no label. It fails where steps in
+    eval mode come in ``rows`` rows between steps in train mode, each on a new pass over other data; in
+    train mode where a loader named as held out is not shuffled and is only trained on, with its labels,
+    in turns with a shuffled one, while a variable of a loss or score has that name too, and changes;
+    else advice. It fails where a loss covers held-out rows, by a mask's name, of nodes given at once;
+    where ``folds`` validation sets were training sets of the same model, and earlier ones are trained
+    on; where the optimizer steps between ``inside`` neighbouring batches of one validation; and where
+    whole evaluations each leave out another hundredth of a shuffled loader named as held out, if they
+    are not averaged and no sample needs others. Advice: other truncated evaluations, only training data
+    scored, validation with gradients on, inputs ten times, or a tenth, as large, and most labels of a
+    validation where a pass of training has none.
 
     **What it cannot see.** Samples that are augmented, or that repeat too often to be told apart;
     overlap of which no sampled batch holds anything; models that are not called as a whole.
@@ -93,7 +94,7 @@ class ValidationIsUntouched(Check):
     def _by_samples(self, trace: Trace, row: Row, advice: list[str]) -> Verdict:
         count, hits = row.integer("evaluated"), row.integer("evaluated_after_training")
         if not count:
-            none = "the trained model was never called in eval mode without gradients (0 samples, of 1)"
+            none = "no evaluation of the trained model was heard, without gradients (0 samples, of 1)"
             asked = Measure("evaluated samples", 0, "count", 1, ">=")
             return self.passed(none, asked, advice=advice) if advice else self.not_applicable(none)
         share, several = row.number("cleanest"), row.integer("evaluated_distinct")

@@ -74,6 +74,27 @@ def clipped_the_other_way():
     clipped(-1)
 
 
+def _bounded(sign):
+    """A clipped ratio whose weights no variable gives a name that tells."""
+
+    def backward(scores, act, _, numbers):
+        picked = scores.log_softmax(1).gather(1, act[:, None]).squeeze(1)
+        ratio = (picked - picked.detach()).exp()
+        weights = (numbers - numbers.mean()) / numbers.std()
+        (sign * torch.min(ratio * weights, ratio.clamp(0.8, 1.2) * weights).mean()).backward()
+
+    _choices(backward)
+
+
+def maximises_the_lesser():
+    _bounded(-1)
+
+
+@fault(maximises_the_lesser, "targets_are_aligned", words=("wrong sign",))
+def minimises_the_lesser():
+    _bounded(1)
+
+
 def _rollouts(sign=1, rounds=12):
     """Rounds of choices, each gone over twice in mini-batches that are picked by an index."""
     rows, label = tumours()

@@ -16,6 +16,7 @@ SICK: tuple[tuple[str, dict[str, Scalar], str], ...] = (
     ("a critic in it", {"advantage": 24, "advantage_shapes": "[64]"}, "loss"),
     ("z @ z.T", {"its_own": 24}, "loss"),
     ("a sign", {"punished": 24, "punished_shapes": "30 by `returns`"}, "loss"),
+    ("min in place of max", {"optimistic": 24, "optimistic_shapes": "the lesser is minimised"}, "loss"),
     ("a teacher trained along", {"taught": 4, "teacher": "teacher"}, "teacher"),
     ("[n, 1] and [n]", {"crossed_within": 24, "crossed_within_shapes": _SHAPES}, "the model"),
     ("[n, 1] against [n]", {"crossed": 24, "crossed_shapes": _SHAPES}, "loss"),

@@ -127,6 +127,20 @@ STORIES: Mapping[str, Story] = {
         ),
         of=("punished", "rewarded"),
     ),
+    "optimistic": Story(
+        seen=(
+            "of a policy's ratio times its advantages, and the same with the ratio clipped, {words}: "
+            "where one is better than the other, the better one counts"
+        ),
+        counted="losses with the wrong bound of a clipped ratio",
+        finding="the clipped objective of PPO is turned",
+        cause=(
+            "the policy's loss has the wrong sign: the clipped objective is to be maximised, and a "
+            "minus is missing (or min and max are exchanged)"
+        ),
+        remedy="-torch.min(ratio * a, ratio.clamp(1 - eps, 1 + eps) * a).mean()",
+        of=("optimistic",),
+    ),
 }
 """By the name under which the losses that show a fault are counted, the gravest first."""
 

@@ -15,7 +15,6 @@ ADVISED = {
 UNFOUND = {
     "pulled_to_reference",  # An average that moves, towards another model.
     "digit_views",  # Rows of an image, each by itself.
-    "triple_scores",  # A test set that is drawn again, of other rows in part.
     "best_of_two",  # Two batches of a shuffled loader.
     "topic_lines",  # Labels in the order of their appearance; answers are few and uncertain.
 }

@@ -164,9 +164,16 @@ class Exposure:
         self.is_steady = training
 
     def is_evaluated(
-        self, step: int, arguments: Any, loading: Loading | None, event: int, backwards: int
+        self,
+        step: int,
+        arguments: Any,
+        loading: Loading | None,
+        event: int,
+        backwards: int,
+        *,
+        in_train_mode: bool = False,
     ) -> None:
-        """The root is called in eval mode without gradients.
+        """The root is called without gradients, in eval mode or where that makes no difference.
 
         Args:
             step: optimizer steps before it.
@@ -174,11 +181,12 @@ class Exposure:
             loading: how loaders were read; None where this is no loader's batch.
             event: a number that evaluations in a row share.
             backwards: backward passes before it.
+            in_train_mode: whether the model was not in eval mode.
         """
         self._calls += 1
         self._eras.is_evaluated()
         is_part = loading is not None and loading.length > 1
-        self._phases.add(event, backwards, step, is_part=is_part)
+        self._phases.add(event, backwards, step, is_part=is_part, in_train_mode=in_train_mode)
         stream = -self._calls if loading is None else loading.passes
         if loading is not None:
             self._cut_short.evaluates(loading, step)

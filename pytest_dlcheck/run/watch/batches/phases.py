@@ -19,12 +19,14 @@ class _Phase:
         event: a number of its own.
         backwards: backward passes before it.
         is_part: it read one batch of a loader's several.
+        in_train_mode: the model was in train mode.
         calls: how many evaluations.
     """
 
     event: int
     backwards: int
     is_part: bool
+    in_train_mode: bool
     calls: int = 1
 
 
@@ -45,7 +47,9 @@ class Phases:
         self._phases: list[_Phase] = []
         self._inside, self._worst = _Inside(), _Inside()
 
-    def add(self, event: int, backwards: int, steps: int, *, is_part: bool) -> None:
+    def add(
+        self, event: int, backwards: int, steps: int, *, is_part: bool, in_train_mode: bool = False
+    ) -> None:
         """One more evaluation.
 
         Args:
@@ -53,11 +57,12 @@ class Phases:
             backwards: backward passes before it.
             steps: optimizer steps before it.
             is_part: whether it read one batch of a loader's several.
+            in_train_mode: whether the model was in train mode, which made no difference.
         """
         if self._phases and self._phases[-1].event == event:
             self._phases[-1].calls += 1
         elif len(self._phases) < PHASES:
-            self._phases.append(_Phase(event, backwards, is_part))
+            self._phases.append(_Phase(event, backwards, is_part, in_train_mode))
         self._look_for_steps(event, steps)
 
     def calls(self) -> dict[int, int]:
@@ -65,14 +70,20 @@ class Phases:
         return {phase.event: phase.calls for phase in self._phases}
 
     def validations(self) -> set[int]:
-        """The numbers of the rows that are no part of a step."""
+        """The numbers of the rows that are no part of a step.
+
+        In eval mode several in a row are none. In train mode an agent may be asked as often, between two
+        steps, what to do and what that is worth.
+        """
         found, many = set(), math.inf
         for i, phase in enumerate(self._phases):
             before = phase.backwards - self._phases[i - 1].backwards if i else many
             after = (
                 self._phases[i + 1].backwards - phase.backwards if i + 1 < len(self._phases) else many
             )
-            if phase.calls > 1 or (min(before, after) >= APART and not phase.is_part):
+            are_several, is_apart = phase.calls > 1, min(before, after) >= APART
+            is_told = is_apart and (are_several or not phase.is_part)
+            if is_told or (are_several and not phase.in_train_mode):
                 found.add(phase.event)
         return found
 

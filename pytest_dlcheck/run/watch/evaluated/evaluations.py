@@ -70,7 +70,7 @@ class Evaluations:
                 from_loader, cut = loading is not None, self._hand_cut[strand]
                 cut.called(arguments, phase.event, strand.step, from_loader=from_loader)
             self._is_asked(strand, module, arguments)
-        if module.training:
+        if drifts:
             return
         shapes: Sequence[torch.Size] = ()
         if any(s.scene is not None and s.owns(module) for s in self._strands):
@@ -87,7 +87,10 @@ class Evaluations:
                 continue  # a part of something else now, which may well get what this was trained on
             if is_own or (shapes and shapes == strand.shapes):
                 exposure = strand.exposure if is_own else strand.exposure_of_copies
-                exposure.is_evaluated(strand.step, arguments, loading, phase.event, now.backwards)
+                exposure.is_evaluated(
+                    *(strand.step, arguments, loading, phase.event, now.backwards),
+                    in_train_mode=module.training,
+                )
 
     def _is_frozen_meanwhile(self, strand: Strand) -> bool:
         """Whether it has been trained on since it was first called so, and nothing else after that."""

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pytest_dlcheck.run.losses.graphs.advantages import of_a_critic
+from pytest_dlcheck.run.losses.graphs.clipped_ratio import optimistic
 from pytest_dlcheck.run.losses.graphs.crossed import crossed
 from pytest_dlcheck.run.losses.graphs.crossed_by_hand import crossed_by_hand
 from pytest_dlcheck.run.losses.graphs.crossed_within import crossed_within
@@ -233,6 +234,7 @@ class Targets:
             "weightless": "0" if weightless(near.root) else "",
             "each": self._told_apart(near, inputs),
             "held_rows": self._held_rows.look(near),
+            "optimistic": optimistic(near),
             **ends(near, still),
         }
 
