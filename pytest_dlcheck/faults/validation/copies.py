@@ -90,7 +90,7 @@ def never_updated_late(late: Sequence[Row], still: Sequence[Row], apart: int) ->
 def called_averages(rows: Sequence[Row], loop: Row, apart: int) -> Fault | None:
     """What the loop calls an average was updated, and is as the training began but for rounding.
 
-    One that is the same to the bit may be a reference, or begin late.
+    One that nobody has written to may be a reference, or begin late.
 
     Args:
         rows: all copies that are evaluated, the same one again or one made anew each time.

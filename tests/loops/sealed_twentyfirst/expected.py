@@ -13,7 +13,6 @@ ADVISED = {
 }
 """Told as advice, by name."""
 UNFOUND = {
-    "pulled_to_reference",  # An average that moves, towards another model.
     "digit_views",  # Rows of an image, each by itself.
     "best_of_two",  # Two batches of a shuffled loader.
     "topic_lines",  # Labels in the order of their appearance; answers are few and uncertain.

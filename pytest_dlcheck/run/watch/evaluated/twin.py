@@ -69,7 +69,7 @@ class Twin:
     is_called_so: bool = False
     """Whether it is not torch's own, and the loop has a name for it that says so."""
     is_in_vain: bool = False
-    """Whether rounding alone has changed it, as an average of what stands still."""
+    """Whether rounding alone has changed it, or its own numbers, as an average of what stands still."""
     written: int = 0
     """Changes in place of every parameter before it was known, and"""
     writes: int = 0
@@ -132,7 +132,8 @@ class Twin:
         is_rounded = not self.moved and not self.before.equals(model)
         is_fine = is_rounded and self.before.change(model) <= FINE * self.before.ulp()
         self.is_restless = is_fine and self.writes >= WRITTEN
-        self.is_in_vain = is_fine and self.was_copy
+        is_rewritten = count >= WRITTEN and not self.moved and not is_rounded
+        self.is_in_vain = (is_fine or is_rewritten) and self.was_copy
         self.unset = _unset(model, own) if self.moved and own is not None else 0
         if self.is_fresh is None and not self.moved and max(self.again, self.validations) >= SEVERAL:
             self.is_fresh = is_fresh(model)
