@@ -16,12 +16,13 @@ from pytest_dlcheck.verdict import Measure, Suspect, Verdict
 class MemoryIsFlat(Check):
     """Graphs of earlier steps are let go.
 
-    **Why it matters.** ``total += loss`` keeps the graph of every step alive: memory grows until it is
-    out, hours later, somewhere else.
+    **Why it matters.** ``total += loss`` keeps the graph of every step alive, and ``outputs.append(y)``
+    most of it: memory grows until it is out, hours later, somewhere else.
 
-    **How it decides.** On a watched loop, something is tied to the graph of each loss that dies with
-    it. It fails where ``held`` graphs of earlier steps are alive at once and ``grows`` of the losses in
-    between: a loop that lets them go has one or two.
+    **How it decides.** On a watched loop, something is tied to the beginning of each loss's graph that
+    dies with it: whoever keeps the loss, or outputs that it was made of, keeps that. It fails where
+    ``held`` graphs of earlier steps are alive at once and ``grows`` of the losses in between: a loop
+    that lets them go has one or two.
 
     **What it cannot see.** Tensors without a graph that pile up, and memory outside torch.
 
@@ -56,8 +57,10 @@ class MemoryIsFlat(Check):
                 story,
                 measure,
                 suspects=[Suspect("loss", "its graph stays alive after its step")],
-                cause="losses, or what was made of them, are kept with their graphs: total += loss",
-                remedy="keep numbers: total += loss.item(), or loss.detach()",
+                cause=(
+                    "losses, or outputs, are kept with their graphs: total += loss, outputs.append(y)"
+                ),
+                remedy="keep numbers: total += loss.item(), outputs.append(y.detach())",
             )
         return self.passed(story, measure)
 

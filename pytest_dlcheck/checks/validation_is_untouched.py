@@ -23,24 +23,24 @@ class ValidationIsUntouched(Check):
     **Why it matters.** A score on what was trained on says nothing of new data, and looks excellent.
 
     **How it decides.** An evaluation is a call of a watched model without gradients, in eval mode, or
-    apart from steps where that makes no difference to it; samples are told apart by 64 values, on
-    sampled batches. It fails where every late evaluation holds ``used`` of its samples that had been
-    trained on before, beyond those that equal each other as often, and these are between ``used`` and
-    ``all_of_it`` of what is trained on (a training set may be scored beside); where variables called
-    training and held-out data are both scored, and ``all_of_it`` of the latter was trained on, with its
-    targets; where rows had been but for a slope and an offset of each column; or where trained windows
-    of a text stand in its held-out part alone, or nearly all windows called held out (else advice)
-    overlap trained ones that begin later; not where some samples have no label. It fails where steps in
-    eval mode come in ``rows`` rows between steps in train mode, each on a new pass over other data; in
-    train mode where a loader named as held out is not shuffled and is only trained on, with its labels,
-    in turns with a shuffled one, while a variable of a loss or score has that name too, and changes;
-    else advice. It fails where a loss covers held-out rows, by a mask's name, of nodes given at once;
-    where ``folds`` validation sets were training sets of the same model, and earlier ones are trained
-    on; where the optimizer steps between ``inside`` neighbouring batches of one validation; and where
-    whole evaluations each leave out another hundredth of a shuffled loader named as held out, if they
-    are not averaged and no sample needs others. Advice: other truncated evaluations, only training data
-    scored, validation with gradients on, inputs ten times, or a tenth, as large, and most labels of a
-    validation where a pass of training has none.
+    apart from steps where that makes no difference; samples are told apart by 64 values, on sampled
+    batches. It fails where every late evaluation holds ``used`` of its samples that had been trained on
+    before, beyond those that equal each other as often, and these are between ``used`` and ``all_of_it``
+    of what is trained on (a training set may be scored beside), where names around know of held-out data
+    (else advice); where variables called training and held-out data are both scored, and ``all_of_it``
+    of the latter was trained on, with its targets; where rows had been but for a slope and an offset of
+    each column; or where trained windows of a text stand in its held-out part alone, or nearly all
+    windows called held out (else advice) overlap trained ones that begin later; not where some samples
+    have no label. It fails where steps in eval mode come in ``rows`` rows between steps in train mode,
+    each on a new pass over other data; in train mode where a loader named as held out is not shuffled
+    and is only trained on, with its labels, in turns with a shuffled one, while a variable of a loss or
+    score has that name too, and changes; else advice. It fails where a loss covers held-out rows, by a
+    mask's name, of nodes given at once; where ``folds`` validation sets were training sets of the same
+    model, and earlier ones are trained on; where the optimizer steps between ``inside`` neighbouring
+    batches of one validation; and where whole evaluations each leave out another hundredth of a shuffled
+    loader named as held out, if they are not averaged and no sample needs others. Advice: other
+    truncated evaluations, only training data scored, validation with gradients on, inputs ten times, or
+    a tenth, as large, and most labels of a validation where a pass of training has none.
 
     **What it cannot see.** Samples that are augmented, or that repeat too often to be told apart;
     overlap of which no sampled batch holds anything; models that are not called as a whole.
@@ -103,13 +103,12 @@ class ValidationIsUntouched(Check):
             return self.inconclusive(few, advice=advice)
         is_all = faults.is_all_scored(row, self.all_of_it)
         touched = faults.is_touched(row, self.samples, self.used)
-        if touched and not is_all and not faults.is_of_some_labels(trace):
+        if touched and not is_all and faults.is_meant_as_held_out(trace):
             return self.failed_by(faults.trained_before(row, self.used), advice=advice)
         fault = faults.trained_unnoticed(trace, self.samples, self.used, self.all_of_it)
         if fault := fault or (None if touched else leaves_out_others(trace)):
             return self.failed_by(fault, advice=advice)
-        if touched and is_all and not faults.is_of_some_rows(trace):
-            advice.append("all that it is evaluated on is trained on too: no score is one on new data")
+        advice += faults.advice_on_training_data(trace, is_all=is_all) if touched else []
         return self.passed(
             f"{hits} of {count} evaluated samples had been trained on before, {share:.0%} in the "
             f"cleanest evaluation (at most {self.used:.0%}, unless all that is trained on is scored)",

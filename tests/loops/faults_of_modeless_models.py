@@ -17,7 +17,7 @@ def _parted(again):
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
         return order[:400], order[400:]
 
-    fitted, others = part(3)[0], part(4 if again else 3)[1]
+    fitted, test = part(3)[0], part(4 if again else 3)[1]
     model = mlp(30, 24, 1)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(8):
@@ -26,7 +26,7 @@ def _parted(again):
             F.binary_cross_entropy_with_logits(model(rows[idx])[:, 0], labels[idx]).backward()
             optimizer.step()
     with torch.no_grad():
-        return float(((model(rows[others])[:, 0] > 0) == labels[others]).float().mean())
+        return float(((model(rows[test])[:, 0] > 0) == labels[test]).float().mean())
 
 
 def drawn_once():
@@ -60,4 +60,21 @@ def rollouts_of_few_states():
             optimizer.step()
 
 
-QUIET = [rollouts_of_few_states]
+def a_part_of_the_training_data_is_watched():
+    """Nothing is held out: how a part of the training data is learned is printed now and then."""
+    rows, labels = tumours()
+    model = mlp(30, 24, 1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    seen = []
+    for _ in range(10):
+        model.train()
+        for idx in torch.randperm(len(rows)).split(20):
+            optimizer.zero_grad()
+            F.binary_cross_entropy_with_logits(model(rows[idx])[:, 0], labels[idx]).backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            seen.append(((model(rows[:120])[:, 0] > 0) == labels[:120]).float().mean())
+
+
+QUIET = [rollouts_of_few_states, a_part_of_the_training_data_is_watched]

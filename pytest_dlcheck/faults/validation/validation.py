@@ -111,6 +111,20 @@ def is_touched(row: Row, several: int, bound: float) -> bool:
     return hits >= several and is_some
 
 
+def is_meant_as_held_out(trace: Trace) -> bool:
+    """Whether what is evaluated is called held out, or the loop knows of such data at least.
+
+    Else it may watch how a part of the training data is learned. Nor is it where some samples have no
+    label.
+
+    Args:
+        trace: of a watched loop.
+    """
+    row = trace.row("exposure")
+    is_called = "meant_as_held_out" not in row or row.flag("meant_as_held_out")
+    return is_called and not is_of_some_labels(trace)
+
+
 def is_all_scored(row: Row, whole: float) -> bool:
     """Whether the training set is scored: by its samples, or by the sizes of loaders.
 
@@ -274,6 +288,23 @@ def validation_advice(trace: Trace) -> Iterator[str]:
     yield from windows.advice(row)
     if told := [row for row in trace.rows("new_classes") if row.number("share") >= MOSTLY_NEW]:
         yield _new_classes(told[0])
+
+
+def advice_on_training_data(trace: Trace, *, is_all: bool) -> list[str]:
+    """What is said where what was trained on is evaluated, and nothing else, and that may be meant.
+
+    Args:
+        trace: of a watched loop.
+        is_all: whether that is all that is trained on.
+    """
+    row = trace.row("exposure")
+    if is_all and not is_of_some_rows(trace):
+        return ["all that it is evaluated on is trained on too: no score is one on new data"]
+    if is_all or is_of_some_labels(trace):
+        return []
+    hits, count = row.integer("evaluated_after_training"), row.integer("evaluated")
+    story = f"{hits} of {count} evaluated samples had been trained on before"
+    return [f"{story}: no score is one on new data; if they are held out, split first"]
 
 
 def _new_classes(row: Row) -> str:

@@ -17,7 +17,12 @@ from pytest_dlcheck.run.watch.batches.eras import Eras, are_folds
 from pytest_dlcheck.run.watch.batches.eval_steps import EvalSteps
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.batches.names import is_held_out
-from pytest_dlcheck.run.watch.batches.parts import held_out_overlap, part_of
+from pytest_dlcheck.run.watch.batches.parts import (
+    held_out_overlap,
+    is_meant_as_held_out,
+    knows_of_held_out,
+    part_of,
+)
 from pytest_dlcheck.run.watch.batches.phases import Phases
 from pytest_dlcheck.run.watch.batches.prints import Prints, weigh
 from pytest_dlcheck.run.watch.batches.reading import FIRST, LATER, SAMPLES, Reading
@@ -54,6 +59,7 @@ class Exposure:
 
     def __init__(self, parameters: Sequence[nn.Parameter] = ()) -> None:
         self._eras, self._has_one_optimizer = Eras(parameters), True
+        self._knows_held_out = False
         self._texts = Texts()
         self._trained: list[Seen] = []
         self._later: list[Seen] = []
@@ -203,6 +209,7 @@ class Exposure:
             if seen is not None:
                 frame = frame_of_the_loop()
                 part = part_of(frame, arguments, loading)
+                self._knows_held_out = self._knows_held_out or knows_of_held_out(frame)
                 if loading is None:
                     self._texts.is_evaluated(frame, first_tensor(arguments), self._of_one_era())
                 self._remember(replace(seen, part=part), self._evaluated)
@@ -284,6 +291,7 @@ class Exposure:
             hits,
             **(NONE if hits["evaluated_after_training"] else rescaled(self._trained, evaluated, calls)),
             **held_out_overlap(self._trained, validated),
+            meant_as_held_out=is_meant_as_held_out(evaluated, known=self._knows_held_out),
             **rotation([*self._later, *self._trained], evaluated),
             **overlapping(self._of_one_era(), validated, self._trained_whole),
             **self._texts.row(),

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from types import FrameType
 from typing import Any
 
 from torch import Tensor
 
+from pytest_dlcheck.run.code.frames import callers, named, words_of
 from pytest_dlcheck.run.tensors.tree import first_tensor, is_plain
 from pytest_dlcheck.run.watch.batches.loading import Loading
-from pytest_dlcheck.run.watch.batches.names import called, is_held_out, is_trained_on, may_be_sound
+from pytest_dlcheck.run.watch.batches.names import (
+    FRAMES,
+    called,
+    is_held_out,
+    is_trained_on,
+    may_be_sound,
+)
 from pytest_dlcheck.run.watch.batches.seen import FEW, Seen, among
 from pytest_dlcheck.trace import Scalar
 
+_VALIDATING = frozenset({"validate", "validating", "validation", "val", "test"})
+"""Words of functions that evaluate held-out data; what begins with ``test_`` may be a test of pytest."""
 COORDINATES = 3
 """Numbers of a sample up to which it may be a point on a grid: two sets then share points on purpose."""
 NONE: dict[str, Scalar] = {
@@ -42,6 +52,37 @@ def part_of(frame: FrameType | None, arguments: Any, loading: Loading | None) ->
     if loading is not None:
         return called(frame, loading.is_read_by)
     return called(frame, lambda value: isinstance(value, Tensor) and _holds(value, given))
+
+
+def knows_of_held_out(frame: FrameType | None) -> bool:
+    """Whether anything around an evaluation is called held out: a variable, an attribute, a function.
+
+    Args:
+        frame: of the function that calls the model.
+    """
+    around = [*takewhile(lambda caller: not _is_of_pytest(caller), callers(frame, FRAMES))]
+    if any(is_held_out(name) for caller in around for name, _ in named(caller, 1)):
+        return True
+    functions = (caller.f_code.co_name for caller in around)
+    return any(words_of(name) & _VALIDATING for name in functions if not name.startswith("test_"))
+
+
+def _is_of_pytest(frame: FrameType) -> bool:
+    return frame.f_globals.get("__name__", "").partition(".")[0] in {"_pytest", "pluggy"}
+
+
+def is_meant_as_held_out(evaluated: Sequence[Seen], *, known: bool) -> bool:
+    """Whether late evaluations are of held-out data: by their names, or as the loop knows of such.
+
+    Args:
+        evaluated: what was evaluated.
+        known: whether anything around is called held out.
+    """
+    last = max((seen.step for seen in evaluated), default=0)
+    late = [seen for seen in evaluated if 2 * seen.step >= last]
+    if any(is_held_out(seen.part) for seen in late):
+        return True
+    return known and not all(is_trained_on(seen.part) for seen in late)
 
 
 def held_out_overlap(trained: Sequence[Seen], evaluated: Sequence[Seen]) -> dict[str, Scalar]:

@@ -1,4 +1,4 @@
-"""Losses whose graphs a loop keeps alive: counted by what is tied to a graph and dies with it."""
+"""Graphs of losses that a loop keeps alive, or parts of them: counted by what dies with such a part."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import Any
 from torch import Tensor
 
 from pytest_dlcheck.run.sampling import GRADIENTS
+from pytest_dlcheck.run.tensors.graph import Node, inputs_of, kind_of
 
 FOLLOWED = 32
 """Losses in a row whose graphs are followed; later sampled ones."""
 LIVE = 4096
 """Losses whose graphs are followed to their end."""
+DEPTH = 4096
+"""Nodes from a loss down to where its graph begins, at most."""
 
 
 class Graphs:
@@ -36,12 +39,25 @@ class Graphs:
         self.next = number + 1 if number + 1 < FOLLOWED else GRADIENTS.following(number + 1)
         if len(self._followed) < LIVE and losses and (node := losses[0].grad_fn) is not None:
             sentinel = _Sentinel()
-            metadata: dict[Any, Any] = node.metadata  # type: ignore[assignment]  # a property
+            metadata: dict[Any, Any] = _beginning(node).metadata
             metadata[_Sentinel] = sentinel
             self._followed.append(weakref.ref(sentinel))
         if number in GRADIENTS:
             self._followed = [graph for graph in self._followed if graph() is not None]
             self.alive[number] = len(self._followed)
+
+
+def _beginning(node: Node) -> Node:
+    """Where a graph begins: whoever keeps a loss, outputs or anything in between keeps this, too.
+
+    Parameters' own nodes are none: they live as long as any graph does.
+    """
+    for _ in range(DEPTH):
+        below = (child for child in inputs_of(node) if kind_of(child) != "AccumulateGrad")
+        if (child := next(below, None)) is None:
+            break
+        node = child
+    return node
 
 
 class _Sentinel:
