@@ -63,7 +63,8 @@ class Phases:
             self._phases[-1].calls += 1
         elif len(self._phases) < PHASES:
             self._phases.append(_Phase(event, backwards, is_part, in_train_mode))
-        self._look_for_steps(event, steps)
+        if not in_train_mode:
+            self._look_for_steps(event, steps)
 
     def calls(self) -> dict[int, int]:
         """How many evaluations were made in each row, by its number."""
