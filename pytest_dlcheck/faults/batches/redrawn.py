@@ -44,13 +44,15 @@ def drawn_alike(
 def _validated_on_others(trace: Trace, seen: int) -> Fault | None:
     """One batch of a loader's several, while loaders' batches are validated on again and again.
 
-    Whoever only asks whether a model can learn one batch by heart has no use for that.
+    Whoever only asks whether a model can learn one batch by heart has no use for that, and may train
+    another one after it.
     """
     loop, rows = trace.row("loop"), trace.rows("phases")
     whole = [p for p in rows if p.flag("inside") and not p.flag("with_gradients")]
     times = len({p.integer("steps") for p in whole if p.integer("from_loader") >= _SEVERAL})
     length = loop.integer("loader_length")
-    if length < _SEVERAL or not is_read_once(loop) or times < _VALIDATED:
+    is_validated = trace.row("exposure").integer("evaluated", 0) > 0
+    if length < _SEVERAL or not (is_read_once(loop) and is_validated) or times < _VALIDATED:
         return None
     return Fault(
         because=(
