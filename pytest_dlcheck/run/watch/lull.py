@@ -202,7 +202,7 @@ class Lull(Plain):
                 self._numbers.append(loss.item() if loss.is_cpu else number_of(loss))
                 self._at.append(self.steps)
             self.losses, self._is_open, self._left = (), False, self.idle
-            if self._exposure.pending is not None:
+            if self._exposure.pending is not None or self._exposure.unheeded.open:
                 self._exposure.is_propagated()
                 self._grant()
             self.backwards += 1

@@ -32,6 +32,7 @@ from pytest_dlcheck.run.watch.batches.scales import scales
 from pytest_dlcheck.run.watch.batches.seen import FEW, Seen, measured, overlap, seen_of
 from pytest_dlcheck.run.watch.batches.sizes import ratio
 from pytest_dlcheck.run.watch.batches.texts import Texts
+from pytest_dlcheck.run.watch.batches.unheeded import Unheeded
 from pytest_dlcheck.run.watch.batches.windows import overlapping
 from pytest_dlcheck.trace import Row, Scalar
 
@@ -69,6 +70,7 @@ class Exposure:
         """Of what was remembered last, not weighed yet."""
         self.pending: Seen | None = None
         """What was called on last, if it is to be remembered when a backward follows."""
+        self.unheeded = Unheeded()
         self._in_doubt: Seen | None = None
         """What was propagated last, if that may serve something else than a step."""
         self._training, self._evaluating, self._sampling = Reading(), Reading(), Due(SAMPLES)
@@ -102,6 +104,10 @@ class Exposure:
             training: whether it is in train mode.
             copy: of the first tensor, if there is one that nobody writes to.
         """
+        if self.pending is not None:
+            self.unheeded.add(self.pending)
+        if training and self.unheeded.open:
+            self._are_evaluated(self.unheeded.settle())
         self.pending, self._in_doubt, reading = None, None, self._training
         if self._eras.kept is not None:
             self._eras.trains()
@@ -125,6 +131,8 @@ class Exposure:
                 earlier=len(self._trained),
                 copy=copy,
             )
+            if not training and self.pending is not None:
+                self.pending = replace(self.pending, part=self._part(arguments, loading))
 
     def miss_none(self) -> None:
         """From here on remember every batch, as long as there is room."""
@@ -153,6 +161,7 @@ class Exposure:
         In eval mode, or for the gradient of the inputs, it may serve a saliency map, an attack or a
         Fisher matrix: it trains if the next that happens is a step in the same mode.
         """
+        self.unheeded.is_propagated()
         pending, self.pending = self.pending, None
         if pending is None:
             return
@@ -207,12 +216,22 @@ class Exposure:
                 arguments, step, stream, training=False, phase=event, era=era, earlier=earlier
             )
             if seen is not None:
-                frame = frame_of_the_loop()
-                part = part_of(frame, arguments, loading)
-                self._knows_held_out = self._knows_held_out or knows_of_held_out(frame)
                 if loading is None:
-                    self._texts.is_evaluated(frame, first_tensor(arguments), self._of_one_era())
-                self._remember(replace(seen, part=part), self._evaluated)
+                    given = first_tensor(arguments)
+                    self._texts.is_evaluated(frame_of_the_loop(), given, self._of_one_era())
+                self._remember(replace(seen, part=self._part(arguments, loading)), self._evaluated)
+
+    def _are_evaluated(self, found: Sequence[Seen]) -> None:
+        """These were called with gradients, and not trained on."""
+        for seen in found[: BATCHES - len(self._evaluated)]:
+            self._phases.add(seen.phase, seen.step, seen.step, is_part=False, in_train_mode=True)
+            self._remember(seen, self._evaluated)
+
+    def _part(self, arguments: Any, loading: Loading | None) -> str:
+        """What the loop calls what it evaluates, where that says which part of the data it is."""
+        frame = frame_of_the_loop()
+        self._knows_held_out = self._knows_held_out or knows_of_held_out(frame)
+        return part_of(frame, arguments, loading)
 
     def validations(self) -> int:
         """Evaluations in a row that are no part of a step."""
@@ -334,6 +353,9 @@ class Exposure:
         """Nothing more is trained; early is before the watch ends."""
         if early:
             self._phases.drop_a_single_last()
+        if self.pending is not None:
+            self.unheeded.add(self.pending)
+        self._are_evaluated(self.unheeded.settle())
         self.pending = self._in_doubt = None
         self._eras.close()
 
