@@ -13,6 +13,8 @@ _SEVERAL = 2
 """Batches (count) of a loader, or of a validation, that are more than the one of a sanity check."""
 _READS = 4
 """Steps for each batch that is read (count), from which on steps do without; chosen."""
+_KNOWN = 0.5
+"""Share of what is evaluated (ratio) from which on it is that batch itself; chosen."""
 _VALIDATED = 3
 """Validations (count), each after other steps, that nobody makes of a sanity check; chosen."""
 
@@ -42,22 +44,25 @@ def drawn_alike(
 
 
 def _validated_on_others(trace: Trace, seen: int) -> Fault | None:
-    """One batch of a loader's several, while loaders' batches are validated on again and again.
+    """One batch of a loader's several, while others, or more rows, are validated on again and again.
 
     Whoever only asks whether a model can learn one batch by heart has no use for that, and may train
     another one after it.
     """
-    loop, rows = trace.row("loop"), trace.rows("phases")
-    whole = [p for p in rows if p.flag("inside") and not p.flag("with_gradients")]
-    times = len({p.integer("steps") for p in whole if p.integer("from_loader") >= _SEVERAL})
+    loop, seen_else = trace.row("loop"), trace.row("exposure")
+    phases = [p for p in trace.rows("phases") if p.flag("inside") and not p.flag("with_gradients")]
+    is_whole = seen_else.integer("evaluated_distinct", 0) >= _SEVERAL * seen_else.integer("trained", 0)
+    others = is_whole and seen_else.number("cleanest") < _KNOWN
+    whole = [p for p in phases if p.integer("from_loader") >= _SEVERAL or others]
+    times = len({p.integer("steps") for p in whole})
     length = loop.integer("loader_length")
-    is_validated = trace.row("exposure").integer("evaluated", 0) > 0
+    is_validated = seen_else.integer("evaluated", 0) > 0
     if length < _SEVERAL or not (is_read_once(loop) and is_validated) or times < _VALIDATED:
         return None
     return Fault(
         because=(
             f"1 distinct batch in {seen} recorded steps, of {length} that the loader has (2 or more "
-            f"should be), while the model is validated {times} times, on several batches each"
+            f"should be), while the model is validated {times} times, on more than such a batch each"
         ),
         measures=(Measure("distinct batches", 1, "count", 2, ">="),),
         suspects=[Suspect("data", "one batch is read once, and trained on in every step")],

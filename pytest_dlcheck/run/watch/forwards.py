@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pytest_dlcheck.run.tensors.tree import first_tensor
 from pytest_dlcheck.run.watch.batches.loading import Loading
 from pytest_dlcheck.run.watch.ensemble import Ensemble
 from pytest_dlcheck.run.watch.evaluated.moment import Moment
@@ -57,6 +58,9 @@ class Forwards(Ensemble):
         if trains:
             self._is_called_to_train(module, arguments, from_loader=from_loader)
         else:
+            given = first_tensor(arguments) if from_loader else None
+            if given is not None and not self.loading.may_have_given(given.shape):
+                from_loader, self.batch_waits = False, True
             self._is_evaluated(module, arguments, self.loading if from_loader else None)
 
     def _is_called_to_train(

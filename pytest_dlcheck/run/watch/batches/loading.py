@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -115,6 +116,20 @@ class Loading:
     def backward_ends(self) -> None:
         """The pass that is read now is trained on."""
         self._trained = max(self._trained, self.length)
+
+    def may_have_given(self, shape: Sequence[int]) -> bool:
+        """Whether what has this shape may be a batch of what is read; not where it has more rows.
+
+        A loop that reads one batch ahead evaluates other data while that waits. Where samples are not
+        just stacked, or are each given as several rows, or along the second axis, it may be one.
+        """
+        batches = getattr(self.reading, "_index_sampler", None)
+        size = getattr(batches, "batch_size", None)
+        stacks = getattr(self.reading, "_collate_fn", None) is default_collate
+        if not stacks or type(size) is not int or not shape or shape[0] <= size:
+            return True
+        sizes = {size, self.size % size} - {0}
+        return any(shape[0] % each == 0 for each in sizes) or not sizes.isdisjoint(shape[1:2])
 
     @property
     def position(self) -> int:
