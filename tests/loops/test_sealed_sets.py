@@ -36,6 +36,7 @@ SETS = (
     "sealed_nineteenth",
     "sealed_twentieth",
     "sealed_twentyfirst",
+    "sealed_twentysecond",
 )
 
 
