@@ -10,7 +10,7 @@ from pytest_dlcheck.check import Check, Effect, Evidence, Example, Family, examp
 from pytest_dlcheck.faults.comparing import comparing as faults
 from pytest_dlcheck.faults.comparing import examples
 from pytest_dlcheck.faults.comparing.advice import advice_on
-from pytest_dlcheck.faults.comparing.foresight import is_meant, not_shifted, seen_ahead
+from pytest_dlcheck.faults.comparing.foresight import as_meant, not_shifted, seen_ahead
 from pytest_dlcheck.faults.comparing.losses_that import first_of
 from pytest_dlcheck.faults.comparing.partners import exchanged
 from pytest_dlcheck.faults.comparing.teaching import still_targets
@@ -94,9 +94,7 @@ class TargetsAreAligned(Check):
         looked, wrong = row.integer("looked"), row.integer("misaligned")
         known, crossed = wrong + row.integer("aligned"), row.integer("crossed")
         bound = max(self.several, self.some * known)
-        meant = {"foreseen": 0} if is_meant(trace) else {}
-        meant |= {"punished": 0, "optimistic": 0} if trace.row("recipe").flag("maximize") else {}
-        fault = self._fault(Row(row, **meant), bound)
+        fault = self._fault(as_meant(trace, row), bound)
         fault = fault or seen_ahead(trace) or not_shifted(trace, self.several) or turned_apart(trace)
         if fault is not None:
             return self.failed_by(fault)

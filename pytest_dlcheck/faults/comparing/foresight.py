@@ -44,7 +44,19 @@ def not_shifted(trace: Trace, several: int) -> Fault | None:
     return None
 
 
-def is_meant(trace: Trace) -> bool:
+def as_meant(trace: Trace, row: Row) -> Row:
+    """How losses compare, less what the loop means: its own sequence as a target, or an ascent.
+
+    Args:
+        trace: of a watched loop.
+        row: how its losses compare.
+    """
+    meant = {"foreseen": 0} if _shows_no_target(trace) else {}
+    meant |= {"punished": 0, "optimistic": 0} if trace.row("recipe").flag("maximize") else {}
+    return Row(row, **meant)
+
+
+def _shows_no_target(trace: Trace) -> bool:
     """Whether a copy of the model was tried, and nothing shows a place of its outputs its own target.
 
     Either no output changes with later steps, or all do by one thing that is made of the whole sequence.

@@ -17,7 +17,8 @@ FRAMES = 6
 _FAMILIES = (
     (frozenset({"val", "valid", "validation"}), frozenset({"val", "valid", "validation", "va"})),
     (frozenset({"test", "testing"}), frozenset({"test", "testing", "te"})),
-    (frozenset({"heldout", "holdout"}), frozenset({"heldout", "holdout"})),
+    (frozenset({"heldout", "holdout", "held"}), frozenset({"heldout", "holdout", "held"})),
+    (frozenset({"dev"}), frozenset({"dev"})),
 )
 """Whole words of loaders of data that are held out, and of what is measured on them."""
 _TRAINING = frozenset({"train", "training", "trainval", "tr", "unlabeled", "unlabelled", "target"})

@@ -7,6 +7,7 @@ from itertools import takewhile
 from types import FrameType
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.code.frames import callers, named, words_of
@@ -57,11 +58,14 @@ def part_of(frame: FrameType | None, arguments: Any, loading: Loading | None) ->
 def knows_of_held_out(frame: FrameType | None) -> bool:
     """Whether anything around an evaluation is called held out: a variable, an attribute, a function.
 
+    A device may be called ``dev``.
+
     Args:
         frame: of the function that calls the model.
     """
     around = [*takewhile(lambda caller: not _is_of_pytest(caller), callers(frame, FRAMES))]
-    if any(is_held_out(name) for caller in around for name, _ in named(caller, 1)):
+    inside = (pair for caller in around for pair in named(caller, 1))
+    if any(is_held_out(name) for name, value in inside if not isinstance(value, torch.device | str)):
         return True
     functions = (caller.f_code.co_name for caller in around)
     return any(words_of(name) & _VALIDATING for name in functions if not name.startswith("test_"))
@@ -74,6 +78,8 @@ def _is_of_pytest(frame: FrameType) -> bool:
 def is_meant_as_held_out(evaluated: Sequence[Seen], *, known: bool) -> bool:
     """Whether late evaluations are of held-out data: by their names, or as the loop knows of such.
 
+    A loader that gives what is evaluated was made for that.
+
     Args:
         evaluated: what was evaluated.
         known: whether anything around is called held out.
@@ -82,7 +88,8 @@ def is_meant_as_held_out(evaluated: Sequence[Seen], *, known: bool) -> bool:
     late = [seen for seen in evaluated if 2 * seen.step >= last]
     if any(is_held_out(seen.part) for seen in late):
         return True
-    return known and not all(is_trained_on(seen.part) for seen in late)
+    by_loader = any(seen.stream >= 0 for seen in late)
+    return (known or by_loader) and not all(is_trained_on(seen.part) for seen in late)
 
 
 def held_out_overlap(trained: Sequence[Seen], evaluated: Sequence[Seen]) -> dict[str, Scalar]:
