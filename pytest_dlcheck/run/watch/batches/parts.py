@@ -25,6 +25,8 @@ from pytest_dlcheck.trace import Scalar
 
 _VALIDATING = frozenset({"validate", "validating", "validation", "val", "test"})
 """Words of functions that evaluate held-out data; what begins with ``test_`` may be a test of pytest."""
+_SHORT = frozenset(f"{each}{part}" for each in ("", "x", "y") for part in ("te", "va", "val", "test"))
+"""Words of variables that are not clear enough to name a loader, but show what is known: ``x_te``."""
 COORDINATES = 3
 """Numbers of a sample up to which it may be a point on a grid: two sets then share points on purpose."""
 NONE: dict[str, Scalar] = {
@@ -65,7 +67,8 @@ def knows_of_held_out(frame: FrameType | None) -> bool:
     """
     around = [*takewhile(lambda caller: not _is_of_pytest(caller), callers(frame, FRAMES))]
     inside = (pair for caller in around for pair in named(caller, 1))
-    if any(is_held_out(name) for name, value in inside if not isinstance(value, torch.device | str)):
+    names = [name for name, value in inside if not isinstance(value, torch.device | str)]
+    if any(is_held_out(name) or words_of(name) & _SHORT for name in names):
         return True
     functions = (caller.f_code.co_name for caller in around)
     return any(words_of(name) & _VALIDATING for name in functions if not name.startswith("test_"))
