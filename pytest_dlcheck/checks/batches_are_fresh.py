@@ -89,7 +89,7 @@ class BatchesAreFresh(Check):
         advice = redrawn.advice_on_one(trace, by_hand, self.enough) if distinct == 1 else []
         advice = list(filter(None, [*advice, never_drawn(weighted), reseeding.advice(again)]))
         by_step = trace.series("batch_fingerprint")
-        advice += advice_on_a_loader(row, by_step, enough=self.enough, anew=self.anew)
+        advice += advice_on_a_loader(trace, by_step, enough=self.enough, anew=self.anew)
         return self.passed(story, measure, advice=advice) if distinct > 1 or advice else self._full(seen)
 
     def _full(self, seen: int) -> Verdict:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pytest_dlcheck.faults.batches.redrawn import is_read_once
 from pytest_dlcheck.faults.batches.repeats import in_a_row
 from pytest_dlcheck.faults.fault import Fault
-from pytest_dlcheck.trace import Row, Series
+from pytest_dlcheck.trace import Row, Series, Trace
 from pytest_dlcheck.verdict import Measure, Suspect
 
 
@@ -96,19 +96,24 @@ def _many(length: int) -> str:
     return f"{length} batches" if length else "as many batches as its data set yields"
 
 
-def advice_on_a_loader(loop: Row, prints: Series, *, enough: int, anew: float) -> list[str]:
+def advice_on_a_loader(trace: Trace, prints: Series, *, enough: int, anew: float) -> list[str]:
     """What is said of one that is begun anew where batches differ, or of one batch that is kept.
 
+    A whole graph is one input whose nodes a loader may give: it has more rows than a batch.
+
     Args:
-        loop: the row of a watched loop.
+        trace: of a watched loop.
         prints: fingerprints of batches, by step.
         enough: batches that are no accident.
         anew: batches (ratio) that must begin it anew.
     """
+    loop, seen = trace.row("loop"), trace.row("exposure")
     length = loop.integer("loader_length")
     if length <= 1:
         return []
-    if len(set(prints.values)) == 1 and is_read_once(loop):
+    is_of_a_batch = 0 < seen.integer("trained", 0) * (length - 1) <= seen.integer("trained_whole", 0)
+    is_read = is_of_a_batch and loop.integer("fresh_batches") > 0
+    if len(set(prints.values)) == 1 and (is_read or is_read_once(loop)):
         return [f"every step sees the same batch, of {length} that the loader has"]
     if not _restarts(loop, enough, anew):
         return []

@@ -14,11 +14,17 @@ UNLIKE = 10.0
 """how many times more some columns differ than others, which no wider range of all explains."""
 ALIKE = 0.02
 """By how much levels of a byte may differ (ratio): rounding moves them far less, transforms more."""
+CENTRED = 1e-4
+"""Distance of their mean from 0 (deviations): of what the statistics are of, it is rounding alone."""
 _CAUSE = (
     "the validation inputs are normalised otherwise than the training inputs: a transform is missing, "
     "doubled or another one"
 )
 _REMEDY = "use one transform, with the statistics of the training data, for both"
+_OWN = (
+    "the validation inputs are normalised otherwise than the training inputs: by statistics of their "
+    "own (a scaler that was fitted again)"
+)
 
 
 def told(row: Row) -> Fault | None:
@@ -27,14 +33,15 @@ def told(row: Row) -> Fault | None:
     Args:
         row: of exposure, of a watched loop.
     """
-    story = _columns(row) or _levels(row)
+    own = _own(row) if row.text("scale_trained") == "standardised" else ""
+    story = _columns(row) or _levels(row) or own
     if not story or not (part := row.text("scale_part")):
         return None
     return Fault(
         because=f"{story}, and the loop calls them {part!r}",
         measures=(measure(row),),
         suspects=(Suspect("data", f"inputs of {part!r} are not scaled as those trained on"),),
-        cause=_CAUSE,
+        cause=_OWN if story == own else _CAUSE,
         remedy=_REMEDY,
     )
 
@@ -54,6 +61,8 @@ def advice(row: Row) -> list[str]:
     """The same where no name tells what is held out, and inputs that are far larger or smaller."""
     if story := _columns(row) or _levels(row):
         return [f"{story}: if these are held out, {_CAUSE}"]
+    if story := _own(row, "columns", "numbers"):
+        return [f"{story}: if these are held out, {_OWN}"]
     ratio = row.number("evaluated_size")
     if _times(ratio) < SIZE:
         return []
@@ -86,6 +95,18 @@ def _columns(row: Row) -> str:
         f"the {count} columns of inputs of {which} are {trained or evaluated}, and those of {others} "
         f"are not: their spread is {row.number('scale_least'):.3g} to {row.number('scale_most'):.3g} "
         "times the training's"
+    )
+
+
+def _own(row: Row, *which: str) -> str:
+    """What is exactly standardised in itself: the columns of a table, or also all numbers at once."""
+    own = row.text("own_scale") if "own_scale" in row else ""
+    if own not in (which or ("columns",)):
+        return ""
+    whose = "each column's" if own == "columns" else "all"
+    return (
+        f"the mean of {whose} numbers in evaluated inputs is 0, and their deviation 1, as exactly as "
+        f"their precision allows (within {CENTRED:g}), as no other data's statistics make them"
     )
 
 

@@ -3,7 +3,6 @@
 ADVISED = {
     "digits_vae",
     "autoencoder_digits",
-    "cancer_two_loaders",
     "inverted_digits",
     "iris_mlp",
     "mixer_digits",

@@ -2,7 +2,6 @@
 
 ADVISED = {
     "numbers_to_words_seq2seq",
-    "cancer_trainer_scaled_split",
     "digits_triplet_embedding",
     "digits_simsiam",
     "cartpole_dqn",

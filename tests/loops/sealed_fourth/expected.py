@@ -1,7 +1,6 @@
 """What is told of these loops: blind, 23 of 36 failed, 22 by name, 3 more by advice; no alarm on the rest."""
 
 ADVISED = {
-    "cancer_clinic",
     "house_price_surface",
     "sequence_tagger",
 }

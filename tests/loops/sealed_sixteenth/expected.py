@@ -2,7 +2,6 @@
 
 ADVISED = {
     "denoising_autoencoder_dims",
-    "keypoint_iterations",
     "crowd_counting_accumulation",
     "frozen_backbone_second_head",
 }

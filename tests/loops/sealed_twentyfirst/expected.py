@@ -8,7 +8,6 @@ the words for what is replaced).
 ADVISED = {
     "one_epoch_function",  # Nothing is measured on the held-out data while they are trained on.
     "grid_q_learning",  # Both may be meant to move.
-    "sorting_policy",  # No variable is named as what is earned.
     "gap_filler",  # Several rows of a sample beside targets of as many numbers.
 }
 """Told as advice, by name."""

@@ -15,8 +15,8 @@ from pytest_dlcheck.run.tensors.tree import first_tensor
 from pytest_dlcheck.run.watch.batches.cut_short import CutShort
 from pytest_dlcheck.run.watch.batches.eras import Eras, are_folds
 from pytest_dlcheck.run.watch.batches.eval_steps import EvalSteps
+from pytest_dlcheck.run.watch.batches.input_scales import input_scales
 from pytest_dlcheck.run.watch.batches.loading import Loading
-from pytest_dlcheck.run.watch.batches.names import is_held_out
 from pytest_dlcheck.run.watch.batches.parts import (
     held_out_overlap,
     is_meant_as_held_out,
@@ -28,13 +28,11 @@ from pytest_dlcheck.run.watch.batches.prints import Prints, weigh
 from pytest_dlcheck.run.watch.batches.reading import FIRST, LATER, SAMPLES, Reading
 from pytest_dlcheck.run.watch.batches.rescaled import NONE, rescaled
 from pytest_dlcheck.run.watch.batches.rotation import rotation
-from pytest_dlcheck.run.watch.batches.scales import scales
-from pytest_dlcheck.run.watch.batches.seen import FEW, Seen, measured, overlap, seen_of
-from pytest_dlcheck.run.watch.batches.sizes import ratio
+from pytest_dlcheck.run.watch.batches.seen import FEW, Seen, overlap, seen_of
 from pytest_dlcheck.run.watch.batches.texts import Texts
 from pytest_dlcheck.run.watch.batches.unheeded import Unheeded
 from pytest_dlcheck.run.watch.batches.windows import overlapping
-from pytest_dlcheck.trace import Row, Scalar
+from pytest_dlcheck.trace import Row
 
 BATCHES = 256
 """Batches remembered of each kind: of 64 samples, 16,384. Then the first of a few passes are."""
@@ -324,22 +322,12 @@ class Exposure:
             shuffled=self.shuffled,
             **self._cut_short.row(),
             sizes=len({len(seen.values()) for seen in (*self._trained, *self._evaluated)}),
-            **self._scales(validated),
+            **input_scales(self._trained, validated),
         )
 
     def _of_one_era(self) -> list[Seen]:
         """What the parameters that are there now were trained on, where they were set back."""
         return [seen for seen in self._trained if seen.era == self._eras.number]
-
-    def _scales(self, validated: list[Seen]) -> dict[str, Scalar]:
-        """How inputs of validations, of held-out ones if there are such, are scaled."""
-        ours, theirs = measured(self._trained), measured(validated)
-        held = [seen for seen in validated if is_held_out(seen.part)]
-        return {
-            "evaluated_size": ratio(ours, theirs) if validated else 1.0,
-            "scale_part": held[0].part if held else "",
-            **scales(ours, measured(held) or theirs),
-        }
 
     def _others_of_one_size(self) -> int:
         """How many batches, of as many samples as the only one that is trained on, are evaluated."""

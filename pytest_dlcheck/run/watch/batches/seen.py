@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.tensors.tree import first_tensor, is_plain, tensors
+from pytest_dlcheck.run.watch.batches.own_scale import moments_of
 from pytest_dlcheck.run.watch.batches.prints import Prints, read
 from pytest_dlcheck.run.watch.batches.sizes import BATCHES as MEASURED
 from pytest_dlcheck.run.watch.batches.sizes import numbers_of
@@ -51,6 +52,7 @@ class Seen:
         part: what the loop calls the data that it is of, where that says for what they are.
         are_words: whether samples are whole numbers, of which short ones may well be equal.
         windows: a copy of samples that may be windows of one series; None where it is not asked for.
+        moments: sums by which statistics of its own are told; None where they are not asked for.
     """
 
     prints: Prints
@@ -65,6 +67,7 @@ class Seen:
     part: str = ""
     are_words: bool = False
     windows: Tensor | None = field(default=None, compare=False)
+    moments: Tensor | None = field(default=None, compare=False)
 
     @property
     def measured(self) -> Tensor | None:
@@ -126,6 +129,7 @@ def seen_of(
         rows=len(found),
         are_words=not found.is_floating_point(),
         windows=windows_of(found) if earlier < WINDOWS else None,
+        moments=moments_of(found if copy is None else copy, earlier, training=training),
     )
 
 
