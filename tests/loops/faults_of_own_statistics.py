@@ -44,8 +44,9 @@ def tumours_by_one_scaler():
     _tumours(of_its_own=False)
 
 
-@fault(tumours_by_one_scaler, "inputs_keep_their_scale", words=("statistics of their own",))
+@fault(tumours_by_one_scaler, "inputs_keep_their_scale", words=("statistics of their own",), advice=True)
 def tumours_by_a_scaler_each():
+    """It may be meant: of one subject of several, each of which has its own."""
     _tumours(of_its_own=True)
 
 
@@ -62,7 +63,6 @@ def pictures_by_one_mean():
 
 @fault(pictures_by_one_mean, "inputs_keep_their_scale", words=("statistics of their own",), advice=True)
 def pictures_by_a_mean_each():
-    """It may be one subject of several, each of which has its own."""
     _pictures(of_its_own=True)
 
 

@@ -22,8 +22,8 @@ _CAUSE = (
 )
 _REMEDY = "use one transform, with the statistics of the training data, for both"
 _OWN = (
-    "the validation inputs are normalised otherwise than the training inputs: by statistics of their "
-    "own (a scaler that was fitted again)"
+    "if these are held out, they are normalised otherwise than the training inputs, by statistics of "
+    "their own (a scaler that was fitted again): use the training data's, unless each subject has some"
 )
 
 
@@ -33,15 +33,14 @@ def told(row: Row) -> Fault | None:
     Args:
         row: of exposure, of a watched loop.
     """
-    own = _own(row) if row.text("scale_trained") == "standardised" else ""
-    story = _columns(row) or _levels(row) or own
+    story = _columns(row) or _levels(row)
     if not story or not (part := row.text("scale_part")):
         return None
     return Fault(
         because=f"{story}, and the loop calls them {part!r}",
         measures=(measure(row),),
         suspects=(Suspect("data", f"inputs of {part!r} are not scaled as those trained on"),),
-        cause=_OWN if story == own else _CAUSE,
+        cause=_CAUSE,
         remedy=_REMEDY,
     )
 
@@ -58,11 +57,14 @@ def measure(row: Row) -> Measure:
 
 
 def advice(row: Row) -> list[str]:
-    """The same where no name tells what is held out, and inputs that are far larger or smaller."""
+    """The same where no name tells what is held out, exact statistics, and inputs that are far larger.
+
+    One subject, or one domain, that is held out may be standardised as each of the others is.
+    """
     if story := _columns(row) or _levels(row):
         return [f"{story}: if these are held out, {_CAUSE}"]
-    if story := _own(row, "columns", "numbers"):
-        return [f"{story}: if these are held out, {_OWN}"]
+    if story := _own(row):
+        return [f"{story}: {_OWN}"]
     ratio = row.number("evaluated_size")
     if _times(ratio) < SIZE:
         return []
@@ -98,15 +100,15 @@ def _columns(row: Row) -> str:
     )
 
 
-def _own(row: Row, *which: str) -> str:
-    """What is exactly standardised in itself: the columns of a table, or also all numbers at once."""
+def _own(row: Row) -> str:
+    """What is exactly standardised in itself: the columns of a table, or all numbers at once."""
     own = row.text("own_scale") if "own_scale" in row else ""
-    if own not in (which or ("columns",)):
+    if not own:
         return ""
-    whose = "each column's" if own == "columns" else "all"
+    which = "each column's" if own == "columns" else "all"
     return (
-        f"the mean of {whose} numbers in evaluated inputs is 0, and their deviation 1, as exactly as "
-        f"their precision allows (within {CENTRED:g}), as no other data's statistics make them"
+        f"the mean of {which} numbers in evaluated inputs is 0 (within {CENTRED:g}) and the variance 1, "
+        "which other data's statistics do not make them"
     )
 
 

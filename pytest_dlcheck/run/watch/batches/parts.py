@@ -60,7 +60,7 @@ def part_of(frame: FrameType | None, arguments: Any, loading: Loading | None) ->
 def knows_of_held_out(frame: FrameType | None) -> bool:
     """Whether anything around an evaluation is called held out: a variable, an attribute, a function.
 
-    A device may be called ``dev``.
+    So is what their code names, as the method that gives a loader. A device may be called ``dev``.
 
     Args:
         frame: of the function that calls the model.
@@ -68,6 +68,7 @@ def knows_of_held_out(frame: FrameType | None) -> bool:
     around = [*takewhile(lambda caller: not _is_of_pytest(caller), callers(frame, FRAMES))]
     inside = (pair for caller in around for pair in named(caller, 1))
     names = [name for name, value in inside if not isinstance(value, torch.device | str)]
+    names += [name for caller in around for name in caller.f_code.co_names if words_of(name) != {"dev"}]
     if any(is_held_out(name) or words_of(name) & _SHORT for name in names):
         return True
     functions = (caller.f_code.co_name for caller in around)
@@ -81,8 +82,6 @@ def _is_of_pytest(frame: FrameType) -> bool:
 def is_meant_as_held_out(evaluated: Sequence[Seen], *, known: bool) -> bool:
     """Whether late evaluations are of held-out data: by their names, or as the loop knows of such.
 
-    A loader that gives what is evaluated was made for that.
-
     Args:
         evaluated: what was evaluated.
         known: whether anything around is called held out.
@@ -91,8 +90,7 @@ def is_meant_as_held_out(evaluated: Sequence[Seen], *, known: bool) -> bool:
     late = [seen for seen in evaluated if 2 * seen.step >= last]
     if any(is_held_out(seen.part) for seen in late):
         return True
-    by_loader = any(seen.stream >= 0 for seen in late)
-    return (known or by_loader) and not all(is_trained_on(seen.part) for seen in late)
+    return known and not all(is_trained_on(seen.part) for seen in late)
 
 
 def held_out_overlap(trained: Sequence[Seen], evaluated: Sequence[Seen]) -> dict[str, Scalar]:
