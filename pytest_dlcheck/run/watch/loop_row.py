@@ -139,7 +139,7 @@ def _alike(watcher: Watcher, strand: Strand) -> int:
             other.shapes == strand.shapes
             and other.step == strand.step
             and not overlap(other, strand)
-            and strand.exposure.is_one_pass_as(other.exposure)
+            and strand.exposure.is_one_pass_as(other.exposure, strand.step)
         )
     ]
     ends = {other.ended_as for other in found if other.ended_as}

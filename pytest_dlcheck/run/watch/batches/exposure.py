@@ -264,9 +264,14 @@ class Exposure:
         validations = self._phases.validations()
         return [seen for seen in self._evaluated if seen.phase in validations]
 
-    def is_one_pass_as(self, other: Exposure) -> bool:
-        """Whether both trained once over a loader, on the same samples as far as seen."""
-        if not self.passes == other.passes == 1:
+    def is_one_pass_as(self, other: Exposure, steps: int) -> bool:
+        """Whether both trained once, on the same samples as far as seen.
+
+        Args:
+            other: of the other training.
+            steps: that each of them took.
+        """
+        if not (self._is_one_pass(steps) and other._is_one_pass(steps)):
             return False
         mine, theirs = self.samples(), other.samples()
         return len(mine & theirs) >= SAME * max(len(mine), len(theirs), 1)
