@@ -39,17 +39,18 @@ class LossHasAFloor(Check):
     A likeness that is minimised has one, where all is wrong. So it fails where, of the gradients of a
     classifier's scores that were looked at, nearly all steer the right class down, and the answers on
     the last training batches and in the last evaluation are surely rarer than guesses would be right.
-    Without these it is advice: complementary labels say what a sample is not.
+    Without these it is advice: complementary labels say what a sample is not. Likewise of outputs beside
+    targets of zeros and ones, as masks are, where those of a fresh model end as the inverse of these.
 
-    **What it cannot see.** A wrong sign of a loss of anything but classes that is bounded on both sides
-    (a cosine, an overlap of masks): that is ``learns_from_its_inputs``' and the metrics' business.
+    **What it cannot see.** A wrong sign of a loss of anything else that is bounded on both sides (a
+    cosine): that is ``learns_from_its_inputs``' and the metrics' business.
 
     **Source.** Karpathy, "A Recipe for Training Neural Networks" (2019).
     """
 
     family: ClassVar[Family] = "loop"
     reads: ClassVar[frozenset[str]] = frozenset({"loss", "recipe", "comparisons"})
-    glances: ClassVar[frozenset[str]] = frozenset({"steered"})
+    glances: ClassVar[frozenset[str]] = frozenset({"steered", "steered_maps"})
     shows: ClassVar[Effect | None] = Effect.FLOOR
     leads_to: ClassVar[frozenset[Effect]] = frozenset(
         {Effect.STABILITY, Effect.UPDATES, Effect.PROGRESS, Effect.GENERALIZATION, Effect.FITTING}
@@ -84,9 +85,12 @@ class LossHasAFloor(Check):
         if trace.row("recipe").flag("maximize"):
             return self.not_applicable("what is trained is maximised, as it was asked for")
         verdict, steered = self._by_three_medians(trace), trace.row("steered")
-        if verdict.outcome is not Outcome.FAILED and (fault := steering.told(steered)):
+        maps = trace.row("steered_maps")
+        fault = steering.told(steered) or steering.of_maps(maps)
+        if verdict.outcome is not Outcome.FAILED and fault is not None:
             return self.failed_by(fault)
-        return replace(verdict, advice=(*verdict.advice, *steering.advice(steered)))
+        advice = (*steering.advice(steered), *steering.advice_on_maps(maps))
+        return replace(verdict, advice=(*verdict.advice, *advice))
 
     def _by_three_medians(self, trace: Trace) -> Verdict:
         losses = trace.series("loss").values
@@ -109,6 +113,8 @@ class LossHasAFloor(Check):
         yield Example("a density", (_example([2 - 40 * (1 - 0.96**i) for i in range(100)]),))
         meant = Row(_STEERED, down=640, right=300, right_trained=1)
         yield Example("complementary labels", (_example(_FALL, steered=meant),))
+        left = Row(_LEFT, began_fresh=False, ordered_last=0.1)
+        yield Example("masks that are unlearned", (_example(_FALL, steered_maps=left),))
         yield Example("a difference", (_example([0.01 - 2e-4 * i**2 for i in range(100)]),))
 
     @classmethod
@@ -117,10 +123,13 @@ class LossHasAFloor(Check):
         yield Example("the wrong sign", (_example([-2.3 * 1.2**i for i in range(100)]),), ("loss",))
         down = Row(_STEERED, down=640, right=2, right_trained=1)
         yield Example("a likeness that is minimised", (_example(_FALL, steered=down),), ("loss",))
+        left = Row(_LEFT, began_fresh=True, ordered_last=0.02)
+        yield Example("an overlap that is minimised", (_example(_FALL, steered_maps=left),), ("loss",))
 
 
 _FALL = [0.1 * 0.95**i for i in range(100)]
 _STEERED = Row(samples=640, classes=10, answered=400, answered_trained=128)
+_LEFT = Row(looks=28, ones=13476, zeros=101212, ones_away=13476, zeros_away=101212)
 
 
 def _example(losses: list[float], **more: Row) -> Trace:

@@ -15,6 +15,7 @@ from pytest_dlcheck.faults.comparing.losses_that import first_of
 from pytest_dlcheck.faults.comparing.partners import exchanged
 from pytest_dlcheck.faults.comparing.teaching import still_targets
 from pytest_dlcheck.faults.data.alignment import turned_apart
+from pytest_dlcheck.faults.dynamics.exchanged_weights import turned_updates
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row, Scalar, Trace
 from pytest_dlcheck.trial import Terms, Trial
@@ -96,7 +97,7 @@ class TargetsAreAligned(Check):
         bound = max(self.several, self.some * known)
         fault = self._fault(as_meant(trace, row), bound)
         fault = fault or seen_ahead(trace) or not_shifted(trace, self.several) or turned_apart(trace)
-        if fault is not None:
+        if fault := fault or turned_updates(trace.rows("teachers")):
             return self.failed_by(fault)
         advice = [*advice_on(row, trace.row("loop")), *still_targets(trace)]
         story = (

@@ -17,6 +17,7 @@ SICK: tuple[tuple[str, dict[str, Scalar], str], ...] = (
     ("z @ z.T", {"its_own": 24}, "loss"),
     ("a sign", {"punished": 24, "punished_shapes": "30 by `returns`"}, "loss"),
     ("min in place of max", {"optimistic": 24, "optimistic_shapes": "the lesser is minimised"}, "loss"),
+    ("an entropy that is added", {"certain": 24, "certain_shapes": "[20, 2]"}, "loss"),
     ("a teacher trained along", {"taught": 4, "teacher": "teacher"}, "teacher"),
     ("[n, 1] and [n]", {"crossed_within": 24, "crossed_within_shapes": _SHAPES}, "the model"),
     ("[n, 1] against [n]", {"crossed": 24, "crossed_shapes": _SHAPES}, "loss"),

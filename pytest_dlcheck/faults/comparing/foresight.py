@@ -52,7 +52,9 @@ def as_meant(trace: Trace, row: Row) -> Row:
         row: how its losses compare.
     """
     meant = {"foreseen": 0} if _shows_no_target(trace) else {}
-    meant |= {"punished": 0, "optimistic": 0} if trace.row("recipe").flag("maximize") else {}
+    meant |= (
+        {"punished": 0, "optimistic": 0, "certain": 0} if trace.row("recipe").flag("maximize") else {}
+    )
     return Row(row, **meant)
 
 

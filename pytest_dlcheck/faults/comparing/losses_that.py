@@ -141,6 +141,16 @@ STORIES: Mapping[str, Story] = {
         remedy="-torch.min(ratio * a, ratio.clamp(1 - eps, 1 + eps) * a).mean()",
         of=("optimistic",),
     ),
+    "certain": Story(
+        seen=(
+            "the entropy of a policy, of probabilities {words}, is added to its loss, beside the gain "
+            "of what it chooses"
+        ),
+        counted="losses that grow with a policy's entropy",
+        finding="grows with the entropy of the policy: it is made to stop exploring",
+        cause="the entropy bonus has the wrong sign: the loss penalises exploration",
+        remedy="subtract it: policy_loss - beta * entropy.mean()",
+    ),
 }
 """By the name under which the losses that show a fault are counted, the gravest first."""
 

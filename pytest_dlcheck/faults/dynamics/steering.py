@@ -15,6 +15,61 @@ likelihood none do, smoothed ones none but those that are surer than they should
 CERTAIN = 0.998
 """Confidence with which the answers are worse than guesses."""
 
+LOOKS = 3
+"""Losses (count) that are no accident, and"""
+PLACES = 64
+"""numbers of outputs (count) of each kind."""
+INVERSE = 0.25
+"""How often an output of a one is above that of a zero (ratio) below which outputs are the inverse of
+their targets; a half says nothing. Chosen."""
+_CAUSE = "the sign of the loss, or of a term of it, is wrong: it rewards what the labels are not"
+_REMEDY = "minimise what is smallest where the answers are right: turn the sign, or 1 - likeness"
+
+
+def of_maps(row: Row) -> Fault | None:
+    """Outputs become the inverse of targets of zeros and ones; None where they do not.
+
+    Nor where the model had learned before: it may be meant to unlearn.
+
+    Args:
+        row: where losses steer such outputs, of a watched loop.
+    """
+    if not _leave(row) or row.number("ordered_last") > INVERSE or not row.flag("began_fresh"):
+        return None
+    return Fault(
+        because=(
+            f"{_tale(row)}, and in the end an output of a one is above one of a zero in "
+            f"{row.number('ordered_last'):.1%} of all pairs (50% by guessing)"
+        ),
+        measures=(Measure("outputs steered away from their targets", _least(row), "ratio", SHARE, "<"),),
+        suspects=(Suspect("loss", "falls as outputs leave their targets: its sign is wrong"),),
+        cause=_CAUSE,
+        remedy=f"{_REMEDY}, as 1 - dice is",
+    )
+
+
+def advice_on_maps(row: Row) -> list[str]:
+    """The same where it may be meant."""
+    if not _leave(row) or of_maps(row) is not None:
+        return []
+    return [f"{_tale(row)}: unless they are to be unlearned, the sign of the loss is wrong"]
+
+
+def _leave(row: Row) -> bool:
+    enough = "looks" in row and row.integer("looks") >= LOOKS
+    return enough and min(row.integer("ones"), row.integer("zeros")) >= PLACES and _least(row) >= SHARE
+
+
+def _least(row: Row) -> float:
+    return min(row.integer(f"{each}_away") / row.integer(each) for each in ("ones", "zeros"))
+
+
+def _tale(row: Row) -> str:
+    return (
+        f"the loss falls as outputs of ones fall and those of zeros rise, in {_least(row):.1%} of these "
+        f"or more (less than {SHARE:.0%} may)"
+    )
+
 
 def told(row: Row) -> Fault | None:
     """Training makes right answers rare, and the evaluation says so; None where that is not known.
@@ -36,8 +91,8 @@ def told(row: Row) -> Fault | None:
             Measure("samples whose right class is steered down", _share(row), "ratio", SHARE, "<"),
         ),
         suspects=(Suspect("loss", "falls with the score of the right class: its sign is wrong"),),
-        cause="the sign of the loss, or of a term of it, is wrong: it rewards what the labels are not",
-        remedy="minimise what is smallest where the answers are right: turn the sign, or 1 - likeness",
+        cause=_CAUSE,
+        remedy=_REMEDY,
     )
 
 

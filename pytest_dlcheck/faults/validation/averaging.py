@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytest_dlcheck.faults.dynamics.exchanged_weights import turned_updates
 from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.verdict import Measure, Suspect
@@ -19,13 +20,13 @@ Weights of 0.1 and 0.1 make it a ninth, and of 0.9 and 0.9 nine times as large."
 
 
 def averaged_wrongly(copies: Sequence[Row], apart: int) -> Fault | None:
-    """An average that is none: updated in vain, or by weights that do not sum to 1.
+    """An average that is none: updated in vain, or by weights that do not sum to 1, or are exchanged.
 
     Args:
         copies: models of the trained one's shapes that no optimizer steps.
         apart: steps in which an average has begun to follow.
     """
-    return updated_in_vain(copies, apart) or _weighed_wrongly(copies)
+    return updated_in_vain(copies, apart) or _weighed_wrongly(copies) or turned_updates(copies)
 
 
 def _weighed_wrongly(copies: Sequence[Row]) -> Fault | None:

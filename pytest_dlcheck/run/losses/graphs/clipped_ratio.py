@@ -8,10 +8,8 @@ greater maximised, is never meant: nothing holds the ratio back then.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from pytest_dlcheck.run.losses.graphs.near import Near
-from pytest_dlcheck.run.losses.graphs.signs import below
+from pytest_dlcheck.run.losses.graphs.signs import entering
 from pytest_dlcheck.run.tensors.graph import Node, inputs_of, kind_of
 
 _BOUNDS = {"Minimum": 1, "Maximum": -1}
@@ -51,20 +49,7 @@ def _is_clipped_beside_itself(node: Node) -> bool:
 def _signs(near: Near, wanted: set[Node]) -> dict[Node, set[int]]:
     """With which signs nodes enter a loss."""
     found: dict[Node, set[int]] = {node: set() for node in wanted}
-    for node, sign in _entering(near):
+    for node, sign in entering(near.root, near.nodes):
         if node in wanted:
             found[node].add(sign)
     return found
-
-
-def _entering(near: Near) -> Iterator[tuple[Node, int]]:
-    """Each node near a loss with each sign that it enters with."""
-    inside, waiting = set(near.nodes), [(near.root, 1)]
-    seen = set(waiting)
-    while waiting:
-        node, sign = waiting.pop()
-        yield node, sign
-        for child, each in below(node):
-            if child in inside and (child, sign * each) not in seen:
-                seen.add((child, sign * each))
-                waiting.append((child, sign * each))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Any
 
 from pytest_dlcheck.run.losses.graphs.kept import kept
@@ -63,3 +63,21 @@ def below(node: Any) -> Iterator[tuple[Any, int]]:
             yield child, -1 if negative else 1
         else:
             yield child, 1
+
+
+def entering(root: Any, nodes: Iterable[Any]) -> Iterator[tuple[Any, int]]:
+    """Each node of a loss with each sign that it enters with.
+
+    Args:
+        root: the loss's own.
+        nodes: those that are walked, the loss's own among them.
+    """
+    inside, waiting = set(nodes), [(root, 1)]
+    seen = set(waiting)
+    while waiting:
+        node, sign = waiting.pop()
+        yield node, sign
+        for child, each in below(node):
+            if child in inside and (child, sign * each) not in seen:
+                seen.add((child, sign * each))
+                waiting.append((child, sign * each))

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import sys
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
+from pytest_dlcheck.run.watch.evaluated.lagging import Lag
+from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.models.following import Sample, is_fresh
+from pytest_dlcheck.run.watch.taps.once import Once
 from pytest_dlcheck.trace import Row
 
 MODELS = 8
 """Models that are followed."""
 OFTEN = 4
 """Looks in every doubling of the steps, about."""
+PAIRS = 8
+"""Times (count) that one is held against what it was a copy of: at its calls after two of"""
+IN_A_ROW = 8
+"""steps (count) on end; several optimizers may step between them."""
 
 
 @dataclass
@@ -31,6 +38,11 @@ class _Teacher:
     moved: bool = False
     was_copy: bool = False
     was_fresh: bool = False
+    student: weakref.ref[nn.Module] | None = None
+    """What it was a copy of when that began to be trained."""
+    lag: Lag = field(default_factory=Lag)
+    heard: Once | None = None
+    """Waits for its next call."""
 
     def look(self, steps: int) -> None:
         """Whether it has moved until now."""
@@ -38,16 +50,42 @@ class _Teacher:
             self.moved |= not self.before.equals(model)
             self.until = steps
 
+    def listen(self, guard: Guard, steps: int) -> bool:
+        """At its next call, see how far it is behind; returns whether there is anything to see yet."""
+        self.rest()
+        model = self.model()
+        if model is None or self.student is None or self.lag.count >= PAIRS or self.lag.is_told:
+            return False
+
+        def begins() -> None:
+            copy, student = self.model(), None if self.student is None else self.student()
+            if copy is not None and student is not None:
+                self.lag.look(copy, student, steps)
+
+        self.heard = Once(model, ended=guard(begins))
+        return True
+
+    def rest(self) -> None:
+        """Wait no more."""
+        if self.heard is not None:
+            self.heard.cancel()
+        self.heard = None
+
 
 class Teachers:
     """What is called so and has parameters; what an optimizer steps is left out in the end.
 
     Heard are its calls in the first steps of an optimizer, and where a pass over a loader begins.
+
+    Args:
+        guard: stands before what models call.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
         self._known: dict[int, _Teacher] = {}
-        self._next = 0
+        self._next = self._left = 0
+        """When they are looked at, and at how many steps from there on."""
 
     def called(self, model: nn.Module, steps: int, *, in_train_mode: bool) -> None:
         """It is called without gradients.
@@ -71,9 +109,18 @@ class Teachers:
 
     def stepped(self, steps: int) -> None:
         """An optimizer has stepped, for this time: now and then, look whether they have moved."""
-        if self._known and steps >= self._next:
-            self._next = steps + max(1, steps // OFTEN)
-            self.close(steps)
+        if not self._known or steps < self._next:
+            return
+        self._left = self._left - 1 if self._left else IN_A_ROW
+        if self._left == IN_A_ROW:
+            for teacher in self._known.values():
+                teacher.lag.begin_again()
+        wants = [each.listen(self._guard, steps) for each in self._known.values()]
+        if self._left and any(wants):
+            self._next = steps + 1
+            return
+        self._left, self._next = 0, steps + max(1, steps // OFTEN)
+        self.close(steps)
 
     @property
     def next(self) -> int:
@@ -93,14 +140,17 @@ class Teachers:
             alike = [p.shape for p in one.parameters()] == shapes
             teacher.was_copy = alike and teacher.before.equals(model)
             teacher.was_fresh = teacher.was_copy and is_fresh(one)
+            teacher.student = weakref.ref(model) if teacher.was_copy else None
+            teacher.lag = Lag()
 
     def close(self, steps: int) -> None:
         """Look once more."""
         for teacher in self._known.values():
             teacher.look(steps)
+            teacher.rest()
 
     def rows(self, stepped: set[int]) -> tuple[Row, ...]:
-        """A row per model that stood still.
+        """A row per model; it stands still for no step where it has moved.
 
         Args:
             stepped: the parameters, by identity, that optimizers step.
@@ -110,10 +160,11 @@ class Teachers:
                 model=teacher.name,
                 steps=teacher.steps,
                 in_train_mode=teacher.in_train_mode,
-                stands_still=teacher.until - teacher.since,
+                stands_still=0 if teacher.moved else teacher.until - teacher.since,
                 was_copy=teacher.was_copy,
                 was_fresh=teacher.was_fresh,
+                **teacher.lag.facts(),
             )
             for teacher in self._known.values()
-            if teacher.keys and not teacher.moved and not teacher.keys & stepped
+            if teacher.keys and not teacher.keys & stepped
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from pytest_dlcheck.run.watch.batches.few import Few, first_plain
 from pytest_dlcheck.run.watch.evaluated.averages import is_called_average
+from pytest_dlcheck.run.watch.evaluated.lagging import Lag
 from pytest_dlcheck.run.watch.evaluated.moment import Moment
 from pytest_dlcheck.run.watch.models.following import Sample, has_moved, is_fresh, size_beside
 from pytest_dlcheck.run.watch.strand import Strand
@@ -80,6 +81,7 @@ class Twin:
     """How large it is beside all that it may be an average of (ratio), where it is one."""
     unset: int = 0
     """Its batch norms with the statistics of the beginning, where it has moved, and all are so."""
+    lag: Lag = field(default_factory=Lag)
 
     def is_called(
         self, model: nn.Module, arguments: Any, now: Moment, own_step: int, *, from_loader: bool
@@ -127,6 +129,8 @@ class Twin:
         count = _changes(model)
         self.writes = count - self.written
         self.is_average |= isinstance(model, AveragedModel) or count >= WRITTEN
+        if own is not None and self.trained is not None:
+            self.lag.look(model, own, self.trained.step)
         if self.is_average and self.moved and own is not None and self.trained is not None:
             self.size = size_beside(model, self.trained.fate.began, own)
         is_rounded = not self.moved and not self.before.equals(model)

@@ -134,6 +134,7 @@ class Twins:
                 is_restless=twin.is_restless,
                 writes=twin.writes,
                 size=twin.size,
+                **twin.lag.facts(),
                 **told,
             )
             for twin in reversed(one_of_each.values())

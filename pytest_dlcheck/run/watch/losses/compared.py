@@ -21,7 +21,7 @@ _TOLD = (
     *("crossed", "cut", "cut_inside", "cut_targets", "turned", "its_own", "given", "padding"),
     *("masked", "advantage", "unlikelier", "carried", "weightless", "partly", "one_sample", "joined"),
     *("masked_late", "punished", "rewarded", "labelled", "each", "unlabelled", "held_rows"),
-    *("beyond", "ended", "crossed_within", "divided", "optimistic"),
+    *("beyond", "ended", "crossed_within", "divided", "optimistic", "certain"),
 )
 
 
@@ -60,8 +60,9 @@ class Compared:
             the whole number that a loss is divided by last of all; ``held_rows``,
             of rows that the loop calls held out, and scores; ``beyond``, of values beyond the end of
             an episode in targets, and ``ended``, where these stop there; ``optimistic``, of what a loss
-            does with a ratio beside the same one clipped, where it keeps the better; and ``partly``, of
-            targets for some rows of the inputs only, as of the nodes of a graph.
+            does with a ratio beside the same one clipped, where it keeps the better; ``certain``, of
+            a policy whose entropy is minimised; and ``partly``, of targets for some rows of the inputs
+            only, as of the nodes of a graph.
         partners: which of its targets stands beside which input, where that is told.
         guess: what its scores and labels say beside guessing, where it has such.
         labelled: what its parts, if torch's and of classes, are given.

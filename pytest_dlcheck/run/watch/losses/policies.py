@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.losses.graphs.advantages import SHAPES
+from pytest_dlcheck.run.losses.graphs.entropies import penalised
 from pytest_dlcheck.run.losses.graphs.kept import constant_of, kept
 from pytest_dlcheck.run.losses.graphs.likelihoods import CHOSEN, follows_likelihood
 from pytest_dlcheck.run.losses.graphs.near import Near
@@ -44,6 +45,7 @@ class _Weighed(NamedTuple):
     sign: int
     weights: Tensor
     form: str
+    chosen: Node
 
 
 class Policies:
@@ -63,13 +65,23 @@ class Policies:
         weights are all positive, or follow what a critic in the same loss has underestimated, or what
         may be what was earned, by its name. ``punished`` names what the loop itself calls earned, where
         these do and it has not turned that itself: an opponent's pay is less what the other earned.
-        ``rewarded`` names such where the sign is right.
+        ``rewarded`` names such where the sign is right. ``certain`` is the shape of what the policy is
+        made surer of, where its entropy is added to the loss.
 
         Args:
             near: the nodes next to the loss.
             by_hand: what it compares where that is written out.
         """
         found = list(_weighed(near.root)) if kind_of(near.root) in _OPENED else []
+        if not found:
+            return {}
+        certain = penalised(near, [each.chosen for each in found])
+        return {"certain": certain, **self._signed(found, near, by_hand)}
+
+    def _signed(
+        self, found: Sequence[_Weighed], near: Near, by_hand: Sequence[Written]
+    ) -> dict[str, str]:
+        """With which sign the weights enter."""
         signs = {each.sign for each in found}
         if len(signs) != 1 or 0 in signs:
             return {}
@@ -111,7 +123,8 @@ def _weighed(root: Node) -> Iterator[_Weighed]:
             weights = _together(outer, factor)
             if follows:
                 known = follows * sign if weights is not None else 0
-                yield _Weighed(known, factor if weights is None else weights, form)
+                chosen = node.next_functions[edges[0]][0]
+                yield _Weighed(known, factor if weights is None else weights, form, chosen)
                 continue
             if factor.numel() > 1:
                 sign, outer = (0, outer) if weights is None else (sign, weights)

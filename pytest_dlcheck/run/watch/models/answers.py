@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pytest_dlcheck.run.watch.batches.new_classes import labels_of
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.models.steered import Steered
+from pytest_dlcheck.run.watch.models.steered_maps import SteeredMaps
 from pytest_dlcheck.run.watch.taps.once import Once
 from pytest_dlcheck.trace import Row
 
@@ -37,7 +38,7 @@ class Answers:
         self._calls = 0
         self._found: Counter[tuple[int, int]] = Counter()
         self._known: deque[tuple[int, int]] = deque(maxlen=LATEST)
-        self._steered = Steered(guard)
+        self._steered, self.maps = Steered(guard), SteeredMaps(guard)
 
     def batch_is_read(self, batch: Any) -> None:
         """A loader's iterator has given a batch."""
@@ -65,7 +66,8 @@ class Answers:
 
     def facts(self) -> dict[str, tuple[Row, ...]]:
         """All that was seen, by the names of facts of a trace."""
-        return {"answers": self.rows(), "confusion": self.confusion(), "steered": (self.steered(),)}
+        steered = {"steered": (self.steered(),), "steered_maps": (self.maps.row(),)}
+        return {"answers": self.rows(), "confusion": self.confusion(), **steered}
 
     def rows(self) -> tuple[Row, ...]:
         """How many were right, of validation and of training data; none where either is not known."""

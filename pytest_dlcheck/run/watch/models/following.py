@@ -104,7 +104,7 @@ def size_beside(copy: nn.Module, began: Sample, trained: nn.Module) -> float:
     own, now = (Sample.of(model, began.among) for model in (copy, trained))
     if [p.shape for p in own.parts] != [p.shape for p in began.parts] or not own.parts:
         return 1.0
-    it, end, start = map(_flat, (own, now, began))
+    it, end, start = map(flat, (own, now, began))
     length, far = float(end.norm()), float(it.norm())
     if not length or not far or float(it @ end) < ALIGNED * length * far:
         return 1.0
@@ -115,12 +115,22 @@ def size_beside(copy: nn.Module, began: Sample, trained: nn.Module) -> float:
 
 def is_fresh(model: nn.Module) -> bool:
     """Whether its weights look as a usual initialisation draws them, in all that tell; up to a few."""
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    told = [is_untrained(p) for p in matrices[:: max(1, len(matrices) // MATRICES)][:MATRICES]]
+    told = _are_untrained(model)
     return True in told and False not in told
 
 
-def _flat(sample: Sample) -> Tensor:
+def may_be_fresh(model: nn.Module) -> bool:
+    """Whether none of them tells that it was trained; small ones tell nothing."""
+    return False not in _are_untrained(model)
+
+
+def _are_untrained(model: nn.Module) -> list[bool | None]:
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    return [is_untrained(p) for p in matrices[:: max(1, len(matrices) // MATRICES)][:MATRICES]]
+
+
+def flat(sample: Sample) -> Tensor:
+    """All numbers of one, end to end, on the CPU."""
     return torch.cat([reals_of(part).float().cpu() for part in sample.parts])
 
 

@@ -1,0 +1,55 @@
+"""Where losses steer outputs beside zeros and ones is read from the gradient of these."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from pytest_dlcheck.run.losses.graphs.near import Near
+from pytest_dlcheck.run.watch.guard import Guard
+from pytest_dlcheck.run.watch.models.steered_maps import SteeredMaps, outputs_of
+
+MASKS = (torch.arange(64).reshape(4, 1, 4, 4) % 3 == 0).float()
+
+
+def row(loss, targets=()):
+    """What is told of a few losses of outputs."""
+    torch.manual_seed(0)
+    model, found = nn.Conv2d(1, 1, 3, padding=1), SteeredMaps(Guard())
+    for _ in range(3):
+        scores = model(torch.randn(4, 1, 4, 4))
+        outputs = list(outputs_of([scores]))
+        value = loss(scores, MASKS)
+        found.look(model, Near.of_loss(value.grad_fn), outputs, targets)
+        value.backward()
+    return found.row()
+
+
+def overlap(scores, masks):
+    chances, masks = scores.sigmoid().flatten(1), masks.flatten(1)
+    return 2 * (chances * masks).sum() / (chances.sum() + masks.sum())
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_overlap_moves_all_of_them(sign):
+    found = row(lambda scores, masks: sign * overlap(scores, masks))
+    assert found.integer("ones") == 3 * 22
+    assert found.integer("zeros") == 3 * 42
+    assert found.integer("ones_away") == (3 * 22 if sign == 1 else 0)
+    assert found.integer("zeros_away") == (3 * 42 if sign == 1 else 0)
+
+
+def test_targets_that_are_known_are_taken():
+    found = row(lambda scores, masks: -F.mse_loss(scores.sigmoid(), masks), targets=[MASKS])
+    assert found.integer("ones_away") == found.integer("ones") == 3 * 22
+
+
+def test_a_mask_that_leaves_places_out_moves_no_zeros():
+    found = row(lambda scores, masks: (scores.square() * masks).sum())
+    assert found.integer("zeros") == 0
+
+
+def test_other_targets_are_none():
+    found = row(lambda scores, masks: (scores * (masks + 1)).mean(), targets=[2 * MASKS, MASKS[:2]])
+    assert found.integer("looks") == 0
+    assert found.number("ordered_last") == 0.5
