@@ -66,7 +66,8 @@ class Policies:
         may be what was earned, by its name. ``punished`` names what the loop itself calls earned, where
         these do and it has not turned that itself: an opponent's pay is less what the other earned.
         ``rewarded`` names such where the sign is right. ``certain`` is the shape of what the policy is
-        made surer of, where its entropy is added to the loss.
+        made surer of, where its entropy is added to the loss: of samples that merely count more or less,
+        it may be (Grandvalet and Bengio 2004).
 
         Args:
             near: the nodes next to the loss.
@@ -75,17 +76,20 @@ class Policies:
         found = list(_weighed(near.root)) if kind_of(near.root) in _OPENED else []
         if not found:
             return {}
+        weights = torch.cat([each.weights.flatten().double().cpu() for each in found])
+        told = self._signed(found, weights, near, by_hand)
+        if "punished" in told or not (_are_gains(found, weights) or "rewarded" in told):
+            return told
         certain = penalised(near, [each.chosen for each in found])
-        return {"certain": certain, **self._signed(found, near, by_hand)}
+        return {**told, "certain": certain} if certain else told
 
     def _signed(
-        self, found: Sequence[_Weighed], near: Near, by_hand: Sequence[Written]
+        self, found: Sequence[_Weighed], weights: Tensor, near: Near, by_hand: Sequence[Written]
     ) -> dict[str, str]:
         """With which sign the weights enter."""
         signs = {each.sign for each in found}
         if len(signs) != 1 or 0 in signs:
             return {}
-        weights = torch.cat([each.weights.flatten().double().cpu() for each in found])
         are_few = len(weights) < FEWEST
         if not (len(set(weights.tolist())) >= DISTINCT if are_few else float(weights.std()) > 0):
             return {}
@@ -106,6 +110,15 @@ class Policies:
             self._sought.add(name)
             return {"rewarded": f"{count} by `{name}`"}
         return {} if name in self._sought else {"punished": f"{count} by `{name}`"}
+
+
+def _are_gains(found: Sequence[_Weighed], weights: Tensor) -> bool:
+    """Whether weights are what choices gain: some less than nothing, or log-probabilities were picked.
+
+    What samples count is not negative, and is most often given to a cross-entropy, or leaves some out.
+    """
+    are_picked = all(each.form == CHOSEN for each in found)
+    return bool((weights < 0).any()) or (are_picked and len(weights.unique()) >= DISTINCT)  # type: ignore[no-untyped-call]
 
 
 def _weighed(root: Node) -> Iterator[_Weighed]:

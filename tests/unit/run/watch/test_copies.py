@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from pytest_dlcheck.run.watch.evaluated.teachers import Teachers
+from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.models.following import Sample, has_moved
 
 STEPS = 64
@@ -58,7 +59,7 @@ def taught(change=None, *, same=True):
     """The rows of a copy, or of another model, that is called at two steps."""
     model = nn.Linear(4, 4)
     teacher = copy.deepcopy(model) if same else nn.Linear(4, 4)
-    teachers = Teachers()
+    teachers = Teachers(Guard())
     teachers.called(teacher, 0, in_train_mode=False)
     teachers.training_begins(model, 0)
     for step in (1, 2):
@@ -86,5 +87,31 @@ def test_another_model_is_no_copy():
 
 
 @torch.no_grad()
-def test_what_moves_is_not_told_of():
-    assert taught(lambda teacher: teacher.weight.add_(1)) == ((), ())
+def test_what_moves_stands_still_for_no_step():
+    (row,), own = taught(lambda teacher: teacher.weight.add_(1))
+    assert row.integer("stands_still") == 0
+    assert own == ()
+
+
+@pytest.mark.parametrize(("kept", "most"), [(0.99, None), (0.01, 0.02)])
+def test_how_far_a_copy_is_behind_is_seen_at_its_calls_after_two_steps(kept, most):
+    torch.manual_seed(0)
+    model = nn.Linear(32, 32)
+    target = copy.deepcopy(model)
+    teachers, row = Teachers(Guard()), torch.randn(2, 32)
+    teachers.called(target, 0, in_train_mode=False)
+    teachers.training_begins(model, 0)
+    with torch.no_grad():
+        for step in range(1, 100):
+            target(row)
+            for its, own in zip(target.parameters(), model.parameters(), strict=True):
+                own.add_(0.01 * torch.randn_like(own))
+            teachers.stepped(step)
+            for its, own in zip(target.parameters(), model.parameters(), strict=True):
+                its.mul_(kept).add_(own, alpha=1 - kept)
+    teachers.close(100)
+    (found,) = teachers.rows(set())
+    assert found.integer("looks_behind") >= 3
+    assert found.number("least_behind") > 0
+    assert found.number("most_behind") < most if most else found.number("least_behind") > 0.5
+    copy.deepcopy(target)  # nothing is left on it that could not be copied
