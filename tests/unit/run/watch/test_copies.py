@@ -104,7 +104,7 @@ def test_how_far_a_copy_is_behind_is_seen_at_its_calls_after_two_steps(kept, mos
     with torch.no_grad():
         for step in range(1, 100):
             target(row)
-            for its, own in zip(target.parameters(), model.parameters(), strict=True):
+            for own in model.parameters():
                 own.add_(0.01 * torch.randn_like(own))
             teachers.stepped(step)
             for its, own in zip(target.parameters(), model.parameters(), strict=True):
@@ -114,4 +114,3 @@ def test_how_far_a_copy_is_behind_is_seen_at_its_calls_after_two_steps(kept, mos
     assert found.integer("looks_behind") >= 3
     assert found.number("least_behind") > 0
     assert found.number("most_behind") < most if most else found.number("least_behind") > 0.5
-    copy.deepcopy(target)  # nothing is left on it that could not be copied
