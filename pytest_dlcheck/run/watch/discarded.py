@@ -15,6 +15,7 @@ from torch import nn
 
 from pytest_dlcheck.run.code.lines import frame_of_the_loop
 from pytest_dlcheck.run.modules.freshness import is_untrained
+from pytest_dlcheck.run.watch.batches.one_pass import BY_CHANCE
 from pytest_dlcheck.run.watch.batches.prints import weigh
 from pytest_dlcheck.run.watch.batches.seen import Seen, seen_of
 from pytest_dlcheck.run.watch.counted import Counted
@@ -137,8 +138,20 @@ def are_alike(one: Strand, other: Strand) -> bool:
         and other.fate.is_fresh
         and one.step == other.step > 1
         and (one.name, one.shapes, one.fate.settings) == (other.name, other.shapes, other.fate.settings)
-        and one.exposure.is_on_the_samples_of(other.exposure, one.step)
+        and are_on_the_same_data(one, other)
     )
+
+
+def are_on_the_same_data(one: Strand, other: Strand, share: float = BY_CHANCE) -> bool:
+    """Whether both are trained once over samples of the same data.
+
+    Args:
+        one: a training.
+        other: of as many steps.
+        share: of what chance alone has in common (ratio) that is enough.
+    """
+    mine, theirs = one.exposure.trained_once(one.step), other.exposure.trained_once(other.step)
+    return mine is not None and theirs is not None and mine.is_of_the_data_of(theirs, one.step, share)
 
 
 def _is_fresh(model: nn.Module) -> bool:

@@ -131,15 +131,18 @@ def _alike(watcher: Watcher, strand: Strand) -> int:
 
     None where one of them goes on from where another ended: from a checkpoint.
     """
+    own = strand.exposure.trained_once(strand.step)
     found = [
         other
         for other in watcher.strands
         if other is strand
         or (
-            other.shapes == strand.shapes
+            own is not None
+            and other.shapes == strand.shapes
             and other.step == strand.step
             and not overlap(other, strand)
-            and strand.exposure.is_one_pass_as(other.exposure, strand.step)
+            and (its := other.exposure.trained_once(strand.step)) is not None
+            and own.is_as(its)
         )
     ]
     ends = {other.ended_as for other in found if other.ended_as}

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_dlcheck.run.watch.batches.exposure import SAME
+from pytest_dlcheck.run.watch.batches.one_pass import SAME
 from pytest_dlcheck.run.watch.batches.seen import FEW
-from pytest_dlcheck.run.watch.discarded import NEXT, are_alike
+from pytest_dlcheck.run.watch.discarded import NEXT, are_alike, are_on_the_same_data
 from pytest_dlcheck.run.watch.models.following import Sample
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _goes_on(strand: Strand, last: Strand, first: Strand) -> bool:
     return (
         strand.fate.counted.is_epoch_after(last.fate.counted)
         and are_alike(strand, first)
-        and strand.exposure.is_on_the_samples_of(last.exposure, last.step, SAME)
+        and are_on_the_same_data(strand, last, SAME)
         and _is_scheduled(strand.fate.rates, last.fate.rates)
         and is_another_draw(strand.fate.began, last.fate.began)
     )

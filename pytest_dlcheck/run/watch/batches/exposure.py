@@ -17,6 +17,7 @@ from pytest_dlcheck.run.watch.batches.eras import Eras, are_folds
 from pytest_dlcheck.run.watch.batches.eval_steps import EvalSteps
 from pytest_dlcheck.run.watch.batches.input_scales import input_scales
 from pytest_dlcheck.run.watch.batches.loading import Loading
+from pytest_dlcheck.run.watch.batches.one_pass import OnePass
 from pytest_dlcheck.run.watch.batches.parts import (
     held_out_overlap,
     is_meant_as_held_out,
@@ -28,7 +29,7 @@ from pytest_dlcheck.run.watch.batches.prints import Prints, weigh
 from pytest_dlcheck.run.watch.batches.reading import FIRST, LATER, SAMPLES, Reading
 from pytest_dlcheck.run.watch.batches.rescaled import NONE, rescaled
 from pytest_dlcheck.run.watch.batches.rotation import rotation
-from pytest_dlcheck.run.watch.batches.seen import FEW, Seen, overlap, seen_of
+from pytest_dlcheck.run.watch.batches.seen import Seen, overlap, seen_of
 from pytest_dlcheck.run.watch.batches.texts import Texts
 from pytest_dlcheck.run.watch.batches.unheeded import Unheeded
 from pytest_dlcheck.run.watch.batches.windows import overlapping
@@ -40,11 +41,6 @@ FORMER = 1024
 """Batches remembered that other optimizers trained on before."""
 TOGETHER = 32
 """Batches (count) whose samples are weighed together: a few hundred kilobytes until then."""
-BY_CHANCE = 0.5
-"""Share of the samples (ratio) that two parts of the same data have in common by chance which two
-trainings must have; those on other data have none."""
-SAME = 0.9
-"""Share of the samples (ratio) that two trainings on the same data have in common."""
 
 
 class Exposure:
@@ -264,39 +260,15 @@ class Exposure:
         validations = self._phases.validations()
         return [seen for seen in self._evaluated if seen.phase in validations]
 
-    def is_one_pass_as(self, other: Exposure, steps: int) -> bool:
-        """Whether both trained once, on the same samples as far as seen.
+    def trained_once(self, steps: int) -> OnePass | None:
+        """The samples where none came twice: by the passes over loaders, or as every step was seen.
 
         Args:
-            other: of the other training.
-            steps: that each of them took.
+            steps: that were taken.
         """
-        if not (self._is_one_pass(steps) and other._is_one_pass(steps)):
-            return False
-        mine, theirs = self.samples(), other.samples()
-        return len(mine & theirs) >= SAME * max(len(mine), len(theirs), 1)
-
-    def is_on_the_samples_of(self, other: Exposure, steps: int, share: float = BY_CHANCE) -> bool:
-        """Whether both trained once over the same samples, as far as seen.
-
-        Args:
-            other: of the other training.
-            steps: that each of them took.
-            share: of what chance alone has in common, where both see all (ratio), that is enough.
-        """
-        if not (self._is_one_pass(steps) and other._is_one_pass(steps)):
-            return False
-        mine, theirs = self.samples(), other.samples()
-        if min(len(mine), len(theirs)) < FEW:
-            return False
-        whole = len(mine) / len(self._trained) * steps
-        return len(mine & theirs) >= share * len(mine) * len(theirs) / whole
-
-    def _is_one_pass(self, steps: int) -> bool:
-        """Whether no sample came twice: by the passes over loaders, or because every step was seen."""
-        values = [value for seen in self._trained for value in seen.values()]
-        is_whole = self._training.stream > 0 or len(self._trained) >= steps - 1
-        return is_whole and self.passes == 1 and len(set(values)) >= SAME * len(values) > 0
+        batches = [seen.values() for seen in self._trained]
+        is_whole = self._training.stream > 0 or len(batches) >= steps - 1
+        return OnePass.of(batches) if is_whole and self.passes == 1 else None
 
     def row(self, of_copies: Exposure | None = None) -> Row:
         """What was seen, in numbers.

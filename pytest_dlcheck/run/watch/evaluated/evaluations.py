@@ -40,7 +40,7 @@ class Evaluations:
         self, strands: Sequence[Strand], drifts: Drifts, guard: Guard, compilation: Compilation
     ) -> None:
         self._strands, self._drifts = strands, drifts
-        self.phases, self.twins, self.teachers = Phases(), Twins(), Teachers(guard)
+        self.phases, self.twins, self.teachers = Phases(), Twins(), Teachers(guard, compilation)
         self.answers, self.old_heads = Answers(guard), OldHeads(guard, compilation)
         self._asked: dict[Strand, int] = {}
         """Their steps at which their models, or parts of these, were first called so."""

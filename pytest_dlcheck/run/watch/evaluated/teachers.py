@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.evaluated.lagging import Lag
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.models.following import Sample, is_fresh
@@ -16,7 +17,7 @@ from pytest_dlcheck.trace import Row
 
 MODELS = 8
 """Models that are followed."""
-OFTEN = 4
+OFTEN = 8
 """Looks in every doubling of the steps, about."""
 PAIRS = 8
 """Times (count) that one is held against what it was a copy of: at its calls after two of"""
@@ -79,10 +80,11 @@ class Teachers:
 
     Args:
         guard: stands before what models call.
+        compilation: during which no call is listened to.
     """
 
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
+    def __init__(self, guard: Guard, compilation: Compilation) -> None:
+        self._guard, self._compilation = guard, compilation
         self._known: dict[int, _Teacher] = {}
         self._next = self._left = 0
         """When they are looked at, and at how many steps from there on."""
@@ -111,16 +113,25 @@ class Teachers:
         """An optimizer has stepped, for this time: now and then, look whether they have moved."""
         if not self._known or steps < self._next:
             return
+        for teacher in self._known.values():
+            teacher.look(steps)
         self._left = self._left - 1 if self._left else IN_A_ROW
         if self._left == IN_A_ROW:
             for teacher in self._known.values():
                 teacher.lag.begin_again()
-        wants = [each.listen(self._guard, steps) for each in self._known.values()]
-        if self._left and any(wants):
+        if self._left and self._listens(steps):
             self._next = steps + 1
             return
+        for teacher in self._known.values():
+            teacher.rest()
         self._left, self._next = 0, steps + max(1, steps // OFTEN)
-        self.close(steps)
+
+    def _listens(self, steps: int) -> bool:
+        """Whether the next calls of some are heard."""
+        if self._compilation.is_at_work:
+            return False
+        heard = [each.listen(self._guard, steps) for each in self._known.values()]
+        return any(heard)
 
     @property
     def next(self) -> int:

@@ -15,6 +15,7 @@ from pytest_dlcheck.run.code.frames import callers, variables
 from pytest_dlcheck.run.code.lines import frame_of_the_loop
 from pytest_dlcheck.run.tensors.tree import is_plain
 from pytest_dlcheck.run.watch.losses.named import (
+    ALONE,
     BETTER,
     LETTERS,
     is_earned,
@@ -80,7 +81,7 @@ def earned(weights: Tensor, surprises: Sequence[Surprise] = ()) -> Known:
         name, way = of[is_earned][0]
         return Known(name, way, EARNED if is_one else PERHAPS, is_turned=ways[name] < 0)
     rises = any(ways.get(name, 0) > 0 for name in BETTER)
-    for name in (*LETTERS, *BETTER):
+    for name in (*LETTERS, *BETTER, *ALONE):
         if way := ways.get(name, 0.0):
             return Known(name, way, EARNED if name in LETTERS and rises and way > 0 else PERHAPS)
     return Known()

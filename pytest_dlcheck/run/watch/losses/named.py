@@ -11,8 +11,9 @@ BETTER = ("advantages", "advantage", "advs", "adv")
 LETTERS = ("G", "Gs", "Gt", "G_t")
 """Returns, as textbooks write them; or free energies."""
 _EARNED = frozenset({"rewards", "returns", "ret", "rets", "rtg", "rtgs"})
-_SINGLE = frozenset({"reward", "return"})
-"""One player's ``reward`` is another's loss: alone it says nothing."""
+ALONE = ("reward",)
+"""One player's is another's loss: alone it leaves a doubt."""
+_SINGLE = frozenset({*ALONE, "return"})
 _AROUND = frozenset(
     {
         *("discounted", "cumulative", "total", "future", "to", "go", "mc", "td", "gae", "lambda"),
@@ -64,4 +65,4 @@ def is_expected(name: str) -> bool:
 @lru_cache(maxsize=1024)
 def is_of_worth(name: str) -> bool:
     """Whether it is any of these."""
-    return name in {*LETTERS, *BETTER} or is_earned(name) or is_paid(name) or is_expected(name)
+    return name in {*LETTERS, *BETTER, *ALONE} or is_earned(name) or is_paid(name) or is_expected(name)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from pytest_dlcheck.run.watch.compiling import Compilation
 from pytest_dlcheck.run.watch.evaluated.teachers import Teachers
 from pytest_dlcheck.run.watch.guard import Guard
 from pytest_dlcheck.run.watch.models.following import Sample, has_moved
@@ -59,7 +60,7 @@ def taught(change=None, *, same=True):
     """The rows of a copy, or of another model, that is called at two steps."""
     model = nn.Linear(4, 4)
     teacher = copy.deepcopy(model) if same else nn.Linear(4, 4)
-    teachers = Teachers(Guard())
+    teachers = Teachers(Guard(), Compilation())
     teachers.called(teacher, 0, in_train_mode=False)
     teachers.training_begins(model, 0)
     for step in (1, 2):
@@ -98,7 +99,7 @@ def test_how_far_a_copy_is_behind_is_seen_at_its_calls_after_two_steps(kept, mos
     torch.manual_seed(0)
     model = nn.Linear(32, 32)
     target = copy.deepcopy(model)
-    teachers, row = Teachers(Guard()), torch.randn(2, 32)
+    teachers, row = Teachers(Guard(), Compilation()), torch.randn(2, 32)
     teachers.called(target, 0, in_train_mode=False)
     teachers.training_begins(model, 0)
     with torch.no_grad():

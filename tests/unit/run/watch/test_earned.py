@@ -72,7 +72,7 @@ HEARD = (torch.arange(40) % 3 > 0).double()
         (DRAWN, {"rewards": DRAWN, "tour_lengths": 2 * DRAWN}, ("tour_lengths", 1, "paid")),
         (DRAWN - SAID, {"costs": DRAWN, "values": SAID}, ("costs", 1, "paid")),
         (DRAWN, {"returns": DRAWN, "rewards": -DRAWN}, ("returns", 1, "perhaps")),
-        (DRAWN, {"opponent_rewards": DRAWN, "reward": DRAWN}, ("", 0, "")),
+        (DRAWN, {"opponent_rewards": DRAWN, "reward": DRAWN}, ("reward", 1, "perhaps")),
     ],
 )
 def test_what_is_expected_masked_or_in_doubt_is_known(weights, variables, expected):
