@@ -116,5 +116,19 @@ def places_that_count():
             optimizer.step()
 
 
-QUIET = [masks_that_are_unlearned, places_that_count]
+def pairs_that_are_alike():
+    """A one says that two are alike: their distance is to be small (Hadsell et al. 2006)."""
+    rows, label = tumours()
+    model = mlp(30, 32, 8)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _ in range(5):
+        for i, j in zip(torch.randperm(500).split(20), torch.randperm(500).split(20), strict=True):
+            alike = (label[i] == label[j]).float()
+            far = 0.5 - 0.5 * F.cosine_similarity(model(rows[i]), model(rows[j]))
+            optimizer.zero_grad()
+            (alike * far.square() + (1 - alike) * (0.7 - far).relu().square()).mean().backward()
+            optimizer.step()
+
+
+QUIET = [pairs_that_are_alike, masks_that_are_unlearned, places_that_count]
 """None of them may raise an alarm."""

@@ -27,22 +27,22 @@ _REMEDY = "minimise what is smallest where the answers are right: turn the sign,
 
 
 def of_maps(row: Row) -> Fault | None:
-    """Outputs become the inverse of targets of zeros and ones; None where they do not.
+    """Chances become the inverse of targets of zeros and ones; None where they do not.
 
     Nor where the model had learned before: it may be meant to unlearn.
 
     Args:
-        row: where losses steer such outputs, of a watched loop.
+        row: where losses steer such chances, of a watched loop.
     """
     if not _leave(row) or row.number("ordered_last") > INVERSE or not row.flag("began_fresh"):
         return None
     return Fault(
         because=(
-            f"{_tale(row)}, and in the end an output of a one is above one of a zero in "
+            f"{_tale(row)}, and in the end the chance of a one is above that of a zero in "
             f"{row.number('ordered_last'):.1%} of all pairs (50% by guessing)"
         ),
-        measures=(Measure("outputs steered away from their targets", _least(row), "ratio", SHARE, "<"),),
-        suspects=(Suspect("loss", "falls as outputs leave their targets: its sign is wrong"),),
+        measures=(Measure("chances steered away from their targets", _least(row), "ratio", SHARE, "<"),),
+        suspects=(Suspect("loss", "falls as chances leave their targets: its sign is wrong"),),
         cause=_CAUSE,
         remedy=f"{_REMEDY}, as 1 - dice is",
     )
@@ -66,8 +66,8 @@ def _least(row: Row) -> float:
 
 def _tale(row: Row) -> str:
     return (
-        f"the loss falls as outputs of ones fall and those of zeros rise, in {_least(row):.1%} of these "
-        f"or more (less than {SHARE:.0%} may)"
+        f"the loss falls as the chances of ones fall and those of zeros rise, in {_least(row):.1%} of "
+        f"these or more (less than {SHARE:.0%} may)"
     )
 
 

@@ -54,7 +54,6 @@ from pytest_dlcheck.run.watch.losses.policies import Policies
 from pytest_dlcheck.run.watch.losses.same_rows import SameRows
 from pytest_dlcheck.run.watch.losses.unlabelled import unlabelled
 from pytest_dlcheck.run.watch.models.answers import Answers
-from pytest_dlcheck.run.watch.models.steered_maps import Output, outputs_of
 from pytest_dlcheck.run.watch.taps.once import Once
 from pytest_dlcheck.trace import Row
 
@@ -80,7 +79,6 @@ class Targets:
         self._inputs: list[Tensor] = []
         self._further: list[Tensor] = []
         """What models were called on besides."""
-        self._outputs: list[Output] = []
         self._couples, self._carried, self._same = Couples(), Carried(), SameRows()
         self._policies, self._held_rows = Policies(), HeldRows()
         self._model: Callable[[], nn.Module | None] = lambda: None
@@ -117,7 +115,6 @@ class Targets:
             made_here(tensor)
         self._carried.gives(found)
         self._same.gives(found)
-        self._outputs = [*self._outputs, *outputs_of(found[:KEPT])][-KEPT:]
         if self._labels is not None:
             self._answers.trained(output, self._labels)
 
@@ -135,22 +132,18 @@ class Targets:
         self.next = max(self.next, _following(self._backwards))
         inputs, self._inputs = self._inputs, []
         further, self._further = self._further, []
-        outputs, self._outputs = self._outputs, []
         if not due or len(losses) != 1 or losses[0].grad_fn is None or not _is_finite(losses[0]):
             self._loaded.clear()
             return None
-        return self._compared(losses[0], inputs, further, outputs)
+        return self._compared(losses[0], inputs, further)
 
-    def _compared(
-        self, loss: Tensor, inputs: list[Tensor], further: list[Tensor], outputs: list[Output]
-    ) -> Compared:
+    def _compared(self, loss: Tensor, inputs: list[Tensor], further: list[Tensor]) -> Compared:
         """What is found in a loss.
 
         Args:
             loss: with its graph.
             inputs: the first tensors that models were called on since the backward before.
             further: the other ones.
-            outputs: what models gave.
         """
         near, batches = Near.of_loss(loss.grad_fn), self._loaded.batches
         by_hand = [] if near.targets else written(near.root, batches)
@@ -158,7 +151,7 @@ class Targets:
         moving = [node for node, target in near.targets.items() if moves(node, target)]
         still = [target for node, target in near.targets.items() if node not in moving]
         still += [each.target for each in by_hand]
-        self._answers.maps.look(self._model(), near, outputs, still)
+        self._answers.maps.look(self._model(), near)
         aligned, age = self._loaded.aligned(inputs, found)
         pairs = pairing(
             near.root,

@@ -25,6 +25,6 @@ def test_micro_batches_that_are_each_reset_are_told_in_numbers():
             optimizer.step()
     verdict = next(v for v in run.verdicts if v.check == "steps_are_in_order")
     told = " ".join([verdict.because, *verdict.advice])
-    found = re.search(r"(\d+) of (\d+) backward passes were reset before the step", told)
+    found = re.search(r"(\d+) of (\d+) backward passes were reset \(zero_grad\) before the step", told)
     assert found is not None
     assert 2 * int(found[1]) == int(found[2]) > 0

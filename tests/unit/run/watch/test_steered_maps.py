@@ -7,20 +7,19 @@ from torch import nn
 
 from pytest_dlcheck.run.losses.graphs.near import Near
 from pytest_dlcheck.run.watch.guard import Guard
-from pytest_dlcheck.run.watch.models.steered_maps import SteeredMaps, outputs_of
+from pytest_dlcheck.run.watch.models.steered_maps import SteeredMaps
 
 MASKS = (torch.arange(64).reshape(4, 1, 4, 4) % 3 == 0).float()
 
 
-def row(loss, targets=()):
+def row(loss):
     """What is told of a few losses of outputs."""
     torch.manual_seed(0)
     model, found = nn.Conv2d(1, 1, 3, padding=1), SteeredMaps(Guard())
     for _ in range(3):
         scores = model(torch.randn(4, 1, 4, 4))
-        outputs = list(outputs_of([scores]))
         value = loss(scores, MASKS)
-        found.look(model, Near.of_loss(value.grad_fn), outputs, targets)
+        found.look(model, Near.of_loss(value.grad_fn))
         value.backward()
     return found.row()
 
@@ -40,16 +39,26 @@ def test_an_overlap_moves_all_of_them(sign):
 
 
 def test_targets_that_are_known_are_taken():
-    found = row(lambda scores, masks: -F.mse_loss(scores.sigmoid(), masks), targets=[MASKS])
+    found = row(lambda scores, masks: -F.mse_loss(scores.sigmoid().squeeze(1), masks.squeeze(1)))
     assert found.integer("ones_away") == found.integer("ones") == 3 * 22
 
 
 def test_a_mask_that_leaves_places_out_moves_no_zeros():
-    found = row(lambda scores, masks: (scores.square() * masks).sum())
+    found = row(lambda scores, masks: (scores.sigmoid() * masks).sum())
     assert found.integer("zeros") == 0
 
 
+def test_what_is_no_chance_may_be_low_for_ones():
+    """A loss of pairs, one where they are alike, keeps these near each other."""
+
+    def of_pairs(scores, masks):
+        far = scores.exp()
+        return (masks * far.square() + (1 - masks) * (1 - far).relu().square()).mean()
+
+    assert row(of_pairs).integer("looks") == 0
+
+
 def test_other_targets_are_none():
-    found = row(lambda scores, masks: (scores * (masks + 1)).mean(), targets=[2 * MASKS, MASKS[:2]])
+    found = row(lambda scores, masks: (scores.sigmoid() * (masks + 1)).mean())
     assert found.integer("looks") == 0
     assert found.number("ordered_last") == 0.5
