@@ -145,4 +145,4 @@ def _is_a_habit(row: Row, share: float) -> bool:
 
 def _story(row: Row) -> str:
     dropped, passes = row.integer("drop_lost"), row.integer("drop_passes")
-    return f"{dropped} of {passes} backward passes were reset (zero_grad) before the step that they were for"
+    return f"{dropped} of {passes} backward passes were reset (zero_grad) before the step they were for"
