@@ -10,13 +10,12 @@ ADVISED = {
     "twin_forecast",
     "single_scans",
     "far_station",
+    "lamp_bandit",
 }
 """Told as advice, by name."""
 UNFOUND = {
     "parcel_lanes",  # backward is called only on the last micro-batch's loss; three of four are thrown away.
     "cell_masks",  # The same batch is drawn in every step (fixed seed).
-    "conveyor_belt",  # The labels of the previous batch are used with the inputs of the current one.
-    "lamp_bandit",  # The REINFORCE loss has the wrong sign, so the reward is minimised.
     "half_pages",  # view(-1, 32) splits each 64-pixel page in two; the batch doubles and the net sees half pages.
     "camera_stack",  # The block with the batch last is reshaped without permuting, which mixes pixels of different pictures.
 }

@@ -104,7 +104,7 @@ class Comparisons:
         self.one_label.add(found.labelled, whole=whole, joined=bool(found.told.get("joined")))
         self.given.add(found.given, found.weighed)
         self._pairings.add(found.pairing)
-        self._partnerships.add(found.partners)
+        self._partnerships.add(found.partners, step)
         self._maps.add(found.maps)
         if found.labels is not None:
             self.order.add(found.labels)

@@ -16,6 +16,7 @@ from pytest_dlcheck.run.losses.graphs.written import Written
 from pytest_dlcheck.run.tensors.graph import Node
 from pytest_dlcheck.run.watch.batches.loaded import KEPT
 from pytest_dlcheck.run.watch.batches.prints import Prints, read, weigh
+from pytest_dlcheck.run.watch.losses.late import ROWS, Late, rows_of
 from pytest_dlcheck.run.watch.losses.orders import keeps_order
 from pytest_dlcheck.run.watch.losses.swaps import KNOWN, Sample, swaps
 
@@ -35,11 +36,13 @@ class Partners:
         inputs: those of a batch, of each tensor that the model is given.
         targets: the same of its targets.
         are_classes: whether they are whole numbers, one a sample, and each counts as much as any other.
+        rows: some numbers of the inputs, and the classes, where nothing else could tell them.
     """
 
     inputs: tuple[Prints, ...]
     targets: Prints
     are_classes: bool
+    rows: tuple[Tensor, Tensor] | None = None
 
     @property
     def samples(self) -> list[Sample]:
@@ -52,19 +55,26 @@ class Partnerships:
 
     def __init__(self) -> None:
         self._found: list[Partners] = []
+        self._late = Late()
 
-    def add(self, found: Partners | None) -> None:
-        """One more."""
+    def add(self, found: Partners | None, step: int) -> None:
+        """One more, before this step."""
+        if found is not None and found.rows is not None:
+            self._late.add(step, *found.rows)
         if found is not None and len(self._found) < LOOKS:
             self._found.append(found)
             if not len(self._found) % TOGETHER:
                 weigh(self._prints(self._found[-TOGETHER:]))
 
     def row(self) -> dict[str, int]:
-        """``swappable`` losses that tell, ``swapped``: whose inputs have others' targets, ``by_lot``."""
+        """``swappable`` losses that tell, ``swapped``: whose inputs have others' targets, ``by_lot``.
+
+        Where none tells, as no input comes again: what the labels of the step after say.
+        """
         read(self._prints(self._found))
         found = swaps((f.samples, f.targets.numbers, f.are_classes) for f in self._found)
-        return {"swappable": len(found.told), "swapped": sum(found.told), "by_lot": found.by_lot}
+        told = {"swappable": len(found.told), "swapped": sum(found.told), "by_lot": found.by_lot}
+        return told if found.told else {**told, **self._late.row()}
 
     def _prints(self, found: Iterable[Partners]) -> Iterator[Prints]:
         return (prints for each in found for prints in (*each.inputs, each.targets))
@@ -85,6 +95,7 @@ class Couples:
         targets: Sequence[Tensor],
         *,
         by_hand: Sequence[Written] = (),
+        remembers: bool = False,
     ) -> Partners | None:
         """Who stands beside whom; None where a model is given what is of no sample, or reorders it.
 
@@ -94,6 +105,7 @@ class Couples:
             further: the other ones.
             targets: what the loss has kept and no gradients flow into.
             by_hand: what it compares where it is written out.
+            remembers: whether the model may know what it was called on before.
         """
         own = [given for given in inputs if given.grad_fn is None]
         if len(own) != 1 or not own[0].dim() or not self._in_order:
@@ -115,7 +127,10 @@ class Couples:
         whole = not target.is_floating_point() and target.numel() == count
         of_classes = near.of(OF_CLASSES) if whole else ()
         weighed = any(each.is_weighed for each in by_hand) or any(map(_weighs_each, of_classes))
-        return Partners(tuple(rows), partners, whole and not weighed)
+        are_classes = whole and not weighed
+        late = are_classes and not further and not remembers and given[0].dim() > 1
+        kept = (rows_of(given[0]), target.flatten()[:ROWS].long().cpu()) if late else None
+        return Partners(tuple(rows), partners, are_classes, kept)
 
 
 def _is_of(count: int, given: Tensor) -> bool:

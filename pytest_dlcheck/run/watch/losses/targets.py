@@ -176,7 +176,9 @@ class Targets:
             labels=labels_in_order(self._reading, self._latest, found),
             exponential=bool(near.named(*LIKELIHOODS)),
             told=self._told(near, by_hand, inputs, further, still),
-            partners=self._couples.look(near, inputs, further, still, by_hand=by_hand),
+            partners=self._couples.look(
+                near, inputs, further, still, by_hand=by_hand, remembers=_remembers(self._model())
+            ),
             guess=guess_of(near, loss),
             labelled=labels_in(near),
             maps=None if aligned is False else masks_beside(near, inputs, still),
@@ -272,6 +274,11 @@ class Targets:
                 if _cuts(given, view) and weighed([given]) == weighed([view]):
                     return f"{list(given.shape)} as {list(view.shape)}"
         return ""
+
+
+def _remembers(model: nn.Module | None) -> bool:
+    """Whether a model has parts that are made for sequences, whose state it may keep."""
+    return model is None or any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in model.modules())
 
 
 def _is_finite(loss: Tensor) -> bool:
