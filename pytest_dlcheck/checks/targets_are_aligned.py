@@ -26,37 +26,38 @@ from pytest_dlcheck.verdict import Measure, Verdict
 class TargetsAreAligned(Check):
     """The targets that a loss sees were loaded with its inputs, and are compared one by one.
 
-    **Why it matters.** With the labels of the batch before, or with every output compared with every
-    target, the loss still falls a little: to what the targets are on average.
+    **Why it matters.** With the labels of the batch before, or every output compared with every target,
+    the loss still falls a little: to what the targets are on average.
 
     **How it decides.** On a watched loop, at sampled backward passes, from the graph of the loss:
-    torch's losses keep their targets there, and losses that are written out as squares, distances,
-    chosen or multiplied logarithms keep what they are worked out from. Inputs and targets are held
-    against the last batches that data loaders gave, by fingerprints; a batch that is found for both must
-    be the same. It fails where ``several`` losses and ``some`` of those that can be told have targets of
-    another batch only, and where outputs ``[n, 1]`` meet targets ``[n]``, or other numbers in the model,
-    and make ``[n, n]``. It fails, too, where ``several`` losses and ``some`` of all have the batch's own
-    targets in another order, and neither the inputs nor, by anything in the graph, the outputs were put
-    in one; and where a network of weights that are evidently no fresh draw is reached by losses through
-    their targets alone, and stepped beside what predicts them; and where the targets are the next words
-    of what the model is called on and all attention over these words, by its weights or its mask, lets
-    each place see the next, or where a copy of the model, tried after the watch, gives other outputs at
-    every place when only its targets are others, or sees the tokens it is to tell; where scores by steps
-    and targets by samples are flattened beside each other; where the targets are the words after the
-    next ones; where each sample is told by the product of its features with itself; where the logarithms
-    of chosen actions are weighed by returns less a critic's values, with gradients, or by what the loop
-    calls rewards or returns, perhaps less what was expected, with the sign that makes these rarer,
-    unless the loop turned that itself; where of a clipped ratio's bounds the better one counts; where
-    inputs come again in a new order, with targets of others; where all samples of a batch are one,
-    overwritten, and their targets are not; and where masks of a tenth of the samples lie on the image
-    mirrored or turned, and not as it is, and the model does not turn it so itself. Other gradients into
-    targets are advice: a teacher that is not detached, or a loss that is meant so; so are images, or
-    features in a model, viewed as another number of rows, square images that a linear layer is called on
-    first, targets that are the very tokens that the model is called on, or an input of each sample, or
-    that lie on padding and count, a mean over the places that a mask has set to zero, actions that
-    become less likely the more they are worth, a term of the loss that is multiplied by zero, values in
-    targets from beyond the end of an episode, and a copy of the model that gives targets and is never
-    synchronised.
+    torch's losses keep their targets there, and those written out as squares, distances, chosen or
+    multiplied logarithms what they are worked out from. Inputs and targets are held against the last
+    batches that data loaders gave, by fingerprints; a batch that is found for both must be the same. It
+    fails where ``several`` losses and ``some`` of those that can be told have targets of another batch
+    only, and where outputs ``[n, 1]`` meet targets ``[n]``, or other numbers in the model, and make
+    ``[n, n]``. It fails, too, where ``several`` losses and ``some`` of all have the batch's own targets
+    in another order, and neither the inputs nor, by anything in the graph, the outputs were put in one;
+    and where a network of weights that are no fresh draw is reached by losses through their targets
+    alone, and stepped beside what predicts them; and where the targets are the next words of what the
+    model is called on and all attention over these words, by its weights or its mask, lets each place
+    see the next, or where a copy of the model, tried after the watch, gives other outputs at every place
+    when only its targets are others, or sees the tokens it is to tell; where scores by steps and targets
+    by samples are flattened beside each other; where the targets are the words after the next ones;
+    where each sample is told by the product of its features with itself; where the logarithms of chosen
+    actions are weighed by returns less a critic's values, with gradients, or by what the loop calls
+    rewards or returns, perhaps less what was expected, with the sign that makes these rarer, unless the
+    loop turned that itself; where of a clipped ratio's bounds the better one counts, or a policy's
+    entropy is added to its loss; where a copy that gives targets takes nearly all of the weights at each
+    update; where inputs come again in a new order, with targets of others, or never come again and tell
+    the labels of the next step, not their own; where all samples of a batch are one, overwritten, and
+    their targets are not; and where masks of a tenth of the samples lie on the image mirrored or turned,
+    and not as it is, and the model does not turn it so itself. Other gradients into targets are advice:
+    a teacher that is not detached, or a loss that is meant so; so are images, or features in a model,
+    viewed as another number of rows, square images that a linear layer is called on first, targets that
+    are the very tokens that the model is called on, or an input of each sample, or that lie on padding
+    and count, a mean over the places that a mask has set to zero, actions that become less likely the
+    more they are worth, a term of the loss that is multiplied by zero, values in targets from beyond the
+    end of an episode, and a copy of the model that gives targets and is never synchronised.
 
     **What it cannot see.** Batches that no loader gave (where none gave inputs with targets, it is not
     applicable) or that are changed before the model, targets that are changed before the loss, losses
@@ -81,8 +82,7 @@ class TargetsAreAligned(Check):
     several: int = 3
     """Losses (count) that are no accident."""
     some: float = 0.5
-    """Share of the losses that can be told (ratio); a loss on an older batch beside, as in replay, is
-    healthy."""
+    """Share of the losses that can be told (ratio); one on an older batch beside, as in replay, is sound."""
 
     def trials(self, terms: Terms) -> tuple[Trial, ...]:
         """The user's own loop."""
