@@ -40,8 +40,8 @@ class LossHasAFloor(Check):
     classifier's scores that were looked at, nearly all steer the right class down, and the answers on
     the last training batches and in the last evaluation are surely rarer than guesses would be right.
     Without these it is advice: complementary labels say what a sample is not. Likewise of what a
-    sigmoid gives beside targets of zeros and ones, as masks are, where a fresh model ends as the
-    inverse of these.
+    sigmoid gives beside targets of zeros and ones that torch's losses or a loader's batch know, as
+    masks are, where a fresh model ends as the inverse of these.
 
     **What it cannot see.** A wrong sign of a loss of anything else that is bounded on both sides (a
     cosine): that is ``learns_from_its_inputs``' and the metrics' business.

@@ -21,8 +21,8 @@ class MemoryIsFlat(Check):
 
     **How it decides.** On a watched loop, something is tied to the beginning of each loss's graph that
     dies with it: whoever keeps the loss, or outputs that it was made of, keeps that. It fails where
-    ``held`` graphs of earlier steps are alive at once and ``grows`` of the losses in between: a loop
-    that lets them go has one or two.
+    graphs of more than ``held`` steps are alive at once and ``grows`` of all steps are: a loop that
+    lets them go has one or two, be they of an ensemble's many losses.
 
     **What it cannot see.** Tensors without a graph that pile up, and memory outside torch.
 
@@ -35,9 +35,9 @@ class MemoryIsFlat(Check):
     judges_divergence: ClassVar[bool] = True
 
     held: float = 12.0
-    """Graphs alive at once (count): more than a window of micro-batches and a logger's buffer hold."""
+    """Steps whose losses' graphs are alive at once (count): more than a logger's buffer holds."""
     grows: float = 0.5
-    """Share of all losses so far (ratio) whose graphs are alive, at the worst moment."""
+    """Share of all steps so far (ratio) of which that is so, at the worst moment."""
 
     def trials(self, terms: Terms) -> tuple[Trial, ...]:
         """The user's own loop."""
@@ -47,9 +47,10 @@ class MemoryIsFlat(Check):
         """By the graphs alive at once."""
         live = evidence.the("watch").series("live_graphs")
         step, most = max(zip(live.steps, live.values, strict=True), key=lambda pair: pair[1])
-        measure = Measure("graphs alive at once", most, "count", self.held)
+        measure = Measure("steps whose graphs are alive", most, "count", self.held)
         story = (
-            f"{most:g} graphs of losses were alive at once, at backward {step} (at most {self.held:g})"
+            f"graphs of the losses of {most:g} steps were alive at once, at step {step} (at most "
+            f"{self.held:g})"
         )
         early = [(s, v) for s, v in zip(live.steps, live.values, strict=True) if v >= self.grows * s]
         if most > self.held and any(v >= self.held / 2 for _, v in early):

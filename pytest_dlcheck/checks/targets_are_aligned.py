@@ -82,7 +82,7 @@ class TargetsAreAligned(Check):
     several: int = 3
     """Losses (count) that are no accident."""
     some: float = 0.5
-    """Share of the losses that can be told (ratio); one of an older batch beside, as in replay, is fine."""
+    """Share of the losses that can be told (ratio); one of an older batch beside is sound, in replay."""
 
     def trials(self, terms: Terms) -> tuple[Trial, ...]:
         """The user's own loop."""

@@ -247,7 +247,10 @@ def advice(row: Row, silent: Mapping[str, str], asked: Mapping[str, Row]) -> str
     if row.text("state") == "zero":
         return f"{site} ({what}) has a gradient of exactly 0 in all steps: nothing depends on it yet"
     if not site:
-        return f"no parameter of {what} received a gradient in any step that was looked at"
+        return (
+            f"{what} received no gradient in any step that was looked at: is it called under no_grad(), "
+            "are its results detached, or does the loss not use them?"
+        )
     return _unused(row, moved=any(asked[n].flag("changed") for n in silent if covers(row, n, silent)))
 
 

@@ -111,6 +111,11 @@ class Ensemble:
         """The watch has failed; the loop goes on."""
 
     @property
+    def rounds(self) -> int:
+        """Steps that each optimizer has taken, about."""
+        return self.steps // max(1, len(self.strands))
+
+    @property
     def scores(self) -> Scores:
         """What is chosen from outputs."""
         return self.evaluations.scores

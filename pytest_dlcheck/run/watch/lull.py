@@ -191,7 +191,7 @@ class Lull(Plain):
             if self._schedules.since_last:
                 self._schedules.backward_begins()
             if watcher.backwards >= watcher.graphs.next:
-                watcher.graphs.backward_begins(watcher.backwards, losses)
+                watcher.graphs.backward_begins(watcher.backwards, losses, watcher.rounds)
         except Exception as error:  # noqa: BLE001  as in the guard
             self._watcher.fails(error)
 

@@ -32,9 +32,8 @@ def trace_of(watcher: Watcher, strand: Strand) -> Trace:
         record.channels["clipping"] = strand.clips.series()
     else:
         record.inapplicable["clipping"] = "no clipping was heard"
-    record.channels["live_graphs"] = Series(
-        tuple(watcher.graphs.alive), tuple(map(float, watcher.graphs.alive.values()))
-    )
+    alive = watcher.graphs.steps_alive if watcher.steps else watcher.graphs.alive
+    record.channels["live_graphs"] = Series(tuple(alive), tuple(map(float, alive.values())))
     record.facts["loop"] = (loop_row(watcher, strand),)
     record.facts["phases"] = _phases(watcher, strand)
     record.facts |= watcher.last_found.get(id(strand), {})

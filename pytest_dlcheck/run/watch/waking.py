@@ -34,6 +34,10 @@ class Waking(Protocol):
     unpropagated: Unpropagated
 
     @property
+    def rounds(self) -> int:
+        """Steps that each optimizer has taken, about."""
+
+    @property
     def scores(self) -> Scores:
         """May ask for the results of calls."""
 

@@ -97,7 +97,7 @@ class Watcher(Forwards):
         self._compared = self._targets.look(losses)
         if self.taught.is_due(self.backwards):
             self.taught.look(losses, [s.keys for s in self.strands if s.scene is not None])
-        self.graphs.backward_begins(self.backwards, losses)
+        self.graphs.backward_begins(self.backwards, losses, self.rounds)
         self._first_calls.backward_begins(losses)
 
     def backward_ends(self) -> None:

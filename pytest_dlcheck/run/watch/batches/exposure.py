@@ -285,7 +285,7 @@ class Exposure:
             hits,
             **(NONE if hits["evaluated_after_training"] else rescaled(self._trained, evaluated, calls)),
             **held_out_overlap(self._trained, validated),
-            meant_as_held_out=is_meant_as_held_out(evaluated, known=self._knows_held_out),
+            meant_as_held_out=is_meant_as_held_out(self._trained, evaluated, known=self._knows_held_out),
             **rotation([*self._later, *self._trained], evaluated),
             **overlapping(self._of_one_era(), validated, self._trained_whole),
             **self._texts.row(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import takewhile
 from types import FrameType
@@ -27,6 +28,9 @@ _VALIDATING = frozenset({"validate", "validating", "validation", "val", "test"})
 """Words of functions that evaluate held-out data; what begins with ``test_`` may be a test of pytest."""
 _SHORT = frozenset(f"{each}{part}" for each in ("", "x", "y") for part in ("te", "va", "val", "test"))
 """Words of variables that are not clear enough to name a loader, but show what is known: ``x_te``."""
+FEW_OF_ALL = 0.1
+"""Share of the samples trained on (ratio) up to which a batch is a few to look at; validations take a
+tenth to a third. Chosen."""
 COORDINATES = 3
 """Numbers of a sample up to which it may be a point on a grid: two sets then share points on purpose."""
 NONE: dict[str, Scalar] = {
@@ -67,7 +71,7 @@ def knows_of_held_out(frame: FrameType | None) -> bool:
     """
     around = [*takewhile(lambda caller: not _is_of_pytest(caller), callers(frame, FRAMES))]
     inside = (pair for caller in around for pair in named(caller, 1))
-    names = [name for name, value in inside if not isinstance(value, torch.device | str)]
+    names = [name for name, value in inside if not _is_something_else(name, value)]
     names += [name for caller in around for name in caller.f_code.co_names if words_of(name) != {"dev"}]
     if any(is_held_out(name) or words_of(name) & _SHORT for name in names):
         return True
@@ -75,14 +79,25 @@ def knows_of_held_out(frame: FrameType | None) -> bool:
     return any(words_of(name) & _VALIDATING for name in functions if not name.startswith("test_"))
 
 
+def _is_something_else(name: str, value: Any) -> bool:
+    """Whether it is no data, for all its name: a device, or the value of a dictionary's key."""
+    if isinstance(value, torch.device | str):
+        return True
+    return name in _SHORT and isinstance(value, int | float)
+
+
 def _is_of_pytest(frame: FrameType) -> bool:
     return frame.f_globals.get("__name__", "").partition(".")[0] in {"_pytest", "pluggy"}
 
 
-def is_meant_as_held_out(evaluated: Sequence[Seen], *, known: bool) -> bool:
+def is_meant_as_held_out(trained: Sequence[Seen], evaluated: Sequence[Seen], *, known: bool) -> bool:
     """Whether late evaluations are of held-out data: by their names, or as the loop knows of such.
 
+    What it knows says nothing of a few samples that are looked at again and again: they may be there to
+    watch how they are learned.
+
     Args:
+        trained: what was trained on.
         evaluated: what was evaluated.
         known: whether anything around is called held out.
     """
@@ -90,7 +105,19 @@ def is_meant_as_held_out(evaluated: Sequence[Seen], *, known: bool) -> bool:
     late = [seen for seen in evaluated if 2 * seen.step >= last]
     if any(is_held_out(seen.part) for seen in late):
         return True
-    return known and not all(is_trained_on(seen.part) for seen in late)
+    return known and not (all(is_trained_on(seen.part) for seen in late) or _are_few(trained, evaluated))
+
+
+def _are_few(trained: Sequence[Seen], evaluated: Sequence[Seen]) -> bool:
+    """Whether each evaluation is no more than a batch, and all of them are of a few samples."""
+    rows: Counter[int] = Counter()
+    for seen in evaluated:
+        rows[seen.phase] += len(seen.values())
+    largest = max((len(seen.values()) for seen in trained), default=0)
+    if max(rows.values(), default=0) > largest:
+        return False
+    known = {value for seen in trained for value in seen.values()}
+    return len({value for seen in evaluated for value in seen.values()}) <= FEW_OF_ALL * len(known)
 
 
 def held_out_overlap(trained: Sequence[Seen], evaluated: Sequence[Seen]) -> dict[str, Scalar]:

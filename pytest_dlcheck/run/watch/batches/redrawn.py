@@ -159,6 +159,8 @@ def _sample(given: Tensor) -> Few:
 def _among_others(wanted: Numbers, numbers: Any, count: int) -> tuple[Numbers, int] | None:
     """Where rows stand among many others, out of order, and how many batches these would make.
 
+    Of windows: how many their beginnings would, as they may overlap.
+
     Args:
         wanted: the rows.
         numbers: the array.
@@ -173,7 +175,8 @@ def _among_others(wanted: Numbers, numbers: Any, count: int) -> tuple[Numbers, i
     alone = standing[standing >= 0]
     if len(np.unique(alone)) < FEWEST or not is_out_of_order(alone):
         return None
-    batches = lines.rows // (lines.span * count)
+    are_windows = lines.span > 1 and bool((alone % lines.span).any())
+    batches = (lines.count if are_windows else lines.rows // max(1, lines.span)) // count
     return (standing, batches) if batches >= PARTS else None
 
 

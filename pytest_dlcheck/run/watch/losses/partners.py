@@ -57,7 +57,7 @@ class Partnerships:
         self._found: list[Partners] = []
         self._late = Late()
 
-    def add(self, found: Partners | None, step: int) -> None:
+    def add(self, found: Partners | None, step: int = 0) -> None:
         """One more, before this step."""
         if found is not None and found.rows is not None:
             self._late.add(step, *found.rows)

@@ -151,7 +151,7 @@ class Targets:
         moving = [node for node, target in near.targets.items() if moves(node, target)]
         still = [target for node, target in near.targets.items() if node not in moving]
         still += [each.target for each in by_hand]
-        self._answers.maps.look(self._model(), near)
+        self._answers.maps.look(self._model(), near, self._latest[1:])
         aligned, age = self._loaded.aligned(inputs, found)
         pairs = pairing(
             near.root,

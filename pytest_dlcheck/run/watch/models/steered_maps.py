@@ -44,17 +44,19 @@ class SteeredMaps:
         self._apart: list[float] = []
         """How often the chance of a one is above that of a zero (ratio), at each look."""
 
-    def look(self, model: nn.Module | None, near: Near) -> None:
+    def look(self, model: nn.Module | None, near: Near, given: Sequence[Tensor]) -> None:
         """A loss is about to be propagated.
 
         Args:
             model: that was called last.
             near: the nodes next to the loss.
+            given: what a loader gave beside the inputs: a product may be with these, or with their
+                opposite, as those of false positives are.
         """
         chances = near.of(_CHANCES)
         if not chances or len(self._apart) >= LOOKS:
             return
-        for node, target in _beside(near):
+        for node, target in _beside(near, given):
             values = kept(node, "result") if node in chances else None
             if values is None or not _fits(target, values):
                 continue
@@ -90,14 +92,22 @@ class SteeredMaps:
         )
 
 
-def _beside(near: Near) -> Iterator[tuple[Node, Tensor]]:
-    """What losses of torch compare with their targets, and products multiply with what is known."""
+def _beside(near: Near, given: Sequence[Tensor]) -> Iterator[tuple[Node, Tensor]]:
+    """What losses of torch compare with their targets, and products multiply with what was given."""
     for node, target in near.targets.items():
         if edges_of(node) == [0]:
             yield _inner(node.next_functions[0][0]), target
     for node in near.of({"Mul"}):
-        if (factor := constant_of(node)) is not None:
+        factor = constant_of(node)
+        if factor is not None and any(_are_equal(factor, each) for each in given):
             yield _inner(node.next_functions[edges_of(node)[0]][0]), factor
+
+
+def _are_equal(one: Tensor, other: Tensor) -> bool:
+    """Whether they are the same numbers, whatever their shapes and types are."""
+    if one.numel() != other.numel() or other.is_complex():
+        return False
+    return bool((one.flatten()[:PLACES] == other.detach().flatten()[:PLACES].to(one.device)).all())
 
 
 def _inner(node: Node) -> Node:

@@ -12,14 +12,14 @@ from pytest_dlcheck.run.watch.models.steered_maps import SteeredMaps
 MASKS = (torch.arange(64).reshape(4, 1, 4, 4) % 3 == 0).float()
 
 
-def row(loss):
+def row(loss, given=(MASKS,)):
     """What is told of a few losses of outputs."""
     torch.manual_seed(0)
     model, found = nn.Conv2d(1, 1, 3, padding=1), SteeredMaps(Guard())
     for _ in range(3):
         scores = model(torch.randn(4, 1, 4, 4))
         value = loss(scores, MASKS)
-        found.look(model, Near.of_loss(value.grad_fn))
+        found.look(model, Near.of_loss(value.grad_fn), given)
         value.backward()
     return found.row()
 
@@ -41,6 +41,20 @@ def test_an_overlap_moves_all_of_them(sign):
 def test_targets_that_are_known_are_taken():
     found = row(lambda scores, masks: -F.mse_loss(scores.sigmoid().squeeze(1), masks.squeeze(1)))
     assert found.integer("ones_away") == found.integer("ones") == 3 * 22
+
+
+def test_false_positives_are_no_targets():
+    def tversky(scores, masks):
+        chances = scores.sigmoid()
+        false, missed, right = (1 - masks) * chances, masks * (1 - chances), masks * chances
+        return 1 - right.sum() / (right.sum() + 0.7 * false.sum() + 0.3 * missed.sum())
+
+    def errors(scores, masks):
+        return (scores.sigmoid() * (1 - masks) + (1 - scores.sigmoid()) * masks).mean()
+
+    assert row(tversky).integer("ones_away") == 0
+    assert row(errors).integer("looks") == 0
+    assert row(tversky, given=()).integer("looks") == 0
 
 
 def test_a_mask_that_leaves_places_out_moves_no_zeros():
