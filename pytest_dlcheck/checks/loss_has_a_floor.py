@@ -40,8 +40,8 @@ class LossHasAFloor(Check):
     classifier's scores that were looked at, nearly all steer the right class down, and the answers on
     the last training batches and in the last evaluation are surely rarer than guesses would be right.
     Without these it is advice: complementary labels say what a sample is not. Likewise of what a
-    sigmoid gives beside targets of zeros and ones that torch's losses or a loader's batch know, as
-    masks are, where a fresh model ends as the inverse of these.
+    sigmoid gives beside targets of zeros and ones in torch's losses, where a fresh model ends as the
+    inverse of these; an overlap with what a loader gave, as of masks, is advice.
 
     **What it cannot see.** A wrong sign of a loss of anything else that is bounded on both sides (a
     cosine): that is ``learns_from_its_inputs``' and the metrics' business.
@@ -114,7 +114,7 @@ class LossHasAFloor(Check):
         yield Example("a density", (_example([2 - 40 * (1 - 0.96**i) for i in range(100)]),))
         meant = Row(_STEERED, down=640, right=300, right_trained=1)
         yield Example("complementary labels", (_example(_FALL, steered=meant),))
-        left = Row(_LEFT, began_fresh=False, ordered_last=0.1)
+        left = Row(_LEFT, began_fresh=False, is_certain=True, ordered_last=0.1)
         yield Example("masks that are unlearned", (_example(_FALL, steered_maps=left),))
         yield Example("a difference", (_example([0.01 - 2e-4 * i**2 for i in range(100)]),))
 
@@ -124,7 +124,7 @@ class LossHasAFloor(Check):
         yield Example("the wrong sign", (_example([-2.3 * 1.2**i for i in range(100)]),), ("loss",))
         down = Row(_STEERED, down=640, right=2, right_trained=1)
         yield Example("a likeness that is minimised", (_example(_FALL, steered=down),), ("loss",))
-        left = Row(_LEFT, began_fresh=True, ordered_last=0.02)
+        left = Row(_LEFT, began_fresh=True, is_certain=True, ordered_last=0.02)
         yield Example("an overlap that is minimised", (_example(_FALL, steered_maps=left),), ("loss",))
 
 

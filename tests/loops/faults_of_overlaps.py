@@ -45,7 +45,7 @@ def one_minus_dice():
     _segment(lambda scores, masks: 1 - _dice(scores, masks))
 
 
-@fault(one_minus_dice, "loss_has_a_floor", words=("sign",))
+@fault(one_minus_dice, "loss_has_a_floor", words=("sign",), advice=True)
 def dice_that_is_minimised():
     _segment(_dice)
 
@@ -60,7 +60,7 @@ def minus_jaccard():
     _segment(lambda scores, masks: -_jaccard(scores, masks))
 
 
-@fault(minus_jaccard, "loss_has_a_floor", words=("sign",))
+@fault(minus_jaccard, "loss_has_a_floor", words=("sign",), advice=True)
 def jaccard_that_is_minimised():
     _segment(_jaccard)
 
@@ -84,7 +84,7 @@ def probability_of_the_wrong_one():
     _malign(lambda chances, label: 1 - _right(chances, label))
 
 
-@fault(probability_of_the_wrong_one, "loss_has_a_floor", words=("sign",))
+@fault(probability_of_the_wrong_one, "loss_has_a_floor", words=("sign",), advice=True)
 def probability_of_the_right_one():
     _malign(_right)
 
@@ -116,6 +116,17 @@ def _errors(chances, label):
 
 def chances_of_an_error():
     _malign(_errors)
+
+
+def outside_of_a_box():
+    """Weak labels: no place outside of the box is to be found, and one in each row that it has."""
+
+    def loss(scores, masks):
+        chances, rows = scores.sigmoid(), masks.amax(3)
+        found = chances.amax(3).clamp(1e-6, 1 - 1e-6)
+        return (chances * (1 - masks)).mean() + F.binary_cross_entropy(found, rows)
+
+    _segment(loss)
 
 
 def masks_that_are_unlearned():
@@ -152,6 +163,7 @@ def pairs_that_are_alike():
 
 
 QUIET = [
+    outside_of_a_box,
     tversky_with_false_positives_first,
     chances_of_an_error,
     pairs_that_are_alike,

@@ -29,12 +29,15 @@ _REMEDY = "minimise what is smallest where the answers are right: turn the sign,
 def of_maps(row: Row) -> Fault | None:
     """Chances become the inverse of targets of zeros and ones; None where they do not.
 
-    Nor where the model had learned before: it may be meant to unlearn.
+    Nor where the model had learned before, as it may be meant to unlearn; nor where only a product says
+    what the targets are.
 
     Args:
         row: where losses steer such chances, of a watched loop.
     """
     if not _leave(row) or row.number("ordered_last") > INVERSE or not row.flag("began_fresh"):
+        return None
+    if not row.flag("is_certain"):
         return None
     return Fault(
         because=(
@@ -44,7 +47,7 @@ def of_maps(row: Row) -> Fault | None:
         measures=(Measure("chances steered away from their targets", _least(row), "ratio", SHARE, "<"),),
         suspects=(Suspect("loss", "falls as chances leave their targets: its sign is wrong"),),
         cause=_CAUSE,
-        remedy=f"{_REMEDY}, as 1 - dice is",
+        remedy=_REMEDY,
     )
 
 
@@ -52,7 +55,10 @@ def advice_on_maps(row: Row) -> list[str]:
     """The same where it may be meant."""
     if not _leave(row) or of_maps(row) is not None:
         return []
-    return [f"{_tale(row)}: unless they are to be unlearned, the sign of the loss is wrong"]
+    meant = (
+        "unless ones are places to leave out, or what was learned is to be forgotten, the sign of the"
+    )
+    return [f"{_tale(row)}: {meant} loss is wrong: 1 - dice is to be minimised, not dice"]
 
 
 def _leave(row: Row) -> bool:

@@ -106,7 +106,7 @@ def discarded(strands: Sequence[Strand]) -> tuple[int, bool]:
     """The longest row of such models, and whether the one that ends it is used.
 
     All are equal but for the draw of their weights, and trained by equal optimizers for equally many
-    steps, once over the same samples.
+    steps, once over the same samples; and nothing is counted that has a model of its own each.
     """
     longest, then = 0, False
     for start in range(len(strands)):
@@ -121,7 +121,10 @@ def discarded(strands: Sequence[Strand]) -> tuple[int, bool]:
 
 
 def _is_dropped(strand: Strand, first: Strand) -> bool:
-    return strand.fate.is_gone and not strand.fate.is_used and _are_equal(strand, first)
+    counts_others = strand.fate.counted.others != first.fate.counted.others
+    return (
+        strand.fate.is_gone and not (strand.fate.is_used or counts_others) and _are_equal(strand, first)
+    )
 
 
 def _are_equal(one: Strand, other: Strand) -> bool:

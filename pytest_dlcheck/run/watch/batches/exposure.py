@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pytest_dlcheck.run.code.lines import frame_of_the_loop
 from pytest_dlcheck.run.sampling import Due
 from pytest_dlcheck.run.tensors.tree import first_tensor
+from pytest_dlcheck.run.watch.batches.asked import Asked
 from pytest_dlcheck.run.watch.batches.cut_short import CutShort
 from pytest_dlcheck.run.watch.batches.eras import Eras, are_folds
 from pytest_dlcheck.run.watch.batches.eval_steps import EvalSteps
@@ -73,7 +74,7 @@ class Exposure:
         """Whether one more step in train mode on this pass over a loader would tell nothing new."""
         self._misses_none = False
         self._calls = 0
-        self._phases = Phases()
+        self._phases, self._asked = Phases(), Asked()
         self._cut_short = CutShort()
         self.truncated = self.shuffled = 0
         """Samples that an evaluation's loader leaves out, and evaluations in random order."""
@@ -213,7 +214,8 @@ class Exposure:
                 if loading is None:
                     given = first_tensor(arguments)
                     self._texts.is_evaluated(frame_of_the_loop(), given, self._of_one_era())
-                self._remember(replace(seen, part=self._part(arguments, loading)), self._evaluated)
+                part, kept = self._part(arguments, loading), self._asked.is_kept(arguments, step)
+                self._remember(replace(seen, part=part, is_kept=kept), self._evaluated)
 
     def _are_evaluated(self, found: Sequence[Seen]) -> None:
         """These were called with gradients, and not trained on."""

@@ -58,7 +58,7 @@ def part_of(frame: FrameType | None, arguments: Any, loading: Loading | None) ->
         return ""
     if loading is not None:
         return called(frame, loading.is_read_by)
-    return called(frame, lambda value: isinstance(value, Tensor) and _holds(value, given))
+    return called(frame, lambda value: _has(value, given))
 
 
 def knows_of_held_out(frame: FrameType | None) -> bool:
@@ -93,8 +93,8 @@ def _is_of_pytest(frame: FrameType) -> bool:
 def is_meant_as_held_out(trained: Sequence[Seen], evaluated: Sequence[Seen], *, known: bool) -> bool:
     """Whether late evaluations are of held-out data: by their names, or as the loop knows of such.
 
-    What it knows says nothing of a few samples that are looked at again and again: they may be there to
-    watch how they are learned.
+    What it knows says nothing of a tensor that is kept under a name that tells nothing, nor of a few
+    samples: they may be there to watch how they are learned.
 
     Args:
         trained: what was trained on.
@@ -102,10 +102,13 @@ def is_meant_as_held_out(trained: Sequence[Seen], evaluated: Sequence[Seen], *, 
         known: whether anything around is called held out.
     """
     last = max((seen.step for seen in evaluated), default=0)
+    known_rows = {value for seen in trained for value in seen.values()}
     late = [seen for seen in evaluated if 2 * seen.step >= last]
+    late = [seen for seen in late if not known_rows.isdisjoint(seen.values())] or late
     if any(is_held_out(seen.part) for seen in late):
         return True
-    return known and not (all(is_trained_on(seen.part) for seen in late) or _are_few(trained, evaluated))
+    others = all(is_trained_on(seen.part) or (seen.is_kept and not seen.part) for seen in late)
+    return known and not (others or _are_few(trained, evaluated))
 
 
 def _are_few(trained: Sequence[Seen], evaluated: Sequence[Seen]) -> bool:
@@ -168,6 +171,13 @@ def _are_measured(evaluated: Sequence[Seen]) -> bool:
     """Whether they are numbers that were measured: of codes, two sets may hold all that there are."""
     numbers = [each for seen in evaluated if (each := seen.measured) is not None]
     return any(bool((each != each.round()).any()) for each in numbers)
+
+
+def _has(value: object, given: Tensor) -> bool:
+    """Whether it is a tensor that holds this, or a pair of inputs and targets that begins with one."""
+    if type(value) in {tuple, list} and value:
+        value = value[0]  # type: ignore[index]
+    return isinstance(value, Tensor) and _holds(value, given)
 
 
 def _holds(value: Tensor, given: Tensor) -> bool:

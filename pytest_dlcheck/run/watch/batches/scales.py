@@ -49,6 +49,7 @@ NONE: dict[str, Scalar] = {
     "scale_least": 1.0,
     "scale_median": 1.0,
     "scale_most": 1.0,
+    "scale_one_sided": 0.0,
     "level_trained": 0.0,
     "level_evaluated": 0.0,
 }
@@ -76,20 +77,27 @@ def _together(batches: Sequence[Tensor]) -> Tensor | None:
 
 
 def _columns(ours: Tensor, theirs: Tensor) -> dict[str, Scalar]:
-    """In what all columns are alike, and how many times as far apart others' numbers are (ratios)."""
+    """In what all columns are alike, and how many times as far apart others' numbers are (ratios).
+
+    And how many of what is not scaled are one-sided, as measured quantities are: none of the others is.
+    """
     varies = (ours.std(0) > 0) & (theirs.std(0) > 0)
     count = int(varies.sum())
     if count < COLUMNS:
         return {}
     ours, theirs = ours[:, varies], theirs[:, varies]
     apart = theirs.std(0) / ours.std(0)
+    scaled = _scaled(ours)
+    other = theirs if scaled else ours
+    one_sided = (other >= 0).all(0) | (other <= 0).all(0)
     return {
         "scale_columns": count,
-        "scale_trained": _scaled(ours),
+        "scale_trained": scaled,
         "scale_evaluated": _scaled(theirs),
         "scale_least": float(apart.quantile(TENTH)),
         "scale_median": float(apart.median()),
         "scale_most": float(apart.quantile(NINE_TENTHS)),
+        "scale_one_sided": float(one_sided.double().mean()),
     }
 
 

@@ -50,6 +50,7 @@ class Seen:
         sized: a copy of what its size is told by; None where it is not asked for.
         rows: samples of the whole batch, of which only the first have prints; 0 where not known.
         part: what the loop calls the data that it is of, where that says for what they are.
+        is_kept: whether the very same tensor was evaluated at an earlier step: the loop keeps it.
         are_words: whether samples are whole numbers, of which short ones may well be equal.
         windows: a copy of samples that may be windows of one series; None where it is not asked for.
         moments: sums by which statistics of its own are told; None where they are not asked for.
@@ -65,6 +66,7 @@ class Seen:
     sized: Tensor | None = field(default=None, compare=False)
     rows: int = 0
     part: str = ""
+    is_kept: bool = False
     are_words: bool = False
     windows: Tensor | None = field(default=None, compare=False)
     moments: Tensor | None = field(default=None, compare=False)

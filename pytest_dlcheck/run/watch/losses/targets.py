@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from pytest_dlcheck.run.losses.graphs.advantages import of_a_critic
 from pytest_dlcheck.run.losses.graphs.clipped_ratio import optimistic
@@ -277,8 +278,16 @@ class Targets:
 
 
 def _remembers(model: nn.Module | None) -> bool:
-    """Whether a model has parts that are made for sequences, whose state it may keep."""
-    return model is None or any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in model.modules())
+    """Whether a model may keep what it was called on: parts for sequences, or tensors of its own."""
+    return model is None or any(map(_keeps, model.modules()))
+
+
+def _keeps(module: nn.Module) -> bool:
+    if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+        return True
+    buffers = () if isinstance(module, _NormBase) else module.buffers(recurse=False)
+    own = (value for name, value in vars(module).items() if not name.startswith("_"))
+    return any(tensors(each) for each in (*own, *buffers) if not isinstance(each, nn.Module))
 
 
 def _is_finite(loss: Tensor) -> bool:

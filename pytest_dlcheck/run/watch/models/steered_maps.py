@@ -41,6 +41,8 @@ class SteeredMaps:
         self._counts = {0: 0, 1: 0}
         self._away = {0: 0, 1: 0}
         self._began_fresh: bool | None = None
+        self._is_certain = True
+        """Whether all of them are what a loss of torch compares with."""
         self._apart: list[float] = []
         """How often the chance of a one is above that of a zero (ratio), at each look."""
 
@@ -56,12 +58,13 @@ class SteeredMaps:
         chances = near.of(_CHANCES)
         if not chances or len(self._apart) >= LOOKS:
             return
-        for node, target in _beside(near, given):
+        for node, target, is_certain in _beside(near, given):
             values = kept(node, "result") if node in chances else None
             if values is None or not _fits(target, values):
                 continue
             if self._began_fresh is None:
                 self._began_fresh = model is not None and may_be_fresh(model)
+            self._is_certain &= is_certain
             ones = target.detach().flatten()[:PLACES].bool().to(values.device)
             self._apart.append(_order(values.flatten()[:PLACES].float(), ones))
             node.register_prehook(self._guard(self._adding(ones)))
@@ -88,19 +91,23 @@ class SteeredMaps:
             ones_away=self._away[1],
             zeros_away=self._away[0],
             began_fresh=bool(self._began_fresh),
+            is_certain=self._is_certain,
             ordered_last=max(self._apart[-LAST:], default=0.5),
         )
 
 
-def _beside(near: Near, given: Sequence[Tensor]) -> Iterator[tuple[Node, Tensor]]:
-    """What losses of torch compare with their targets, and products multiply with what was given."""
+def _beside(near: Near, given: Sequence[Tensor]) -> Iterator[tuple[Node, Tensor, bool]]:
+    """What losses of torch compare with their targets; and what products multiply with what was given.
+
+    The latter may say where chances are to be low, too, as outside of a box.
+    """
     for node, target in near.targets.items():
         if edges_of(node) == [0]:
-            yield _inner(node.next_functions[0][0]), target
+            yield _inner(node.next_functions[0][0]), target, True
     for node in near.of({"Mul"}):
         factor = constant_of(node)
         if factor is not None and any(_are_equal(factor, each) for each in given):
-            yield _inner(node.next_functions[edges_of(node)[0]][0]), factor
+            yield _inner(node.next_functions[edges_of(node)[0]][0]), factor, False
 
 
 def _are_equal(one: Tensor, other: Tensor) -> bool:
