@@ -6,6 +6,10 @@ from pytest_dlcheck.faults.fault import Fault
 from pytest_dlcheck.trace import Row
 from pytest_dlcheck.verdict import Measure, Suspect
 
+WHOLE = 4
+"""Backward passes of a step (count) from which on it is a training of its own, as one of LBFGS is."""
+SOME = 0.5
+"""Share of models, or optimizers (ratio), that go on from what was there, from which on it is meant."""
 _ONCE = "create model and optimizer once, before the loop"
 
 
@@ -24,7 +28,7 @@ def told(row: Row, bound: float) -> tuple[str, Measure]:
 def optimizers(row: Row, bound: float) -> Fault | None:
     """An optimizer that is created inside the loop; None where there are no more than the bound."""
     steps, count = row.integer("steps"), row.integer("optimizers")
-    if count <= bound:
+    if count <= bound or _are_set_back(row):
         return None
     story, measure = told(row, bound)
     return Fault(
@@ -36,13 +40,27 @@ def optimizers(row: Row, bound: float) -> Fault | None:
     )
 
 
+def _are_set_back(row: Row) -> bool:
+    """Whether parameters are loaded as often: clients take turns in one model."""
+    return row.integer("loads", 0) >= SOME * row.integer("optimizers")
+
+
 def models(row: Row, few: int, short: int) -> Fault | None:
-    """More than a few models, none of which is stepped more often than ``short`` times."""
-    if row.integer("strands") <= few or row.integer("most_steps") > short:
+    """More than a few models, none of which is stepped more often than ``short`` times.
+
+    Copies of one, a step each, are clients or tasks; and a step that evaluates its closure again and
+    again is a whole training.
+    """
+    count, most = row.integer("strands"), row.integer("most_steps")
+    if count <= few or most > short or row.integer("overlooked_most", 0) > short:
         return None
-    count = row.integer("strands") + row.integer("overlooked")
+    steps = count * most + row.integer("overlooked")
+    is_whole = row.integer("backwards") > WHOLE * steps
+    if is_whole or row.integer("kin", 0) >= SOME * (count - 1):
+        return None
+    more = " and more" if row.integer("overlooked") else ""
     return Fault(
-        because=f"{count} models were trained, none for more than {short} steps",
+        because=f"{count} models{more} were trained, none for more than {short} steps",
         measures=(Measure("models", count, "count", few),),
         suspects=[Suspect("", f"built anew {count} times")],
         cause="the model is created anew inside the loop: what it has learned is lost",

@@ -13,6 +13,9 @@ from typing import Any
 _OURS = 3
 """References to a snapshot that nobody else holds: the frame's, a name's here, and an argument's."""
 
+ITEMS = 64
+"""Items of a dictionary, or attributes of an object (count), up to which they are looked at."""
+
 
 def variables(frame: FrameType) -> dict[str, Any]:
     """What a frame's names stand for now.
@@ -59,6 +62,8 @@ def callers(frame: FrameType | None, most: int) -> Iterator[FrameType]:
 def named(frame: FrameType | None, most: int) -> Iterator[tuple[str, Any]]:
     """The variables of functions, the items of dictionaries, and the attributes of objects in them.
 
+    Of large dictionaries none: their keys are data, such as words or the names of files.
+
     Args:
         frame: of the innermost function.
         most: how many functions, it and its callers.
@@ -67,7 +72,8 @@ def named(frame: FrameType | None, most: int) -> Iterator[tuple[str, Any]]:
         for name, value in variables(caller).items():
             yield name, value
             inner = value if type(value) is dict else attributes(value)
-            yield from ((key, each) for key, each in inner.items() if isinstance(key, str))
+            if len(inner) <= ITEMS:
+                yield from ((key, each) for key, each in inner.items() if isinstance(key, str))
 
 
 @lru_cache(maxsize=1024)

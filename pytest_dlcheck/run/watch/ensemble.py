@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from time import perf_counter
 
+import torch
 from torch import Tensor
 
 from pytest_dlcheck.run.watch.batches.edits import Edits
@@ -58,7 +59,10 @@ class Ensemble:
         """Told at the end of every step whose it was."""
         self.steps = self.backwards = self.event = 0
         self.overlooked = 0
-        """Steps of optimizers that were one too many to follow."""
+        """Steps of optimizers that were one too many to follow, and"""
+        self.overlooked_most = 0
+        """the most of them on end that one of these took."""
+        self._overlooked_by, self._overlooked_run = 0, 0
         self._roster = Roster()
         self.strands = self._roster.strands
         compilation = Compilation()
@@ -109,6 +113,14 @@ class Ensemble:
 
     def _is_lost(self) -> None:
         """The watch has failed; the loop goes on."""
+
+    def _overlooks(self, optimizer: torch.optim.Optimizer) -> None:
+        """One that is not followed has stepped."""
+        goes_on = id(optimizer) == self._overlooked_by
+        self._overlooked_by = id(optimizer)
+        self._overlooked_run = self._overlooked_run + 1 if goes_on else 1
+        self.overlooked += 1
+        self.overlooked_most = max(self.overlooked_most, self._overlooked_run)
 
     @property
     def rounds(self) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pytest_dlcheck.run.watch.discarded import discarded
-from pytest_dlcheck.run.watch.rebuilt import rebuilt
+from pytest_dlcheck.run.watch.rebuilt import are_kin, rebuilt
 from pytest_dlcheck.trace import Row
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def loop_row(watcher: Watcher, strand: Strand) -> Row:
         micro_batches_usual=usual[0][1] if usual else 0,
         optimizers=strand.owners.count,
         overlooked=watcher.overlooked,
+        overlooked_most=watcher.overlooked_most,
+        kin=sum(are_kin(a.fate.began, b.fate.began) for a, b in pairwise(watcher.strands)),
         fresh_batches=strand.fresh_batches,
         loads=watcher.restored.loads,
         strands=len(watcher.strands),

@@ -105,6 +105,12 @@ def is_another_draw(one: Sample, other: Sample) -> bool:
     return bool(pairs) and all(_likeness(a, b) < ALIKE for a, b in pairs)
 
 
+def are_kin(one: Sample, other: Sample) -> bool:
+    """Whether the weights of two models are nearly the same: copies of one, a few steps apart."""
+    pairs = [(a, b) for a, b in zip(one.parts, other.parts, strict=False) if _tells(a) and _tells(b)]
+    return bool(pairs) and all(_likeness(a, b) >= ALIKE for a, b in pairs)
+
+
 def _tells(part: torch.Tensor) -> bool:
     return part.numel() >= TELLING and part.is_floating_point() and bool((part != part[0]).any())
 

@@ -160,7 +160,7 @@ class Watcher(Forwards):
         """Tell the strand, and stop listening everywhere once all are known."""
         self.steps += 1
         if (strand := self.strand_of(optimizer)) is None:
-            self.overlooked += 1
+            self._overlooks(optimizer)
             return
         if not strand.is_alone:
             others = [each.reach for each in self.strands if each is not strand]

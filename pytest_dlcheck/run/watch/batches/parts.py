@@ -80,10 +80,12 @@ def knows_of_held_out(frame: FrameType | None) -> bool:
 
 
 def _is_something_else(name: str, value: Any) -> bool:
-    """Whether it is no data, for all its name: a device, or the value of a dictionary's key."""
-    if isinstance(value, torch.device | str):
+    """Whether it is no data, for all its name: a device, a mask, a network, the value of a key."""
+    if isinstance(value, torch.device | str | torch.nn.Module):
         return True
-    return name in _SHORT and isinstance(value, int | float)
+    if isinstance(value, Tensor) and value.dtype == torch.bool:
+        return True
+    return len(words_of(name)) == 1 and isinstance(value, int | float)
 
 
 def _is_of_pytest(frame: FrameType) -> bool:
