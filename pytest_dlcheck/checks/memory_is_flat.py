@@ -48,7 +48,7 @@ class MemoryIsFlat(Check):
         live = evidence.the("watch").series("live_graphs")
         step, most = max(zip(live.steps, live.values, strict=True), key=lambda pair: pair[1])
         measure = Measure("steps whose graphs are alive", most, "count", self.held)
-        story = f"{most:g} steps' graphs of losses were alive at once, at step {step} (at most {self.held:g})"
+        story = f"{most:g} steps' graphs were alive at once, at step {step} (at most {self.held:g})"
         early = [(s, v) for s, v in zip(live.steps, live.values, strict=True) if v >= self.grows * s]
         if most > self.held and any(v >= self.held / 2 for _, v in early):
             return self.failed(
