@@ -109,7 +109,8 @@ class ParametersUpdate(Check):
                 f"the learning rate still rises, and a step moves the weights by {typical:.1e} of "
                 f"their norm (at least {self.least_ratio:.0e}): raise steps{schedule.pace(trace)}"
             )
-        if early > self.most_ratio and not steps.falls(trace, self.least_fall):
+        newton = trace.row("recipe").get("optimizer") == "LBFGS"  # a step of it is a search, far or not
+        if early > self.most_ratio and not (newton or steps.falls(trace, self.least_fall)):
             fault = faults.too_large(trace, early, self.most_ratio)
             return self.failed_by(fault, Effect.STABILITY, Effect.SIGNAL)
         return self.passed(

@@ -179,14 +179,18 @@ def overlap(trained: Sequence[Seen], evaluated: Sequence[Seen]) -> dict[str, int
 
 
 def _repeated(trained: Sequence[Seen]) -> float:
-    """The share of samples, of whole numbers, that are equal to another one of their pass over a loader.
+    """The share of samples, of whole numbers, that are equal to another one of their pass over the data.
 
-    Held-out samples are equal to one of those as often, in data that hold such.
+    Held-out samples are equal to one of those as often, in data that hold such. Of batches that are cut
+    by hand the first are one pass: as many samples as there are different ones at all, or fewer.
     """
     passes: dict[int, Counter[float]] = defaultdict(Counter)
-    for seen in trained:
-        if seen.are_words and seen.stream > 0:
-            passes[seen.stream].update(seen.values())
+    words = sorted((seen for seen in trained if seen.are_words), key=lambda seen: seen.step)
+    distinct = len({value for seen in words if seen.stream <= 0 for value in seen.values()})
+    for seen in words:
+        values, known = seen.values(), passes[max(0, seen.stream)]
+        if seen.stream > 0 or known.total() + len(values) <= distinct:
+            known.update(values)
     counts = max(passes.values(), key=Counter.total, default=Counter[float]())
     return sum(n for n in counts.values() if n > 1) / max(1, counts.total())
 
