@@ -37,6 +37,9 @@ SETS = (
     "sealed_twentieth",
     "sealed_twentyfirst",
     "sealed_twentysecond",
+    "sealed_twentythird",
+    "sealed_twentyfourth",
+    "sealed_twentyfifth",
 )
 
 
