@@ -20,11 +20,11 @@ ADVISED = {
     "frozen_backbone_in_train_mode",
     "rows_instead_of_images",
     "quarters_taken_for_images",
+    "policy_that_flees_reward",  # Where the numbers are costs, its sign is right.
 }
 """Told as advice, rightly."""
 UNFOUND = {
     "generator_that_never_moves_on",
-    "policy_that_flees_reward",
 }
 """Not told, or by another name."""
 pytestmark = pytest.mark.slow
