@@ -91,6 +91,27 @@ def steady_from_a_later_phase_on():
     _trained(step, mlp(10, 32, 1), diabetes, epochs=5)
 
 
+def sparse_by_key():
+    def step(model, x, _):
+        filled, active = model(x)
+        losses = {"fit": F.mse_loss(filled, x), "few": 0.05 * active.abs().mean()}
+        losses["total"] = losses["fit"] + losses["few"]
+        losses["total"].backward()
+
+    _trained(step)
+
+
+@fault(sparse_by_key, "gradients_flow", words=('a part of the loss `losses["total"]`',), advice=True)
+def sparse_by_another_key():
+    def step(model, x, _):
+        filled, active = model(x)
+        losses = {"fit": F.mse_loss(filled, x), "few": 0.05 * active.abs().mean()}
+        losses["total"] = losses["fit"] + losses["few"]
+        losses["fit"].backward()
+
+    _trained(step)
+
+
 def decay_is_the_optimizer_s():
     """The objective that is logged holds what the optimizer sees to."""
     history = []

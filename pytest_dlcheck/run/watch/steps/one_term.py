@@ -124,8 +124,9 @@ def _looked(number: int, chain: list[Node], frame: FrameType, stepped: set[int])
     """The sum of which a loss is a term, where a variable holds it."""
     numbers = numbers_of(frame)
     roots = frozenset(node._sequence_nr() for node in chain)  # noqa: SLF001  so torch calls it
-    for name, total in numbers.items():
-        if total.grad_fn in chain or not _is_a_loss(name):
+    entries = _entries(frame)
+    for name, total in (numbers | entries).items():
+        if total.grad_fn in chain or not (name in entries or _is_a_loss(name)):
             continue
         found = _terms(total.grad_fn, chain)
         if found is None:
@@ -136,11 +137,26 @@ def _looked(number: int, chain: list[Node], frame: FrameType, stepped: set[int])
             continue
         if not _trains_the_same(others, chain[0], stepped):
             continue
-        part = next((f"`{other}`" for other, each in numbers.items() if each.grad_fn in chain), "a part")
+        known = (numbers | _entries(frame, of_losses=False)).items()
+        part = next((f"`{other}`" for other, each in known if each.grad_fn in chain), "a part")
         numbered = frozenset(node._sequence_nr() for node in others)  # noqa: SLF001  as above
-        is_sure = is_only_read(frame, name) and not _are_held_elsewhere(frame, others)
+        is_sure = (
+            name in numbers and is_only_read(frame, name) and not _are_held_elsewhere(frame, others)
+        )
         return _Sum(number, roots, numbered, f"{part} of {name}", place, is_only_read=is_sure)
     return _Sum(number, roots)
+
+
+def _entries(frame: FrameType, *, of_losses: bool = True) -> dict[str, Tensor]:
+    """The numbers with a graph in dictionaries of a function: of losses by their keys, or of any key."""
+    return {
+        f'{name}["{key}"]': each
+        for name, value in frames.variables(frame).items()
+        if type(value) is dict and not frames.words_of(name) & _LOGGED
+        for key, each in islice(value.items(), HELD)
+        if type(each) is Tensor and not each.dim() and each.grad_fn is not None
+        if type(key) is str and (_is_a_loss(key) or not of_losses)
+    }
 
 
 def _is_a_loss(name: str) -> bool:
